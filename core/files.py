@@ -1,0 +1,153 @@
+"""Writing files so that each is there whole or not at all, and nothing is lost unasked."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pocketlens.errors import OutputError, OutputExistsError
+
+STANDARD_OUTPUT = "-"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all, also when the power fails.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text the way `write_bytes` writes bytes."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(target: Path | str, payload: Any) -> None:
+    """Write JSON to a file, or to standard output where `target` is "-"."""
+    text = json.dumps(payload, indent=2, ensure_ascii=False) + "\n"
+    if str(target) == STANDARD_OUTPUT:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        write_text(Path(target), text)
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows as CSV (RFC 4180) the way `write_bytes` writes bytes."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; it takes `path`'s place when the block succeeds.
+
+    The suffix is kept, since libraries choose a file's format by it.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        with _output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            _sync(partial)
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staged_folder(out: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
+    """Give a folder beside `out` to fill; it becomes `out` when the block succeeds.
+
+    So `out` exists exactly when it is complete. When the block fails, what was there before is
+    untouched and nothing else is left.
+
+    Args:
+        out: the folder to make.
+        overwrite: replace an existing folder.
+        marker: the name of a file by which a folder is known to be one of ours; any other
+            folder with something in it is never replaced.
+
+    Raises:
+        OutputExistsError: `out` exists, and is not to be or must not be replaced.
+        OutputError: the folder cannot be written.
+    """
+    out = out.absolute()
+    refuse_folder(out, overwrite=overwrite, marker=marker)
+    partial = out.with_name(f"{out.name}.partial")
+    with _output_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+    try:
+        yield partial
+        with _output_errors(out):
+            # A folder cannot be replaced in one step, so the old one steps aside first.
+            with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:
+                if out.exists():
+                    os.replace(out, Path(aside) / "old")
+                os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
+    """Raise OutputExistsError if the folder `out` is taken; see `staged_folder`."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if out.is_dir() and (out / marker).is_file():
+        if overwrite:
+            return
+        advice = "Choose another folder or add --overwrite."
+    else:
+        advice = f"It holds no {marker}, so it is not replaced: choose another folder."
+    raise OutputExistsError(
+        f"Expected a new folder for the results. Received: {out}, which exists. {advice}"
+    )
+
+
+def refuse_files(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Raise OutputExistsError if one of the files to be written is there already."""
+    taken = [path for path in paths if path.exists()]
+    if taken and (not overwrite or not all(path.is_file() for path in taken)):
+        raise OutputExistsError(
+            f"Expected new files for the results. Received: {', '.join(map(str, taken))}, "
+            f"which {'exists' if len(taken) == 1 else 'exist'}. "
+            "Choose another place or add --overwrite."
+        )
+
+
+@contextlib.contextmanager
+def _output_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(
+            f"Expected to be able to write {path}. Received: {error.strerror or error}. "
+            "Choose a place with room where you may write."
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

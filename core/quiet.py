@@ -1,0 +1,43 @@
+"""Keeping libraries quiet that print from C++ whatever Python's logging says."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+
+LOGGER = logging.getLogger("pocketlens")
+
+_STANDARD_ERROR = 2
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back what the block writes to standard error, from any language.
+
+    What was held back goes to the log at debug level (`-v`), or at info level when the block
+    fails, so that nothing that explains a failure is lost. Must be entered before TensorFlow is
+    imported for its own level to count. Not for blocks that draw progress bars.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        saved = os.dup(_STANDARD_ERROR)
+        os.dup2(held.fileno(), _STANDARD_ERROR)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, _STANDARD_ERROR)
+            os.close(saved)
+            held.seek(0)
+            text = held.read().decode("utf-8", "replace").strip()
+            if text:
+                LOGGER.log(logging.INFO if failed else logging.DEBUG, "%s", text)

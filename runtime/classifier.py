@@ -1,0 +1,223 @@
+"""The classifier: pixels in, labels out, at next to no cost over the interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.errors import LabelsError, UsageError
+from pocketlens.runtime.interpreters import load_interpreter
+from pocketlens.runtime.model_files import ModelFile, Tensor, read_model_file, read_signature
+from pocketlens.runtime.pictures import Pixels, decode, resize
+
+DEFAULT_TOP_K = 5
+
+
+@dataclass(frozen=True)
+class Category:
+    """One answer: a label, its score in 0-1, and the index of the label."""
+
+    label: str
+    score: float
+    index: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answers for one picture, best first."""
+
+    categories: tuple[Category, ...]
+
+    @property
+    def top(self) -> Category:
+        """The best answer."""
+        return self.categories[0]
+
+
+class Classifier:
+    """A `.tflite` image classifier, loaded and ready.
+
+    It takes files that pocketlens wrote, which say by their card how to be used, and files from
+    elsewhere. It may be used by one thread at a time.
+
+    Args:
+        model: path of a `.tflite` file, or one that `read_model_file` has read.
+        threads: how many threads an inference uses.
+        top_k: how many answers a result has.
+        labels: names of the classes, for a file that brings none; without any, classes are called
+            by their number.
+        mean, std: for a float model from elsewhere: it gets (pixel - mean) / std.
+        backend: name of an interpreter; None takes the first that is installed.
+
+    Raises:
+        ModelFileError: the file is no image classifier.
+        LabelsError: there are more or fewer labels than scores.
+        UsageError: an argument cannot be, or a float model from elsewhere came without `mean`
+            and `std`.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | ModelFile,
+        *,
+        threads: int = 1,
+        top_k: int = DEFAULT_TOP_K,
+        labels: Sequence[str] | None = None,
+        mean: float | None = None,
+        std: float | None = None,
+        backend: str | None = None,
+    ) -> None:
+        if threads < 1 or top_k < 1:
+            raise UsageError(
+                f"Expected at least one thread and one answer. Received: {threads=}, {top_k=}."
+            )
+        self.model = model if isinstance(model, ModelFile) else read_model_file(model)
+        self.interpreter = load_interpreter(self.model.flatbuffer, threads=threads, backend=backend)
+        self.signature = read_signature(self.interpreter, self.model.path)
+        self.size_wh = self.signature.size_wh
+        self.labels = self._fitting(labels if labels is not None else self.model.labels)
+        card = self.model.card
+        self.resize_mode = card.resize_mode if card else "stretch"
+        self._top_k = min(top_k, self.signature.classes)
+        self._table = _input_table(self.model, self.signature.input, mean, std)
+        # The functions are kept, not the arrays: a living view makes `invoke` raise.
+        self._input = self.interpreter.tensor(self.signature.input.index)
+        self._output = self.interpreter.tensor(self.signature.output.index)
+        self._rgb: Pixels = np.empty((self.size_wh[1], self.size_wh[0], 3), np.uint8)
+
+    def classify(self, frame_bgr: Pixels) -> Result:
+        """Classify a frame as OpenCV gives it.
+
+        Args:
+            frame_bgr: uint8 (height, width, 3), BGR, any size.
+
+        Raises:
+            UsageError: the frame has another shape or dtype.
+        """
+        _check_frame(frame_bgr)
+        small = resize(frame_bgr, self.size_wh, self.resize_mode)
+        cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=self._rgb)
+        return self.best(self.scores(self._rgb))
+
+    def classify_photo(self, photo: str | Path | bytes) -> Result:
+        """Classify a picture file, decoded and resized as in training.
+
+        Raises:
+            PictureError: the picture cannot be decoded.
+        """
+        return self.best(self.scores(resize(decode(photo), self.size_wh, self.resize_mode)))
+
+    def scores(self, pixels_rgb: Pixels) -> NDArray[np.float32]:
+        """Run the model on pixels that have its size.
+
+        Args:
+            pixels_rgb: uint8 (height, width, 3), RGB.
+
+        Returns:
+            float32 (classes,): the scores, in the order of `labels`.
+        """
+        view = self._input()[0]
+        if self._table is None:
+            np.copyto(view, pixels_rgb, casting="unsafe")
+        else:
+            np.take(self._table, pixels_rgb, out=view)
+        del view
+        self.interpreter.invoke()
+        output = self.signature.output
+        scores = self._output().reshape(-1).astype(np.float32)
+        if output.scale:
+            scores -= output.zero_point
+            scores *= output.scale
+        return scores
+
+    def best(self, scores: NDArray[np.float32]) -> Result:
+        """Return the best answers among scores (classes,), best first."""
+        order = np.argsort(-scores, kind="stable")[: self._top_k]
+        return Result(tuple(Category(self.labels[i], float(scores[i]), i) for i in map(int, order)))
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        for name in ("interpreter", "_input", "_output"):
+            self.__dict__.pop(name, None)
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _fitting(self, labels: Sequence[str] | None) -> tuple[str, ...]:
+        classes = self.signature.classes
+        if labels is None:
+            return tuple(f"class {index}" for index in range(classes))
+        if len(labels) != classes:
+            raise LabelsError(
+                f"Expected {classes} labels for {self.model.path}. Received: {len(labels)}. "
+                "Give a file with one label a line for each output (some models have a "
+                "'background' first)."
+            )
+        return tuple(labels)
+
+
+def _check_frame(frame_bgr: Any) -> None:
+    if (
+        not isinstance(frame_bgr, np.ndarray)
+        or frame_bgr.dtype != np.uint8
+        or frame_bgr.ndim != 3
+        or frame_bgr.shape[2] != 3
+        or 0 in frame_bgr.shape
+    ):
+        came = f"{type(frame_bgr).__name__} {getattr(frame_bgr, 'dtype', '')} " + str(
+            getattr(frame_bgr, "shape", "")
+        )
+        raise UsageError(
+            f"Expected a frame as uint8 (height, width, 3) in BGR. Received: {came.strip()}."
+        )
+
+
+def _input_table(
+    model: ModelFile, tensor: Tensor, mean: float | None, std: float | None
+) -> NDArray[Any] | None:
+    """Return what each byte 0-255 becomes in the input tensor, or None if it stays itself.
+
+    Quantized inputs of files from elsewhere follow r = scale * (q - zero_point)
+    (https://ai.google.dev/edge/litert/models/quantization_spec).
+    """
+    if (mean is None) != (std is None) or std == 0:
+        raise UsageError(
+            f"Expected both --mean and --std, the latter not 0. Received: {mean=}, {std=}."
+        )
+    byte = np.arange(256)
+    if model.card is not None:
+        if mean is not None:
+            raise UsageError(
+                f"Expected no --mean and --std for {model.path}, whose normalisation is inside. "
+                f"Received: {mean=}, {std=}."
+            )
+        return None
+    if mean is None or std is None:
+        if tensor.dtype == np.float32:
+            raise UsageError(
+                f"Expected the normalisation of {model.path}, a float model without a card. "
+                "Received: none. Add --mean and --std, for example --mean 127.5 --std 127.5."
+            )
+        # Raw pixels: by convention the quantization's range is that of the pixels.
+        return None if tensor.dtype == np.uint8 else (byte - 128).astype(np.int8)
+    real = (byte - mean) / std
+    if tensor.dtype == np.float32:
+        return real.astype(np.float32)
+    limits = np.iinfo(tensor.dtype)
+    quantized = np.rint(real / (tensor.scale or 1.0)) + tensor.zero_point
+    return np.clip(quantized, limits.min, limits.max).astype(tensor.dtype)

@@ -1,0 +1,126 @@
+"""The one place that knows which TFLite interpreter is installed."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pocketlens.errors import MissingDependencyError, ModelFileError, UsageError
+from pocketlens.quiet import quiet
+
+LOGGER = logging.getLogger("pocketlens")
+
+# In the order in which they are tried: the maintained runtime, the older small one, TensorFlow's.
+BACKENDS = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "tf.lite": "tensorflow.lite",
+}
+
+_DELEGATE = "DELEGATE"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An interpreter that can be imported."""
+
+    name: str
+    module: Any
+
+    @property
+    def version(self) -> str:
+        """The version of the package that brings it."""
+        package = "tensorflow" if self.name == "tf.lite" else self.name
+        return importlib.import_module("importlib.metadata").version(package)  # type: ignore[no-any-return]
+
+
+def find_backend(name: str | None = None) -> Backend:
+    """Import an interpreter: the one of that name, or the first that works.
+
+    Raises:
+        UsageError: there is no backend of that name.
+        MissingDependencyError: it, or any, is not installed or does not import.
+    """
+    if name is not None and name not in BACKENDS:
+        raise UsageError(
+            f"Expected one of the interpreters {', '.join(BACKENDS)}. Received: {name!r}."
+        )
+    broken = []
+    for candidate in [name] if name else BACKENDS:
+        try:
+            return Backend(candidate, importlib.import_module(BACKENDS[candidate]))
+        except ModuleNotFoundError as error:
+            if error.name and BACKENDS[candidate].startswith(error.name):
+                continue  # Not installed, which is no fault.
+            broken.append(f"{candidate} ({error})")
+        except Exception as error:  # A broken binary can raise anything on import.
+            broken.append(f"{candidate} ({error})")
+        LOGGER.warning("An installed interpreter does not import: %s", broken[-1])
+    came = f"{', '.join(broken)}, which does not import" if broken else "none installed"
+    raise MissingDependencyError(
+        f"Expected a TFLite interpreter{f' ({name})' if name else ''}. Received: {came}. "
+        f"Install one: pip install {name if name in ('tflite-runtime',) else 'ai-edge-litert'}"
+    )
+
+
+def load_interpreter(flatbuffer: bytes, *, threads: int = 1, backend: str | None = None) -> Any:
+    """Make an interpreter for a model and allocate its tensors.
+
+    Args:
+        flatbuffer: the whole model as bytes, so that the file may change or go afterwards.
+        threads: how many threads an `invoke()` uses.
+        backend: a name of `BACKENDS`; None takes the first that works.
+
+    Raises:
+        ModelFileError: the interpreter does not take the model.
+    """
+    module = find_backend(backend).module
+    try:
+        with quiet():
+            interpreter = module.Interpreter(model_content=flatbuffer, num_threads=threads)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelFileError(
+            f"Expected a model that the interpreter can run. Received: {reason}. "
+            "The file is damaged or needs a newer interpreter."
+        ) from error
+    return interpreter
+
+
+@dataclass(frozen=True)
+class Operators:
+    """What a loaded model consists of, as the interpreter runs it.
+
+    `counts` maps each operator's name to how often it stands in the file. `float_counts` counts
+    those that touch a float32 tensor. `partitions` is how many pieces the XNNPACK delegate took
+    over: one when nothing falls back to the interpreter's own kernels in between.
+    """
+
+    counts: dict[str, int]
+    float_counts: dict[str, int]
+    partitions: int
+
+
+def describe_operators(interpreter: Any) -> Operators:
+    """List a loaded model's operators and in how many pieces the delegate runs them."""
+    # Not public, but the only way to see the plan, and the same in all three interpreters. The
+    # delegated operators stay listed before the DELEGATE nodes that replace them.
+    details = interpreter._get_ops_details()
+    operators = [entry for entry in details if entry["op_name"] != _DELEGATE]
+    return Operators(
+        counts=dict(Counter(entry["op_name"] for entry in operators)),
+        float_counts=dict(
+            Counter(
+                entry["op_name"]
+                for entry in operators
+                if np.float32 in (*entry["operand_types"], *entry["result_types"])
+            )
+        ),
+        partitions=len(details) - len(operators),
+    )

@@ -1,0 +1,157 @@
+"""Reading a `.tflite` file: its bytes, its card, and what goes in and comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pocketlens.card import LABELS_NAME, ModelCard, unpack
+from pocketlens.errors import LabelsError, ModelFileError, UsageError
+
+SUFFIX = ".tflite"
+
+_IDENTIFIER = b"TFL3"
+_IDENTIFIER_OFFSET = 4
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A `.tflite` file, read whole, so that it may change on disk without harm.
+
+    `card` is None for a file from elsewhere. `labels` are the card's, those of the file's
+    metadata, those beside it, or None.
+    """
+
+    path: Path
+    flatbuffer: bytes
+    size_bytes: int
+    card: ModelCard | None
+    labels: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output of a model. `scale` is 0 for tensors that are not quantized."""
+
+    index: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The input and the output of an image classifier."""
+
+    input: Tensor
+    output: Tensor
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """The input's width and height in pixels."""
+        return self.input.shape[2], self.input.shape[1]
+
+    @property
+    def classes(self) -> int:
+        """How many scores come out."""
+        return int(np.prod(self.output.shape))
+
+
+def read_model_file(path: str | Path) -> ModelFile:
+    """Read a `.tflite` file.
+
+    Raises:
+        UsageError: there is no such file.
+        ModelFileError: it is not a `.tflite` file, or a damaged one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        came = "a folder" if path.is_dir() else "nothing there"
+        raise UsageError(f"Expected a {SUFFIX} file at {path}. Received: {came}. Check the path.")
+    data = path.read_bytes()
+    if data[_IDENTIFIER_OFFSET : _IDENTIFIER_OFFSET + len(_IDENTIFIER)] != _IDENTIFIER:
+        raise ModelFileError(
+            f"Expected a {SUFFIX} file. Received: {path}, whose content is something else. "
+            "Make one with: pocketlens convert RUN --out DIR"
+        )
+    try:
+        unpacked = unpack(data)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+    labels = unpacked.labels
+    beside = path.with_name(LABELS_NAME)
+    if labels is None and beside.is_file():
+        labels = read_labels(beside)
+    return ModelFile(path, unpacked.flatbuffer, len(data), unpacked.card, labels)
+
+
+def with_labels(model: ModelFile, labels_file: Path | None) -> ModelFile:
+    """Return the model with the labels of a file, one a line; unchanged without a file."""
+    if labels_file is None:
+        return model
+    labels = read_labels(labels_file)
+    card = dataclasses.replace(model.card, labels=labels) if model.card else None
+    return dataclasses.replace(model, card=card, labels=labels)
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read labels, one a line, in UTF-8.
+
+    Raises:
+        UsageError: there is no such file.
+        LabelsError: it holds no text.
+    """
+    if not path.is_file():
+        raise UsageError(f"Expected a file with labels at {path}. Received: nothing there.")
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise LabelsError(
+            f"Expected labels as UTF-8 text, one a line. Received: {path}, which is no text."
+        ) from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def read_signature(interpreter: Any, path: Path) -> Signature:
+    """Return what goes into and comes out of a loaded model.
+
+    Raises:
+        ModelFileError: the model is no image classifier with one RGB picture as its input and one
+            row of scores as its output.
+    """
+    inputs = [_tensor(entry) for entry in interpreter.get_input_details()]
+    outputs = [_tensor(entry) for entry in interpreter.get_output_details()]
+    shapes = f"inputs {[t.shape for t in inputs]}, outputs {[t.shape for t in outputs]}"
+    known_types = (np.uint8, np.int8, np.float32)
+    is_classifier = (
+        len(inputs) == len(outputs) == 1
+        and len(inputs[0].shape) == 4
+        and inputs[0].shape[0] == 1
+        and inputs[0].shape[3] == 3
+        and min(inputs[0].shape) > 0
+        and inputs[0].dtype in known_types
+        and outputs[0].dtype in known_types
+        and np.prod(outputs[0].shape) == max((*outputs[0].shape, 0)) > 0
+    )
+    if not is_classifier:
+        raise ModelFileError(
+            "Expected an image classifier with one input [1, height, width, 3] and one output "
+            f"[1, classes]. Received: {path} with {shapes}."
+        )
+    return Signature(inputs[0], outputs[0])
+
+
+def _tensor(details: dict[str, Any]) -> Tensor:
+    scale, zero_point = details["quantization"]
+    return Tensor(
+        int(details["index"]),
+        tuple(int(side) for side in details["shape"]),
+        np.dtype(details["dtype"]),
+        float(scale),
+        int(zero_point),
+    )

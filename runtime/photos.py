@@ -1,0 +1,145 @@
+"""Folders of labelled photos: which files are there and what each is called."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from os import cpu_count
+from pathlib import Path
+
+from pocketlens.errors import DataError, LabelsError, PictureError, UsageError
+from pocketlens.runtime.pictures import Pixels, decode, resize
+
+LOGGER = logging.getLogger("pocketlens")
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+# How many skipped files are named one by one before the rest is only counted.
+_NAMED_AT_MOST = 10
+# Decoded photos held at once while reading ahead; bounds memory whatever the number of photos.
+_READ_AHEAD = 32
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One file and the index of its label."""
+
+    path: Path
+    label_index: int
+
+
+@dataclass(frozen=True)
+class LabelledPhotos:
+    """Photos with the names of their classes, in a fixed order."""
+
+    labels: tuple[str, ...]
+    photos: tuple[Photo, ...]
+
+    def with_labels(self, labels: tuple[str, ...]) -> LabelledPhotos:
+        """Return the same photos with their indices in a model's `labels`.
+
+        Raises:
+            LabelsError: a class of the photos is none of the model's.
+        """
+        unknown = sorted(set(self.labels) - set(labels))
+        if unknown:
+            raise LabelsError(
+                f"Expected a folder for each of the model's labels ({_few(labels)}). "
+                f"Received: {_few(unknown)}. Rename the folders or choose the model that "
+                "was trained on them."
+            )
+        index = [labels.index(label) for label in self.labels]
+        return LabelledPhotos(
+            labels, tuple(Photo(photo.path, index[photo.label_index]) for photo in self.photos)
+        )
+
+
+def scan(folder: Path) -> LabelledPhotos:
+    """List the photos of a folder that has a folder per class, sorted by name.
+
+    Hidden files and folders, and files that are not named like pictures, are left out.
+
+    Raises:
+        UsageError: there is no such folder.
+        DataError: it holds no folders with photos.
+    """
+    folder = existing_folder(folder)
+    by_label: dict[str, list[Path]] = {}
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and not child.name.startswith("."):
+            paths = sorted(find_pictures(child))
+            if paths:
+                by_label[child.name] = paths
+    if not by_label:
+        raise DataError(
+            f"Expected a folder per class with photos in it. Received: {folder} without any. "
+            f"Make one like {folder / 'cats'} and put photos ({_few(sorted(SUFFIXES))}) into it."
+        )
+    return LabelledPhotos(
+        tuple(by_label),
+        tuple(
+            Photo(path, index) for index, paths in enumerate(by_label.values()) for path in paths
+        ),
+    )
+
+
+def find_pictures(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that are named like pictures."""
+    for path in folder.rglob("*"):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            yield path
+
+
+def existing_folder(folder: Path) -> Path:
+    """Return `folder`, or raise UsageError where there is no such folder."""
+    if not folder.is_dir():
+        came = "a file" if folder.exists() else "nothing there"
+        raise UsageError(
+            f"Expected a folder of photos at {folder}. Received: {came}. Check the path."
+        )
+    return folder
+
+
+def read_pixels(
+    paths: Iterable[Path], size_wh: tuple[int, int], resize_mode: str
+) -> Iterator[Pixels | PictureError]:
+    """Decode and resize photos on all cores, in order.
+
+    Yields for each path uint8 (height, width, 3) RGB, or the error that says why it cannot be read.
+    """
+
+    def read(path: Path) -> Pixels | PictureError:
+        try:
+            return resize(decode(path), size_wh, resize_mode)
+        except PictureError as error:
+            return error
+
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        remaining = iter(paths)
+        pending = [pool.submit(read, path) for path in islice(remaining, _READ_AHEAD)]
+        while pending:
+            result = pending.pop(0).result()
+            pending.extend(pool.submit(read, path) for path in islice(remaining, 1))
+            yield result
+
+
+def report_skipped(errors: list[PictureError], total: int) -> None:
+    """Log how many photos were skipped, and which and why."""
+    if not errors:
+        return
+    LOGGER.warning("Skipped %d of %d photos that cannot be read:", len(errors), total)
+    for error in errors[:_NAMED_AT_MOST]:
+        LOGGER.warning("  %s", error)
+    if len(errors) > _NAMED_AT_MOST:
+        LOGGER.warning("  and %d more.", len(errors) - _NAMED_AT_MOST)
+
+
+def _few(names: Iterable[str], count: int = 6) -> str:
+    names = list(names)
+    more = f", … ({len(names)} in all)" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
