@@ -13,7 +13,7 @@ class PocketlensError(Exception):
 
 
 class UsageError(PocketlensError, ValueError):
-    """An argument cannot mean anything: wrong value, wrong combination, a path that is not there."""
+    """An argument that cannot be: a wrong value or combination, a path that is not there."""
 
     exit_code = 2
 

@@ -99,12 +99,14 @@ def staged_folder(out: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
         partial.mkdir()
     try:
         yield partial
-        with _output_errors(out):
-            # A folder cannot be replaced in one step, so the old one steps aside first.
-            with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:
-                if out.exists():
-                    os.replace(out, Path(aside) / "old")
-                os.replace(partial, out)
+        # A folder cannot be replaced in one step, so the old one steps aside first.
+        with (
+            _output_errors(out),
+            tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside,
+        ):
+            if out.exists():
+                os.replace(out, Path(aside) / "old")
+            os.replace(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

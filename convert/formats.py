@@ -1,0 +1,84 @@
+"""The five formats: what each promises about its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pocketlens.errors import ConversionError
+from pocketlens.runtime.interpreters import Operators
+from pocketlens.runtime.model_files import Signature
+
+FLOAT32, FLOAT16, DYNAMIC, WEIGHTS8, INT8 = FORMATS = (
+    "float32",
+    "float16",
+    "dynamic",
+    "weights8",
+    "int8",
+)
+
+# A raw byte must be the quantized input to within one step of the quantization.
+_MAX_INPUT_ERROR_STEPS = 1.0
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a format's files must hold: the type of input and output, and no float operators."""
+
+    dtype: type[np.generic]
+    float_free: bool
+
+
+PROMISES = {
+    FLOAT32: Promise(np.float32, float_free=False),
+    FLOAT16: Promise(np.float32, float_free=False),
+    DYNAMIC: Promise(np.float32, float_free=False),
+    WEIGHTS8: Promise(np.float32, float_free=False),
+    INT8: Promise(np.uint8, float_free=True),
+}
+
+
+def check_promise(
+    name: str,
+    signature: Signature,
+    operators: Operators,
+    normalise: Callable[[float], float],
+) -> None:
+    """Check a file, loaded again, against its format's promise.
+
+    Args:
+        name: the format.
+        signature: the input and output of the file.
+        operators: what it consists of.
+        normalise: what the network's first layer makes of a pixel value in 0-255.
+
+    Raises:
+        ConversionError: the file does not hold what its format promises.
+    """
+    promise = PROMISES[name]
+    for what, tensor in (("input", signature.input), ("output", signature.output)):
+        if tensor.dtype != promise.dtype:
+            _fail(name, f"a {what} of {np.dtype(promise.dtype)}", str(tensor.dtype))
+    if promise.float_free and operators.float_counts:
+        _fail(name, "no float operators", ", ".join(operators.float_counts))
+    if operators.partitions != 1:
+        _fail(name, "one XNNPACK partition", f"{operators.partitions}")
+    if signature.input.scale:
+        scale, zero_point = signature.input.scale, signature.input.zero_point
+        for pixel in (0.0, 255.0):
+            error_steps = abs((pixel - zero_point) * scale - normalise(pixel)) / scale
+            if error_steps > _MAX_INPUT_ERROR_STEPS:
+                _fail(
+                    name,
+                    "an input quantization under which a raw pixel is its own value",
+                    f"scale {scale:.6f}, zero point {zero_point}",
+                )
+
+
+def _fail(name: str, expected: str, received: str) -> None:
+    raise ConversionError(
+        f"Expected {expected} in the {name} file. Received: {received}. "
+        "Use the versions of constraints.txt, or leave this format out with --format."
+    )

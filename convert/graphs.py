@@ -1,0 +1,83 @@
+"""From a Keras model to the one frozen graph that all formats are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from pocketlens.errors import ModelFileError
+from pocketlens.quiet import quiet
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """A model's concrete functions for one picture, variables frozen into constants.
+
+    `pixels` takes float32 (1, height, width, 3) raw pixels in 0-255. `normalised` is the same
+    without the first layer, so it takes what `normalise` makes of them.
+    """
+
+    pixels: Any
+    normalised: Any
+    normalise: Callable[[Any], Any]
+
+
+def load_keras_model(path: Path) -> keras.Model:
+    """Load a `.keras` file without running any code that it may hold.
+
+    Raises:
+        ModelFileError: it is not a model that can be loaded safely.
+    """
+    try:
+        with quiet():
+            return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises everything from KeyError to zipfile's errors.
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFileError(
+            f"Expected a Keras model at {path}. Received: {reason}. Train it again."
+        ) from error
+
+
+def trace(model: keras.Model) -> Graphs:
+    """Trace a model once, for a fixed batch of one.
+
+    Freezing is not optional: the converter leaves the weights out of a concrete function whose
+    variables are still variables, without an error.
+
+    Raises:
+        ModelFileError: the model does not begin with its normalisation.
+    """
+    rescaling = next(
+        (layer for layer in model.layers if isinstance(layer, keras.layers.Rescaling)), None
+    )
+    if rescaling is None:
+        raise ModelFileError(
+            "Expected a model that begins with a Rescaling layer. Received: one without. "
+            "Train it with pocketlens train."
+        )
+    scale, offset = float(rescaling.scale), float(rescaling.offset)
+
+    def normalise(pixels: Any) -> Any:
+        return pixels * scale + offset
+
+    network = keras.Model(rescaling.output, model.output)
+    shape = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="pixels")
+
+    @tf.function
+    def run(values: Any) -> Any:
+        return network(values, training=False)
+
+    normalised = convert_variables_to_constants_v2(run.get_concrete_function(shape))
+
+    # A thin layer around the frozen graph, so that the network itself is traced once only.
+    @tf.function
+    def run_pixels(values: Any) -> Any:
+        return normalised(normalise(values))
+
+    return Graphs(run_pixels.get_concrete_function(shape), normalised, normalise)

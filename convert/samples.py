@@ -1,0 +1,77 @@
+"""Choosing the photos that int8's ranges are measured on."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.errors import DataError, PictureError, UsageError
+from pocketlens.runtime.photos import (
+    Photo,
+    existing_folder,
+    find_pictures,
+    read_pixels,
+    report_skipped,
+)
+
+DEFAULT_SAMPLES = 200
+
+
+def choose_stratified(photos: Sequence[Photo], count: int, seed: int) -> list[Path]:
+    """Choose `count` photos, as equally many of each class as there are."""
+    by_class: dict[int, list[Path]] = defaultdict(list)
+    for photo in photos:
+        by_class[photo.label_index].append(photo.path)
+    chooser = random.Random(seed)  # noqa: S311 (no secret)
+    for paths in by_class.values():
+        chooser.shuffle(paths)
+    chosen: list[Path] = []
+    while len(chosen) < count and any(by_class.values()):
+        for paths in by_class.values():
+            if paths and len(chosen) < count:
+                chosen.append(paths.pop())
+    return chosen
+
+
+def choose_from_folder(folder: Path, count: int, seed: int) -> list[Path]:
+    """Choose `count` photos anywhere below a folder.
+
+    Raises:
+        UsageError: there is no such folder.
+        DataError: it holds no photos.
+    """
+    paths = sorted(find_pictures(existing_folder(folder)))
+    if not paths:
+        raise DataError(
+            f"Expected photos below {folder} for --representative. Received: none. "
+            "Choose a folder with photos like those that the camera will see."
+        )
+    chooser = random.Random(seed)  # noqa: S311 (no secret)
+    return sorted(chooser.sample(paths, min(count, len(paths))))
+
+
+def load_pixels(
+    paths: Sequence[Path], size_wh: tuple[int, int], resize_mode: str
+) -> list[NDArray[np.uint8]]:
+    """Decode and resize photos; unreadable ones are left out, counted and named.
+
+    Raises:
+        DataError: none can be read.
+    """
+    results = list(read_pixels(paths, size_wh, resize_mode))
+    report_skipped([result for result in results if isinstance(result, PictureError)], len(paths))
+    pixels = [result for result in results if not isinstance(result, PictureError)]
+    if not pixels:
+        raise DataError(f"Expected readable photos. Received: none among {len(paths)}.")
+    return pixels
+
+
+def check_count(count: int) -> None:
+    """Raise UsageError for a number of photos that cannot be."""
+    if count < 1:
+        raise UsageError(f"Expected at least one photo for int8. Received: --samples {count}.")

@@ -1,0 +1,100 @@
+"""The run folder that `train` writes: where things are in it, and which photo had which part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketlens.card import CARD_NAME, LABELS_NAME, ModelCard, labels_text
+from pocketlens.errors import DataError, ModelFileError, UsageError
+from pocketlens.files import write_json, write_text
+from pocketlens.runtime.photos import LabelledPhotos, Photo
+
+MODEL_NAME = "model.keras"
+SPLIT_NAME = "split.json"
+HISTORY_NAME = "history.csv"
+REPORT_NAME = "report"
+LOGS_NAME = "logs"
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run, opened for reading."""
+
+    folder: Path
+    card: ModelCard
+
+    @property
+    def model(self) -> Path:
+        """The trained Keras model."""
+        return self.folder / MODEL_NAME
+
+    def photos(self, part: str) -> LabelledPhotos:
+        """Return the photos of one part of the split, in the order in which they were used.
+
+        Raises:
+            DataError: the photos are no longer where they were.
+        """
+        split = json.loads((self.folder / SPLIT_NAME).read_text("utf-8"))
+        root = Path(split["photos"])
+        index = {label: position for position, label in enumerate(self.card.labels)}
+        photos = tuple(
+            Photo(root / name, index[label]) for name, label in split["parts"][part].items()
+        )
+        if not any(photo.path.is_file() for photo in photos):
+            raise DataError(
+                f"Expected the {part} photos of {self.folder} below {root}. Received: none of "
+                "them there. Move them back, or give a folder of photos instead of the run."
+            )
+        return LabelledPhotos(self.card.labels, photos)
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is a run."""
+    return (folder / MODEL_NAME).is_file() and (folder / SPLIT_NAME).is_file()
+
+
+def read_run(folder: Path) -> Run:
+    """Open a run folder.
+
+    Raises:
+        UsageError: there is no such folder, or it is no run.
+        ModelFileError: its card is damaged.
+    """
+    if not is_run(folder):
+        came = "a folder without them" if folder.is_dir() else "no such folder"
+        raise UsageError(
+            f"Expected a run with {MODEL_NAME} and {SPLIT_NAME} at {folder}. Received: {came}. "
+            "Make one with: pocketlens train PHOTOS --out RUN"
+        )
+    card = folder / CARD_NAME
+    if not card.is_file():
+        raise ModelFileError(f"Expected {CARD_NAME} in {folder}. Received: none. Train again.")
+    return Run(folder, ModelCard.from_json(card.read_bytes()))
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write a run's card and labels."""
+    write_text(folder / CARD_NAME, card.to_json())
+    write_text(folder / LABELS_NAME, labels_text(card.labels))
+
+
+def write_split(
+    folder: Path, root: Path, labels: Sequence[str], parts: Mapping[str, Sequence[Photo]]
+) -> None:
+    """Write which photo had which part, with paths relative to `root`."""
+    write_json(
+        folder / SPLIT_NAME,
+        {
+            "photos": str(root.resolve()),
+            "parts": {
+                part: {
+                    str(photo.path.relative_to(root)): labels[photo.label_index] for photo in photos
+                }
+                for part, photos in parts.items()
+            },
+        },
+    )

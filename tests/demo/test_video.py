@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pocketlens.demo.cards import LABELS, NOTHING
+from pocketlens.demo.video import UNSURE, write_video
+
+SIZE_WH = (160, 120)
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while True:
+        found, frame = capture.read()
+        if not found:
+            return frames
+        frames.append(frame)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    path = tmp_path_factory.mktemp("film") / "cards.mp4"
+    return path, write_video(path, seed=1, seconds=6, fps=20, size_wh=SIZE_WH)
+
+
+def test_every_frame_has_a_label(film: tuple[Path, list[str]]) -> None:
+    path, labels = film
+    frames = frames_of(path)
+    assert len(frames) == len(labels) == 120
+    assert frames[0].shape == (SIZE_WH[1], SIZE_WH[0], 3)
+
+
+def test_every_card_comes_once_and_goes(film: tuple[Path, list[str]]) -> None:
+    _, labels = film
+    shown = [label for label in labels if label != UNSURE]
+    runs = [label for label, last in zip(shown, ["", *shown], strict=False) if label != last]
+    assert runs[::2] == [NOTHING] * 6
+    assert sorted(runs[1::2]) == sorted(set(LABELS) - {NOTHING})
+    assert 0 < labels.count(UNSURE) < 0.3 * len(labels)
+    assert min(labels.count(label) for label in LABELS) >= 5
+
+
+def test_frames_with_a_card_differ_from_the_empty_scene(
+    film: tuple[Path, list[str]],
+) -> None:
+    path, labels = film
+    frames = np.array(frames_of(path), np.float32)
+    scene = np.median([f for f, label in zip(frames, labels, strict=True) if label == NOTHING], 0)
+    change = np.abs(frames - scene).mean(axis=(1, 2, 3))
+    empty = max(c for c, label in zip(change, labels, strict=True) if label == NOTHING)
+    shown = min(c for c, label in zip(change, labels, strict=True) if label not in (NOTHING, ""))
+    assert shown > empty
+
+
+def test_labels_follow_the_seed(tmp_path: Path) -> None:
+    first, again, other = (
+        write_video(tmp_path / f"{place}.mp4", seed, seconds=6, fps=10, size_wh=(64, 48))
+        for place, seed in enumerate((3, 3, 4))
+    )
+    assert first == again
+    assert first != other
+
+
+def test_too_short_film_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="few"):
+        write_video(tmp_path / "short.mp4", 0, seconds=1, fps=10)
+
+
+def test_unwritable_place_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="cannot write"):
+        write_video(tmp_path / "missing" / "film.mp4", 0, size_wh=(64, 48))

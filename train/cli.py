@@ -1,0 +1,65 @@
+"""`pocketlens train`."""
+
+from __future__ import annotations
+
+import click
+
+from pocketlens.options import json_option, overwrite_option
+
+
+@click.command(
+    "train",
+    short_help="Train a classifier on a folder of photos per class.",
+    epilog="Example: pocketlens train photos/ --out runs/flowers --alpha 0.5",
+)
+@click.argument("photos")
+@click.option("--out", required=True, metavar="RUN", help="The run folder to make.")
+@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width of MobileNetV2.")
+@click.option("--image-size", type=int, default=224, show_default=True, help="Pixels a side.")
+@click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    metavar="imagenet|none|FILE",
+    help="Where to start: ImageNet weights, nothing, a weights file or an earlier run.",
+)
+@click.option(
+    "--resize",
+    "resize_mode",
+    type=click.Choice(["stretch", "crop", "pad"]),
+    default="stretch",
+    show_default=True,
+    help="How a photo is brought to the model's square.",
+)
+@click.option("--head-epochs", type=int, default=30, show_default=True, help="Epochs of the head.")
+@click.option(
+    "--fine-tune-epochs",
+    type=int,
+    help="Epochs of the upper layers. [default: 10; 40 of all layers with --weights none]",
+)
+@click.option(
+    "--grid-epochs",
+    type=int,
+    default=4,
+    show_default=True,
+    help="Epochs on the int8 grid, so that the 8-bit files lose nothing.",
+)
+@click.option("--batch-size", type=int, default=32, show_default=True, help="Photos a step.")
+@click.option("--no-flip", is_flag=True, help="Never mirror photos: for signs, letters, arrows.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split and training.")
+@overwrite_option
+@json_option
+def train_command(
+    photos: str, out: str, no_flip: bool, overwrite: bool, json_target: str | None, **chosen: object
+) -> None:
+    """Train a classifier on PHOTOS, a folder per class, and evaluate it on photos held back.
+
+    A train/ val/ test/ layout is recognised too. RUN appears when everything in it is complete.
+    """
+    from pathlib import Path
+
+    from pocketlens.train import Settings, summarise, train
+
+    settings = Settings(flip=not no_flip, **chosen)  # type: ignore[arg-type]
+    training = train(Path(photos), Path(out), settings, overwrite=overwrite)
+    summarise(training, json_target)

@@ -1,0 +1,114 @@
+"""Photos decoded once: an on-disk cache of uint8 pixels at the model's size."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.errors import DataError, PictureError
+from pocketlens.files import replacing, write_text
+from pocketlens.progress import track
+from pocketlens.runtime.photos import Photo, read_pixels, report_skipped
+from pocketlens.runtime.runs import PARTS
+from pocketlens.train.splits import Split
+
+# To be raised when decode or resize change what they give.
+PIXELS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the split as arrays.
+
+    `pixels` is uint8 (N, height, width, 3) RGB, mapped from disk; `labels` int64 (N,); `photos`
+    the N photos that could be read.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    photos: tuple[Photo, ...]
+
+
+def cache_folder() -> Path:
+    """Return where pixels are cached.
+
+    `POCKETLENS_CACHE` names it; otherwise it is `pocketlens` in the user's cache folder
+    (XDG Base Directory Specification). It may be deleted at any time.
+    """
+    chosen = os.environ.get("POCKETLENS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pocketlens"
+
+
+def load_pixels(split: Split, size_wh: tuple[int, int], resize_mode: str) -> dict[str, Part]:
+    """Return the pixels of all parts, decoding only what is not cached yet.
+
+    Photos that cannot be read are left out, counted and named.
+
+    Raises:
+        DataError: a part has a class of which no photo can be read.
+    """
+    everything = [photo for part in PARTS for photo in split.parts[part]]
+    digests = [split.digests[photo.path] for photo in everything]
+    key = hashlib.sha256(
+        json.dumps([PIXELS_VERSION, size_wh, resize_mode, digests]).encode()
+    ).hexdigest()[:32]
+    pixels_path = cache_folder() / f"{key}.npy"
+    bad_path = cache_folder() / f"{key}.json"
+    if not (pixels_path.is_file() and bad_path.is_file()):
+        _fill(pixels_path, bad_path, everything, size_wh, resize_mode)
+    pixels = np.load(pixels_path, mmap_mode="r")
+    unreadable = {int(index): text for index, text in json.loads(bad_path.read_text()).items()}
+    report_skipped([PictureError(text) for text in unreadable.values()], len(everything))
+    return _parts(split, pixels, set(unreadable))
+
+
+def _fill(
+    pixels_path: Path,
+    bad_path: Path,
+    photos: list[Photo],
+    size_wh: tuple[int, int],
+    resize_mode: str,
+) -> None:
+    errors: dict[int, str] = {}
+    shape = (len(photos), size_wh[1], size_wh[0], 3)
+    with replacing(pixels_path) as partial:
+        pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        decoded = read_pixels([photo.path for photo in photos], size_wh, resize_mode)
+        for index, result in enumerate(track(decoded, "Decoding photos", len(photos))):
+            if isinstance(result, PictureError):
+                errors[index] = str(result)
+            else:
+                pixels[index] = result
+        pixels.flush()
+    # Last, since its presence says that the pixels are complete.
+    write_text(bad_path, json.dumps(errors))
+
+
+def _parts(split: Split, pixels: NDArray[np.uint8], unreadable: set[int]) -> dict[str, Part]:
+    parts = {}
+    start = 0
+    for name in PARTS:
+        photos = split.parts[name]
+        end = start + len(photos)
+        good = [index for index in range(start, end) if index not in unreadable]
+        readable = tuple(photos[index - start] for index in good)
+        labels = np.array([photo.label_index for photo in readable], np.int64)
+        for index, label in enumerate(split.labels):
+            if index not in labels:
+                raise DataError(
+                    f"Expected readable photos of every class in the {name} part. "
+                    f"Received: none of {label!r}. Add photos to it."
+                )
+        # A slice stays mapped from disk; only unreadable photos in between make a copy needed.
+        whole = len(good) == len(photos)
+        parts[name] = Part(pixels[start:end] if whole else pixels[good], labels, readable)
+        start = end
+    return parts

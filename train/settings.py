@@ -1,0 +1,79 @@
+"""What can be chosen about a training run, and what is chosen when nothing is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pocketlens.card import RESIZE_MODES
+from pocketlens.errors import UsageError
+
+# MobileNetV2 halves the size five times; below 32 pixels nothing is left of the picture.
+MIN_IMAGE_SIZE = 32
+MAX_IMAGE_SIZE = 1024
+
+WEIGHTS_IMAGENET = "imagenet"
+WEIGHTS_NONE = "none"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    `fine_tune_epochs` of None means 10 on pretrained weights, and 40 without any, where this
+    phase trains every layer from scratch. Zero epochs skip a phase. `weights` is "imagenet",
+    "none", or the path of a weights file or run.
+    """
+
+    alpha: float = 1.0
+    image_size: int = 224
+    weights: str = WEIGHTS_IMAGENET
+    resize_mode: str = "stretch"
+    flip: bool = True
+    seed: int = 0
+    batch_size: int = 32
+    head_epochs: int = 30
+    fine_tune_epochs: int | None = None
+    grid_epochs: int = 4
+    fine_tune_layers: int = 100
+    head_learning_rate: float = 1e-3
+    fine_tune_learning_rate: float = 5e-5
+    grid_learning_rate: float = 2e-5
+    scratch_learning_rate: float = 2e-3
+    scratch_grid_learning_rate: float = 2e-4
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        _expect(
+            MIN_IMAGE_SIZE <= self.image_size <= MAX_IMAGE_SIZE,
+            f"an image size of {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels",
+            f"--image-size {self.image_size}",
+        )
+        _expect(0.1 <= self.alpha <= 2.0, "an alpha of 0.1 to 2.0", f"--alpha {self.alpha}")
+        _expect(self.batch_size >= 1, "a batch of at least one", f"--batch-size {self.batch_size}")
+        _expect(
+            self.resize_mode in RESIZE_MODES,
+            f"a resize mode of {', '.join(RESIZE_MODES)}",
+            f"--resize {self.resize_mode}",
+        )
+        epochs = (self.head_epochs, self.fine_tune_epochs or 0, self.grid_epochs)
+        _expect(min(epochs) >= 0, "epochs of 0 or more", f"{epochs}")
+        trained = epochs if self.pretrained else (0, self.main_epochs, self.grid_epochs)
+        _expect(sum(trained) > 0, "at least one epoch in one phase", "none")
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether training starts from weights that have seen other photos."""
+        return self.weights != WEIGHTS_NONE
+
+    @property
+    def main_epochs(self) -> int:
+        """How many epochs the second phase has."""
+        if self.fine_tune_epochs is not None:
+            return self.fine_tune_epochs
+        return 10 if self.pretrained else 40
+
+
+def _expect(holds: bool, expected: str, received: str) -> None:
+    if not holds:
+        raise UsageError(f"Expected {expected}. Received: {received}.")

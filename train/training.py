@@ -1,0 +1,118 @@
+"""`train`: from a folder of photos to a run folder with a trained, evaluated model."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+
+from pocketlens import __version__
+from pocketlens.card import ModelCard
+from pocketlens.files import refuse_folder, staged_folder
+from pocketlens.runtime.runs import MODEL_NAME, REPORT_NAME, write_card, write_split
+from pocketlens.train.batches import EpochPictures, same_every_epoch
+from pocketlens.train.callbacks import save_model
+from pocketlens.train.evaluation import Evaluation, evaluate
+from pocketlens.train.networks import build
+from pocketlens.train.phases import Trainer, predict_scores
+from pocketlens.train.pixel_cache import load_pixels
+from pocketlens.train.report import write_report
+from pocketlens.train.settings import Settings
+from pocketlens.train.splits import split_photos
+
+LOGGER = logging.getLogger("pocketlens")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What `train` has made."""
+
+    folder: Path
+    card: ModelCard
+    test: Evaluation
+
+
+def train(
+    photos: Path,
+    out: Path,
+    settings: Settings | None = None,
+    *,
+    overwrite: bool = False,
+    pictures: EpochPictures | None = None,
+) -> Training:
+    """Train a classifier on a folder of photos per class.
+
+    Args:
+        photos: a folder per class, or `train/ val/ test/` folders with one each.
+        out: the run folder to make; it is there when everything in it is.
+        settings: how to train.
+        overwrite: replace an earlier run.
+        pictures: gives new training pictures for each epoch instead of the photos of the training
+            part, for pictures that a program can make without end.
+
+    Raises:
+        UsageError, OutputExistsError: an argument cannot be.
+        DataError: the photos cannot be trained on.
+        WeightsError: the pretrained weights cannot be had.
+    """
+    settings = settings or Settings()
+    refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
+    split = split_photos(photos, settings.seed)
+    size_wh = (settings.image_size, settings.image_size)
+    keras.utils.set_random_seed(settings.seed)
+    network = build(len(split.labels), settings)
+    parts = load_pixels(split, size_wh, settings.resize_mode)
+    counts = ", ".join(f"{name} {len(part.labels)}" for name, part in parts.items())
+    LOGGER.info("%d classes; photos: %s", len(split.labels), counts)
+    with staged_folder(out, overwrite=overwrite, marker=MODEL_NAME) as folder:
+        LOGGER.info("Watch it with: tensorboard --logdir %s", folder / "logs")
+        fresh = pictures or same_every_epoch(parts["train"])
+        trainer = Trainer(network, settings, parts, fresh, folder)
+        trainer.train()
+        save_model(network, folder / MODEL_NAME)
+        evaluations = {
+            name: evaluate(
+                predict_scores(network, parts[name], settings.batch_size),
+                parts[name].labels,
+                split.labels,
+            )
+            for name in ("val", "test")
+        }
+        card = ModelCard(
+            name=out.absolute().name,
+            labels=split.labels,
+            input_size_wh=size_wh,
+            resize_mode=settings.resize_mode,
+            data_hash=split.data_hash,
+            metrics={
+                f"{name}_{what}": round(getattr(evaluation, what), 4)
+                for name, evaluation in evaluations.items()
+                for what in ("accuracy", "macro_f1", "count")
+            },
+            training=_described(settings),
+            versions={
+                "pocketlens": __version__,
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
+            },
+        )
+        write_card(folder, card)
+        readable = {name: part.photos for name, part in parts.items()}
+        write_split(folder, photos, split.labels, readable)
+        write_report(
+            folder / REPORT_NAME, card, evaluations["test"], trainer.history.epochs, readable
+        )
+    return Training(out, card, evaluations["test"])
+
+
+def _described(settings: Settings) -> dict[str, object]:
+    """Return the settings for the card, with a weights file by its name only."""
+    values = dataclasses.asdict(settings)
+    values["weights"] = Path(settings.weights).name
+    values["fine_tune_epochs"] = settings.main_epochs
+    return values
