@@ -43,6 +43,9 @@ def convert_command(
     """Write the model of RUN as NAME_FORMAT.tflite files, each loaded again and checked."""
     from pathlib import Path
 
+    from pocketlens.extras import require_train
+
+    require_train()
     from pocketlens.convert import FORMATS, convert
     from pocketlens.convert.summary import summarise
 

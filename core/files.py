@@ -70,7 +70,8 @@ def replacing(path: Path) -> Iterator[Path]:
             _sync(partial)
             os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.exists():
+            partial.unlink()
 
 
 @contextlib.contextmanager

@@ -131,7 +131,7 @@ class Classifier:
         del view
         self.interpreter.invoke()
         output = self.signature.output
-        scores = self._output().reshape(-1).astype(np.float32)
+        scores: NDArray[np.float32] = self._output().reshape(-1).astype(np.float32)
         if output.scale:
             scores -= output.zero_point
             scores *= output.scale
@@ -215,9 +215,9 @@ def _input_table(
             )
         # Raw pixels: by convention the quantization's range is that of the pixels.
         return None if tensor.dtype == np.uint8 else (byte - 128).astype(np.int8)
-    real = (byte - mean) / std
-    if tensor.dtype == np.float32:
-        return real.astype(np.float32)
-    limits = np.iinfo(tensor.dtype)
-    quantized = np.rint(real / (tensor.scale or 1.0)) + tensor.zero_point
-    return np.clip(quantized, limits.min, limits.max).astype(tensor.dtype)
+    table: NDArray[Any] = (byte - mean) / std
+    if tensor.dtype != np.float32:
+        limits = np.iinfo(tensor.dtype)
+        table = np.rint(table / (tensor.scale or 1.0)) + tensor.zero_point
+        table = np.clip(table, limits.min, limits.max)
+    return table.astype(tensor.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Run:
             DataError: the photos are no longer where they were.
         """
         split = json.loads((self.folder / SPLIT_NAME).read_text("utf-8"))
-        root = Path(split["photos"])
+        root = self.folder / split["photos"]
         index = {label: position for position, label in enumerate(self.card.labels)}
         photos = tuple(
             Photo(root / name, index[label]) for name, label in split["parts"][part].items()
@@ -85,14 +86,19 @@ def write_card(folder: Path, card: ModelCard) -> None:
 def write_split(
     folder: Path, root: Path, labels: Sequence[str], parts: Mapping[str, Sequence[Photo]]
 ) -> None:
-    """Write which photo had which part, with paths relative to `root`."""
+    """Write which photo had which part, with paths relative to `root`.
+
+    Photos beside the run are named by their way from it, so that both may move together.
+    """
+    root = root.absolute()
+    beside = root.is_relative_to(folder.absolute().parent)
     write_json(
         folder / SPLIT_NAME,
         {
-            "photos": str(root.resolve()),
+            "photos": os.path.relpath(root, folder.absolute()) if beside else str(root),
             "parts": {
                 part: {
-                    str(photo.path.relative_to(root)): labels[photo.label_index] for photo in photos
+                    str(photo.path.absolute().relative_to(root)): labels[photo.label_index] for photo in photos
                 }
                 for part, photos in parts.items()
             },

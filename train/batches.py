@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pocketlens.train.augmentation import augment
 from pocketlens.train.pixel_cache import Part
 
 # Gives the pictures of one epoch by its number: uint8 (N, height, width, 3) and int64 (N,).
@@ -25,15 +24,20 @@ def plain_batches(part: Part, batch_size: int) -> Any:
             yield part.pixels[rows], part.labels[rows]
 
     batches = _dataset(generate, part.pixels.shape[1:], len(part.labels), batch_size)
-    return batches.map(_to_float).prefetch(tf.data.AUTOTUNE)
+    return batches.map(lambda pixels, labels: (to_float(pixels), labels)).prefetch(tf.data.AUTOTUNE)
 
 
 def training_batches(
-    pictures: EpochPictures, part: Part, batch_size: int, seed: int, *, flip: bool
+    pictures: EpochPictures,
+    part: Part,
+    batch_size: int,
+    seed: int,
+    change: Callable[[Any], Any],
 ) -> Any:
-    """Return a dataset of training pictures, shuffled anew and augmented anew in every epoch.
+    """Return a dataset of training pictures, shuffled anew in every epoch.
 
     Each pass over the dataset is one epoch, with as many pictures as the training part has.
+    `change` gets batches of uint8 (batch, height, width, 3) and gives float32: the augmentation.
     """
     shuffler = np.random.default_rng(seed)
     epoch = -1
@@ -48,12 +52,13 @@ def training_batches(
             rows = np.sort(order[start : start + batch_size])
             yield pixels[rows], labels[rows]
 
-    def change(pixels: Any, labels: Any) -> tuple[Any, Any]:
-        return augment(pixels, flip=flip), labels
-
     return (
         _dataset(generate, part.pixels.shape[1:], len(part.labels), batch_size)
-        .map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(
+            lambda pixels, labels: (change(pixels), labels),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -76,5 +81,6 @@ def _dataset(
     return dataset.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
 
 
-def _to_float(pixels: Any, labels: Any) -> tuple[Any, Any]:
-    return tf.cast(pixels, tf.float32), labels
+def to_float(pixels: Any) -> Any:
+    """Return pixels as float32, unchanged otherwise."""
+    return tf.cast(pixels, tf.float32)

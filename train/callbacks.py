@@ -52,7 +52,10 @@ class History(keras.callbacks.Callback):
         row = Epoch(
             self.phase,
             epoch + 1,
-            *(float(values[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")),
+            float(values["loss"]),
+            float(values["accuracy"]),
+            float(values["val_loss"]),
+            float(values["val_accuracy"]),
             float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             time.perf_counter() - self._started,
         )

@@ -58,6 +58,9 @@ def train_command(
     """
     from pathlib import Path
 
+    from pocketlens.extras import require_train
+
+    require_train()
     from pocketlens.train import Settings, summarise, train
 
     settings = Settings(flip=not no_flip, **chosen)  # type: ignore[arg-type]

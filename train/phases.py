@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from pocketlens.errors import DataError
-from pocketlens.train.batches import EpochPictures, plain_batches, training_batches
+from pocketlens.train.augmentation import augment
+from pocketlens.train.batches import (
+    EpochPictures,
+    plain_batches,
+    same_every_epoch,
+    to_float,
+    training_batches,
+)
 from pocketlens.train.callbacks import BestCheckpoint, History
 from pocketlens.train.grid import GridTraining, round_kernels
 from pocketlens.train.networks import BASE_NAME, HEAD_NAME, flat_layers, freeze
@@ -34,8 +42,8 @@ class Trainer:
         network: keras.Model,
         settings: Settings,
         parts: dict[str, Part],
-        pictures: EpochPictures,
         folder: Path,
+        pictures: EpochPictures | None = None,
     ) -> None:
         self.network = network
         self.history = History(folder)
@@ -43,12 +51,14 @@ class Trainer:
         self._parts = parts
         self._folder = folder
         self._logs = folder / "logs"
+        # Pictures that are new in every epoch need no augmentation.
+        change = to_float if pictures else partial(augment, flip=settings.flip)
         self._training = training_batches(
-            pictures,
+            pictures or same_every_epoch(parts["train"]),
             parts["train"],
             settings.batch_size,
             settings.seed,
-            flip=settings.flip,
+            change,
         )
         self._validation = plain_batches(parts["val"], settings.batch_size)
 

@@ -95,7 +95,7 @@ def confusion(evaluation: Evaluation) -> bytes:
     if len(names) <= _MAX_FIGURES:
         for (row, column), share in np.ndenumerate(shares):
             colour = "white" if share > 0.5 else "black"
-            axis.text(column, row, counts[row, column], ha="center", va="center", color=colour)
+            axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
     figure.colorbar(image, ax=axis, shrink=0.8, label="share of the true class")
     return _png(figure)
 

@@ -15,7 +15,7 @@ from pocketlens import __version__
 from pocketlens.card import ModelCard
 from pocketlens.files import refuse_folder, staged_folder
 from pocketlens.runtime.runs import MODEL_NAME, REPORT_NAME, write_card, write_split
-from pocketlens.train.batches import EpochPictures, same_every_epoch
+from pocketlens.train.batches import EpochPictures
 from pocketlens.train.callbacks import save_model
 from pocketlens.train.evaluation import Evaluation, evaluate
 from pocketlens.train.networks import build
@@ -71,8 +71,7 @@ def train(
     LOGGER.info("%d classes; photos: %s", len(split.labels), counts)
     with staged_folder(out, overwrite=overwrite, marker=MODEL_NAME) as folder:
         LOGGER.info("Watch it with: tensorboard --logdir %s", folder / "logs")
-        fresh = pictures or same_every_epoch(parts["train"])
-        trainer = Trainer(network, settings, parts, fresh, folder)
+        trainer = Trainer(network, settings, parts, folder, pictures)
         trainer.train()
         save_model(network, folder / MODEL_NAME)
         evaluations = {

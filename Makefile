@@ -1,0 +1,52 @@
+# `make demo` and `make test` need Python 3.10 or newer and nothing else: they make their own
+# virtual environment in .venv with the versions of constraints.txt.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo-out
+# Test models that the light environment's tests read, since it cannot train any.
+export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
+
+.PHONY: demo test test-wheel check format lock flowers clean
+
+demo: $(VENV)/installed
+	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
+
+test: $(VENV)/installed
+	rm -rf build/test-models
+	$(BIN)/python -m pytest
+	$(MAKE) test-wheel
+
+# The wheel alone, in an environment without any extra and outside the repository.
+test-wheel: $(VENV)/installed
+	sh tests/wheel/run.sh $(BIN)/python
+
+check: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	sh tests/types/run.sh $(BIN)/python
+
+format: $(VENV)/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(VENV)/installed
+	$(BIN)/uv pip compile --universal --upgrade --no-emit-index-url --no-emit-find-links \
+		--no-header --no-annotate --python-version 3.10 --extra dev \
+		--output-file constraints.txt pyproject.toml
+
+# The whole road on real photos, three seeds, with and without the grid: about an hour.
+# make flowers PHOTOS=folder-per-class WEIGHTS=imagenet|FILE
+flowers: $(VENV)/installed
+	$(BIN)/python tests/measure/flowers.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet) \
+		--out build/flowers
+
+clean:
+	rm -rf build dist .venv demo-out *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@

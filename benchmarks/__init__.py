@@ -1,0 +1,58 @@
+"""What every file format costs on this machine: accuracy, latency, size and memory, side by side.
+
+from pocketlens.benchmarks import benchmark, find_verdict
+
+result = benchmark(["flowers_float32.tflite", "flowers_int8.tflite"], data="photos/")
+print(find_verdict(result).sentence)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pocketlens.benchmarks.accuracy import Accuracy, measure_accuracy
+    from pocketlens.benchmarks.comparison import benchmark
+    from pocketlens.benchmarks.latency import Settings, Spread
+    from pocketlens.benchmarks.memory import Footprint
+    from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
+    from pocketlens.benchmarks.samples import Samples
+    from pocketlens.benchmarks.verdict import Verdict, find_verdict
+
+__all__ = [
+    "Accuracy",
+    "Benchmark",
+    "FileResult",
+    "Footprint",
+    "Latency",
+    "Samples",
+    "Settings",
+    "Spread",
+    "Verdict",
+    "benchmark",
+    "find_verdict",
+    "measure_accuracy",
+]
+
+# The child process that measures memory imports this package too, so it has to weigh nothing.
+_MODULES = {
+    "Accuracy": "accuracy",
+    "measure_accuracy": "accuracy",
+    "benchmark": "comparison",
+    "Settings": "latency",
+    "Spread": "latency",
+    "Footprint": "memory",
+    "Benchmark": "results",
+    "FileResult": "results",
+    "Latency": "results",
+    "Samples": "samples",
+    "Verdict": "verdict",
+    "find_verdict": "verdict",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,125 @@
+"""`pocketlens benchmark`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pocketlens.errors import UsageError
+from pocketlens.files import STANDARD_OUTPUT, refuse_files, write_json
+from pocketlens.options import (
+    json_option,
+    labels_option,
+    mean_option,
+    overwrite_option,
+    std_option,
+)
+
+
+@click.command(
+    "benchmark",
+    epilog="Example: pocketlens benchmark models/*.tflite --data photos/ --threads 1,4 "
+    "--plot choice.png",
+)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.option(
+    "--data",
+    metavar="PHOTOS",
+    help="Measure accuracy on a folder per class, or on the held-back photos of a run.",
+)
+@click.option(
+    "--threads",
+    default="1",
+    metavar="N[,N...]",
+    show_default=True,
+    help="Time each file with these numbers of threads.",
+)
+@click.option(
+    "--warmup-runs", default=5, show_default=True, help="Calls of each before any is timed."
+)
+@click.option("--num-runs", default=50, show_default=True, help="Time each call at least so often.")
+@click.option(
+    "--min-secs",
+    default=0.5,
+    show_default=True,
+    help="Time each call (invoke and classify of each file) for at least so long.",
+)
+@click.option(
+    "--max-secs", default=150.0, show_default=True, help="Stop timing after so long in all."
+)
+@click.option(
+    "--plot", "plot_file", metavar="FILE.png", help="Draw accuracy against latency and size."
+)
+@labels_option
+@mean_option
+@std_option
+@json_option
+@overwrite_option
+def benchmark_command(
+    models: tuple[str, ...],
+    data: str | None,
+    threads: str,
+    warmup_runs: int,
+    num_runs: int,
+    min_secs: float,
+    max_secs: float,
+    plot_file: str | None,
+    labels_file: str | None,
+    mean: float | None,
+    std: float | None,
+    json_target: str | None,
+    overwrite: bool,
+) -> None:
+    """Compare model files: accuracy, latency, size, memory.
+
+    All files are timed in turn in one run on this machine. It ends with the file to take: the
+    fastest of those that lose at most 1 point of accuracy to the most accurate; of files within
+    5 % of the fastest, the smallest.
+    """
+    from pocketlens.benchmarks.comparison import benchmark
+    from pocketlens.benchmarks.latency import Settings
+    from pocketlens.benchmarks.plot import check_plot, write_plot
+    from pocketlens.benchmarks.report import print_report, to_payload
+
+    settings = Settings(num_runs, min_secs, max_secs, warmup_runs)
+    counts = parse_threads(threads)
+    # Whatever would spoil the end is found out before minutes of measuring.
+    targets = [target for target in (json_target, plot_file) if target not in (None, "-")]
+    refuse_files([Path(target) for target in targets if target], overwrite=overwrite)
+    if plot_file:
+        check_plot(Path(plot_file))
+    result = benchmark(
+        models,
+        data=data,
+        threads=counts,
+        settings=settings,
+        labels_file=Path(labels_file) if labels_file else None,
+        mean=mean,
+        std=std,
+    )
+    # With JSON on standard output nothing else may stand there.
+    if json_target != STANDARD_OUTPUT:
+        print_report(result)
+    if json_target:
+        write_json(json_target, to_payload(result))
+    if plot_file:
+        write_plot(result, Path(plot_file))
+
+
+def parse_threads(text: str) -> tuple[int, ...]:
+    """Read numbers of threads like "1,2,4".
+
+    Raises:
+        UsageError: it is something else.
+    """
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+        if min(counts) < 1:
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            "Expected numbers of threads from 1 up, separated by commas, like 1,2. "
+            f"Received: --threads {text!r}."
+        ) from None
+    return counts

@@ -1,0 +1,214 @@
+"""The benchmark itself: every file, every number of threads, one machine, one run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from pocketlens.benchmarks.accuracy import Accuracy, Scorer, compare, predict
+from pocketlens.benchmarks.candidates import (
+    Candidate,
+    find_reference,
+    read_candidates,
+)
+from pocketlens.benchmarks.latency import Settings, Spread, round_progress, time_interleaved
+from pocketlens.benchmarks.machine import count_cores, describe_machine
+from pocketlens.benchmarks.memory import Footprint, measure_footprint
+from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
+from pocketlens.benchmarks.samples import Data, Samples, find_samples
+from pocketlens.errors import PictureError, UsageError
+from pocketlens.progress import track
+from pocketlens.runtime.classifier import Classifier
+from pocketlens.runtime.interpreters import describe_operators
+from pocketlens.runtime.photos import LabelledPhotos, report_skipped
+
+LOGGER = logging.getLogger("pocketlens")
+
+# What common cameras deliver; `classify` is timed from such a frame.
+FRAME_WH = (1280, 720)
+MOST_THREADS = 256
+
+_Row = tuple[int, int]  # index of the file, threads
+
+
+def benchmark(
+    models: Sequence[str | Path],
+    *,
+    data: str | Path | LabelledPhotos | Samples | None = None,
+    threads: Sequence[int] = (1,),
+    settings: Settings | None = None,
+    labels_file: Path | None = None,
+    mean: float | None = None,
+    std: float | None = None,
+) -> Benchmark:
+    """Measure `.tflite` files against each other on this machine.
+
+    Args:
+        models: paths of the files. The first whose card says float32 is the reference; without
+            one it is the first of all.
+        data: pictures to measure accuracy on: a folder per class, a run folder (its held-back
+            test photos are taken), or pixels in memory. None leaves accuracy out.
+        threads: numbers of threads to time each file with.
+        settings: how long to measure.
+        labels_file: labels for files from elsewhere, one a line.
+        mean: for float files from elsewhere, which get (pixel - mean) / std.
+        std: see `mean`.
+
+    Raises:
+        UsageError: an argument cannot be.
+        ModelFileError: a file is no image classifier.
+        LabelsError: the pictures' classes are not the models' labels.
+        DataError: no picture can be read.
+    """
+    settings = settings or Settings()
+    threads = _check_threads(threads)
+    candidates = read_candidates(models, labels_file=labels_file, mean=mean, std=std)
+    reference = find_reference(candidates)
+    samples = None if data is None else find_samples(data)
+    machine = describe_machine()
+    if machine.is_busy:
+        LOGGER.warning(
+            "This machine is busy (load %.1f on %d cores): the times will be too long.",
+            machine.load_average,
+            machine.cores,
+        )
+    with ExitStack() as stack:
+        classifiers = {
+            (index, count): stack.enter_context(candidate.load(count))
+            for index, candidate in enumerate(candidates)
+            for count in threads
+        }
+        one_each = [classifiers[index, threads[0]] for index in range(len(candidates))]
+        shapes = [(one.size_wh, one.resize_mode) for one in one_each]
+        partitions = [describe_operators(one.interpreter).partitions for one in one_each]
+        if samples is not None:
+            for one in one_each:
+                samples.with_labels(one.labels)
+        # Latency comes before accuracy, whose work on all cores heats a small board up.
+        spreads = _time(classifiers, settings)
+    footprints = [
+        _footprint(candidate, threads[0])
+        for candidate in track(candidates, "Loading each file", len(candidates))
+    ]
+    accuracies: list[Accuracy | None] = [None] * len(candidates)
+    skipped: list[PictureError] = []
+    if samples is not None:
+        accuracies[:], skipped = _accuracies(candidates, shapes, samples, reference)
+    files = tuple(
+        FileResult(
+            name=candidate.name,
+            path=candidate.model.path,
+            format=candidate.format,
+            size_bytes=candidate.model.size_bytes,
+            input_size_wh=shapes[index][0],
+            partitions=partitions[index],
+            footprint=footprints[index],
+            accuracy=accuracies[index],
+            latencies=tuple(
+                _latency(count, spreads[index, count], spreads[reference, count])
+                for count in threads
+            ),
+        )
+        for index, candidate in enumerate(candidates)
+    )
+    return Benchmark(files, reference, machine, settings, len(skipped))
+
+
+def _check_threads(threads: Sequence[int]) -> tuple[int, ...]:
+    if not threads or any(not 1 <= count <= MOST_THREADS for count in threads):
+        raise UsageError(
+            f"Expected numbers of threads between 1 and {MOST_THREADS}, for example 1,2. "
+            f"Received: {','.join(map(str, threads)) or 'none'}."
+        )
+    if max(threads) > count_cores():
+        LOGGER.warning(
+            "%d threads share %d cores: they can only be slower.", max(threads), count_cores()
+        )
+    return tuple(sorted(set(threads)))
+
+
+def _time(
+    classifiers: dict[_Row, Classifier], settings: Settings
+) -> dict[_Row, tuple[Spread, Spread]]:
+    # Noise, since a flat frame might be easier on caches and branches than a scene.
+    frame_bgr = np.random.default_rng(settings.seed).integers(
+        0, 256, (FRAME_WH[1], FRAME_WH[0], 3), np.uint8
+    )
+    calls: dict[tuple[_Row, str], Callable[[], object]] = {}
+    for row, classifier in classifiers.items():
+        # A first frame puts pixels into the input for the bare `invoke` to work on.
+        classifier.classify(frame_bgr)
+        calls[row, "invoke"] = classifier.interpreter.invoke
+        calls[row, "classify"] = lambda classifier=classifier: classifier.classify(frame_bgr)  # type: ignore[misc]
+    with round_progress("Timing all files in turn") as on_round:
+        durations = time_interleaved(calls, settings, on_round=on_round)
+    return {
+        row: (Spread.of(durations[row, "invoke"]), Spread.of(durations[row, "classify"]))
+        for row in classifiers
+    }
+
+
+def _latency(threads: int, own: tuple[Spread, Spread], reference: tuple[Spread, Spread]) -> Latency:
+    invoke, classify = own
+    return Latency(
+        threads,
+        invoke,
+        classify,
+        invoke_ratio=invoke.median_ms / reference[0].median_ms,
+        classify_ratio=classify.median_ms / reference[1].median_ms,
+    )
+
+
+def _footprint(candidate: Candidate, threads: int) -> Footprint:
+    return measure_footprint(
+        candidate.model.path,
+        threads=threads,
+        labels_file=candidate.labels_file,
+        mean=candidate.mean,
+        std=candidate.std,
+    )
+
+
+def _accuracies(
+    candidates: Sequence[Candidate],
+    shapes: Sequence[tuple[tuple[int, int], str]],
+    samples: Data,
+    reference: int,
+) -> tuple[list[Accuracy], list[PictureError]]:
+    """Run all files that want the same pixels together, so that each photo is decoded once."""
+    cores = count_cores()
+    best: dict[int, np.ndarray] = {}
+    labels: dict[int, tuple[str, ...]] = {}
+    truth = np.empty(0, np.int64)
+    skipped: list[PictureError] = []
+    for size_wh, resize_mode in dict.fromkeys(shapes):
+        group = [i for i, shape in enumerate(shapes) if shape == (size_wh, resize_mode)]
+        # Enough interpreters to keep every core busy, but not one of every file for each core:
+        # on a server with many cores their weights alone would take gigabytes.
+        copies = min(cores, -(-cores // len(group)) + 1)
+        skipped = []
+        with ExitStack() as stack:
+            crews: list[list[Scorer]] = []
+            for index in group:
+                crew = [stack.enter_context(candidates[index].load()) for _ in range(copies)]
+                labels[index] = crew[0].labels
+                crews.append(list(crew))
+            stream = samples.stream(size_wh, resize_mode, skipped)
+            truth, found = predict(crews, track(stream, "Measuring accuracy", len(samples)))
+        best.update(zip(group, found, strict=True))
+    report_skipped(skipped, len(samples))
+    indices = range(len(candidates))
+    # The reference's labels, so that files with the same ones are compared by index.
+    known = np.array([labels[reference].index(label) for label in samples.labels], np.int64)
+    accuracies = compare(
+        known[truth],
+        [best[index] for index in indices],
+        [labels[index] for index in indices],
+        labels[reference],
+        reference,
+    )
+    return list(accuracies), skipped

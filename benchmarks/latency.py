@@ -1,0 +1,194 @@
+"""Timing several things in one run, interleaved, so that noise hits all of them alike.
+
+Timing one file after the other compares the machine's moods: a clock that throttles, a neighbour
+that wakes up. Here every round times a few calls of each, in an order shuffled anew.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import random
+import sys
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.errors import UsageError
+
+LOGGER = logging.getLogger("pocketlens")
+
+K = TypeVar("K", bound=Hashable)
+
+RUNS_PER_ROUND = 5
+
+_NS_PER_S = 1_000_000_000
+_NS_PER_MS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to measure; names as in TensorFlow's `benchmark_model`.
+
+    Every call is timed at least `num_runs` times and for at least `min_secs` seconds, unless all
+    of them together have taken `max_secs` seconds. Before that each runs `warmup_runs` times
+    without being timed. `seed` shuffles the order.
+
+    Raises:
+        UsageError: a value cannot be.
+    """
+
+    num_runs: int = 50
+    min_secs: float = 0.5
+    max_secs: float = 150.0
+    warmup_runs: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what would measure nothing or never end."""
+        # Written this way round, NaN is refused too.
+        possible = (
+            self.num_runs >= 1
+            and self.warmup_runs >= 0
+            and 0 <= self.min_secs < math.inf
+            and 0 < self.max_secs < math.inf
+        )
+        if not possible:
+            raise UsageError(
+                "Expected at least one run, no negative times and a --max-secs above 0. Received: "
+                f"num_runs={self.num_runs}, warmup_runs={self.warmup_runs}, "
+                f"min_secs={self.min_secs}, max_secs={self.max_secs}."
+            )
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and 95th percentile of `runs` durations, in milliseconds."""
+
+    median_ms: float
+    p95_ms: float
+    runs: int
+
+    @classmethod
+    def of(cls, durations_ns: NDArray[np.int64]) -> Spread:
+        """Summarise durations (runs,) in nanoseconds.
+
+        Between two measured values the percentile is interpolated linearly: `numpy.percentile`'s
+        default, definition 7 of R. J. Hyndman and Y. Fan, "Sample Quantiles in Statistical
+        Packages", The American Statistician 50 (1996), 361-365.
+        """
+        median, p95 = np.percentile(durations_ns, (50, 95), method="linear") / _NS_PER_MS
+        return cls(float(median), float(p95), len(durations_ns))
+
+
+def time_interleaved(
+    calls: Mapping[K, Callable[[], object]],
+    settings: Settings,
+    *,
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
+    on_round: Callable[[float], None] = lambda _: None,
+) -> dict[K, NDArray[np.int64]]:
+    """Time calls against each other.
+
+    In each burst of `RUNS_PER_ROUND` calls an extra first one is not counted: its weights have to
+    come back into the caches, and the threads of the call before may still be spinning. A camera
+    that runs one model all day sees neither.
+
+    Args:
+        calls: what to time, by name.
+        settings: how often and how long.
+        clock_ns: returns the time in nanoseconds.
+        on_round: is called after each round with how much is done, in 0-1.
+
+    Returns:
+        for each call int64 (runs,), its durations in nanoseconds, in the order of measurement.
+    """
+    durations: dict[K, list[int]] = {key: [] for key in calls}
+    order = list(calls)
+    # Reproducible order, not secrecy, is what is wanted here.
+    shuffle = random.Random(settings.seed).shuffle  # noqa: S311
+    burst = min(RUNS_PER_ROUND, settings.num_runs)
+    with _collector_off():
+        begin = clock_ns()
+
+        def used() -> float:
+            return (clock_ns() - begin) / _NS_PER_S / settings.max_secs
+
+        for _ in range(settings.warmup_runs):
+            if used() >= 1:
+                break
+            for call in calls.values():
+                call()
+        done = 0.0
+        while done < 1:
+            shuffle(order)
+            for key in order:
+                # The first round is always whole, so that every call has a figure.
+                if durations[key] and used() >= 1:
+                    break
+                durations[key] += _burst(calls[key], burst, clock_ns)
+            done = max(used(), min(_done(entry, settings) for entry in durations.values()))
+            on_round(min(done, 1.0))
+    fewest = min(len(entry) for entry in durations.values())
+    if fewest < settings.num_runs:
+        LOGGER.warning(
+            "Stopped after --max-secs %g: %d of %d runs.",
+            settings.max_secs,
+            fewest,
+            settings.num_runs,
+        )
+    return {key: np.array(entry, np.int64) for key, entry in durations.items()}
+
+
+@contextmanager
+def round_progress(description: str) -> Iterator[Callable[[float], None]]:
+    """Give a function that shows how much is done (0-1), on a terminal's standard error.
+
+    It draws only when it is called: the thread that redraws an ordinary progress bar would take
+    the interpreter lock and a core in the middle of a timed call.
+    """
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
+        task = progress.add_task(description, total=1.0)
+        progress.refresh()
+        yield lambda done: progress.update(task, completed=done, refresh=True)
+
+
+def _burst(call: Callable[[], object], runs: int, clock_ns: Callable[[], int]) -> list[int]:
+    call()
+    durations = []
+    for _ in range(runs):
+        start = clock_ns()
+        call()
+        durations.append(clock_ns() - start)
+    return durations
+
+
+def _done(durations_ns: list[int], settings: Settings) -> float:
+    runs = len(durations_ns) / settings.num_runs
+    if not settings.min_secs:
+        return runs
+    return min(runs, sum(durations_ns) / _NS_PER_S / settings.min_secs)
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -1,0 +1,178 @@
+"""A benchmark for people, as tables, and for machines, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import IO, TYPE_CHECKING, Any
+
+from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
+from pocketlens.benchmarks.verdict import ACCURACY_MARGIN, SAME_SPEED, find_verdict
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SCHEMA_VERSION = 1
+WIDTH = 100
+
+_NOTHING = "–"
+_CALLS = ("invoke", "classify")
+_TIMED = ("ms", "p95", "ratio")
+_FILE_HEADERS = ("size\nMB", "load\nms", "RAM\n+MB", "peak\n+MB", "peak\nMB", "parts")
+
+
+def print_report(benchmark: Benchmark, stream: IO[str] | None = None) -> None:
+    """Print the machine, both tables and the verdict, at most 100 columns wide."""
+    from rich.console import Console
+
+    stream = stream or sys.stdout
+    console = Console(file=stream, highlight=False, emoji=False, markup=False)
+    # Piped, rich would fall back to 80 columns, whatever reads it.
+    console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
+    machine = benchmark.machine
+    load = "" if machine.load_average is None else f", load {machine.load_average:.1f}"
+    console.print(f"{machine.cpu}, {machine.cores} cores, {machine.interpreter}{load}")
+    console.print(files_table(benchmark))
+    console.print(latency_table(benchmark))
+    for note in _notes(benchmark):
+        console.print(note, style="dim")
+    console.print(f"\n{find_verdict(benchmark).sentence}", style="bold")
+
+
+def files_table(benchmark: Benchmark) -> Table:
+    """Return a table with a row for each file: accuracy, size, loading, memory."""
+    with_accuracy = bool(benchmark.photos)
+    accuracy_headers = ("top-1 %\n(95 % interval)", "agrees\n%") if with_accuracy else ()
+    table = _table("File", *accuracy_headers, *_FILE_HEADERS)
+    for file in benchmark.files:
+        table.add_row(file.name, *(_accuracy_cells(file) if with_accuracy else ()), *_cells(file))
+    return table
+
+
+def latency_table(benchmark: Benchmark) -> Table:
+    """Return a table with a row for each file and number of threads."""
+    timed = [f"{call}\nms" if what == "ms" else f"\n{what}" for call in _CALLS for what in _TIMED]
+    table = _table("File", "threads", *timed, "runs")
+    for file in benchmark.files:
+        for latency in file.latencies:
+            table.add_row(
+                file.name,
+                str(latency.threads),
+                f"{latency.invoke.median_ms:.2f}",
+                f"{latency.invoke.p95_ms:.2f}",
+                f"{latency.invoke_ratio:.2f}",
+                f"{latency.classify.median_ms:.2f}",
+                f"{latency.classify.p95_ms:.2f}",
+                f"{latency.classify_ratio:.2f}",
+                str(latency.classify.runs),
+            )
+    return table
+
+
+def to_payload(benchmark: Benchmark) -> dict[str, Any]:
+    """Return what `--json` writes, as plain JSON values.
+
+    `schema_version`; `machine` (names and versions, `load_average` before measuring); `settings`
+    (those of `Settings`); `reference` (a file's name); `photos` and `skipped_photos` (counts);
+    `rule` (see `verdict`); `files`, each with `name`, `path`, `format`, `size_bytes`,
+    `input_size_wh`, `partitions`, `load_ms`, `memory` (bytes, null where unknown), `accuracy`
+    (null without pictures; shares in 0-1, `interval_95` a Wilson score interval) and `latencies`
+    (each with `threads`, and `invoke` and `classify` with `median_ms`, `p95_ms`, `runs` and
+    `ratio`, the median over the reference's with as many threads); `verdict`.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "machine": dataclasses.asdict(benchmark.machine),
+        "settings": dataclasses.asdict(benchmark.settings),
+        "reference": benchmark.reference.name,
+        "photos": benchmark.photos,
+        "skipped_photos": benchmark.skipped,
+        "rule": {"accuracy_margin": ACCURACY_MARGIN, "same_speed": SAME_SPEED},
+        "files": [_file_payload(file) for file in benchmark.files],
+        "verdict": dataclasses.asdict(find_verdict(benchmark)),
+    }
+
+
+def _file_payload(file: FileResult) -> dict[str, Any]:
+    memory = dataclasses.asdict(file.footprint)
+    load_ms = memory.pop("load_ms")
+    accuracy = file.accuracy
+    return {
+        "name": file.name,
+        "path": str(file.path),
+        "format": file.format,
+        "size_bytes": file.size_bytes,
+        "input_size_wh": list(file.input_size_wh),
+        "partitions": file.partitions,
+        "load_ms": load_ms,
+        "memory": memory,
+        "accuracy": accuracy
+        and {
+            "top1": accuracy.share,
+            "interval_95": list(accuracy.interval),
+            "correct": accuracy.correct,
+            "total": accuracy.total,
+            "agreement": accuracy.agreement,
+        },
+        "latencies": [
+            {
+                "threads": entry.threads,
+                "invoke": {**dataclasses.asdict(entry.invoke), "ratio": entry.invoke_ratio},
+                "classify": {**dataclasses.asdict(entry.classify), "ratio": entry.classify_ratio},
+            }
+            for entry in file.latencies
+        ],
+    }
+
+
+def _notes(benchmark: Benchmark) -> list[str]:
+    first = "" if benchmark.reference.format == "float32" else ", the first: no card says float32"
+    notes = [
+        "invoke: the bare model; classify: from a 1280x720 frame to labels; medians and p95 in ms.",
+        "RAM, peak: what the model adds in a process of its own; parts: XNNPACK partitions.",
+    ]
+    if len(benchmark.files) > 1:
+        notes.insert(0, f"ratio and agrees: compared with {benchmark.reference.name}{first}.")
+    if benchmark.photos:
+        skipped = f", {benchmark.skipped} unreadable skipped" if benchmark.skipped else ""
+        notes.append(f"top-1: on {benchmark.photos} photos{skipped}.")
+    return notes
+
+
+def _table(*headers: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for index, header in enumerate(headers):
+        if index:
+            table.add_column(header, justify="right", no_wrap=True)
+        else:
+            table.add_column(header, overflow="fold")
+    return table
+
+
+def _accuracy_cells(file: FileResult) -> tuple[str, str]:
+    if file.accuracy is None:
+        return _NOTHING, _NOTHING
+    low, high = file.accuracy.interval
+    return (
+        f"{100 * file.accuracy.share:.1f} ({100 * low:.1f}–{100 * high:.1f})",
+        f"{100 * file.accuracy.agreement:.1f}",
+    )
+
+
+def _cells(file: FileResult) -> tuple[str, ...]:
+    footprint = file.footprint
+    return (
+        f"{file.size_mb:.2f}",
+        f"{footprint.load_ms:.1f}",
+        _megabytes(footprint.loaded_bytes),
+        _megabytes(footprint.peak_growth_bytes),
+        _megabytes(footprint.peak_bytes),
+        str(file.partitions),
+    )
+
+
+def _megabytes(count: int | None) -> str:
+    return _NOTHING if count is None else f"{count / BYTES_PER_MB:.1f}"

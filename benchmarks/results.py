@@ -1,0 +1,83 @@
+"""What a benchmark found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketlens.benchmarks.accuracy import Accuracy
+from pocketlens.benchmarks.latency import Settings, Spread
+from pocketlens.benchmarks.machine import Machine
+from pocketlens.benchmarks.memory import Footprint
+
+BYTES_PER_MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How fast one file is with one number of threads.
+
+    `invoke` is the interpreter alone, `classify` the whole way from a 1280x720 frame to labels.
+    The ratios are of the medians to those of the reference with as many threads.
+    """
+
+    threads: int
+    invoke: Spread
+    classify: Spread
+    invoke_ratio: float
+    classify_ratio: float
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """All figures of one file.
+
+    `name` tells it from the other files. `format` is what its card says, None for a file from
+    elsewhere. `accuracy` is None where no pictures were given. `partitions` is how many pieces
+    XNNPACK runs it in; one is best.
+    """
+
+    name: str
+    path: Path
+    format: str | None
+    size_bytes: int
+    input_size_wh: tuple[int, int]
+    partitions: int
+    footprint: Footprint
+    accuracy: Accuracy | None
+    latencies: tuple[Latency, ...]
+
+    @property
+    def size_mb(self) -> float:
+        """The file's size in MB, of 1,000,000 bytes."""
+        return self.size_bytes / BYTES_PER_MB
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The figures of all files, in the order in which they were given.
+
+    `reference_index` is the file that the others are compared with. `skipped` counts photos that
+    could not be read.
+    """
+
+    files: tuple[FileResult, ...]
+    reference_index: int
+    machine: Machine
+    settings: Settings
+    skipped: int = 0
+
+    @property
+    def reference(self) -> FileResult:
+        """The file that the others are compared with."""
+        return self.files[self.reference_index]
+
+    @property
+    def reference_name(self) -> str:
+        """What to call the reference: "float32", or the file's name where it is something else."""
+        return "float32" if self.reference.format == "float32" else self.reference.name
+
+    @property
+    def photos(self) -> int:
+        """How many pictures the accuracy was measured on."""
+        return self.reference.accuracy.total if self.reference.accuracy else 0

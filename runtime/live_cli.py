@@ -1,0 +1,171 @@
+"""`pocketlens live`: a camera or a video, frame by frame."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pocketlens.errors import UsageError
+from pocketlens.files import STANDARD_OUTPUT, refuse_files, write_json
+from pocketlens.options import json_option, labels_option, mean_option, overwrite_option, std_option
+
+if TYPE_CHECKING:
+    from pocketlens.runtime.classifier import Classifier
+    from pocketlens.runtime.live import LiveSummary
+
+
+@click.command(
+    "live",
+    short_help="Classify a camera or a video, frame by frame.",
+    epilog="Example: pocketlens live flowers_int8.tflite --source 0 --record garden.mp4",
+)
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--source",
+    default="0",
+    show_default=True,
+    metavar="N|FILE",
+    help="Number of a camera, or a video file.",
+)
+@click.option(
+    "--jsonl",
+    "jsonl_target",
+    metavar="FILE|-",
+    help="Write one JSON object per frame, a line each.",
+)
+@click.option("--record", metavar="OUT.mp4", help="Write the frames with their labels as a video.")
+@click.option("--display", is_flag=True, help="Show the frames in a window; q or Esc ends.")
+@click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
+@click.option(
+    "--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="Answers per frame."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of an inference.",
+)
+@labels_option
+@mean_option
+@std_option
+@json_option
+@overwrite_option
+def live_command(
+    model: str,
+    source: str,
+    top_k: int,
+    threads: int,
+    labels_file: str | None,
+    mean: float | None,
+    std: float | None,
+    json_target: str | None,
+    **outputs: Any,
+) -> None:
+    """Classify a camera or a video, frame by frame.
+
+    A camera runs until Ctrl-C, which ends it cleanly: recordings are finished, logs complete.
+    """
+    with _stop_on_signals() as stop:
+        _check_outputs(json_target, **outputs)
+        from pocketlens.runtime.classifier import Classifier
+        from pocketlens.runtime.model_files import read_model_file, with_labels
+
+        model_file = with_labels(read_model_file(model), Path(labels_file) if labels_file else None)
+        with Classifier(model_file, threads=threads, top_k=top_k, mean=mean, std=std) as classifier:
+            summary = _run(classifier, source, stop, json_target=json_target, **outputs)
+    from pocketlens.runtime.live_output import summary_line
+
+    click.echo(summary_line(summary), err=True)
+    if json_target:
+        write_json(json_target, {"model": model, "source": source, **summary.to_dict()})
+
+
+def _run(
+    classifier: Classifier,
+    source: str,
+    stop: threading.Event,
+    *,
+    json_target: str | None,
+    jsonl_target: str | None,
+    record: str | None,
+    display: bool,
+    max_frames: int | None,
+    overwrite: bool,
+) -> LiveSummary:
+    from pocketlens.runtime.live import Observer, classify_source
+    from pocketlens.runtime.live_output import open_observers
+    from pocketlens.runtime.recording import Recording, labelled_recorder
+    from pocketlens.runtime.sources import open_source
+
+    silent = STANDARD_OUTPUT in (json_target, jsonl_target)
+    with contextlib.ExitStack() as stack:
+        frames = stack.enter_context(closing(open_source(source)))
+        recorder: Observer | None = None
+        if record is not None:
+            recording = Recording(Path(record), frames.fps, overwrite=overwrite)
+            recorder = labelled_recorder(stack.enter_context(recording), live=frames.live)
+        observers = stack.enter_context(
+            open_observers(jsonl_target=jsonl_target, display=display, silent=silent, stop=stop)
+        )
+        return classify_source(
+            classifier,
+            frames,
+            observers=observers,
+            recorder=recorder,
+            max_frames=max_frames,
+            stop=stop,
+        )
+
+
+def _check_outputs(
+    json_target: str | None,
+    jsonl_target: str | None,
+    record: str | None,
+    overwrite: bool,
+    **_: Any,
+) -> None:
+    """Refuse what cannot be before a model is loaded or a camera is opened."""
+    targets = [target for target in (json_target, jsonl_target, record) if target is not None]
+    places = [Path(target).absolute() for target in targets]
+    if len(set(places)) < len(places):
+        raise UsageError(
+            "Expected different places for --json, --jsonl and --record. "
+            f"Received: {', '.join(targets)}. Change one of them."
+        )
+    files = [Path(target) for target in targets if target != STANDARD_OUTPUT]
+    refuse_files(files, overwrite=overwrite)
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """Give an event that the first Ctrl-C or SIGTERM sets; a second one ends at once."""
+    stop = threading.Event()
+    before: dict[int, Any] = {}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    # Python allows handlers in the main thread only.
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            # nohup ignores SIGHUP and means it.
+            if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+                continue
+            before[number] = signal.getsignal(number) or signal.SIG_DFL
+            signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

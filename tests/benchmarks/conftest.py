@@ -1,0 +1,66 @@
+"""Hand-made figures for the tests of what is said about them."""
+
+from pathlib import Path
+
+import pytest
+
+from pocketlens.benchmarks import (
+    Accuracy,
+    Benchmark,
+    FileResult,
+    Footprint,
+    Latency,
+    Settings,
+    Spread,
+)
+from pocketlens.benchmarks.machine import Machine
+
+MACHINE = Machine(
+    cpu="Test CPU",
+    architecture="x86_64",
+    system="Linux 6",
+    cores=4,
+    load_average=0.1,
+    python="3.11.0",
+    numpy="2.0.0",
+    opencv="4.10.0",
+    interpreter="ai-edge-litert 2.0",
+    pocketlens="0.1.0",
+)
+
+
+@pytest.fixture
+def made_up():
+    """Return a function that makes a Benchmark of (format, MB, correct of 1000, {threads: ms})."""
+
+    def make(*files, reference=0, photos=1000, names=None):
+        reference_ms = files[reference][3]
+        results = []
+        for position, (kind, size_mb, correct, times_ms) in enumerate(files):
+            latencies = tuple(
+                Latency(
+                    threads,
+                    Spread(ms * 0.9, ms, 50),
+                    Spread(ms, ms * 1.2, 50),
+                    ms / reference_ms[threads],
+                    ms / reference_ms[threads],
+                )
+                for threads, ms in times_ms.items()
+            )
+            name = names[position] if names else f"{kind or 'file'}{position}.tflite"
+            results.append(
+                FileResult(
+                    name=name,
+                    path=Path("models") / name,
+                    format=kind,
+                    size_bytes=round(size_mb * 1e6),
+                    input_size_wh=(224, 224),
+                    partitions=1,
+                    footprint=Footprint(30.0, 60_000_000, 9_000_000, 12_000_000, 72_000_000),
+                    accuracy=None if correct is None else Accuracy(correct, photos, 0.99),
+                    latencies=latencies,
+                )
+            )
+        return Benchmark(tuple(results), reference, MACHINE, Settings())
+
+    return make

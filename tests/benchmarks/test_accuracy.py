@@ -1,0 +1,180 @@
+"""Accuracy and agreement, with classifiers that answer what they are told."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from pocketlens.benchmarks import Accuracy, Samples, measure_accuracy
+from pocketlens.benchmarks.accuracy import predict
+from pocketlens.benchmarks.samples import find_samples
+from pocketlens.errors import DataError, LabelsError, UsageError
+
+
+class FakeScorer:
+    """Names a picture by its first pixel, through a table; refuses two threads at a time."""
+
+    def __init__(self, labels, table=None, delay=0.0):
+        self.labels = tuple(labels)
+        self.table = table or {}
+        self.delay = delay
+        self.calls = 0
+        self._lock = threading.Lock()
+
+    def scores(self, pixels_rgb):
+        assert self._lock.acquire(blocking=False), "used by two threads at a time"
+        try:
+            time.sleep(self.delay)
+            self.calls += 1
+            value = int(pixels_rgb[0, 0, 0])
+            scores = np.zeros(len(self.labels), np.float32)
+            scores[self.table.get(value, value)] = 1
+            return scores
+        finally:
+            self._lock.release()
+
+
+def _samples(values):
+    return [(np.full((2, 2, 3), value, np.uint8), value) for value in values]
+
+
+def test_counts_right_answers_and_agreement():
+    right = FakeScorer("abc")
+    wrong_on_c = FakeScorer("abc", {2: 0})
+    samples = _samples([0, 1, 2, 2, 0, 1, 0, 0])
+    first, second = measure_accuracy([right, wrong_on_c], samples)
+    assert (first.correct, first.total, first.agreement) == (8, 8, 1.0)
+    assert (second.correct, second.total, second.agreement) == (6, 8, 0.75)
+    assert second.share == 0.75
+
+
+def test_agreement_is_with_the_reference_even_where_it_is_wrong():
+    results = measure_accuracy(
+        [FakeScorer("ab"), FakeScorer("ab", {0: 1})], _samples([0, 0, 0, 1]), reference=1
+    )
+    assert [result.agreement for result in results] == [0.25, 1.0]
+    assert [result.correct for result in results] == [4, 1]
+
+
+def test_labels_in_another_order_are_compared_by_name():
+    straight = FakeScorer("abc")
+    turned = FakeScorer("cba", {0: 2, 2: 0})
+    results = measure_accuracy([straight, turned], _samples([0, 1, 2, 0]))
+    assert [result.correct for result in results] == [4, 4]
+    assert results[1].agreement == 1.0
+
+
+def test_different_foreign_labels_do_not_agree():
+    results = measure_accuracy(
+        [FakeScorer("abxx2", {0: 2}), FakeScorer(["a", "b", "y"], {0: 2})],
+        _samples([0, 0]),
+        labels=("a", "b"),
+    )
+    assert [result.correct for result in results] == [0, 0]
+    assert results[1].agreement == 0.0
+
+
+def test_equal_names_of_two_classes_are_told_apart_by_index():
+    twice = ("crane", "crane")
+    (result,) = measure_accuracy([FakeScorer(twice, {1: 0})], _samples([0, 1]))
+    assert result.correct == 1
+
+
+def test_every_member_of_a_crew_works_and_order_is_kept():
+    crews = [[FakeScorer(range(10), delay=0.002) for _ in range(2)], [FakeScorer(range(10))]]
+    values = np.random.default_rng(0).integers(0, 10, 150).tolist()
+    truth, best = predict(crews, _samples(values))
+    assert truth.tolist() == values == best[0].tolist() == best[1].tolist()
+    assert [sum(scorer.calls for scorer in crew) for crew in crews] == [150, 150]
+
+
+def test_few_pictures_are_held_at_once():
+    scorer = FakeScorer("a")
+    ahead = []
+
+    def stream():
+        for number in range(200):
+            ahead.append(number - scorer.calls)
+            yield np.zeros((1, 1, 3), np.uint8), 0
+
+    measure_accuracy([scorer], stream())
+    assert scorer.calls == 200
+    assert max(ahead) <= 40
+
+
+def test_failure_in_a_classifier_is_not_swallowed():
+    with pytest.raises(IndexError):
+        measure_accuracy([FakeScorer("ab")], _samples([0, 5]))
+
+
+def test_no_pictures():
+    with pytest.raises(DataError, match="at least one readable photo"):
+        measure_accuracy([FakeScorer("ab")], [])
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    [
+        # The first two from R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3.
+        pytest.param(81, 263, 0.2553, 0.3662, id="81 of 263"),
+        pytest.param(15, 148, 0.0624, 0.1605, id="15 of 148"),
+        # z² / (n + z²) and its counterpart, by hand.
+        pytest.param(0, 20, 0.0, 0.1611, id="none of 20"),
+        pytest.param(20, 20, 0.8389, 1.0, id="all of 20"),
+    ],
+)
+def test_interval(correct, total, low, high):
+    assert Accuracy(correct, total, 1.0).interval == pytest.approx((low, high), abs=6e-5)
+
+
+def test_samples_are_resized_and_relabelled():
+    pixels = np.stack([np.full((8, 6, 3), value, np.uint8) for value in (10, 20, 30)])
+    samples = Samples(("x", "y"), pixels, np.array([0, 1, 1])).with_labels(("y", "z", "x"))
+    streamed = list(samples.stream((4, 4), "stretch", []))
+    assert [index for _, index in streamed] == [2, 0, 0]
+    assert [int(entry[0, 0, 0]) for entry, _ in streamed] == [10, 20, 30]
+    assert all(entry.shape == (4, 4, 3) for entry, _ in streamed)
+
+
+def test_samples_of_unknown_classes():
+    samples = Samples(("x",), np.zeros((1, 2, 2, 3), np.uint8), np.array([0]))
+    with pytest.raises(LabelsError, match="Received: x"):
+        samples.with_labels(("y", "z"))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "indices"),
+    [
+        pytest.param(np.zeros((2, 4, 4, 3), np.float32), np.zeros(2, int), id="float"),
+        pytest.param(np.zeros((2, 4, 4), np.uint8), np.zeros(2, int), id="grey"),
+        pytest.param(np.zeros((2, 4, 4, 3), np.uint8), np.zeros(3, int), id="too many labels"),
+    ],
+)
+def test_arrays_that_are_no_samples(pixels, indices):
+    with pytest.raises(UsageError, match="Received: "):
+        Samples(("a",), pixels, indices)
+
+
+def test_unreadable_photos_are_left_out_and_kept_in_mind(tiny_photos, tmp_path):
+    import shutil
+
+    folder = tmp_path / "photos"
+    shutil.copytree(tiny_photos, folder)
+    label = sorted(child.name for child in folder.iterdir() if child.is_dir())[0]
+    (folder / label / "000_broken.png").write_bytes(b"no picture")
+    samples, skipped = find_samples(folder), []
+    streamed = list(samples.stream((16, 16), "stretch", skipped))
+    assert len(skipped) == 1
+    assert "000_broken.png" in str(skipped[0])
+    assert len(streamed) == len(samples) - 1
+    # The labels of those that follow have not moved up.
+    assert [index for _, index in streamed] == [
+        photo.label_index for photo in samples.photos.photos if photo.path.name != "000_broken.png"
+    ]
+
+
+def test_run_folder_gives_its_test_photos(tiny_run):
+    from pocketlens.runtime.runs import read_run
+
+    assert find_samples(tiny_run).photos == read_run(tiny_run).photos("test")

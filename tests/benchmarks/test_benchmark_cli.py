@@ -1,0 +1,173 @@
+"""The command and the function behind it, on real files."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import pocketlens.benchmarks
+from pocketlens.benchmarks import Samples, benchmark
+from pocketlens.benchmarks.candidates import distinct_names
+from pocketlens.benchmarks.cli import benchmark_command
+from pocketlens.benchmarks.latency import Settings
+from pocketlens.cli import COMMANDS, run
+from pocketlens.runtime import Classifier
+
+QUICK = ["--num-runs", "2", "--min-secs", "0", "--warmup-runs", "1"]
+
+
+def test_help_is_the_group_s():
+    assert benchmark_command.get_short_help_str(limit=200) == COMMANDS["benchmark"][1]
+
+
+def test_exported_names():
+    for name in pocketlens.benchmarks.__all__:
+        assert getattr(pocketlens.benchmarks, name).__name__ == name
+    with pytest.raises(AttributeError, match="nothing_such"):
+        pocketlens.benchmarks.nothing_such  # noqa: B018
+
+
+def test_everything_at_once(tiny_models, tiny_photos, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    target, plot = tmp_path / "result.json", tmp_path / "plot.png"
+    files = [str(tiny_models[key]) for key in ("int8", "float32")]
+    arguments = [*files, "--data", str(tiny_photos), "--threads", "2,1", *QUICK]
+    code = run(["benchmark", *arguments, "--json", str(target), "--plot", str(plot)])
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert "Take " in printed
+    payload = json.loads(target.read_text("utf-8"))
+    assert payload["reference"] == tiny_models["float32"].name
+    int8, float32 = payload["files"]
+    assert float32["accuracy"]["agreement"] == 1.0
+    with Classifier(tiny_models["float32"]) as classifier:
+        correct = sum(
+            classifier.classify_photo(path).top.label == path.parent.name
+            for path in tiny_photos.glob("*/*.png")
+        )
+    assert float32["accuracy"]["correct"] == correct
+    assert int8["accuracy"]["total"] == payload["photos"] > 0
+    assert int8["size_bytes"] < float32["size_bytes"]
+    assert [entry["threads"] for entry in int8["latencies"]] == [1, 2]
+    assert float32["latencies"][1]["classify"]["ratio"] == 1.0
+    assert int8["partitions"] >= 1
+    assert plot.stat().st_size > 1000
+
+
+def test_run_folder_as_data(tiny_models, tiny_run, capsys):
+    arguments = [str(tiny_models["float16"]), "--data", str(tiny_run), *QUICK, "--json", "-"]
+    assert run(["benchmark", *arguments]) == 0
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["photos"] > 0
+    assert payload["files"][0]["format"] == "float16"
+
+
+def test_pixels_in_memory_give_what_photos_give(tiny_models, tiny_photos):
+    from pocketlens.runtime.photos import read_pixels, scan
+
+    photos = scan(tiny_photos)
+    pixels = np.stack(list(read_pixels((p.path for p in photos.photos), (96, 96), "stretch")))
+    indices = np.array([photo.label_index for photo in photos.photos])
+    settings = Settings(1, 0, warmup_runs=0)
+    results = [
+        benchmark([tiny_models["int8"]], data=data, settings=settings)
+        for data in (tiny_photos, photos, Samples(photos.labels, pixels, indices))
+    ]
+    assert len({result.files[0].accuracy for result in results}) == 1
+
+
+def test_model_from_elsewhere(elsewhere_model, capsys):
+    assert run(["benchmark", str(elsewhere_model), *QUICK, "--json", "-"]) == 0
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["files"][0]["format"] is None
+    assert payload["files"][0]["accuracy"] is None
+
+
+def test_same_names_are_told_apart(elsewhere_model, tmp_path, capsys):
+    copy = tmp_path / "copy" / elsewhere_model.name
+    copy.parent.mkdir()
+    copy.write_bytes(elsewhere_model.read_bytes())
+    assert run(["benchmark", str(elsewhere_model), str(copy), *QUICK]) == 0
+    printed = "".join(capsys.readouterr().out.split())
+    assert f"copy/{elsewhere_model.name}" in printed
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        pytest.param(["/x/a.tflite", "/x/b.tflite"], ["a.tflite", "b.tflite"], id="differ"),
+        pytest.param(["/x/a", "/y/a", "/x/b"], ["x/a", "y/a", "b"], id="folder"),
+        pytest.param(["/1/x/a", "/2/x/a"], ["1/x/a", "2/x/a"], id="folder above"),
+        pytest.param(["/a", "/x/a"], ["//a", "x/a"], id="at the root"),
+    ],
+)
+def test_distinct_names(paths, names):
+    from pathlib import Path
+
+    assert distinct_names([Path(path) for path in paths]) == names
+
+
+def test_only_plots_import_matplotlib(elsewhere_model):
+    code = (
+        "import sys; from pocketlens.cli import run; "
+        f"code = run(['benchmark', {str(elsewhere_model)!r}, *{QUICK!r}]); "
+        "heavy = {'matplotlib', 'tensorflow', 'keras', 'sklearn'} & set(sys.modules); "
+        "sys.exit(f'{code} {heavy}')"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert answer.stderr.strip().splitlines()[-1] == "0 set()"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param([], "MODEL", id="no models"),
+        pytest.param(["{model}", "--threads", "0"], "--threads '0'", id="no threads"),
+        pytest.param(["{model}", "--threads", "a"], "--threads 'a'", id="letters"),
+        pytest.param(["{model}", "--threads", "1,,2"], "--threads '1,,2'", id="gap"),
+        pytest.param(["{model}", "--threads", "100000"], "Received: 100000", id="far too many"),
+        pytest.param(["{model}", "--num-runs", "0"], "num_runs=0", id="no runs"),
+        pytest.param(["{model}", "{model}"], "more than once", id="twice"),
+        pytest.param(["{tmp}/none.tflite"], "none.tflite", id="missing model"),
+        pytest.param(["{tmp}"], "a folder", id="folder for a model"),
+        pytest.param(["{model}", "--data", "{tmp}/none"], "nothing there", id="missing data"),
+        pytest.param(["{model}", "--data", "{other}"], "Received: ants", id="other classes"),
+        pytest.param(["{model}", "--json", "{taken}"], "--overwrite", id="json exists"),
+        pytest.param(["{model}", "--plot", "{taken}"], "--overwrite", id="plot exists"),
+        pytest.param(["{model}", "--plot", "{tmp}/plot.txt"], "plot.txt", id="plot's name"),
+        pytest.param(["{model}", "--mean", "1"], "--std", id="mean alone"),
+        pytest.param(["{model}", "--labels", "{tmp}/none"], "labels", id="missing labels"),
+    ],
+)
+def test_wrong_calls(elsewhere_model, tmp_path, capsys, monkeypatch, arguments, said):
+    def measured(*_, **__):
+        pytest.fail("measured before it complained")
+
+    monkeypatch.setattr("pocketlens.benchmarks.comparison.time_interleaved", measured)
+    monkeypatch.setattr("pocketlens.benchmarks.comparison.measure_footprint", measured)
+    taken = tmp_path / "taken.png"
+    taken.write_text("precious")
+    (tmp_path / "other" / "ants").mkdir(parents=True)
+    (tmp_path / "other" / "ants" / "1.png").write_bytes(b"")
+    names = {"model": elsewhere_model, "tmp": tmp_path, "taken": taken, "other": tmp_path / "other"}
+    code = run(["benchmark", *(argument.format(**names) for argument in arguments)])
+    captured = capsys.readouterr()
+    assert code == 2
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert taken.read_text() == "precious"
+
+
+def test_data_without_a_readable_photo(elsewhere_model, tmp_path, capsys):
+    (tmp_path / "background").mkdir()
+    (tmp_path / "background" / "1.png").write_bytes(b"no picture")
+    assert run(["benchmark", str(elsewhere_model), "--data", str(tmp_path), *QUICK]) == 1
+    assert "at least one readable photo" in capsys.readouterr().err
+
+
+def test_no_models_for_the_function():
+    with pytest.raises(ValueError, match=r"at least one \.tflite file"):
+        benchmark([])

@@ -1,0 +1,145 @@
+"""The timing: interleaved, bounded, and summarised by the definition it names."""
+
+import gc
+import itertools
+
+import numpy as np
+import pytest
+
+from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings, Spread, time_interleaved
+from pocketlens.errors import UsageError
+
+
+class FakeClock:
+    """Advances only when a call says so."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def call(self, name, ms, log):
+        def run() -> None:
+            log.append(name)
+            self.now_ns += round(ms * 1e6)
+
+        return run
+
+
+def _measure(costs_ms, **settings):
+    clock, log = FakeClock(), []
+    calls = {name: clock.call(name, ms, log) for name, ms in costs_ms.items()}
+    done = []
+    result = time_interleaved(calls, Settings(**settings), clock_ns=clock, on_round=done.append)
+    return result, log, done, clock
+
+
+def test_each_call_gets_its_own_durations():
+    result, *_ = _measure({"slow": 7, "fast": 3}, num_runs=10, min_secs=0)
+    assert set(result["slow"]) == {7_000_000}
+    assert set(result["fast"]) == {3_000_000}
+    assert len(result["slow"]) == len(result["fast"]) == 10
+
+
+def test_calls_are_interleaved_in_an_order_that_changes():
+    _, log, *_ = _measure(dict.fromkeys("abcd", 1), num_runs=100, min_secs=0, warmup_runs=0)
+    bursts = [(name, len(list(group))) for name, group in itertools.groupby(log)]
+    # A call may end one round and begin the next, but never runs longer than that.
+    assert max(count for _, count in bursts) <= 2 * (RUNS_PER_ROUND + 1)
+    size = 4 * (RUNS_PER_ROUND + 1)
+    rounds = [tuple(log[start : start + size]) for start in range(0, len(log), size)]
+    assert len(rounds) == 20
+    assert all(set(entry) == set("abcd") for entry in rounds)
+    assert len(set(rounds)) > 5
+
+
+def test_same_seed_same_order():
+    logs = [
+        _measure(dict.fromkeys("abc", 1), num_runs=30, min_secs=0, seed=seed)[1]
+        for seed in (1, 1, 2)
+    ]
+    assert logs[0] == logs[1] != logs[2]
+
+
+def test_first_call_of_a_burst_is_not_counted():
+    clock, seen = FakeClock(), []
+
+    def cold_then_warm(name):
+        def run() -> None:
+            clock.now_ns += 1_000_000 if seen and seen[-1] == name else 50_000_000
+            seen.append(name)
+
+        return run
+
+    calls = {name: cold_then_warm(name) for name in "ab"}
+    result = time_interleaved(calls, Settings(20, 0, warmup_runs=0), clock_ns=clock)
+    assert {*result["a"], *result["b"]} == {1_000_000}
+
+
+def test_warm_up_is_not_counted():
+    _, log, *_ = _measure({"a": 1}, num_runs=5, min_secs=0, warmup_runs=7)
+    assert len(log) == 7 + RUNS_PER_ROUND + 1
+
+
+def test_runs_until_the_shortest_call_has_had_its_seconds():
+    result, *_ = _measure({"a": 1, "b": 4}, num_runs=5, min_secs=0.2)
+    assert 0.2 <= result["a"].sum() / 1e9 < 0.21
+
+
+def test_stops_after_max_secs_and_says_so(caplog):
+    result, _, done, clock = _measure({"a": 100, "b": 100}, num_runs=10_000, max_secs=5)
+    assert clock.now_ns / 1e9 < 7
+    assert min(map(len, result.values())) >= RUNS_PER_ROUND
+    assert "--max-secs 5" in caplog.text
+    assert done[-1] == 1.0
+
+
+def test_every_call_has_a_figure_even_if_one_takes_all_the_time():
+    result, *_ = _measure({"a": 10_000, "b": 1}, num_runs=50, max_secs=1)
+    assert all(len(entry) for entry in result.values())
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_garbage_collector_is_off_meanwhile_and_then_as_before(was_on):
+    seen = []
+    (gc.enable if was_on else gc.disable)()
+    try:
+        time_interleaved({"a": lambda: seen.append(gc.isenabled())}, Settings(5, 0))
+        assert gc.isenabled() is was_on
+    finally:
+        gc.enable()
+    assert set(seen) == {False}
+
+
+@pytest.mark.parametrize(
+    ("values_ms", "median", "p95"),
+    [
+        pytest.param([5], 5, 5, id="one"),
+        pytest.param([2, 1], 1.5, 1.95, id="two"),
+        pytest.param(range(1, 102), 51, 96, id="1 to 101"),
+        pytest.param([10] * 19 + [110], 10, 15, id="one outlier in twenty"),
+    ],
+)
+def test_spread(values_ms, median, p95):
+    spread = Spread.of(np.array(list(values_ms), np.int64) * 1_000_000)
+    assert spread.median_ms == pytest.approx(median)
+    assert spread.p95_ms == pytest.approx(p95)
+    assert spread.runs == len(list(values_ms))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_runs": 0},
+        {"warmup_runs": -1},
+        {"min_secs": -0.1},
+        {"min_secs": float("nan")},
+        {"max_secs": 0},
+        {"max_secs": float("inf")},
+    ],
+    ids=str,
+)
+def test_impossible_settings(values):
+    with pytest.raises(UsageError, match=r"Expected .* Received: "):
+        Settings(**values)

@@ -1,0 +1,106 @@
+"""The tables and the JSON."""
+
+import io
+import json
+
+import pytest
+
+from pocketlens.benchmarks.report import files_table, latency_table, print_report, to_payload
+
+FILES = [("float32", 14, 904, {1: 7.0, 2: 4.0}), ("int8", 4, 900, {1: 3.3, 2: 2.0})]
+
+
+def _headers(table):
+    return [" ".join(str(column.header).split()) for column in table.columns]
+
+
+def _cells(table):
+    return [list(column.cells) for column in table.columns]
+
+
+def test_columns(made_up):
+    result = made_up(*FILES)
+    assert _headers(files_table(result)) == [
+        "File",
+        "top-1 % (95 % interval)",
+        *("agrees %", "size MB", "load ms", "RAM +MB", "peak +MB", "peak MB", "parts"),
+    ]
+    assert _headers(latency_table(result)) == [
+        *("File", "threads", "invoke ms", "p95", "ratio", "classify ms", "p95", "ratio", "runs")
+    ]
+
+
+def test_rows(made_up):
+    result = made_up(*FILES)
+    table = dict(zip(_headers(files_table(result)), _cells(files_table(result)), strict=True))
+    assert table["size MB"] == ["14.00", "4.00"]
+    assert table["top-1 % (95 % interval)"][0] == "90.4 (88.4–92.1)"
+    assert table["RAM +MB"] == ["9.0", "9.0"]
+    rows = _cells(latency_table(result))
+    assert rows[1] == ["1", "2", "1", "2"]
+    assert rows[5] == ["7.00", "4.00", "3.30", "2.00"]
+    assert rows[7] == ["1.00", "1.00", "0.47", "0.50"]
+
+
+def test_without_accuracy_there_are_no_columns_for_it(made_up):
+    headers = _headers(files_table(made_up(("int8", 4, None, {1: 3.0}))))
+    assert not any("top-1" in header or "agrees" in header for header in headers)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(None, id="short"),
+        pytest.param(["a" * 130 + ".tflite", "[bold]x[/] :smile:.tflite"], id="long, markup"),
+    ],
+)
+def test_printed_piped(made_up, names):
+    stream = io.StringIO()
+    print_report(made_up(*FILES, names=names), stream)
+    text = stream.getvalue()
+    assert max(map(len, text.splitlines())) <= 100
+    assert "\x1b" not in text
+    assert "Test CPU" in text
+    assert "Take " in text.split("\n\n")[-1]
+    if names:
+        assert "[bold]x[/] :smile:" in text.replace("\n", "")
+
+
+def test_reference_is_said_where_it_is_not_float32(made_up):
+    stream = io.StringIO()
+    print_report(made_up(("int8", 4, 900, {1: 3.0}), ("dynamic", 4, 900, {1: 4.0})), stream)
+    assert "int80.tflite, the first: no card says float32" in " ".join(stream.getvalue().split())
+
+
+def test_payload(made_up):
+    payload = json.loads(json.dumps(to_payload(made_up(*FILES)), allow_nan=False))
+    assert payload["schema_version"] == 1
+    assert set(payload) == {
+        *("schema_version", "machine", "settings", "reference", "photos", "skipped_photos"),
+        *("rule", "files", "verdict"),
+    }
+    assert {"cpu", "cores", "python", "numpy", "opencv", "interpreter", "load_average"} <= set(
+        payload["machine"]
+    )
+    assert set(payload["settings"]) == {"num_runs", "min_secs", "max_secs", "warmup_runs", "seed"}
+    first, second = payload["files"]
+    assert set(first) == {
+        *("name", "path", "format", "size_bytes", "input_size_wh", "partitions", "load_ms"),
+        *("memory", "accuracy", "latencies"),
+    }
+    assert set(first["memory"]) == {
+        *("baseline_bytes", "loaded_bytes", "peak_growth_bytes", "peak_bytes")
+    }
+    assert second["accuracy"]["top1"] == 0.9
+    assert second["accuracy"]["correct"] == 900
+    assert second["accuracy"]["interval_95"] == pytest.approx([0.8798, 0.9171], abs=1e-4)
+    assert [entry["threads"] for entry in second["latencies"]] == [1, 2]
+    assert set(second["latencies"][0]["invoke"]) == {"median_ms", "p95_ms", "runs", "ratio"}
+    assert payload["verdict"]["file"] == "int81.tflite"
+    assert payload["verdict"]["sentence"].startswith("Take ")
+
+
+def test_payload_without_accuracy(made_up):
+    payload = to_payload(made_up(("int8", 4, None, {1: 3.0})))
+    assert payload["files"][0]["accuracy"] is None
+    assert payload["photos"] == 0

@@ -1,0 +1,111 @@
+"""Real photos, a real tiny run and its real files, made once a session."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+TINY_LABELS = ("circle", "cross", "stripes")
+TINY_SIZE = 96
+FORMATS = ("float32", "float16", "dynamic", "weights8", "int8")
+
+
+def draw_tiny(label: str, rng: np.random.Generator) -> np.ndarray:
+    """Draw one picture: uint8 (120, 160, 3)."""
+    ground = rng.integers(0, 256, 3)
+    ink = tuple(int(value) for value in (ground + rng.integers(90, 160, 3)) % 256)
+    picture = np.empty((120, 160, 3), np.uint8)
+    picture[:] = ground
+    centre = (int(rng.integers(60, 100)), int(rng.integers(50, 70)))
+    radius = int(rng.integers(25, 45))
+    if label == "circle":
+        cv2.circle(picture, centre, radius, ink, -1)
+    elif label == "cross":
+        for offset in ((radius, 0), (0, radius)):
+            start = (centre[0] - offset[0], centre[1] - offset[1])
+            end = (centre[0] + offset[0], centre[1] + offset[1])
+            cv2.line(picture, start, end, ink, 14)
+    else:
+        for x in range(int(rng.integers(0, 20)), 160, 24):
+            cv2.line(picture, (x, 0), (x, 119), ink, 10)
+    noise = rng.normal(0, 6, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared test material; see CONTRIBUTING.md."""
+    folder = os.environ.get("POCKETLENS_SHARED")
+    if not folder:
+        pytest.skip("POCKETLENS_SHARED does not name the folder of shared test material")
+    path = Path(folder).absolute()
+    assert path.is_dir(), f"POCKETLENS_SHARED names {path}, which is no folder"
+    return path
+
+
+@pytest.fixture(scope="session")
+def elsewhere_model(shared: Path) -> Path:
+    """A quantized MobileNet v1 that pocketlens did not write."""
+    return shared / "models" / "mobilenet_v1_0.25_128_quant.tflite"
+
+
+@pytest.fixture(scope="session")
+def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tiny photos, run and files lie.
+
+    POCKETLENS_TEST_MODELS keeps them from one session for another that has no TensorFlow.
+    """
+    kept = os.environ.get("POCKETLENS_TEST_MODELS")
+    return Path(kept).absolute() if kept else tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_photos(tiny_home: Path) -> Path:
+    """A folder per class with 30 small pictures each."""
+    folder = tiny_home / "photos"
+    if not folder.is_dir():
+        rng = np.random.default_rng(7)
+        for label in TINY_LABELS:
+            (folder / label).mkdir(parents=True)
+            for index in range(30):
+                cv2.imwrite(str(folder / label / f"{index:02}.png"), draw_tiny(label, rng))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_home: Path, tiny_photos: Path) -> Path:
+    """A run that was really trained, from nothing, on the tiny photos."""
+    folder = tiny_home / "tiny"
+    if not folder.is_dir():
+        pytest.importorskip("tensorflow", reason="training needs the train extra")
+        from pocketlens.train import Settings, train
+
+        settings = Settings(
+            alpha=0.35,
+            image_size=TINY_SIZE,
+            weights="none",
+            batch_size=16,
+            fine_tune_epochs=6,
+            grid_epochs=1,
+        )
+        train(tiny_photos, folder, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tiny_home: Path, tiny_run: Path) -> dict[str, Path]:
+    """The tiny run's five files by format."""
+    paths = {entry: tiny_home / f"tiny_{entry}.tflite" for entry in FORMATS}
+    if not all(path.is_file() for path in paths.values()):
+        from pocketlens.convert import convert
+
+        convert(tiny_run, tiny_home, samples=20, overwrite=True)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def tiny_tflite(tiny_models: dict[str, Path]) -> Path:
+    """One small real file."""
+    return tiny_models["int8"]

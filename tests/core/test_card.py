@@ -1,0 +1,90 @@
+"""The card and the archive at the end of a model file."""
+
+import dataclasses
+import io
+import json
+import zipfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pocketlens.card import CARD_NAME, LABELS_NAME, ModelCard, pack, unpack
+from pocketlens.errors import ModelFileError
+
+CARD = ModelCard("flowers", ("rose", "größer, \"quoted\" 🌷"), (224, 192), resize_mode="crop")
+MODEL = b"\x1c\x00\x00\x00TFL3" + bytes(range(256)) * 4
+
+
+def test_card_survives_json() -> None:
+    assert ModelCard.from_json(CARD.to_json()) == CARD
+
+
+@given(labels=st.lists(st.text(min_size=1), min_size=1, max_size=20), name=st.text())
+def test_any_labels_survive_packing(labels: list[str], name: str) -> None:
+    card = ModelCard(name, tuple(labels), (1, 2))
+    unpacked = unpack(pack(MODEL, card))
+    assert unpacked.flatbuffer == MODEL
+    assert unpacked.card is not None
+    assert unpacked.card.labels == tuple(labels)
+    assert unpacked.card.name == name
+
+
+def test_packed_file_is_a_zip_with_labels() -> None:
+    with zipfile.ZipFile(io.BytesIO(pack(MODEL, CARD))) as archive:
+        assert archive.namelist() == [CARD_NAME, LABELS_NAME]
+        assert archive.read(LABELS_NAME).decode() == "".join(f"{x}\n" for x in CARD.labels)
+
+
+def test_packing_twice_gives_the_same_bytes() -> None:
+    assert pack(MODEL, CARD) == pack(MODEL, CARD)
+
+
+def test_changed_model_is_refused() -> None:
+    data = bytearray(pack(MODEL, CARD))
+    data[100] ^= 1
+    with pytest.raises(ModelFileError, match="SHA-256"):
+        unpack(bytes(data))
+
+
+def test_file_without_card() -> None:
+    unpacked = unpack(MODEL)
+    assert (unpacked.flatbuffer, unpacked.card, unpacked.labels) == (MODEL, None, None)
+
+
+def test_labels_of_a_file_from_elsewhere() -> None:
+    buffer = io.BytesIO(MODEL)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("labels.txt", "cat\ndog\n")
+    assert unpack(buffer.getvalue()).labels == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": []},
+        {"labels": [1, 2]},
+        {"input_size_wh": [0, 224]},
+        {"input_size_wh": [224]},
+        {"task": "guess"},
+        {"resize_mode": "bend"},
+        {"schema_version": 99},
+        {"schema_version": None},
+    ],
+    ids=str,
+)
+def test_bad_card_is_refused(change: dict[str, object]) -> None:
+    values = dataclasses.asdict(CARD) | change
+    with pytest.raises(ModelFileError, match="Received"):
+        ModelCard.from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "no json"])
+def test_no_card_is_refused(text: str) -> None:
+    with pytest.raises(ModelFileError, match="Expected a pocketlens model card"):
+        ModelCard.from_json(text)
+
+
+def test_field_of_a_later_version_is_left_out() -> None:
+    values = dataclasses.asdict(CARD) | {"colour": "green"}
+    assert ModelCard.from_json(json.dumps(values)) == CARD

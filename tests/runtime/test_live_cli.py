@@ -1,0 +1,188 @@
+"""`pocketlens live` from the outside: what it prints, writes, refuses, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from pocketlens.cli import COMMANDS, run
+from pocketlens.runtime.live_cli import live_command
+
+FRAMES = 12
+
+
+def write_video(path, frames=FRAMES, size_wh=(160, 120)):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, size_wh)
+    picture = np.full((size_wh[1], size_wh[0], 3), 90, np.uint8)
+    cv2.circle(picture, (80, 60), 40, (220, 60, 30), -1)
+    for _ in range(frames):
+        writer.write(picture)
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def video(tmp_path):
+    return write_video(tmp_path / "in.mp4")
+
+
+def count_frames(path):
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    return count
+
+
+def live(model, video, *options):
+    return run(["live", str(model), "--source", str(video), *map(str, options)])
+
+
+def test_jsonl_on_standard_output_is_one_object_per_frame(tiny_tflite, video, capfd):
+    assert live(tiny_tflite, video, "--jsonl", "-", "--top-k", 2) == 0
+    out, err = capfd.readouterr()
+    entries = [json.loads(line) for line in out.splitlines()]
+    assert [entry["frame"] for entry in entries] == list(range(FRAMES))
+    assert [entry["time_s"] for entry in entries] == pytest.approx([n / 10 for n in range(FRAMES)])
+    for entry in entries:
+        assert [set(category) for category in entry["categories"]] == [{"label", "score"}] * 2
+        assert set(entry["latency_ms"]) == {"capture", "classify"}
+    assert f"{FRAMES} frames" in err
+
+
+def test_changes_of_the_label_are_lines_and_the_summary_goes_to_standard_error(
+    tiny_tflite, video, capfd
+):
+    assert live(tiny_tflite, video) == 0
+    out, err = capfd.readouterr()
+    # The picture never changes, so neither does the label.
+    assert len(out.splitlines()) == 1
+    assert out.startswith("0.00 s  ")
+    assert len(err.splitlines()) == 1
+    assert "fps" in err
+
+
+def test_everything_at_once(tiny_tflite, video, tmp_path, capfd):
+    recording, log, summary = tmp_path / "o.mp4", tmp_path / "o.jsonl", tmp_path / "o.json"
+    options = ["--record", recording, "--jsonl", log, "--json", summary, "--top-k", 3]
+    assert live(tiny_tflite, video, *options, "--max-frames", 7) == 0
+    assert count_frames(recording) == 7
+    assert len([json.loads(line) for line in log.read_text("utf-8").splitlines()]) == 7
+    result = json.loads(summary.read_text("utf-8"))
+    assert (result["frames"], result["dropped"]) == (7, 0)
+    assert result["source"] == str(video)
+    assert set(result["latency_ms"]["classify"]) == {"median", "p95"}
+    assert capfd.readouterr().out == ""
+
+
+def test_the_summary_on_standard_output_is_alone_there(tiny_tflite, video, capfd):
+    assert live(tiny_tflite, video, "--json", "-") == 0
+    assert json.loads(capfd.readouterr().out)["frames"] == FRAMES
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("--record", "o.mp4"), ("--jsonl", "o.jsonl"), ("--json", "o.json")]
+)
+def test_what_exists_is_refused_and_untouched(tiny_tflite, video, tmp_path, capfd, option, name):
+    taken = tmp_path / name
+    taken.write_bytes(b"mine")
+    assert live(tiny_tflite, video, option, taken) == 2
+    assert "--overwrite" in capfd.readouterr().err
+    assert taken.read_bytes() == b"mine"
+    assert live(tiny_tflite, video, option, taken, "--overwrite") == 0
+    assert taken.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        pytest.param(["--source", "nowhere.mp4"], 1, "nothing there", id="no-source"),
+        pytest.param(["--source", "93"], 1, "no such camera", id="no-camera"),
+        pytest.param(["--json", "-", "--jsonl", "-"], 2, "different places", id="both-stdout"),
+        pytest.param(["--record", "a.mp4", "--jsonl", "a.mp4"], 2, "different places", id="same"),
+        pytest.param(["--record", "a.mov"], 2, ".mp4", id="suffix"),
+        pytest.param(["--threads", "0"], 2, "threads", id="threads"),
+        pytest.param(["--max-frames", "0"], 2, "max-frames", id="max-frames"),
+    ],
+)
+def test_wrong_calls_are_one_sentence(
+    tiny_tflite, video, tmp_path, monkeypatch, capfd, options, code, words
+):
+    monkeypatch.chdir(tmp_path)
+    assert live(tiny_tflite, video, *options) == code
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_a_window_needs_an_opencv_with_windows_and_a_display(
+    tiny_tflite, video, monkeypatch, capfd
+):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                 NONE\n")
+    assert live(tiny_tflite, video, "--display") == 1
+    assert "pip install opencv-python" in capfd.readouterr().err
+    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                 QT5\n")
+    monkeypatch.setattr("sys.platform", "linux")
+    assert live(tiny_tflite, video, "--display") == 1
+    assert "DISPLAY is not set" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_cleanly(tiny_tflite, tmp_path, name):
+    # At 600 frames of 720p recording alone takes seconds: the signal comes in the middle.
+    video = write_video(tmp_path / "long.mp4", 600, (1280, 720))
+    recording, log = tmp_path / "o.mp4", tmp_path / "o.jsonl"
+    command = [sys.executable, "-m", "pocketlens", "live", str(tiny_tflite), "--source", str(video)]
+    process = subprocess.Popen(
+        [*command, "--record", str(recording), "--jsonl", str(log)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        deadline_s = time.monotonic() + 60
+        while not (log.is_file() and log.read_text("utf-8").count("\n") >= 5):
+            assert time.monotonic() < deadline_s
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(getattr(signal, name))
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    lines = log.read_text("utf-8")
+    assert lines.endswith("\n")
+    numbers = [json.loads(line)["frame"] for line in lines.splitlines()]
+    assert numbers == list(range(len(numbers)))
+    assert 5 <= len(numbers) < 600
+    assert count_frames(recording) == len(numbers)
+    assert "frames" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mp4", "o.jsonl", "o.mp4"]
+
+
+def test_handlers_are_put_back(tiny_tflite, video):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    live(tiny_tflite, video)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_it_runs_with_a_model_from_elsewhere(elsewhere_model, video, capfd):
+    assert live(elsewhere_model, video, "--max-frames", 2, "--jsonl", "-") == 0
+    assert len(capfd.readouterr().out.splitlines()) == 2
+
+
+def test_help_is_the_promised_line_and_ends_with_an_example():
+    assert live_command.get_short_help_str(200) == COMMANDS["live"][1]
+    assert live_command.epilog.startswith("Example: pocketlens live ")

@@ -1,0 +1,91 @@
+"""Opening sources: files whole and in order, everything else one sentence."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pocketlens.errors import SourceError
+from pocketlens.runtime.fake_camera import FakeCamera, frame_number
+from pocketlens.runtime.sources import open_source
+
+# Far enough apart to survive compression.
+GREYS = [20, 60, 100, 140, 180, 220]
+
+
+def write_video(path, greys=GREYS, fps=10.0, size_wh=(64, 48)):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size_wh)
+    for grey in greys:
+        writer.write(np.full((size_wh[1], size_wh[0], 3), grey, np.uint8))
+    writer.release()
+    return path
+
+
+def read_all(source):
+    frames = []
+    while (frame := source.read()) is not None:
+        frames.append(frame)
+    return frames
+
+
+def test_a_file_is_read_completely_and_in_order(tmp_path):
+    source = open_source(str(write_video(tmp_path / "v.mp4")))
+    frames = read_all(source)
+    assert [min(GREYS, key=lambda g: abs(g - int(f.mean()))) for f in frames] == GREYS
+    assert frames[0].shape == (48, 64, 3)
+    assert frames[0].dtype == np.uint8
+    assert source.fps == pytest.approx(10.0)
+    assert not source.live
+    assert source.read() is None
+    source.close()
+    source.close()
+
+
+def damaged(tmp_path):
+    path = write_video(tmp_path / "cut.mp4")
+    path.write_bytes(path.read_bytes()[:300])
+    return path
+
+
+def no_video(tmp_path):
+    path = tmp_path / "notes.mp4"
+    path.write_text("no video " * 100)
+    return path
+
+
+def no_frames(tmp_path):
+    return write_video(tmp_path / "none.mp4", greys=[])
+
+
+@pytest.mark.parametrize(
+    ("make", "came"),
+    [
+        pytest.param(lambda folder: folder / "missing.mp4", "nothing there", id="missing"),
+        pytest.param(lambda folder: folder, "a folder", id="folder"),
+        pytest.param(damaged, "has none", id="cut-off"),
+        pytest.param(no_video, "has none", id="text"),
+        pytest.param(no_frames, "has none", id="no-frames"),
+        pytest.param(lambda folder: "57", "no such camera", id="no-camera"),
+        pytest.param(lambda folder: "9" * 30, "no such camera", id="huge-number"),
+        pytest.param(lambda folder: "-1", "nothing there", id="negative"),
+        pytest.param(lambda folder: "", "a folder", id="empty"),
+    ],
+)
+def test_what_does_not_open_is_one_sentence(tmp_path, capfd, make, came):
+    with pytest.raises(SourceError, match=r"Expected .* Received: .*\.") as caught:
+        open_source(str(make(tmp_path)))
+    assert came in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_fake_camera_follows_its_script():
+    camera = FakeCamera(frames=4, errors={2: SourceError("unplugged")})
+    assert [frame_number(camera.read()) for _ in range(2)] == [0, 1]
+    with pytest.raises(SourceError, match="unplugged"):
+        camera.read()
+    assert frame_number(camera.read()) == 3
+    assert camera.read() is None
+
+
+def test_frame_numbers_are_told_apart_beyond_a_byte():
+    camera = FakeCamera(frames=300)
+    assert [frame_number(frame) for frame in read_all(camera)] == list(range(300))
