@@ -8,8 +8,9 @@ print(find_verdict(result).sentence)
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pocketlens.lazy import lazy_names
 
 if TYPE_CHECKING:
     from pocketlens.benchmarks.accuracy import Accuracy, measure_accuracy
@@ -36,23 +37,20 @@ __all__ = [
 ]
 
 # The child process that measures memory imports this package too, so it has to weigh nothing.
-_MODULES = {
-    "Accuracy": "accuracy",
-    "measure_accuracy": "accuracy",
-    "benchmark": "comparison",
-    "Settings": "latency",
-    "Spread": "latency",
-    "Footprint": "memory",
-    "Benchmark": "results",
-    "FileResult": "results",
-    "Latency": "results",
-    "Samples": "samples",
-    "Verdict": "verdict",
-    "find_verdict": "verdict",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Accuracy": "accuracy",
+        "measure_accuracy": "accuracy",
+        "benchmark": "comparison",
+        "Settings": "latency",
+        "Spread": "latency",
+        "Footprint": "memory",
+        "Benchmark": "results",
+        "FileResult": "results",
+        "Latency": "results",
+        "Samples": "samples",
+        "Verdict": "verdict",
+        "find_verdict": "verdict",
+    },
+)

@@ -152,6 +152,11 @@ def unpack(model_bytes: bytes) -> Unpacked:
             that the card was written for.
     """
     if not zipfile.is_zipfile(io.BytesIO(model_bytes)):
+        if _has_start_of_card(model_bytes):
+            raise ModelFileError(
+                "Expected a model file with its whole card at its end. Received: a file whose end "
+                "is cut off. Copy or convert it again."
+            )
         return Unpacked(model_bytes, None, None)
     try:
         with zipfile.ZipFile(io.BytesIO(model_bytes)) as archive:
@@ -180,6 +185,12 @@ def unpack(model_bytes: bytes) -> Unpacked:
             f"Received: {digest[:12]}…. The file is damaged: copy or convert it again."
         )
     return Unpacked(flatbuffer, card, labels)
+
+
+def _has_start_of_card(model_bytes: bytes) -> bool:
+    # A zip entry: its signature, 26 bytes more, its name (PKWARE's APPNOTE, 4.3.7).
+    name_at = model_bytes.rfind(CARD_NAME.encode())
+    return name_at >= 30 and model_bytes[name_at - 30 : name_at - 26] == b"PK\x03\x04"
 
 
 def _lines(text: str) -> tuple[str, ...]:

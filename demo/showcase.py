@@ -45,8 +45,8 @@ perspective, light and blur, over drawn backgrounds. They show that the road wor
 a model is on your own photos.</p>
 
 <h2>Try it with your camera</h2>
-<p>Print a card from <a href="printables/">printables/</a> in colour (or show it on a phone), hold it up to
-the camera so that it fills about half of the picture, and run</p>
+<p>Print a card from <a href="printables/">printables/</a> in colour (or show it on a phone), hold
+it up to the camera so that it fills about half of the picture, and run</p>
 <pre>pocketlens live {best} --source 0 --record me.mp4</pre>
 <div class="row">{_figures(cards)}</div>
 

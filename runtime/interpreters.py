@@ -19,7 +19,7 @@ LOGGER = logging.getLogger("pocketlens")
 BACKENDS = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
-    "tf.lite": "tensorflow.lite",
+    "tf.lite": "tensorflow.lite.python.interpreter",
 }
 
 _DELEGATE = "DELEGATE"

@@ -98,7 +98,8 @@ def write_split(
             "photos": os.path.relpath(root, folder.absolute()) if beside else str(root),
             "parts": {
                 part: {
-                    str(photo.path.absolute().relative_to(root)): labels[photo.label_index] for photo in photos
+                    str(photo.path.absolute().relative_to(root)): labels[photo.label_index]
+                    for photo in photos
                 }
                 for part, photos in parts.items()
             },

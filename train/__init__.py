@@ -1,12 +1,17 @@
 """From photos to a trained Keras model and a report on how good it is."""
 
-from pocketlens.quiet import quiet
+from __future__ import annotations
 
-with quiet():
-    import tensorflow  # noqa: F401 (its chatter at import is held back here, once for all parts)
+from typing import TYPE_CHECKING
 
-from pocketlens.train.settings import Settings
-from pocketlens.train.summary import summarise
-from pocketlens.train.training import Training, train
+from pocketlens.lazy import lazy_names
 
-__all__ = ["Settings", "Training", "summarise", "train"]
+if TYPE_CHECKING:
+    from pocketlens.train.settings import Settings
+    from pocketlens.train.training import Training, train
+
+__all__ = ["Settings", "Training", "train"]
+
+__getattr__ = lazy_names(
+    __name__, {"Settings": "settings", "Training": "training", "train": "training"}
+)

@@ -61,7 +61,8 @@ def train_command(
     from pocketlens.extras import require_train
 
     require_train()
-    from pocketlens.train import Settings, summarise, train
+    from pocketlens.train import Settings, train
+    from pocketlens.train.summary import summarise
 
     settings = Settings(flip=not no_flip, **chosen)  # type: ignore[arg-type]
     training = train(Path(photos), Path(out), settings, overwrite=overwrite)

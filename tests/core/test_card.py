@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pocketlens.card import CARD_NAME, LABELS_NAME, ModelCard, pack, unpack
 from pocketlens.errors import ModelFileError
 
-CARD = ModelCard("flowers", ("rose", "größer, \"quoted\" 🌷"), (224, 192), resize_mode="crop")
+CARD = ModelCard("flowers", ("rose", 'größer, "quoted" 🌷'), (224, 192), resize_mode="crop")
 MODEL = b"\x1c\x00\x00\x00TFL3" + bytes(range(256)) * 4
 
 

@@ -30,9 +30,14 @@ def test_write_makes_folders_and_replaces(tmp_path: Path) -> None:
 def test_failure_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), replacing(path) as partial:
-        partial.write_bytes(b"half")
-        raise RuntimeError
+
+    def fail() -> None:
+        with replacing(path) as partial:
+            partial.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -72,12 +77,14 @@ def test_staged_folder_fails_without_a_trace(tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
     (out / "m").write_text("old")
-    with (
-        pytest.raises(RuntimeError),
-        staged_folder(out, overwrite=True, marker="m") as folder,
-    ):
-        (folder / "m").write_text("new")
-        raise RuntimeError
+
+    def fail() -> None:
+        with staged_folder(out, overwrite=True, marker="m") as folder:
+            (folder / "m").write_text("new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert (out / "m").read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
 

@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,6 +49,7 @@ def imports(path: Path) -> set[str]:
 def test_packages_are_the_folders() -> None:
     if not (ROOT / "pyproject.toml").is_file():
         pytest.skip("not run from a checkout")
+    tomllib = pytest.importorskip("tomllib", reason="TOML is read by Python 3.11 and newer")
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     on_disk = {
         path.parent.relative_to(ROOT).as_posix()

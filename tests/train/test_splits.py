@@ -1,0 +1,145 @@
+"""Dividing photos: every class, no photo in two parts, layouts kept."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pocketlens.errors import DataError, LabelsError, UsageError
+from pocketlens.train.splits import MIN_PER_CLASS, split_photos
+
+
+def fill(folder: Path, count: int, seed: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        pixels = rng.integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}_{index:03}.png")
+
+
+def test_every_class_is_divided_by_the_same_shares(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 100, 1)
+    fill(tmp_path / "b", 20, 2)
+    split = split_photos(tmp_path, seed=0)
+    counts = {
+        part: Counter(photo.label_index for photo in photos) for part, photos in split.parts.items()
+    }
+    assert counts == {
+        "train": {0: 65, 1: 13},
+        "val": {0: 15, 1: 3},
+        "test": {0: 20, 1: 4},
+    }
+
+
+def test_every_photo_is_in_one_part(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 30, 1)
+    fill(tmp_path / "b", 30, 2)
+    split = split_photos(tmp_path, seed=0)
+    paths = [photo.path for photos in split.parts.values() for photo in photos]
+    assert len(paths) == len(set(paths)) == 60
+
+
+def test_seed_decides(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 30, 1)
+    fill(tmp_path / "b", 30, 2)
+    first, again, other = (split_photos(tmp_path, seed=seed) for seed in (1, 1, 2))
+    assert first.parts == again.parts
+    assert first.data_hash == again.data_hash
+    assert first.parts != other.parts
+    assert first.data_hash != other.data_hash
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_copies_stay_together(tmp_path: Path, seed: int) -> None:
+    fill(tmp_path / "a", 12, 1)
+    fill(tmp_path / "b", 12, 2)
+    for path in list((tmp_path / "a").iterdir()):
+        shutil.copy(path, path.with_name(f"copy_{path.name}"))
+    split = split_photos(tmp_path, seed)
+    part_of = {photo.path.name: part for part, photos in split.parts.items() for photo in photos}
+    for name, part in part_of.items():
+        if f"copy_{name}" in part_of:
+            assert part_of[f"copy_{name}"] == part
+
+
+def test_layout_is_kept(tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "valid", "test")):
+        fill(tmp_path / part / "a", 10, 10 * number + 1)
+        fill(tmp_path / part / "b", 8, 10 * number + 2)
+    split = split_photos(tmp_path, seed=0)
+    assert split.labels == ("a", "b")
+    for part, folder in (("train", "train"), ("val", "valid"), ("test", "test")):
+        assert {photo.path.parents[1].name for photo in split.parts[part]} == {folder}
+        assert len(split.parts[part]) == 18
+
+
+def test_missing_part_comes_from_training(tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "test")):
+        fill(tmp_path / part / "a", 40, 10 * number + 1)
+        fill(tmp_path / part / "b", 40, 10 * number + 2)
+    split = split_photos(tmp_path, seed=0)
+    assert len(split.parts["test"]) == 80
+    assert {photo.path.parents[1].name for photo in split.parts["val"]} == {"train"}
+    assert 10 <= len(split.parts["val"]) <= 20
+
+
+def test_layout_with_one_photo_twice(tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "val", "test")):
+        fill(tmp_path / part / "a", 10, 10 * number + 1)
+        fill(tmp_path / part / "b", 10, 10 * number + 2)
+    shutil.copy(next((tmp_path / "train" / "a").iterdir()), tmp_path / "test" / "a" / "leak.png")
+    with pytest.raises(DataError, match=r"leak\.png, which are the same"):
+        split_photos(tmp_path, seed=0)
+
+
+def test_layout_with_a_foreign_class(tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "test")):
+        fill(tmp_path / part / "a", 10, 10 * number + 1)
+        fill(tmp_path / part / "b", 10, 10 * number + 2)
+    fill(tmp_path / "test" / "c", 10, 50)
+    with pytest.raises(LabelsError, match="c"):
+        split_photos(tmp_path, seed=0)
+
+
+def test_classes_called_like_parts(tmp_path: Path) -> None:
+    fill(tmp_path / "test", 10, 1)
+    fill(tmp_path / "other", 10, 2)
+    assert split_photos(tmp_path, seed=0).labels == ("other", "test")
+
+
+def test_hash_follows_the_content(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 10, 1)
+    fill(tmp_path / "b", 10, 2)
+    before = split_photos(tmp_path, seed=0).data_hash
+    path = next((tmp_path / "a").iterdir())
+    Image.new("RGB", (4, 4), "red").save(path)
+    assert split_photos(tmp_path, seed=0).data_hash != before
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing there"):
+        split_photos(tmp_path / "x", seed=0)
+
+
+def test_one_class(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 10)
+    with pytest.raises(DataError, match="at least two classes"):
+        split_photos(tmp_path, seed=0)
+
+
+def test_scarce_class(tmp_path: Path) -> None:
+    fill(tmp_path / "a", MIN_PER_CLASS, 1)
+    fill(tmp_path / "b", MIN_PER_CLASS - 1, 2)
+    with pytest.raises(DataError, match=rf"Received: b \({MIN_PER_CLASS - 1}\)"):
+        split_photos(tmp_path, seed=0)
+
+
+def test_smallest_class_that_is_enough(tmp_path: Path) -> None:
+    fill(tmp_path / "a", MIN_PER_CLASS, 1)
+    fill(tmp_path / "b", MIN_PER_CLASS, 2)
+    split = split_photos(tmp_path, seed=0)
+    for photos in split.parts.values():
+        assert {photo.label_index for photo in photos} == {0, 1}

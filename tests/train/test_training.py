@@ -1,0 +1,304 @@
+"""`train` from a folder of photos to a run folder, on the tiny photos."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="training needs the train extra")
+
+import keras
+
+from pocketlens.cli import run
+from pocketlens.runtime.classifier import Classifier
+from pocketlens.runtime.photos import Photo
+from pocketlens.runtime.pictures import decode
+from pocketlens.runtime.runs import read_run
+from pocketlens.train import Settings, train
+from pocketlens.train.augmentation import augment
+from pocketlens.train.evaluation import evaluate
+from pocketlens.train.grid import LEVELS, kernel_of
+from pocketlens.train.networks import flat_layers
+from pocketlens.train.pixel_cache import cache_folder, load_pixels
+from pocketlens.train.splits import Split, split_photos
+
+QUICK = Settings(
+    alpha=0.35, image_size=64, weights="none", batch_size=16, fine_tune_epochs=1, grid_epochs=0
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "cache"))
+
+
+def test_run_folder_is_complete(tiny_run: Path) -> None:
+    names = {path.name for path in tiny_run.iterdir()}
+    assert names == {
+        "model.keras",
+        "card.json",
+        "labels.txt",
+        "split.json",
+        "history.csv",
+        "report",
+        "logs",
+    }
+    assert {path.name for path in (tiny_run / "report").iterdir()} == {
+        "index.html",
+        "curves.png",
+        "confusion.png",
+        "report.json",
+    }
+    assert list((tiny_run / "logs").rglob("events.out.tfevents.*"))
+
+
+def test_card_of_the_run(tiny_run: Path) -> None:
+    card = read_run(tiny_run).card
+    assert card.labels == ("circle", "cross", "stripes")
+    assert card.input_size_wh == (96, 96)
+    assert card.resize_mode == "stretch"
+    assert len(card.data_hash) == 64
+    assert card.metrics["test_count"] == 18
+    assert set(card.versions) >= {"pocketlens", "tensorflow", "keras", "numpy", "python"}
+
+
+def test_history_has_every_epoch(tiny_run: Path) -> None:
+    with (tiny_run / "history.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["phase"], row["epoch"]) for row in rows] == [
+        *(("scratch", str(epoch)) for epoch in range(1, 7)),
+        ("grid", "1"),
+    ]
+    assert all(0 <= float(row["val_accuracy"]) <= 1 for row in rows)
+
+
+def test_every_kernel_lies_on_its_grid(tiny_run: Path) -> None:
+    model = keras.models.load_model(tiny_run / "model.keras", compile=False)
+    kernels = [found for found in map(kernel_of, flat_layers(model)) if found]
+    assert len(kernels) == 53
+    for kernel, axes in kernels:
+        values = np.asarray(kernel)
+        scale = np.abs(values).max(axis=axes, keepdims=True) / LEVELS
+        levels = values / np.where(scale == 0, 1, scale)
+        assert np.abs(levels - np.rint(levels)).max() < 1e-3
+
+
+def test_report_counts_what_the_split_says(tiny_run: Path) -> None:
+    report = json.loads((tiny_run / "report" / "report.json").read_text())
+    opened = read_run(tiny_run)
+    assert report["photos"] == {
+        part: len(opened.photos(part).photos) for part in ("train", "val", "test")
+    }
+    assert sum(map(sum, report["test"]["confusion"])) == report["photos"]["test"]
+
+
+def test_parts_of_a_run_share_no_photo(tiny_run: Path) -> None:
+    opened = read_run(tiny_run)
+    parts = [{photo.path for photo in opened.photos(p).photos} for p in ("train", "val", "test")]
+    assert len(set.union(*parts)) == sum(map(len, parts)) == 90
+
+
+def test_unreadable_photos_are_skipped_counted_and_named(
+    tiny_photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(tiny_photos, photos)
+    bad = sorted((photos / "circle").iterdir())[:3]
+    bad[0].write_bytes(b"")
+    bad[1].write_text("this is text")
+    bad[2].write_bytes(bad[2].read_bytes()[:300])
+    training = train(photos, tmp_path / "run", QUICK)
+    assert "Skipped 3 of 90 photos" in caplog.text
+    for path in bad:
+        assert path.name in caplog.text
+    opened = read_run(tmp_path / "run")
+    used = [p.path for part in ("train", "val", "test") for p in opened.photos(part).photos]
+    assert len(used) == 87
+    assert training.test.count == len(opened.photos("test").photos)
+
+
+def test_second_training_decodes_nothing(
+    tiny_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = split_photos(tiny_photos, seed=0)
+    first = load_pixels(split, (64, 64), "stretch")
+    monkeypatch.setattr("pocketlens.train.pixel_cache.read_pixels", None)
+    again = load_pixels(split, (64, 64), "stretch")
+    for part in first:
+        np.testing.assert_array_equal(first[part].pixels, again[part].pixels)
+    assert isinstance(again["train"].pixels.base, np.memmap) or isinstance(
+        again["train"].pixels, np.memmap
+    )
+
+
+@pytest.mark.parametrize("change", ["size", "mode", "content"])
+def test_cache_is_made_anew_for_other_pixels(
+    tiny_photos: Path, tmp_path: Path, change: str
+) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(tiny_photos, photos)
+    load_pixels(split_photos(photos, seed=0), (64, 64), "stretch")
+    size, mode = (
+        ((32, 32) if change == "size" else (64, 64)),
+        ("crop" if change == "mode" else "stretch"),
+    )
+    if change == "content":
+        path = next((photos / "cross").iterdir())
+        shutil.copy(next((photos / "circle").iterdir()), path)
+    load_pixels(split_photos(photos, seed=0), size, mode)
+    assert len(list(cache_folder().glob("*.npy"))) == 2
+
+
+@pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
+def test_training_and_classifier_see_the_same_pixels(
+    shared: Path, tiny_models: dict[str, Path], tmp_path: Path, mode: str
+) -> None:
+    """Bit for bit, on real photos and every EXIF orientation."""
+    awkward = shared / "data" / "awkward_images"
+    flowers = sorted((shared / "data" / "flowers" / "roses").iterdir())[:20]
+    names = ("good.jpg", "cmyk.jpg", "gray16.png", "palette.png", "rgba.png", "webp.webp")
+    paths = [*(awkward / f"exif_{n}.jpg" for n in range(1, 9)), *(awkward / n for n in names)]
+    paths += flowers
+    photos = tuple(Photo(path, 0) for path in paths)
+    parts = {"train": photos, "val": photos[:1], "test": photos[:1]}
+    digests = {path: f"{mode}{path}" for path in paths}
+    split = Split(shared, ("all",), parts, digests)
+    with Classifier(tiny_models["int8"]) as classifier:
+        classifier.resize_mode = mode
+        cached = load_pixels(split, classifier.size_wh, mode)["train"].pixels
+        tensor = classifier.interpreter.get_input_details()[0]["index"]
+        for path, pixels in zip(paths, cached, strict=True):
+            classifier.classify_photo(path)
+            seen = classifier.interpreter.get_tensor(tensor)[0]
+            np.testing.assert_array_equal(seen, pixels, err_msg=path.name)
+            classifier.classify(np.ascontiguousarray(decode(path)[..., ::-1]))
+            seen = classifier.interpreter.get_tensor(tensor)[0]
+            np.testing.assert_array_equal(seen, pixels, err_msg=path.name)
+
+
+def test_fresh_pictures_replace_the_photos(tiny_photos: Path, tmp_path: Path) -> None:
+    asked = []
+
+    def pictures(epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(epoch)
+        rng = np.random.default_rng(epoch)
+        return rng.integers(0, 256, (57, 64, 64, 3), np.uint8), rng.integers(0, 3, 57)
+
+    train(tiny_photos, tmp_path / "run", QUICK, pictures=pictures)
+    assert asked == [0]
+
+
+def test_augmentation_stays_in_range_and_changes_every_picture() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    changed = np.asarray(augment(pixels))
+    assert changed.dtype == np.float32
+    assert changed.shape == pixels.shape
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+    assert all(np.abs(changed[i] - pixels[i]).mean() > 1 for i in range(8))
+
+
+def test_no_flip_never_mirrors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MAX_ROTATION", "MAX_ZOOM", "MAX_SHIFT", "MAX_BRIGHTNESS", "MAX_CONTRAST"):
+        monkeypatch.setattr(f"pocketlens.train.augmentation.{name}", 0.0)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3), np.uint8)
+    np.testing.assert_allclose(np.asarray(augment(pixels, flip=False)), pixels, atol=0.01)
+    mirrored = np.asarray(augment(pixels, flip=True))
+    flips = [np.abs(mirrored[i] - pixels[i, :, ::-1]).max() < 0.01 for i in range(32)]
+    stays = [np.abs(mirrored[i] - pixels[i]).max() < 0.01 for i in range(32)]
+    assert all(one != other for one, other in zip(flips, stays, strict=True))
+    assert 4 < sum(flips) < 28
+
+
+def test_evaluation_by_hand() -> None:
+    truth = np.array([0, 0, 0, 1, 1, 2])
+    predicted = np.array([0, 0, 1, 1, 0, 1])
+    result = evaluate(np.eye(3, dtype=np.float32)[predicted], truth, ("a", "b", "c"))
+    assert result.accuracy == pytest.approx(3 / 6)
+    assert result.confusion == ((2, 1, 0), (1, 1, 0), (0, 1, 0))
+    a, b, c = result.classes
+    assert (a.precision, a.recall, a.f1, a.support) == pytest.approx((2 / 3, 2 / 3, 2 / 3, 3))
+    assert (b.precision, b.recall, b.f1, b.support) == pytest.approx((1 / 3, 1 / 2, 0.4, 2))
+    assert (c.precision, c.recall, c.f1, c.support) == (0, 0, 0, 1)
+    assert result.macro_f1 == pytest.approx((2 / 3 + 0.4) / 3)
+
+
+def existing_run(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "model.keras").write_text("precious")
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "text"),
+    [
+        ("missing", 2, "Expected a folder of photos"),
+        ("empty", 1, "Expected a folder per class"),
+        ("one class", 1, "at least two classes"),
+        ("few", 1, "at least 6 photos"),
+        ("unreadable class", 1, "readable photos"),
+        ("existing", 2, "--overwrite"),
+        ("out is a file", 2, "Expected a new folder"),
+        ("image size", 2, "--image-size 7"),
+        ("weights", 1, "--weights"),
+    ],
+)
+def test_bad_input(
+    case: str,
+    code: int,
+    text: str,
+    tiny_photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "run"
+    options = ["--weights", "none", "--alpha", "0.35", "--image-size", "64"]
+    if case in ("existing", "out is a file", "image size", "unreadable class", "weights"):
+        shutil.copytree(tiny_photos, photos)
+    if case == "empty":
+        photos.mkdir()
+    elif case == "one class":
+        shutil.copytree(tiny_photos / "circle", photos / "circle")
+    elif case == "few":
+        shutil.copytree(tiny_photos, photos)
+        for path in sorted((photos / "cross").iterdir())[5:]:
+            path.unlink()
+    elif case == "unreadable class":
+        for path in (photos / "cross").iterdir():
+            path.write_text(f"no picture {path.name}")
+    elif case == "existing":
+        existing_run(out)
+    elif case == "out is a file":
+        out.write_text("precious")
+    elif case == "image size":
+        options[-1] = "7"
+    elif case == "weights":
+        options[1] = "nowhere.h5"
+    before = sorted(path for path in tmp_path.rglob("*") if "cache" not in path.parts)
+    assert run(["train", str(photos), "--out", str(out), *options]) == code
+    streams = capsys.readouterr()
+    assert text in streams.err
+    assert "Received" in streams.err
+    assert "Traceback" not in streams.err
+    assert streams.out == ""
+    after = sorted(path for path in tmp_path.rglob("*") if "cache" not in path.parts)
+    assert after == before
+    if case == "existing":
+        assert (out / "model.keras").read_text() == "precious"
+
+
+def test_command_line(
+    tiny_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    arguments = ["train", str(tiny_photos), "--out", str(out), "--weights", "none", "--alpha"]
+    arguments += ["0.35", "--image-size", "64", "--fine-tune-epochs", "1", "--grid-epochs", "0"]
+    assert run([*arguments, "--json", "-"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["labels"] == ["circle", "cross", "stripes"]
+    assert report["test"]["count"] == 18
+    assert run([*arguments, "--overwrite"]) == 0
+    assert "Accuracy" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "run"]
