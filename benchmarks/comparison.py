@@ -72,8 +72,8 @@ def benchmark(
     machine = describe_machine()
     if machine.is_busy:
         LOGGER.warning(
-            "This machine is busy (load %.1f on %d cores): the times will be too long.",
-            machine.load_average,
+            "Other programs keep %.1f of %d cores busy: the times will be too long.",
+            machine.busy_cores,
             machine.cores,
         )
     with ExitStack() as stack:

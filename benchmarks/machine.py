@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
+_STAT = Path("/proc/stat")
+_WATCHED_S = 0.3
+_BUSY_SHARE = 0.2
 # x86 has a "model name" for each core; Arm boards have one "Model" for the whole board.
 _CPU_KEYS = ("model name", "Model", "Hardware")
 
@@ -17,15 +21,15 @@ _CPU_KEYS = ("model name", "Model", "Hardware")
 class Machine:
     """A machine and the libraries on it.
 
-    `cores` is how many this process may use. `load_average` is how many processes wanted to run
-    over the last minute before measuring, or None where the system does not tell.
+    `cores` is how many this process may use. `busy_cores` is how many cores' time others took
+    while this process slept for a moment before measuring, or None where the system does not tell.
     """
 
     cpu: str
     architecture: str
     system: str
     cores: int
-    load_average: float | None
+    busy_cores: float | None
     python: str
     numpy: str
     opencv: str
@@ -34,8 +38,8 @@ class Machine:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something else was using half of the machine or more."""
-        return self.load_average is not None and self.load_average >= max(0.7, self.cores / 2)
+        """Whether others used so much of the machine that it shows in the times."""
+        return self.busy_cores is not None and self.busy_cores >= _BUSY_SHARE * self.cores
 
 
 def describe_machine() -> Machine:
@@ -52,7 +56,7 @@ def describe_machine() -> Machine:
         architecture=platform.machine(),
         system=f"{platform.system()} {platform.release()}",
         cores=count_cores(),
-        load_average=_load_average(),
+        busy_cores=measure_busy_cores(),
         python=platform.python_version(),
         numpy=np.__version__,
         opencv=cv2.__version__,
@@ -96,11 +100,29 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _load_average() -> float | None:
-    try:
-        return round(os.getloadavg()[0], 2)
-    except (AttributeError, OSError):
+def measure_busy_cores(stat: Path = _STAT, seconds: float = _WATCHED_S) -> float | None:
+    """Return how many cores were busy while this process slept, or None where that is not told.
+
+    The load average would not do: for a minute it still counts what this process itself did.
+    """
+    before = _cpu_ticks(stat)
+    time.sleep(seconds)
+    after = _cpu_ticks(stat)
+    if before is None or after is None or after[1] <= before[1]:
         return None
+    idle, total = after[0] - before[0], after[1] - before[1]
+    return round((1 - idle / total) * (os.cpu_count() or 1), 2)
+
+
+def _cpu_ticks(stat: Path) -> tuple[int, int] | None:
+    """Return idle and all ticks of all cores since the start (proc(5), /proc/stat)."""
+    try:
+        name, *ticks = stat.read_text().splitlines()[0].split()
+        # user nice system idle iowait irq softirq steal; guest times are counted in user.
+        counts = [int(tick) for tick in ticks[:8]]
+    except (OSError, ValueError, IndexError):
+        return None
+    return (counts[3] + counts[4], sum(counts)) if name == "cpu" and len(counts) == 8 else None
 
 
 def _version(backend: object) -> str:

@@ -30,8 +30,8 @@ def print_report(benchmark: Benchmark, stream: IO[str] | None = None) -> None:
     # Piped, rich would fall back to 80 columns, whatever reads it.
     console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
     machine = benchmark.machine
-    load = "" if machine.load_average is None else f", load {machine.load_average:.1f}"
-    console.print(f"{machine.cpu}, {machine.cores} cores, {machine.interpreter}{load}")
+    busy = f", {machine.busy_cores:.1f} of them busy with others" if machine.is_busy else ""
+    console.print(f"{machine.cpu}, {machine.cores} cores{busy}, {machine.interpreter}")
     console.print(files_table(benchmark))
     console.print(latency_table(benchmark))
     for note in _notes(benchmark):
@@ -72,7 +72,7 @@ def latency_table(benchmark: Benchmark) -> Table:
 def to_payload(benchmark: Benchmark) -> dict[str, Any]:
     """Return what `--json` writes, as plain JSON values.
 
-    `schema_version`; `machine` (names and versions, `load_average` before measuring); `settings`
+    `schema_version`; `machine` (names and versions, `busy_cores` before measuring); `settings`
     (those of `Settings`); `reference` (a file's name); `photos` and `skipped_photos` (counts);
     `rule` (see `verdict`); `files`, each with `name`, `path`, `format`, `size_bytes`,
     `input_size_wh`, `partitions`, `load_ms`, `memory` (bytes, null where unknown), `accuracy`

@@ -25,6 +25,7 @@ from pocketlens.convert.samples import (
     choose_stratified,
     load_pixels,
 )
+from pocketlens.convert.slimming import slim
 from pocketlens.errors import UsageError
 from pocketlens.files import refuse_files, write_bytes
 from pocketlens.progress import track
@@ -123,7 +124,7 @@ def convert(
     for entry in track(formats, "Converting"):
         started = time.perf_counter()
         with quiet():
-            flatbuffer = encode[entry]()
+            flatbuffer = slim(encode[entry]())
         seconds = time.perf_counter() - started
         card = _card(run.card, entry, stem, len(calibration), representative is not None)
         operators, predicted = _run_again(targets[entry], flatbuffer, card, graphs, reference)

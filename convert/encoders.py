@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_quantizer import qtyping, quantizer, recipe
+from ai_edge_quantizer import quantizer, recipe
 from numpy.typing import NDArray
 
 from pocketlens.convert.formats import DYNAMIC, FLOAT16, FLOAT32, INT8, WEIGHTS8
 from pocketlens.convert.graphs import Graphs
+from pocketlens.convert.recipes import mixed_recipe
 
 Encoder = Callable[[], bytes]
 
@@ -34,7 +35,7 @@ def encoders(graphs: Graphs, samples: Sequence[NDArray[np.uint8]]) -> dict[str, 
     return {
         FLOAT32: float32,
         FLOAT16: lambda: _float16(graphs),
-        DYNAMIC: lambda: _quantize(float32(), _mixed_recipe()),
+        DYNAMIC: lambda: _quantize(float32(), mixed_recipe(float32())),
         WEIGHTS8: lambda: _quantize(float32(), recipe.weight_only_wi8_afp32()),
         INT8: lambda: _int8(graphs, samples),
     }
@@ -68,33 +69,6 @@ def _int8(graphs: Graphs, samples: Sequence[NDArray[np.uint8]]) -> bytes:
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.uint8
     return bytes(converter.convert())
-
-
-def _mixed_recipe() -> list[dict[str, Any]]:
-    """Return the recipe for dynamic quantization that stays in one XNNPACK partition.
-
-    XNNPACK runs convolutions and dense layers on activations quantized on the fly, but not
-    depthwise ones: these keep float arithmetic and get 8-bit weights only.
-    """
-    manager = quantizer.recipe_manager.RecipeManager()
-    weights = qtyping.TensorQuantizationConfig(
-        num_bits=8, symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE
-    )
-    dynamic = qtyping.OpQuantizationConfig(
-        weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.INTEGER
-    )
-    weight_only = qtyping.OpQuantizationConfig(
-        weight_tensor_config=weights,
-        compute_precision=qtyping.ComputePrecision.FLOAT,
-        explicit_dequantize=True,
-    )
-    for operation, config in (
-        (qtyping.TFLOperationName.CONV_2D, dynamic),
-        (qtyping.TFLOperationName.FULLY_CONNECTED, dynamic),
-        (qtyping.TFLOperationName.DEPTHWISE_CONV_2D, weight_only),
-    ):
-        manager.add_quantization_config(".*", operation, config)
-    return list(manager.get_quantization_recipe())
 
 
 def _quantize(float_model: bytes, chosen_recipe: list[dict[str, Any]]) -> bytes:

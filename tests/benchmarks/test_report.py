@@ -79,7 +79,7 @@ def test_payload(made_up):
         *("schema_version", "machine", "settings", "reference", "photos", "skipped_photos"),
         *("rule", "files", "verdict"),
     }
-    assert {"cpu", "cores", "python", "numpy", "opencv", "interpreter", "load_average"} <= set(
+    assert {"cpu", "cores", "python", "numpy", "opencv", "interpreter", "busy_cores"} <= set(
         payload["machine"]
     )
     assert set(payload["settings"]) == {"num_runs", "min_secs", "max_secs", "warmup_runs", "seed"}

@@ -1,0 +1,320 @@
+"""`convert`: five files, each what it promises."""
+
+import json
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="conversion needs the train extra")
+
+import keras
+
+from pocketlens.card import unpack
+from pocketlens.cli import run
+from pocketlens.convert import FORMATS, convert
+from pocketlens.convert.formats import check_promise
+from pocketlens.convert.recipes import mixed_recipe
+from pocketlens.convert.samples import choose_from_folder, choose_stratified
+from pocketlens.convert.slimming import slim
+from pocketlens.errors import (
+    ConversionError,
+    DataError,
+    ModelFileError,
+    OutputExistsError,
+    UsageError,
+)
+from pocketlens.runtime import Classifier
+from pocketlens.runtime.interpreters import Operators, load_interpreter
+from pocketlens.runtime.model_files import Signature, Tensor, read_model_file
+from pocketlens.runtime.photos import Photo
+from pocketlens.runtime.pictures import decode, resize
+from pocketlens.runtime.runs import read_run
+from pocketlens.train import Settings, train
+
+
+@pytest.fixture(scope="module")
+def flower_run(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short training of the full-size network on 40 real photos a class."""
+    home = tmp_path_factory.mktemp("flowers")
+    for folder in sorted((shared / "data" / "flowers").iterdir()):
+        (home / "photos" / folder.name).mkdir(parents=True)
+        for path in sorted(folder.iterdir())[:40]:
+            shutil.copy(path, home / "photos" / folder.name / path.name)
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    weights = shared / "weights" / "keras" / "models" / name
+    settings = Settings(
+        weights=str(weights), head_epochs=8, fine_tune_epochs=1, grid_epochs=1, batch_size=16
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETLENS_CACHE", str(home / "cache"))
+        train(home / "photos", home / "run", settings)
+    return home / "run"
+
+
+@pytest.fixture(scope="module")
+def flower_models(flower_run: Path) -> dict[str, Path]:
+    files = convert(flower_run, flower_run.parent / "models", samples=50)
+    return {file.format: file.path for file in files}
+
+
+@pytest.mark.parametrize("entry", FORMATS)
+def test_card_inside(tiny_models: dict[str, Path], tiny_run: Path, entry: str) -> None:
+    model = read_model_file(tiny_models[entry])
+    card, trained = model.card, read_run(tiny_run).card
+    assert card is not None
+    assert card.format == entry
+    assert card.name == "tiny"
+    for name in ("labels", "task", "input_size_wh", "resize_mode", "data_hash", "training"):
+        assert getattr(card, name) == getattr(trained, name)
+    assert card.metrics["partitions"] == 1
+    assert 0.8 <= card.metrics["agreement_with_keras"] <= 1
+    assert card.metrics["operators"]["DEPTHWISE_CONV_2D"] == 17
+    assert bool(card.calibration) == (entry == "int8")
+    with zipfile.ZipFile(tiny_models[entry]) as archive:
+        assert json.loads(archive.read("card.json"))["format"] == entry
+        assert archive.read("labels.txt") == b"circle\ncross\nstripes\n"
+
+
+def test_card_names_no_place_of_this_machine(tiny_models: dict[str, Path], tiny_run: Path) -> None:
+    data = unpack(tiny_models["int8"].read_bytes())
+    assert data.card is not None
+    assert str(tiny_run.parent) not in data.card.to_json()
+
+
+def test_sizes(tiny_models: dict[str, Path], flower_models: dict[str, Path]) -> None:
+    sizes = {entry: path.stat().st_size for entry, path in flower_models.items()}
+    for entry, most in (("float16", 0.51), ("dynamic", 0.30), ("weights8", 0.30), ("int8", 0.30)):
+        assert sizes[entry] <= most * sizes["float32"], entry
+
+
+def test_float32_scores_are_keras_scores(
+    flower_run: Path, flower_models: dict[str, Path], shared: Path
+) -> None:
+    photos = sorted((shared / "data" / "flowers").rglob("*.jpg"))[::10]
+    assert len(photos) == 100
+    model = keras.models.load_model(flower_run / "model.keras", compile=False)
+    with Classifier(flower_models["float32"]) as classifier:
+        pixels = [resize(decode(path), classifier.size_wh) for path in photos]
+        ours = np.stack([classifier.scores(entry) for entry in pixels])
+    theirs = model.predict(np.stack(pixels).astype(np.float32), verbose=0)
+    assert np.abs(ours - theirs).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("entry", "least"),
+    [("float16", 0.98), ("weights8", 0.98), ("dynamic", 0.96), ("int8", 0.93)],
+)
+def test_formats_agree_on_unseen_photos(
+    flower_models: dict[str, Path], shared: Path, entry: str, least: float
+) -> None:
+    photos = [
+        path
+        for folder in (shared / "data" / "flowers").iterdir()
+        for path in sorted(folder.iterdir())[100:130]
+    ]
+    with (
+        Classifier(flower_models["float32"]) as reference,
+        Classifier(flower_models[entry]) as classifier,
+    ):
+        same = sum(
+            reference.classify_photo(path).top.index == classifier.classify_photo(path).top.index
+            for path in photos
+        )
+    assert same / len(photos) >= least
+
+
+def test_converting_twice_gives_the_same_bytes(tiny_run: Path, tmp_path: Path) -> None:
+    first = convert(tiny_run, tmp_path / "a", samples=10)
+    again = convert(tiny_run, tmp_path / "b", samples=10)
+    for one, other in zip(first, again, strict=True):
+        assert one.path.read_bytes() == other.path.read_bytes(), one.format
+
+
+def test_chosen_formats_name_and_photos(tiny_run: Path, tiny_photos: Path, tmp_path: Path) -> None:
+    files = convert(
+        tiny_run,
+        tmp_path,
+        ["int8", "float16"],
+        name="mine",
+        representative=tiny_photos / "circle",
+        samples=7,
+    )
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["mine_float16.tflite", "mine_int8.tflite"]
+    assert [file.format for file in files] == ["float16", "int8"]
+    card = read_model_file(tmp_path / "mine_int8.tflite").card
+    assert card is not None
+    assert card.calibration == {"photos": 7, "source": "a folder that was given"}
+
+
+def test_dark_photos_do_not_shift_int8s_input(tiny_run: Path, tmp_path: Path) -> None:
+    """Photos without a black and a white pixel must not narrow the range of the input."""
+    import cv2
+
+    (tmp_path / "dark").mkdir()
+    for index in range(5):
+        grey = np.full((96, 96, 3), 60 + index, np.uint8)
+        cv2.imwrite(str(tmp_path / "dark" / f"{index}.png"), grey)
+    convert(tiny_run, tmp_path, ["int8"], representative=tmp_path / "dark")
+    with Classifier(tmp_path / "tiny_int8.tflite") as classifier:
+        tensor = classifier.signature.input
+    assert tensor.scale == pytest.approx(1 / 127.5, rel=0.01)
+    assert tensor.zero_point in (127, 128)
+
+
+def test_nothing_of_tensorflow_is_printed(tiny_run: Path, tmp_path: Path) -> None:
+    import sys
+
+    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert "Compared with the Keras model" in done.stdout
+
+
+def test_json(tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["convert", str(tiny_run), "--out", str(tmp_path), "--format", "float32"]
+    assert run([*arguments, "--json", "-"]) == 0
+    (entry,) = json.loads(capfd.readouterr().out)
+    assert entry["format"] == "float32"
+    assert entry["size_bytes"] == (tmp_path / "tiny_float32.tflite").stat().st_size
+    assert entry["agreement"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"formats": ["int4"]}, UsageError),
+        ({"formats": []}, UsageError),
+        ({"samples": 0}, UsageError),
+        ({"name": "../evil"}, UsageError),
+        ({"representative": Path("nowhere")}, UsageError),
+    ],
+    ids=str,
+)
+def test_bad_options(
+    tiny_run: Path, tmp_path: Path, options: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="Received"):
+        convert(tiny_run, tmp_path / "out", **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="pocketlens train"):
+        convert(tmp_path, tmp_path / "out")
+
+
+def test_photos_are_gone(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "elsewhere" / "run")
+    with pytest.raises(DataError, match="Move them back"):
+        convert(tmp_path / "elsewhere" / "run", tmp_path / "out")
+
+
+def test_damaged_model(tiny_run: Path, tiny_photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_photos, tmp_path / "photos")
+    shutil.copytree(tiny_run, tmp_path / "run")
+    path = tmp_path / "run" / "model.keras"
+    path.write_bytes(path.read_bytes()[:10_000])
+    with pytest.raises(ModelFileError, match="Expected a Keras model"):
+        convert(tmp_path / "run", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_existing_files_are_not_replaced_unasked(tiny_run: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "tiny_int8.tflite"
+    taken.write_text("precious")
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        convert(tiny_run, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny_int8.tflite"]
+    assert taken.read_text() == "precious"
+
+
+def test_failure_leaves_no_file(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str, *_: object) -> None:
+        if name == "int8":
+            raise ConversionError("Expected a. Received: b. Do c.")
+
+    monkeypatch.setattr("pocketlens.convert.conversion.check_promise", refuse)
+    with pytest.raises(ConversionError):
+        convert(tiny_run, tmp_path / "out", samples=5)
+    assert not (tmp_path / "out").exists()
+
+
+FLOAT = Tensor(0, (1, 8, 8, 3), np.dtype(np.float32), 0.0, 0)
+BYTES = Tensor(0, (1, 8, 8, 3), np.dtype(np.uint8), 1 / 127.5, 127)
+GOOD = Operators({"CONV_2D": 1}, {}, 1)
+
+
+@pytest.mark.parametrize(
+    ("entry", "signature", "operators", "text"),
+    [
+        ("float32", Signature(BYTES, FLOAT), GOOD, "input of float32"),
+        ("int8", Signature(BYTES, FLOAT), GOOD, "output of uint8"),
+        ("int8", Signature(BYTES, BYTES), Operators({}, {"ADD": 1}, 1), "no float operators"),
+        ("float32", Signature(FLOAT, FLOAT), Operators({}, {}, 16), "one XNNPACK partition"),
+        (
+            "int8",
+            Signature(Tensor(0, (1, 8, 8, 3), np.dtype(np.uint8), 1 / 200, 127), BYTES),
+            GOOD,
+            "raw pixel",
+        ),
+    ],
+    ids=["input", "output", "float operators", "partitions", "input range"],
+)
+def test_broken_promise(entry: str, signature: Signature, operators: Operators, text: str) -> None:
+    with pytest.raises(ConversionError, match=text):
+        check_promise(entry, signature, operators, lambda pixel: pixel / 127.5 - 1)
+
+
+def test_slimming_changes_no_answer(tiny_models: dict[str, Path]) -> None:
+    for entry in FORMATS:
+        flatbuffer = read_model_file(tiny_models[entry]).flatbuffer
+        again = slim(flatbuffer)
+        assert abs(len(again) - len(flatbuffer)) < 100
+        answers = []
+        for data in (flatbuffer, again):
+            interpreter = load_interpreter(data)
+            details = interpreter.get_input_details()[0]
+            pixels = np.random.default_rng(0).integers(0, 256, details["shape"])
+            interpreter.set_tensor(details["index"], pixels.astype(details["dtype"]))
+            interpreter.invoke()
+            answers.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+        np.testing.assert_array_equal(*answers)
+
+
+def test_dynamic_calculates_in_int8_only_where_it_pays(flower_models: dict[str, Path]) -> None:
+    flatbuffer = read_model_file(flower_models["float32"]).flatbuffer
+    recipe = mixed_recipe(flatbuffer)
+    dynamic = [entry for entry in recipe if entry["op_config"]["compute_precision"] == "INTEGER"]
+    assert 20 <= len(dynamic) <= 32
+    assert all(entry["operation"] == "CONV_2D" for entry in dynamic)
+
+
+def test_stratified_choice_is_even() -> None:
+    photos = [Photo(Path(f"{label}/{index}"), label) for label in range(3) for index in range(50)]
+    chosen = choose_stratified(photos, 30, seed=1)
+    counts = [sum(path.parent.name == str(label) for path in chosen) for label in range(3)]
+    assert counts == [10, 10, 10]
+    assert len(set(chosen)) == 30
+    assert chosen == choose_stratified(photos, 30, seed=1)
+    assert chosen != choose_stratified(photos, 30, seed=2)
+
+
+def test_stratified_choice_of_uneven_classes() -> None:
+    photos = [Photo(Path(f"a/{index}"), 0) for index in range(3)]
+    photos += [Photo(Path(f"b/{index}"), 1) for index in range(50)]
+    chosen = choose_stratified(photos, 20, seed=0)
+    assert sum(path.parent.name == "a" for path in chosen) == 3
+    assert len(chosen) == 20
+    assert len(choose_stratified(photos, 500, seed=0)) == 53
+
+
+def test_folder_without_photos(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--representative"):
+        choose_from_folder(tmp_path, 5, seed=0)
