@@ -66,7 +66,7 @@ def trace(model: keras.Model) -> Graphs:
     def normalise(pixels: Any) -> Any:
         return pixels * scale + offset
 
-    network = keras.Model(rescaling.output, model.output)
+    network = keras.Model(rescaling.output, model.output, name="network")
     shape = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="pixels")
 
     @tf.function
