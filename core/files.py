@@ -66,6 +66,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with _output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            # Now, since some libraries say nothing of a place where they may not write.
+            partial.touch()
             yield partial
             _sync(partial)
             os.replace(partial, path)

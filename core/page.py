@@ -21,8 +21,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, tbody th { text-align: left; font-weight: 600; } thead th { color: var(--accent); }
 pre { overflow-x: auto; padding: .8rem 1rem; background: var(--soft); border-radius: .4rem; }
-.row { display: flex; flex-wrap: wrap; gap: .6rem; }
-.row figure { margin: 0; flex: 1 1 9rem; max-width: 15rem; } figcaption { font-size: .85rem; }
+.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .6rem; }
+.row figure { margin: 0; } .row img { width: 100%; } figcaption { font-size: .85rem; }
 """
 
 

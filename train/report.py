@@ -10,12 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")  # Never a window, also where there is a screen.
-
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pocketlens.card import ModelCard
 from pocketlens.files import write_bytes, write_json, write_text
@@ -67,6 +64,7 @@ def curves(epochs: Sequence[Epoch]) -> bytes:
             values = [getattr(epoch, prefix + what) for epoch in epochs]
             axis.plot(steps, values, style, color="#222222", linewidth=1.4, label=label)
         axis.set(xlabel="epoch", ylabel=f"{what} ({unit})", xlim=(0.5, len(epochs) + 0.5))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.25)
         for phase in dict.fromkeys(epoch.phase for epoch in epochs):
             inside = [
