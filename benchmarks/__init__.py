@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pocketlens.benchmarks.latency import Settings, Spread
     from pocketlens.benchmarks.memory import Footprint
     from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
-    from pocketlens.benchmarks.samples import Samples
     from pocketlens.benchmarks.verdict import Verdict, find_verdict
 
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "FileResult",
     "Footprint",
     "Latency",
-    "Samples",
     "Settings",
     "Spread",
     "Verdict",
@@ -49,7 +47,6 @@ __getattr__ = lazy_names(
         "Benchmark": "results",
         "FileResult": "results",
         "Latency": "results",
-        "Samples": "samples",
         "Verdict": "verdict",
         "find_verdict": "verdict",
     },

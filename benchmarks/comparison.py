@@ -19,7 +19,7 @@ from pocketlens.benchmarks.latency import Settings, Spread, round_progress, time
 from pocketlens.benchmarks.machine import count_cores, describe_machine
 from pocketlens.benchmarks.memory import Footprint, measure_footprint
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
-from pocketlens.benchmarks.samples import Data, Samples, find_samples
+from pocketlens.benchmarks.samples import find_photos, stream
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.progress import track
 from pocketlens.runtime.classifier import Classifier
@@ -38,7 +38,7 @@ _Row = tuple[int, int]  # index of the file, threads
 def benchmark(
     models: Sequence[str | Path],
     *,
-    data: str | Path | LabelledPhotos | Samples | None = None,
+    data: str | Path | LabelledPhotos | None = None,
     threads: Sequence[int] = (1,),
     settings: Settings | None = None,
     labels_file: Path | None = None,
@@ -50,8 +50,8 @@ def benchmark(
     Args:
         models: paths of the files. The first whose card says float32 is the reference; without
             one it is the first of all.
-        data: pictures to measure accuracy on: a folder per class, a run folder (its held-back
-            test photos are taken), or pixels in memory. None leaves accuracy out.
+        data: photos to measure accuracy on: a folder per class, or a run folder, of which the
+            held-back test photos are taken. None leaves accuracy out.
         threads: numbers of threads to time each file with.
         settings: how long to measure.
         labels_file: labels for files from elsewhere, one a line.
@@ -68,7 +68,7 @@ def benchmark(
     threads = _check_threads(threads)
     candidates = read_candidates(models, labels_file=labels_file, mean=mean, std=std)
     reference = find_reference(candidates)
-    samples = None if data is None else find_samples(data)
+    photos = None if data is None else find_photos(data)
     machine = describe_machine()
     if machine.is_busy:
         LOGGER.warning(
@@ -85,9 +85,9 @@ def benchmark(
         one_each = [classifiers[index, threads[0]] for index in range(len(candidates))]
         shapes = [(one.size_wh, one.resize_mode) for one in one_each]
         partitions = [describe_operators(one.interpreter).partitions for one in one_each]
-        if samples is not None:
+        if photos is not None:
             for one in one_each:
-                samples.with_labels(one.labels)
+                photos.with_labels(one.labels)
         # Latency comes before accuracy, whose work on all cores heats a small board up.
         spreads = _time(classifiers, settings)
     footprints = [
@@ -96,8 +96,8 @@ def benchmark(
     ]
     accuracies: list[Accuracy | None] = [None] * len(candidates)
     skipped: list[PictureError] = []
-    if samples is not None:
-        accuracies[:], skipped = _accuracies(candidates, shapes, samples, reference)
+    if photos is not None:
+        accuracies[:], skipped = _accuracies(candidates, shapes, photos, reference)
     files = tuple(
         FileResult(
             name=candidate.name,
@@ -176,7 +176,7 @@ def _footprint(candidate: Candidate, threads: int) -> Footprint:
 def _accuracies(
     candidates: Sequence[Candidate],
     shapes: Sequence[tuple[tuple[int, int], str]],
-    samples: Data,
+    photos: LabelledPhotos,
     reference: int,
 ) -> tuple[list[Accuracy], list[PictureError]]:
     """Run all files that want the same pixels together, so that each photo is decoded once."""
@@ -197,13 +197,13 @@ def _accuracies(
                 crew = [stack.enter_context(candidates[index].load()) for _ in range(copies)]
                 labels[index] = crew[0].labels
                 crews.append(list(crew))
-            stream = samples.stream(size_wh, resize_mode, skipped)
-            truth, found = predict(crews, track(stream, "Measuring accuracy", len(samples)))
+            samples = stream(photos, size_wh, resize_mode, skipped)
+            truth, found = predict(crews, track(samples, "Measuring accuracy", len(photos.photos)))
         best.update(zip(group, found, strict=True))
-    report_skipped(skipped, len(samples))
+    report_skipped(skipped, len(photos.photos))
     indices = range(len(candidates))
     # The reference's labels, so that files with the same ones are compared by index.
-    known = np.array([labels[reference].index(label) for label in samples.labels], np.int64)
+    known = np.array([labels[reference].index(label) for label in photos.labels], np.int64)
     accuracies = compare(
         known[truth],
         [best[index] for index in indices],

@@ -23,3 +23,10 @@ mean_option = click.option(
     "--mean", type=float, help="For a float model from elsewhere: (pixel - MEAN) / STD."
 )
 std_option = click.option("--std", type=float, help="See --mean.")
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of an inference.",
+)

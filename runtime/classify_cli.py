@@ -10,7 +10,14 @@ import click
 
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.files import STANDARD_OUTPUT, refuse_files, write_json
-from pocketlens.options import json_option, labels_option, mean_option, overwrite_option, std_option
+from pocketlens.options import (
+    json_option,
+    labels_option,
+    mean_option,
+    overwrite_option,
+    std_option,
+    threads_option,
+)
 from pocketlens.progress import track
 
 if TYPE_CHECKING:
@@ -27,13 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Answers per photo."
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Threads of an inference.",
-)
+@threads_option
 @labels_option
 @mean_option
 @std_option

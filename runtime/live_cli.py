@@ -15,7 +15,14 @@ import click
 
 from pocketlens.errors import UsageError
 from pocketlens.files import STANDARD_OUTPUT, refuse_files, write_json
-from pocketlens.options import json_option, labels_option, mean_option, overwrite_option, std_option
+from pocketlens.options import (
+    json_option,
+    labels_option,
+    mean_option,
+    overwrite_option,
+    std_option,
+    threads_option,
+)
 
 if TYPE_CHECKING:
     from pocketlens.runtime.classifier import Classifier
@@ -47,13 +54,7 @@ if TYPE_CHECKING:
 @click.option(
     "--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="Answers per frame."
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Threads of an inference.",
-)
+@threads_option
 @labels_option
 @mean_option
 @std_option

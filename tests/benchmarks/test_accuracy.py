@@ -6,10 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from pocketlens.benchmarks import Accuracy, Samples, measure_accuracy
+from pocketlens.benchmarks import Accuracy, measure_accuracy
 from pocketlens.benchmarks.accuracy import predict
-from pocketlens.benchmarks.samples import find_samples
-from pocketlens.errors import DataError, LabelsError, UsageError
+from pocketlens.benchmarks.samples import find_photos, stream
+from pocketlens.errors import DataError
 
 
 class FakeScorer:
@@ -128,34 +128,6 @@ def test_interval(correct, total, low, high):
     assert Accuracy(correct, total, 1.0).interval == pytest.approx((low, high), abs=6e-5)
 
 
-def test_samples_are_resized_and_relabelled():
-    pixels = np.stack([np.full((8, 6, 3), value, np.uint8) for value in (10, 20, 30)])
-    samples = Samples(("x", "y"), pixels, np.array([0, 1, 1])).with_labels(("y", "z", "x"))
-    streamed = list(samples.stream((4, 4), "stretch", []))
-    assert [index for _, index in streamed] == [2, 0, 0]
-    assert [int(entry[0, 0, 0]) for entry, _ in streamed] == [10, 20, 30]
-    assert all(entry.shape == (4, 4, 3) for entry, _ in streamed)
-
-
-def test_samples_of_unknown_classes():
-    samples = Samples(("x",), np.zeros((1, 2, 2, 3), np.uint8), np.array([0]))
-    with pytest.raises(LabelsError, match="Received: x"):
-        samples.with_labels(("y", "z"))
-
-
-@pytest.mark.parametrize(
-    ("pixels", "indices"),
-    [
-        pytest.param(np.zeros((2, 4, 4, 3), np.float32), np.zeros(2, int), id="float"),
-        pytest.param(np.zeros((2, 4, 4), np.uint8), np.zeros(2, int), id="grey"),
-        pytest.param(np.zeros((2, 4, 4, 3), np.uint8), np.zeros(3, int), id="too many labels"),
-    ],
-)
-def test_arrays_that_are_no_samples(pixels, indices):
-    with pytest.raises(UsageError, match="Received: "):
-        Samples(("a",), pixels, indices)
-
-
 def test_unreadable_photos_are_left_out_and_kept_in_mind(tiny_photos, tmp_path):
     import shutil
 
@@ -163,18 +135,18 @@ def test_unreadable_photos_are_left_out_and_kept_in_mind(tiny_photos, tmp_path):
     shutil.copytree(tiny_photos, folder)
     label = sorted(child.name for child in folder.iterdir() if child.is_dir())[0]
     (folder / label / "000_broken.png").write_bytes(b"no picture")
-    samples, skipped = find_samples(folder), []
-    streamed = list(samples.stream((16, 16), "stretch", skipped))
+    photos, skipped = find_photos(folder), []
+    streamed = list(stream(photos, (16, 16), "stretch", skipped))
     assert len(skipped) == 1
     assert "000_broken.png" in str(skipped[0])
-    assert len(streamed) == len(samples) - 1
+    assert len(streamed) == len(photos.photos) - 1
     # The labels of those that follow have not moved up.
     assert [index for _, index in streamed] == [
-        photo.label_index for photo in samples.photos.photos if photo.path.name != "000_broken.png"
+        photo.label_index for photo in photos.photos if photo.path.name != "000_broken.png"
     ]
 
 
 def test_run_folder_gives_its_test_photos(tiny_run):
     from pocketlens.runtime.runs import read_run
 
-    assert find_samples(tiny_run).photos == read_run(tiny_run).photos("test")
+    assert find_photos(tiny_run) == read_run(tiny_run).photos("test")

@@ -4,11 +4,10 @@ import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 import pocketlens.benchmarks
-from pocketlens.benchmarks import Samples, benchmark
+from pocketlens.benchmarks import benchmark
 from pocketlens.benchmarks.candidates import distinct_names
 from pocketlens.benchmarks.cli import benchmark_command
 from pocketlens.benchmarks.latency import Settings
@@ -64,18 +63,15 @@ def test_run_folder_as_data(tiny_models, tiny_run, capsys):
     assert payload["files"][0]["format"] == "float16"
 
 
-def test_pixels_in_memory_give_what_photos_give(tiny_models, tiny_photos):
-    from pocketlens.runtime.photos import read_pixels, scan
+def test_photos_may_be_given_as_they_are(tiny_models, tiny_photos):
+    from pocketlens.runtime.photos import scan
 
-    photos = scan(tiny_photos)
-    pixels = np.stack(list(read_pixels((p.path for p in photos.photos), (96, 96), "stretch")))
-    indices = np.array([photo.label_index for photo in photos.photos])
-    settings = Settings(1, 0, warmup_runs=0)
     results = [
-        benchmark([tiny_models["int8"]], data=data, settings=settings)
-        for data in (tiny_photos, photos, Samples(photos.labels, pixels, indices))
+        benchmark([tiny_models["int8"]], data=data, settings=Settings(1, 0, warmup_runs=0))
+        for data in (tiny_photos, scan(tiny_photos))
     ]
-    assert len({result.files[0].accuracy for result in results}) == 1
+    assert results[0].files[0].accuracy == results[1].files[0].accuracy
+    assert results[0].files[0].accuracy.total == 90
 
 
 def test_model_from_elsewhere(elsewhere_model, capsys):
