@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pocketlens.errors import UsageError
-from pocketlens.files import STANDARD_OUTPUT, refuse_files, write_json
+from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
 from pocketlens.options import (
     json_option,
     labels_option,
@@ -85,8 +85,7 @@ def benchmark_command(
     settings = Settings(num_runs, min_secs, max_secs, warmup_runs)
     counts = parse_threads(threads)
     # Whatever would spoil the end is found out before minutes of measuring.
-    targets = [target for target in (json_target, plot_file) if target not in (None, "-")]
-    refuse_files([Path(target) for target in targets if target], overwrite=overwrite)
+    refuse_targets(json_target, plot_file, overwrite=overwrite)
     if plot_file:
         check_plot(Path(plot_file))
     result = benchmark(

@@ -44,8 +44,10 @@ def convert_command(
     from pathlib import Path
 
     from pocketlens.extras import require_train
+    from pocketlens.files import refuse_targets
 
     require_train()
+    refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.convert import FORMATS, convert
     from pocketlens.convert.summary import summarise
 

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,21 +94,14 @@ def staged_folder(out: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
     """
     out = out.absolute()
     refuse_folder(out, overwrite=overwrite, marker=marker)
-    partial = out.with_name(f"{out.name}.partial")
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     with _output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
     try:
         yield partial
-        # A folder cannot be replaced in one step, so the old one steps aside first.
-        with (
-            _output_errors(out),
-            tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside,
-        ):
-            if out.exists():
-                os.replace(out, Path(aside) / "old")
-            os.replace(partial, out)
+        with _output_errors(out):
+            _exchange(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -138,6 +130,28 @@ def refuse_files(paths: Iterable[Path], *, overwrite: bool) -> None:
             f"which {'exists' if len(taken) == 1 else 'exist'}. "
             "Choose another place or add --overwrite."
         )
+
+
+def refuse_targets(*targets: str | None, overwrite: bool) -> None:
+    """Do what `refuse_files` does for values of options: None and "-" are no files."""
+    files = [Path(target) for target in targets if target and target != STANDARD_OUTPUT]
+    refuse_files(files, overwrite=overwrite)
+
+
+def _exchange(new: Path, out: Path) -> None:
+    """Put a folder in the place of another, which goes when the new one is there."""
+    if not out.exists():
+        os.replace(new, out)
+        return
+    # A folder cannot be replaced in one step, so the old one steps aside first.
+    old = new.with_suffix(".old")
+    os.replace(out, old)
+    try:
+        os.replace(new, out)
+    except OSError:
+        os.replace(old, out)
+        raise
+    shutil.rmtree(old)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pocketlens.errors import PictureError, UsageError
-from pocketlens.files import STANDARD_OUTPUT, refuse_files, write_json
+from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
 from pocketlens.options import (
     json_option,
     labels_option,
@@ -56,8 +56,7 @@ def classify_command(
     IMAGE is a picture, or a folder: then all pictures in it and below. One that cannot be read is
     named on standard error; the others are classified, and the exit code is 1.
     """
-    to_file = json_target is not None and json_target != STANDARD_OUTPUT
-    refuse_files([Path(json_target)] if to_file and json_target else [], overwrite=overwrite)
+    refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.runtime.classifier import Classifier
     from pocketlens.runtime.model_files import read_model_file, with_labels
 

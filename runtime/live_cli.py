@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pocketlens.errors import UsageError
-from pocketlens.files import STANDARD_OUTPUT, refuse_files, write_json
+from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
 from pocketlens.options import (
     json_option,
     labels_option,
@@ -142,8 +142,7 @@ def _check_outputs(
             "Expected different places for --json, --jsonl and --record. "
             f"Received: {', '.join(targets)}. Change one of them."
         )
-    files = [Path(target) for target in targets if target != STANDARD_OUTPUT]
-    refuse_files(files, overwrite=overwrite)
+    refuse_targets(*targets, overwrite=overwrite)
 
 
 @contextlib.contextmanager

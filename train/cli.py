@@ -59,8 +59,10 @@ def train_command(
     from pathlib import Path
 
     from pocketlens.extras import require_train
+    from pocketlens.files import refuse_targets
 
     require_train()
+    refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.train import Settings, train
     from pocketlens.train.summary import summarise
 

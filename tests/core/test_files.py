@@ -10,6 +10,7 @@ import pytest
 from pocketlens.errors import OutputError, OutputExistsError
 from pocketlens.files import (
     refuse_files,
+    refuse_targets,
     replacing,
     staged_folder,
     write_bytes,
@@ -128,6 +129,47 @@ def test_refuse_files(tmp_path: Path) -> None:
     refuse_files([path], overwrite=True)
     with pytest.raises(OutputExistsError, match="--overwrite"):
         refuse_files([path], overwrite=False)
+
+
+def test_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "m").write_text("old")
+    replace = os.replace
+
+    def fail_once(source: Path, target: Path) -> None:
+        if Path(target) == out and Path(source).suffix == ".partial":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_once)
+    with (
+        pytest.raises(OutputError, match="No space left"),
+        staged_folder(out, overwrite=True, marker="m") as folder,
+    ):
+        (folder / "m").write_text("new")
+    assert (out / "m").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_folder_called_like_ours_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / "run.partial"
+    other.mkdir()
+    (other / "precious").write_text("")
+    with staged_folder(tmp_path / "run", overwrite=False, marker="m") as folder:
+        (folder / "m").write_text("")
+    assert (other / "precious").is_file()
+
+
+def test_targets_of_options(tmp_path: Path) -> None:
+    taken = tmp_path / "a.json"
+    taken.write_text("")
+    refuse_targets(None, "-", str(tmp_path / "b.json"), overwrite=False)
+    refuse_targets(str(taken), overwrite=True)
+    with pytest.raises(OutputExistsError):
+        refuse_targets("-", str(taken), overwrite=False)
 
 
 def test_no_permission(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def existing_run(folder: Path) -> None:
         ("existing", 2, "--overwrite"),
         ("out is a file", 2, "Expected a new folder"),
         ("image size", 2, "--image-size 7"),
+        ("existing json", 2, "precious.json"),
         ("weights", 1, "--weights"),
     ],
 )
@@ -64,6 +65,9 @@ def test_bad_input(
         out.write_text("precious")
     elif case == "image size":
         options[-1] = "7"
+    elif case == "existing json":
+        (tmp_path / "precious.json").write_text("precious")
+        options += ["--json", str(tmp_path / "precious.json")]
     elif case == "weights":
         options[1] = "nowhere.h5"
     before = sorted(path for path in tmp_path.rglob("*") if "cache" not in path.parts)
