@@ -17,9 +17,13 @@ def summarise(training: Training, json_target: str | None = None) -> None:
     """Print the test part's figures, or write them as JSON where that was asked for."""
     test = training.test
     if json_target is not None:
-        write_json(
-            json_target, {"run": str(training.folder), "test": asdict(test), **_card(training)}
-        )
+        payload = {
+            "run": str(training.folder),
+            "labels": list(training.card.labels),
+            "data_hash": training.card.data_hash,
+            "test": asdict(test),
+        }
+        write_json(json_target, payload)
         return
     table = Table(title=f"{training.card.name} on {test.count} test photos")
     table.add_column("class")
@@ -34,7 +38,3 @@ def summarise(training: Training, json_target: str | None = None) -> None:
     console.print(f"Accuracy {test.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%})")
     console.print(f"Report: {training.folder / REPORT_NAME / 'index.html'}")
     console.print(f"Next: pocketlens convert {training.folder} --out {training.folder.parent}")
-
-
-def _card(training: Training) -> dict[str, object]:
-    return {"labels": list(training.card.labels), "data_hash": training.card.data_hash}

@@ -24,5 +24,5 @@ done
 
 cp -R "$root/tests" "$outside/tests"
 cd "$outside"
-venv/bin/python -m pytest --import-mode=importlib -q -p no:cacheprovider \
+venv/bin/python -m pytest --import-mode=importlib -q -rs -p no:cacheprovider \
     tests/core tests/runtime tests/benchmarks
