@@ -19,12 +19,12 @@ from pocketlens.benchmarks.latency import Settings, Spread, round_progress, time
 from pocketlens.benchmarks.machine import count_cores, describe_machine
 from pocketlens.benchmarks.memory import Footprint, measure_footprint
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
-from pocketlens.benchmarks.samples import find_photos, stream
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.progress import track
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.interpreters import describe_operators
-from pocketlens.runtime.photos import LabelledPhotos, report_skipped
+from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
+from pocketlens.runtime.runs import find_photos
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -197,7 +197,7 @@ def _accuracies(
                 crew = [stack.enter_context(candidates[index].load()) for _ in range(copies)]
                 labels[index] = crew[0].labels
                 crews.append(list(crew))
-            samples = stream(photos, size_wh, resize_mode, skipped)
+            samples = read_labelled(photos, size_wh, resize_mode, skipped)
             truth, found = predict(crews, track(samples, "Measuring accuracy", len(photos.photos)))
         best.update(zip(group, found, strict=True))
     report_skipped(skipped, len(photos.photos))

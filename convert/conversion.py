@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pocketlens.card import ModelCard, pack
 from pocketlens.convert.encoders import encoders
 from pocketlens.convert.formats import FORMATS, INT8, check_promise
-from pocketlens.convert.graphs import Graphs, load_keras_model, trace
+from pocketlens.convert.graphs import Graphs, trace
 from pocketlens.convert.samples import (
     DEFAULT_SAMPLES,
     check_count,
@@ -28,6 +28,7 @@ from pocketlens.convert.samples import (
 from pocketlens.convert.slimming import slim
 from pocketlens.errors import UsageError
 from pocketlens.files import refuse_files, write_bytes
+from pocketlens.keras_files import load_keras_model
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
 from pocketlens.runtime.classifier import Classifier

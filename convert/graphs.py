@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,7 +11,6 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from pocketlens.errors import ModelFileError
-from pocketlens.quiet import quiet
 
 
 @dataclass(frozen=True)
@@ -26,22 +24,6 @@ class Graphs:
     pixels: Any
     normalised: Any
     normalise: Callable[[Any], Any]
-
-
-def load_keras_model(path: Path) -> keras.Model:
-    """Load a `.keras` file without running any code that it may hold.
-
-    Raises:
-        ModelFileError: it is not a model that can be loaded safely.
-    """
-    try:
-        with quiet():
-            return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises everything from KeyError to zipfile's errors.
-        reason = " ".join(str(error).split())[:200]
-        raise ModelFileError(
-            f"Expected a Keras model at {path}. Received: {reason}. Train it again."
-        ) from error
 
 
 def trace(model: keras.Model) -> Graphs:

@@ -17,6 +17,10 @@ from pocketlens.errors import OutputError, PocketlensError
 COMMANDS = {
     "demo": ("pocketlens.demo.cli", "The whole road on rendered pictures: no photos, no network."),
     "train": ("pocketlens.train.cli", "Train a classifier on a folder of photos per class."),
+    "evaluate": (
+        "pocketlens.train.evaluate_cli",
+        "Measure a run or a .tflite file on labelled photos.",
+    ),
     "convert": ("pocketlens.convert.cli", "Turn a trained run into .tflite files."),
     "classify": ("pocketlens.runtime.classify_cli", "Classify photos."),
     "live": ("pocketlens.runtime.live_cli", "Classify a camera or a video, frame by frame."),

@@ -128,6 +128,24 @@ def read_pixels(
             yield result
 
 
+def read_labelled(
+    photos: LabelledPhotos,
+    size_wh: tuple[int, int],
+    resize_mode: str,
+    skipped: list[PictureError],
+) -> Iterator[tuple[Pixels, int]]:
+    """Yield pixels uint8 (height, width, 3) in RGB with their label indices, in order.
+
+    Photos that cannot be read are left out, and why is appended to `skipped`.
+    """
+    pixels = read_pixels((photo.path for photo in photos.photos), size_wh, resize_mode)
+    for photo, result in zip(photos.photos, pixels, strict=True):
+        if isinstance(result, PictureError):
+            skipped.append(result)
+        else:
+            yield result, photo.label_index
+
+
 def report_skipped(errors: list[PictureError], total: int) -> None:
     """Log how many photos were skipped, and which and why."""
     if not errors:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pocketlens.card import CARD_NAME, LABELS_NAME, ModelCard, labels_text
 from pocketlens.errors import DataError, ModelFileError, UsageError
 from pocketlens.files import write_json, write_text
-from pocketlens.runtime.photos import LabelledPhotos, Photo
+from pocketlens.runtime.photos import LabelledPhotos, Photo, scan
 
 MODEL_NAME = "model.keras"
 SPLIT_NAME = "split.json"
@@ -75,6 +75,19 @@ def read_run(folder: Path) -> Run:
     if not card.is_file():
         raise ModelFileError(f"Expected {CARD_NAME} in {folder}. Received: none. Train again.")
     return Run(folder, ModelCard.from_json(card.read_bytes()))
+
+
+def find_photos(data: str | Path | LabelledPhotos) -> LabelledPhotos:
+    """Return a run's held-back test photos, those of a folder per class, or what is given.
+
+    Raises:
+        UsageError: there is no such folder.
+        DataError: it holds no photos.
+    """
+    if isinstance(data, LabelledPhotos):
+        return data
+    folder = Path(data)
+    return read_run(folder).photos("test") if is_run(folder) else scan(folder)
 
 
 def write_card(folder: Path, card: ModelCard) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from pocketlens.errors import WeightsError
+from pocketlens.keras_files import load_keras_model
 from pocketlens.quiet import quiet
 from pocketlens.runtime.runs import MODEL_NAME, is_run
 from pocketlens.train.settings import WEIGHTS_IMAGENET, WEIGHTS_NONE, Settings
@@ -95,7 +96,7 @@ def _base(settings: Settings) -> Any:
     try:
         with quiet():
             if path.suffix == ".keras":
-                donor = keras.models.load_model(path, compile=False, safe_mode=True)
+                donor = load_keras_model(path)
                 base.set_weights(donor.get_layer(BASE_NAME).get_weights())
             else:
                 base.load_weights(path)

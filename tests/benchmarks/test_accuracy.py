@@ -8,8 +8,9 @@ import pytest
 
 from pocketlens.benchmarks import Accuracy, measure_accuracy
 from pocketlens.benchmarks.accuracy import predict
-from pocketlens.benchmarks.samples import find_photos, stream
 from pocketlens.errors import DataError
+from pocketlens.runtime.photos import read_labelled
+from pocketlens.runtime.runs import find_photos
 
 
 class FakeScorer:
@@ -136,7 +137,7 @@ def test_unreadable_photos_are_left_out_and_kept_in_mind(tiny_photos, tmp_path):
     label = sorted(child.name for child in folder.iterdir() if child.is_dir())[0]
     (folder / label / "000_broken.png").write_bytes(b"no picture")
     photos, skipped = find_photos(folder), []
-    streamed = list(stream(photos, (16, 16), "stretch", skipped))
+    streamed = list(read_labelled(photos, (16, 16), "stretch", skipped))
     assert len(skipped) == 1
     assert "000_broken.png" in str(skipped[0])
     assert len(streamed) == len(photos.photos) - 1
