@@ -18,6 +18,10 @@ COMMANDS = {
     "demo": ("pocketlens.demo.cli", "The whole road on rendered pictures: no photos, no network."),
     "train": ("pocketlens.train.cli", "Train a classifier on a folder of photos per class."),
     "convert": ("pocketlens.convert.cli", "Turn a trained run into .tflite files."),
+    "inspect": (
+        "pocketlens.runtime.inspect_cli",
+        "Say what is inside a model file and what in it is slow.",
+    ),
     "classify": ("pocketlens.runtime.classify_cli", "Classify photos."),
     "live": ("pocketlens.runtime.live_cli", "Classify a camera or a video, frame by frame."),
     "benchmark": (

@@ -52,7 +52,7 @@ class Table:
         start, count = self._vector(slot, struct.calcsize("<f"))
         return struct.unpack_from(f"<{count}f", self._data, start)
 
-    def bytes(self, slot: int) -> bytes:
+    def byte_vector(self, slot: int) -> bytes:
         """Return a vector of bytes, empty where it is not set."""
         start, count = self._vector(slot, 1)
         return self._data[start : start + count]
@@ -60,7 +60,7 @@ class Table:
     def text(self, slot: int) -> str:
         """Return a string, empty where it is not set."""
         try:
-            return self.bytes(slot).decode("utf-8")
+            return self.byte_vector(slot).decode("utf-8")
         except UnicodeDecodeError as error:
             raise _damaged("text that is not UTF-8") from error
 

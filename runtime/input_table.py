@@ -11,6 +11,9 @@ from pocketlens.errors import UsageError
 from pocketlens.runtime.metadata import Normalisation
 from pocketlens.runtime.model_files import ModelFile, Tensor
 
+# Of a quantization step: more than float32 errs on 256 steps.
+_HALF_ERROR = 1e-3
+
 
 def input_table(
     model: ModelFile, tensor: Tensor, mean: float | None, std: float | None
@@ -59,9 +62,9 @@ def _table(normalisation: Normalisation, tensor: Tensor) -> NDArray[Any]:
     table: NDArray[Any] = (np.arange(256) - mean) / std
     if tensor.dtype != np.float32:
         limits = np.iinfo(tensor.dtype)
-        # Not `rint`, which rounds halves to even: with a mean of 127.5 every value is a half, and
-        # neighbouring bytes would become one.
-        table = np.floor(table / (tensor.scale or 1.0) + 0.5) + tensor.zero_point
+        # With a mean of 127.5 every value is a half, give or take the scale's float error. All of
+        # them have to go the same way, or two neighbouring bytes become one.
+        table = np.floor(table / (tensor.scale or 1.0) + 0.5 + _HALF_ERROR) + tensor.zero_point
         table = np.clip(table, limits.min, limits.max)
     if (table == table[0]).all():
         table = table[0]

@@ -85,7 +85,7 @@ def _metadata_bytes(flatbuffer: bytes) -> bytes | None:
             )
         buffer = buffers[index]
         offset, size = buffer.number(1, "Q"), buffer.number(2, "Q")
-        return flatbuffer[offset : offset + size] if size else buffer.bytes(0)
+        return flatbuffer[offset : offset + size] if size else buffer.byte_vector(0)
     return None
 
 

@@ -35,7 +35,8 @@ def main() -> int:
     photos = found[:: max(1, len(found) // arguments.count)][: arguments.count]
     print(f"MediaPipe {mediapipe.__version__}, {len(photos)} photos")
     print("same labels  same top-1  largest score difference  file")
-    return int(not all([compare(model, photos) for model in arguments.models]))
+    agree = [compare(model, photos) for model in arguments.models]
+    return int(not all(agree))
 
 
 def compare(model: Path, photos: list[Path]) -> bool:
