@@ -57,9 +57,9 @@ def _floats(operators: Sequence[Operator]) -> list[str]:
     if 2 * in_float <= macs:
         return []
     text = (
-        f"{_share(in_float, macs).capitalize()} of the multiply-adds are calculated in float32. MobileNetV2's "
-        "int8 file took half of its float32 file's time on a processor with 8-bit instructions; "
-        "pocketlens benchmark measures it on yours."
+        f"{_share(in_float, macs).capitalize()} of the multiply-adds are calculated in float32. "
+        "MobileNetV2's int8 file took half of its float32 file's time on a processor with 8-bit "
+        "instructions; pocketlens benchmark measures it on yours."
     )
     return [text]
 

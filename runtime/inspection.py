@@ -31,10 +31,10 @@ SCHEMA_VERSION = 1
 class Inspection:
     """What is inside a model file.
 
-    `pixels` says in words what goes into `input`. `card` and `sha256_holds`, whether the
-    model is the one that the card was written for, are None for a file from elsewhere. `metadata`
-    is the standard one. `counts` and `undelegated` count operators by name, all and those that XNNPACK leaves to
-    the interpreter; `macs` are multiply-adds for one picture by what is multiplied (see
+    `pixels` says in words what goes into `input`. `card` and `sha256_holds`, whether the model is
+    the one that the card was written for, are None for a file from elsewhere. `metadata` is the
+    standard one. `counts` and `undelegated` count operators by name, all and those that XNNPACK
+    leaves to the interpreter; `macs` are multiply-adds for one picture by what is multiplied (see
     `operators.Operator`). `findings` are sentences for people.
     """
 
