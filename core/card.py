@@ -157,7 +157,7 @@ class Unpacked:
         except UnicodeDecodeError as error:
             raise ModelFileError(
                 f"Expected labels as UTF-8 in {name} at the model's end. Received: {error}. "
-                "Get the file again, or give the labels with --labels."
+                "Get the file again."
             ) from error
 
 

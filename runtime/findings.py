@@ -22,14 +22,20 @@ def find_slow_parts(operators: Sequence[Operator], partitions: int) -> list[str]
 
 def _pieces(operators: Sequence[Operator], partitions: int) -> list[str]:
     if partitions == 0:
-        return ["XNNPACK takes over none of it: all of it runs in the interpreter's own kernels."]
+        text = (
+            "XNNPACK takes over none of it: all of it runs in the interpreter's own kernels. So "
+            "does an int8 file in tflite-runtime 2.14, where it took 17 times as long as in "
+            "ai-edge-litert (x86-64)."
+        )
+        return [text]
     if partitions == 1:
         return []
     outside = sum(not operator.delegated for operator in operators)
     text = (
         f"XNNPACK takes it over in {partitions} pieces and leaves {outside} of "
         f"{len(operators)} operators to the interpreter. A MobileNetV2 in 16 pieces took 2.7 times "
-        "as long as one in a single piece, which is how pocketlens converts."
+        "as long as one in a single piece, which the files that pocketlens converts are in "
+        "ai-edge-litert."
     )
     return [text]
 
