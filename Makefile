@@ -8,7 +8,7 @@ DEMO ?= demo-out
 # Test models that the light environment's tests read, since it cannot train any.
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
-.PHONY: demo test test-wheel check format lock flowers clean
+.PHONY: demo test test-wheel check format lock flowers peers clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -41,6 +41,16 @@ lock: $(VENV)/installed
 flowers: $(VENV)/installed
 	$(BIN)/python tests/measure/flowers.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet) \
 		--out build/flowers
+
+# Whether MediaPipe Tasks reads converted files as pocketlens does, in an environment of its own.
+# make peers PHOTOS=folder-per-class MODELS='models/*.tflite'
+peers: build/peers/installed
+	build/peers/bin/python tests/peers/mediapipe_scores.py $(PHOTOS) $(MODELS)
+
+build/peers/installed: pyproject.toml
+	$(PYTHON) -m venv build/peers
+	build/peers/bin/python -m pip install --quiet 'mediapipe>=0.10' -e .
+	touch $@
 
 clean:
 	rm -rf build dist .venv demo-out *.egg-info .mypy_cache .pytest_cache .ruff_cache

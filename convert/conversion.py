@@ -18,6 +18,7 @@ from pocketlens.card import ModelCard, pack
 from pocketlens.convert.encoders import encoders
 from pocketlens.convert.formats import FORMATS, INT8, check_promise
 from pocketlens.convert.graphs import Graphs, trace
+from pocketlens.convert.metadata import standard_metadata
 from pocketlens.convert.samples import (
     DEFAULT_SAMPLES,
     check_count,
@@ -33,6 +34,7 @@ from pocketlens.progress import track
 from pocketlens.quiet import quiet
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.interpreters import Operators, describe_operators
+from pocketlens.runtime.metadata import METADATA_NAME
 from pocketlens.runtime.model_files import SUFFIX, ModelFile
 from pocketlens.runtime.runs import Run, read_run
 
@@ -123,11 +125,12 @@ def convert(
     contents: dict[str, bytes] = {}
     results = []
     for entry in track(formats, "Converting"):
+        card = _card(run.card, entry, stem, len(calibration), representative is not None)
         started = time.perf_counter()
         with quiet():
-            flatbuffer = slim(encode[entry]())
+            flatbuffer = encode[entry]()
+            flatbuffer = slim(flatbuffer, {METADATA_NAME: standard_metadata(flatbuffer, card)})
         seconds = time.perf_counter() - started
-        card = _card(run.card, entry, stem, len(calibration), representative is not None)
         operators, predicted = _run_again(targets[entry], flatbuffer, card, graphs, reference)
         agreement = float((predicted == reference.predicted).mean())
         accuracy = float((predicted == reference.truth).mean())

@@ -7,6 +7,7 @@ after every operation that was folded into it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import flatbuffers
@@ -20,11 +21,15 @@ _IDENTIFIER = b"TFL3"
 _DATA_ALIGNMENT = 16
 
 
-def slim(flatbuffer: bytes) -> bytes:
-    """Return the same model in fewer bytes.
+def slim(flatbuffer: bytes, metadata: Mapping[str, bytes] | None = None) -> bytes:
+    """Return the same model in fewer bytes, with metadata that is to travel in it.
 
     Data that a writer put behind the flatbuffer (`Buffer.offset`), where anything that packs the
     model again would lose it, is taken in.
+
+    Args:
+        flatbuffer: the model.
+        metadata: contents of buffers by name; one that the model has already is replaced.
     """
     model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
     for buffer in model.buffers:
@@ -35,9 +40,25 @@ def slim(flatbuffer: bytes) -> bytes:
     for subgraph in model.subgraphs:
         for tensor in subgraph.tensors:
             tensor.name = tensor.name.split(b";")[0]
+    for name, data in (metadata or {}).items():
+        _set_metadata(model, name.encode(), data)
     builder = _SharingBuilder(len(flatbuffer))
     builder.Finish(model.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())
+
+
+def _set_metadata(model: Any, name: bytes, data: bytes) -> None:
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(data, np.uint8)
+    model.metadata = model.metadata or []
+    for entry in model.metadata:
+        if entry.name == name:
+            model.buffers[entry.buffer] = buffer
+            return
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata.append(entry)
 
 
 class _SharingBuilder(flatbuffers.Builder):

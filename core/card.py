@@ -134,11 +134,31 @@ def pack(flatbuffer: bytes, card: ModelCard) -> bytes:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A `.tflite` file taken apart: the model's own bytes and what travels behind them."""
+    """A `.tflite` file taken apart: the model's own bytes and what travels behind them.
+
+    `texts` are the contents of the text files among it by their names.
+    """
 
     flatbuffer: bytes
     card: ModelCard | None
     labels: tuple[str, ...] | None
+    texts: Mapping[str, bytes] = field(default_factory=dict)
+
+    def labels_of(self, name: str) -> tuple[str, ...] | None:
+        """Return the labels in one of the text files, None if there is no such file.
+
+        Raises:
+            ModelFileError: it is no UTF-8.
+        """
+        if name not in self.texts:
+            return None
+        try:
+            return _lines(self.texts[name].decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise ModelFileError(
+                f"Expected labels as UTF-8 in {name} at the model's end. Received: {error}. "
+                "Get the file again."
+            ) from error
 
 
 def unpack(model_bytes: bytes) -> Unpacked:
@@ -175,7 +195,7 @@ def unpack(model_bytes: bytes) -> Unpacked:
             "Copy or convert the file again."
         ) from error
     if CARD_NAME not in texts:
-        return Unpacked(model_bytes, None, labels)
+        return Unpacked(model_bytes, None, labels, texts)
     card = ModelCard.from_json(texts[CARD_NAME])
     flatbuffer = model_bytes[:end]
     digest = hashlib.sha256(flatbuffer).hexdigest()
@@ -184,7 +204,7 @@ def unpack(model_bytes: bytes) -> Unpacked:
             f"Expected a model with the SHA-256 {card.model_sha256[:12]}… that its card names. "
             f"Received: {digest[:12]}…. The file is damaged: copy or convert it again."
         )
-    return Unpacked(flatbuffer, card, labels)
+    return Unpacked(flatbuffer, card, labels, texts)
 
 
 def _has_start_of_card(model_bytes: bytes) -> bool:

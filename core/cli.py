@@ -22,6 +22,10 @@ COMMANDS = {
         "Measure a run or a .tflite file on labelled photos.",
     ),
     "convert": ("pocketlens.convert.cli", "Turn a trained run into .tflite files."),
+    "inspect": (
+        "pocketlens.runtime.inspect_cli",
+        "Say what is inside a model file and what in it is slow.",
+    ),
     "classify": ("pocketlens.runtime.classify_cli", "Classify photos."),
     "live": ("pocketlens.runtime.live_cli", "Classify a camera or a video, frame by frame."),
     "benchmark": (

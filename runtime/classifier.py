@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.errors import LabelsError, UsageError
+from pocketlens.runtime.input_table import input_table
 from pocketlens.runtime.interpreters import load_interpreter
-from pocketlens.runtime.model_files import ModelFile, Tensor, read_model_file, read_signature
+from pocketlens.runtime.model_files import ModelFile, read_model_file, read_signature
 from pocketlens.runtime.pictures import Pixels, decode, resize
 
 DEFAULT_TOP_K = 5
@@ -53,14 +54,15 @@ class Classifier:
         top_k: how many answers a result has.
         labels: names of the classes, for a file that brings none; without any, classes are called
             by their number.
-        mean, std: for a float model from elsewhere: it gets (pixel - mean) / std.
+        mean, std: for a model from elsewhere: it gets (pixel - mean) / std. None takes what its
+            metadata says.
         backend: name of an interpreter; None takes the first that is installed.
 
     Raises:
         ModelFileError: the file is no image classifier.
         LabelsError: there are more or fewer labels than scores.
         UsageError: an argument cannot be, or a float model from elsewhere came without `mean`
-            and `std`.
+            and `std`, in its metadata or here.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class Classifier:
         card = self.model.card
         self.resize_mode = card.resize_mode if card else "stretch"
         self._top_k = min(top_k, self.signature.classes)
-        self._table = _input_table(self.model, self.signature.input, mean, std)
+        self._table = input_table(self.model, self.signature.input, mean, std)
         # The functions are kept, not the arrays: a living view makes `invoke` raise.
         self._input = self.interpreter.tensor(self.signature.input.index)
         self._output = self.interpreter.tensor(self.signature.output.index)
@@ -126,8 +128,11 @@ class Classifier:
         view = self._input()[0]
         if self._table is None:
             np.copyto(view, pixels_rgb, casting="unsafe")
-        else:
+        elif self._table.ndim == 1:
             np.take(self._table, pixels_rgb, out=view)
+        else:
+            for channel, table in enumerate(self._table):
+                view[..., channel] = table[pixels_rgb[..., channel]]
         del view
         self.interpreter.invoke()
         output = self.signature.output
@@ -185,39 +190,3 @@ def _check_frame(frame_bgr: Any) -> None:
         raise UsageError(
             f"Expected a frame as uint8 (height, width, 3) in BGR. Received: {came.strip()}."
         )
-
-
-def _input_table(
-    model: ModelFile, tensor: Tensor, mean: float | None, std: float | None
-) -> NDArray[Any] | None:
-    """Return what each byte 0-255 becomes in the input tensor, or None if it stays itself.
-
-    Quantized inputs of files from elsewhere follow r = scale * (q - zero_point)
-    (https://ai.google.dev/edge/litert/models/quantization_spec).
-    """
-    if (mean is None) != (std is None) or std == 0:
-        raise UsageError(
-            f"Expected both --mean and --std, the latter not 0. Received: {mean=}, {std=}."
-        )
-    byte = np.arange(256)
-    if model.card is not None:
-        if mean is not None:
-            raise UsageError(
-                f"Expected no --mean and --std for {model.path}, whose normalisation is inside. "
-                f"Received: {mean=}, {std=}."
-            )
-        return None
-    if mean is None or std is None:
-        if tensor.dtype == np.float32:
-            raise UsageError(
-                f"Expected the normalisation of {model.path}, a float model without a card. "
-                "Received: none. Add --mean and --std, for example --mean 127.5 --std 127.5."
-            )
-        # Raw pixels: by convention the quantization's range is that of the pixels.
-        return None if tensor.dtype == np.uint8 else (byte - 128).astype(np.int8)
-    table: NDArray[Any] = (byte - mean) / std
-    if tensor.dtype != np.float32:
-        limits = np.iinfo(tensor.dtype)
-        table = np.rint(table / (tensor.scale or 1.0)) + tensor.zero_point
-        table = np.clip(table, limits.min, limits.max)
-    return table.astype(tensor.dtype)

@@ -11,6 +11,7 @@ import numpy as np
 
 from pocketlens.card import LABELS_NAME, ModelCard, unpack
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
+from pocketlens.runtime.metadata import Metadata, read_metadata
 
 SUFFIX = ".tflite"
 
@@ -23,7 +24,8 @@ class ModelFile:
     """A `.tflite` file, read whole, so that it may change on disk without harm.
 
     `card` is None for a file from elsewhere. `labels` are the card's, those of the file's
-    metadata, those beside it, or None.
+    metadata, those beside it, or None. `metadata` is the standard one, which is read only where
+    there is no card.
     """
 
     path: Path
@@ -31,6 +33,7 @@ class ModelFile:
     size_bytes: int
     card: ModelCard | None
     labels: tuple[str, ...] | None
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True)
@@ -79,15 +82,20 @@ def read_model_file(path: str | Path) -> ModelFile:
             f"Expected a {SUFFIX} file. Received: {path}, whose content is something else. "
             "Make one with: pocketlens convert RUN --out DIR"
         )
+    metadata = None
     try:
         unpacked = unpack(data)
+        labels = unpacked.labels
+        if unpacked.card is None:
+            metadata = read_metadata(unpacked.flatbuffer)
+            if metadata is not None and metadata.labels_file is not None:
+                labels = unpacked.labels_of(metadata.labels_file) or labels
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
-    labels = unpacked.labels
     beside = path.with_name(LABELS_NAME)
     if labels is None and beside.is_file():
         labels = read_labels(beside)
-    return ModelFile(path, unpacked.flatbuffer, len(data), unpacked.card, labels)
+    return ModelFile(path, unpacked.flatbuffer, len(data), unpacked.card, labels, metadata)
 
 
 def with_labels(model: ModelFile, labels_file: Path | None) -> ModelFile:

@@ -28,6 +28,7 @@ from pocketlens.errors import (
     UsageError,
 )
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.inspection import inspect
 from pocketlens.runtime.interpreters import Operators, load_interpreter
 from pocketlens.runtime.model_files import Signature, Tensor, read_model_file
 from pocketlens.runtime.photos import Photo
@@ -83,6 +84,15 @@ def test_card_names_no_place_of_this_machine(tiny_models: dict[str, Path], tiny_
     data = unpack(tiny_models["int8"].read_bytes())
     assert data.card is not None
     assert str(tiny_run.parent) not in data.card.to_json()
+
+
+def test_work_is_the_published_one(flower_models: dict[str, Path]) -> None:
+    """Sandler et al. 2018, table 4: 300 million multiply-adds with a head of 1,000 classes."""
+    inspection = inspect(flower_models["int8"])
+    head = 1280 * (1000 - 5)
+    assert sum(inspection.macs.values()) + head == pytest.approx(300e6, rel=0.005)
+    # Keras counts 3,538,984 parameters with that head, 3 * 17,056 of which fold away.
+    assert inspection.parameters + head + 995 == 3_538_984 - 3 * 17_056
 
 
 def test_sizes(tiny_models: dict[str, Path], flower_models: dict[str, Path]) -> None:

@@ -80,6 +80,17 @@ CASES: dict[str, tuple[int, str, Case]] = {
         "inside",
         lambda p: ["classify", p.model, p.photo, "--mean", "1", "--std", "1"],
     ),
+    "inspect: no model": (2, "Check the path", lambda p: ["inspect", "nowhere.tflite"]),
+    "inspect: model cut in half": (
+        1,
+        "Received",
+        lambda p: ["inspect", p.cut(p.model, "half.tflite", 0.5)],
+    ),
+    "inspect: existing result": (
+        2,
+        "--overwrite",
+        lambda p: ["inspect", p.model, "--json", p.file("out.json", "precious")],
+    ),
     "live: no source": (
         1,
         "Received",

@@ -78,6 +78,7 @@ def test_imports_point_one_way(folder: str) -> None:
         "import pocketlens.benchmarks.comparison",
         "from pocketlens.cli import run; run(['--help'])",
         "from pocketlens.cli import run; run(['classify', '--help'])",
+        "from pocketlens.cli import run; run(['inspect', '--help'])",
         "from pocketlens.cli import run; run(['live', '--help'])",
         "from pocketlens.cli import run; run(['benchmark', '--help'])",
         "from pocketlens.cli import run; run(['train', '--help'])",
@@ -95,6 +96,7 @@ def test_commands_on_the_device_import_nothing_heavy(
     write_video(video, tiny_photos)
     for arguments in (
         ["classify", str(tiny_tflite), str(photo)],
+        ["inspect", str(tiny_tflite)],
         ["live", str(tiny_tflite), "--source", str(video), "--record", str(tmp_path / "out.mp4")],
         ["benchmark", str(tiny_tflite), "--data", str(tiny_photos), "--num-runs", "2"],
     ):

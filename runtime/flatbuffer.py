@@ -1,0 +1,104 @@
+"""Reading single fields of a flatbuffer, each checked against the end of the bytes.
+
+The runtime needs a handful of fields out of two schemas, and not every interpreter brings the
+`flatbuffers` package. The format: https://flatbuffers.dev/internals/
+"""
+
+from __future__ import annotations
+
+import struct
+
+from pocketlens.errors import ModelFileError
+
+_OFFSET_BYTES = 4
+
+
+class Table:
+    """One table: fields by their slot, the number of the field in its schema from 0.
+
+    A union takes two slots, the first of which is its type. Every method raises ModelFileError
+    where the bytes lead outside themselves.
+    """
+
+    def __init__(self, data: bytes, position: int) -> None:
+        self._data = data
+        self._position = position
+        self._vtable = position - self._read("<i", position)
+        self._vtable_bytes = self._read("<H", self._vtable)
+
+    @classmethod
+    def root(cls, data: bytes) -> Table:
+        """Return the outermost table of a flatbuffer."""
+        return cls(data, Table._read_from(data, "<I", 0))
+
+    def number(self, slot: int, kind: str, default: int = 0) -> int:
+        """Return a scalar of `kind`, a letter of `struct`."""
+        position = self._field(slot)
+        return default if position is None else self._read(f"<{kind}", position)
+
+    def table(self, slot: int) -> Table | None:
+        """Return a table inside this one, None where it is not set."""
+        position = self._target(slot)
+        return None if position is None else Table(self._data, position)
+
+    def tables(self, slot: int) -> list[Table]:
+        """Return a vector of tables, empty where it is not set."""
+        start, count = self._vector(slot, _OFFSET_BYTES)
+        places = range(start, start + count * _OFFSET_BYTES, _OFFSET_BYTES)
+        return [Table(self._data, place + self._read("<I", place)) for place in places]
+
+    def floats(self, slot: int) -> tuple[float, ...]:
+        """Return a vector of float32, empty where it is not set."""
+        start, count = self._vector(slot, struct.calcsize("<f"))
+        return struct.unpack_from(f"<{count}f", self._data, start)
+
+    def byte_vector(self, slot: int) -> bytes:
+        """Return a vector of bytes, empty where it is not set."""
+        start, count = self._vector(slot, 1)
+        return self._data[start : start + count]
+
+    def text(self, slot: int) -> str:
+        """Return a string, empty where it is not set."""
+        try:
+            return self.byte_vector(slot).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _damaged("text that is not UTF-8") from error
+
+    def _field(self, slot: int) -> int | None:
+        # The vtable begins with its own size and the table's, two bytes each.
+        entry = 4 + 2 * slot
+        if entry + 2 > self._vtable_bytes:
+            return None
+        offset = self._read("<H", self._vtable + entry)
+        return self._position + offset if offset else None
+
+    def _target(self, slot: int) -> int | None:
+        position = self._field(slot)
+        return None if position is None else position + self._read("<I", position)
+
+    def _vector(self, slot: int, item_bytes: int) -> tuple[int, int]:
+        """Return where a vector's items begin and how many there are."""
+        position = self._target(slot)
+        if position is None:
+            return 0, 0
+        count = self._read("<I", position)
+        start = position + _OFFSET_BYTES
+        if start + count * item_bytes > len(self._data):
+            raise _damaged("a list that goes past its end")
+        return start, count
+
+    def _read(self, kind: str, position: int) -> int:
+        return self._read_from(self._data, kind, position)
+
+    @staticmethod
+    def _read_from(data: bytes, kind: str, position: int) -> int:
+        # `struct` would count a negative position from the end.
+        if position < 0 or position + struct.calcsize(kind) > len(data):
+            raise _damaged("a place outside of it")
+        return int(struct.unpack_from(kind, data, position)[0])
+
+
+def _damaged(what: str) -> ModelFileError:
+    return ModelFileError(
+        f"Expected a whole flatbuffer. Received: {what}. The file is damaged: get it again."
+    )

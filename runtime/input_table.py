@@ -1,0 +1,71 @@
+"""What each byte of a pixel becomes in a model's input tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.errors import UsageError
+from pocketlens.runtime.metadata import Normalisation
+from pocketlens.runtime.model_files import ModelFile, Tensor
+
+# Of a quantization step: more than float32 errs on 256 steps.
+_HALF_ERROR = 1e-3
+
+
+def input_table(
+    model: ModelFile, tensor: Tensor, mean: float | None, std: float | None
+) -> NDArray[Any] | None:
+    """Return what each byte 0-255 becomes in the input tensor, or None if it stays itself.
+
+    `mean` and `std` count before the file's metadata. Quantized inputs of files from elsewhere
+    follow r = scale * (q - zero_point)
+    (https://ai.google.dev/edge/litert/models/quantization_spec); a uint8 input takes raw pixels,
+    since by convention its quantization's range is theirs.
+
+    Returns:
+        The tensor's dtype, (256,) where all channels are alike, else (3, 256).
+
+    Raises:
+        UsageError: the two do not go together or with the file, or nothing says how a float model
+            wants its pixels.
+    """
+    if (mean is None) != (std is None) or std == 0:
+        raise UsageError(
+            f"Expected both --mean and --std, the latter not 0. Received: {mean=}, {std=}."
+        )
+    if model.card is not None:
+        if mean is not None:
+            raise UsageError(
+                f"Expected no --mean and --std for {model.path}, whose normalisation is inside. "
+                f"Received: {mean=}, {std=}."
+            )
+        return None
+    if mean is not None and std is not None:
+        return _table(Normalisation((mean,) * 3, (std,) * 3), tensor)
+    if tensor.dtype == np.uint8:
+        return None
+    if model.metadata is not None and model.metadata.normalisation is not None:
+        return _table(model.metadata.normalisation, tensor)
+    if tensor.dtype == np.float32:
+        raise UsageError(
+            f"Expected the normalisation of {model.path}, a float model without a card. "
+            "Received: none. Add --mean and --std, for example --mean 127.5 --std 127.5."
+        )
+    return (np.arange(256) - 128).astype(np.int8)
+
+
+def _table(normalisation: Normalisation, tensor: Tensor) -> NDArray[Any]:
+    mean, std = (np.array(values)[:, None] for values in (normalisation.mean, normalisation.std))
+    table: NDArray[Any] = (np.arange(256) - mean) / std
+    if tensor.dtype != np.float32:
+        limits = np.iinfo(tensor.dtype)
+        # With a mean of 127.5 every value is a half, give or take the scale's float error. All of
+        # them have to go the same way, or two neighbouring bytes become one.
+        table = np.floor(table / (tensor.scale or 1.0) + 0.5 + _HALF_ERROR) + tensor.zero_point
+        table = np.clip(table, limits.min, limits.max)
+    if (table == table[0]).all():
+        table = table[0]
+    return table.astype(tensor.dtype)

@@ -1,0 +1,149 @@
+"""What is inside a `.tflite` file, as the interpreter on this machine runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pocketlens.card import ModelCard
+from pocketlens.runtime.findings import find_slow_parts
+from pocketlens.runtime.interpreters import find_backend, load_interpreter
+from pocketlens.runtime.metadata import Metadata, read_metadata
+from pocketlens.runtime.model_files import (
+    ModelFile,
+    Signature,
+    Tensor,
+    read_model_file,
+    read_signature,
+    with_labels,
+)
+from pocketlens.runtime.operators import list_operators
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is inside a model file.
+
+    `pixels` says in words what goes into `input`. `card` and `sha256_holds`, whether the model is
+    the one that the card was written for, are None for a file from elsewhere. `metadata` is the
+    standard one. `counts` and `undelegated` count operators by name, all and those that XNNPACK
+    leaves to the interpreter; `macs` are multiply-adds for one picture by what is multiplied (see
+    `operators.Operator`). `findings` are sentences for people.
+    """
+
+    path: Path
+    size_bytes: int
+    interpreter: str
+    input: Tensor
+    output: Tensor
+    pixels: str
+    labels: tuple[str, ...] | None
+    card: ModelCard | None
+    sha256_holds: bool | None
+    metadata: Metadata | None
+    counts: dict[str, int]
+    undelegated: dict[str, int]
+    partitions: int
+    parameters: int
+    macs: dict[str, int]
+    findings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        values: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            **{entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)},
+            "path": str(self.path),
+            "input": _tensor_json(self.input),
+            "output": _tensor_json(self.output),
+            "card": dataclasses.asdict(self.card) if self.card else None,
+            "metadata": dataclasses.asdict(self.metadata) if self.metadata else None,
+        }
+        return values
+
+
+def inspect(path: str | Path, labels_file: Path | None = None) -> Inspection:
+    """Load a model file and describe it.
+
+    Args:
+        path: a `.tflite` file.
+        labels_file: labels to take instead of the file's, one a line.
+
+    Raises:
+        UsageError: there is no such file.
+        ModelFileError: it is damaged, not the one that its card was written for, or no image
+            classifier.
+    """
+    model = with_labels(read_model_file(path), labels_file)
+    metadata = model.metadata or read_metadata(model.flatbuffer)
+    interpreter = load_interpreter(model.flatbuffer)
+    signature = read_signature(interpreter, model.path)
+    operators, partitions = list_operators(interpreter)
+    backend = find_backend()
+    macs: Counter[str] = Counter()
+    for operator in operators:
+        if operator.macs:
+            macs[operator.arithmetic] += operator.macs
+    return Inspection(
+        path=model.path,
+        size_bytes=model.size_bytes,
+        interpreter=f"{backend.name} {backend.version}",
+        input=signature.input,
+        output=signature.output,
+        pixels=_pixels(model, signature.input),
+        labels=model.labels,
+        card=model.card,
+        # Reading the file has compared it, and raises where it does not hold.
+        sha256_holds=True if model.card else None,
+        metadata=metadata,
+        counts=dict(Counter(operator.name for operator in operators).most_common()),
+        undelegated=dict(Counter(o.name for o in operators if not o.delegated).most_common()),
+        partitions=partitions,
+        parameters=sum(operator.parameters for operator in operators),
+        macs=dict(macs.most_common()),
+        findings=(*_labels_findings(model, signature), *find_slow_parts(operators, partitions)),
+    )
+
+
+def _tensor_json(tensor: Tensor) -> dict[str, Any]:
+    quantization = {"scale": tensor.scale, "zero_point": tensor.zero_point}
+    return {
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype),
+        "quantization": quantization if tensor.scale else None,
+    }
+
+
+def _pixels(model: ModelFile, tensor: Tensor) -> str:
+    if model.card is not None:
+        return f"raw RGB, 0 to 255, resized by: {model.card.resize_mode}"
+    if tensor.dtype == np.uint8:
+        return "raw RGB, 0 to 255, as uint8 inputs take by convention"
+    if model.metadata is not None and model.metadata.normalisation is not None:
+        mean, std = (
+            "/".join(f"{value:g}" for value in dict.fromkeys(values))
+            for values in (model.metadata.normalisation.mean, model.metadata.normalisation.std)
+        )
+        return f"RGB as (pixel - {mean}) / {std}, says its metadata"
+    if tensor.dtype == np.int8:
+        return "RGB, each pixel less 128, as int8 inputs take by convention"
+    return "not said in the file: classify and live need --mean and --std"
+
+
+def _labels_findings(model: ModelFile, signature: Signature) -> list[str]:
+    if model.labels is None:
+        return ["It brings no labels: give them with --labels, or classes are called by number."]
+    if len(model.labels) != signature.classes:
+        text = (
+            f"It has {len(model.labels)} labels for {signature.classes} scores: give a file with "
+            "one label for each with --labels."
+        )
+        return [text]
+    return []
