@@ -16,10 +16,7 @@ import keras
 from pocketlens.card import unpack
 from pocketlens.cli import run
 from pocketlens.convert import FORMATS, convert
-from pocketlens.convert.formats import check_promise
 from pocketlens.convert.recipes import mixed_recipe
-from pocketlens.convert.samples import choose_from_folder, choose_stratified
-from pocketlens.convert.slimming import slim
 from pocketlens.errors import (
     ConversionError,
     DataError,
@@ -29,9 +26,7 @@ from pocketlens.errors import (
 )
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.inspection import inspect
-from pocketlens.runtime.interpreters import Operators, load_interpreter
-from pocketlens.runtime.model_files import Signature, Tensor, read_model_file
-from pocketlens.runtime.photos import Photo
+from pocketlens.runtime.model_files import read_model_file
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import Settings, train
@@ -256,75 +251,9 @@ def test_failure_leaves_no_file(
     assert not (tmp_path / "out").exists()
 
 
-FLOAT = Tensor(0, (1, 8, 8, 3), np.dtype(np.float32), 0.0, 0)
-BYTES = Tensor(0, (1, 8, 8, 3), np.dtype(np.uint8), 1 / 127.5, 127)
-GOOD = Operators({"CONV_2D": 1}, {}, 1)
-
-
-@pytest.mark.parametrize(
-    ("entry", "signature", "operators", "text"),
-    [
-        ("float32", Signature(BYTES, FLOAT), GOOD, "input of float32"),
-        ("int8", Signature(BYTES, FLOAT), GOOD, "output of uint8"),
-        ("int8", Signature(BYTES, BYTES), Operators({}, {"ADD": 1}, 1), "no float operators"),
-        ("float32", Signature(FLOAT, FLOAT), Operators({}, {}, 16), "one XNNPACK partition"),
-        (
-            "int8",
-            Signature(Tensor(0, (1, 8, 8, 3), np.dtype(np.uint8), 1 / 200, 127), BYTES),
-            GOOD,
-            "raw pixel",
-        ),
-    ],
-    ids=["input", "output", "float operators", "partitions", "input range"],
-)
-def test_broken_promise(entry: str, signature: Signature, operators: Operators, text: str) -> None:
-    with pytest.raises(ConversionError, match=text):
-        check_promise(entry, signature, operators, lambda pixel: pixel / 127.5 - 1)
-
-
-def test_slimming_changes_no_answer(tiny_models: dict[str, Path]) -> None:
-    for entry in FORMATS:
-        flatbuffer = read_model_file(tiny_models[entry]).flatbuffer
-        again = slim(flatbuffer)
-        assert abs(len(again) - len(flatbuffer)) < 100
-        answers = []
-        for data in (flatbuffer, again):
-            interpreter = load_interpreter(data)
-            details = interpreter.get_input_details()[0]
-            pixels = np.random.default_rng(0).integers(0, 256, details["shape"])
-            interpreter.set_tensor(details["index"], pixels.astype(details["dtype"]))
-            interpreter.invoke()
-            answers.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
-        np.testing.assert_array_equal(*answers)
-
-
 def test_dynamic_calculates_in_int8_only_where_it_pays(flower_models: dict[str, Path]) -> None:
     flatbuffer = read_model_file(flower_models["float32"]).flatbuffer
     recipe = mixed_recipe(flatbuffer)
     dynamic = [entry for entry in recipe if entry["op_config"]["compute_precision"] == "INTEGER"]
     assert 20 <= len(dynamic) <= 32
     assert all(entry["operation"] == "CONV_2D" for entry in dynamic)
-
-
-def test_stratified_choice_is_even() -> None:
-    photos = [Photo(Path(f"{label}/{index}"), label) for label in range(3) for index in range(50)]
-    chosen = choose_stratified(photos, 30, seed=1)
-    counts = [sum(path.parent.name == str(label) for path in chosen) for label in range(3)]
-    assert counts == [10, 10, 10]
-    assert len(set(chosen)) == 30
-    assert chosen == choose_stratified(photos, 30, seed=1)
-    assert chosen != choose_stratified(photos, 30, seed=2)
-
-
-def test_stratified_choice_of_uneven_classes() -> None:
-    photos = [Photo(Path(f"a/{index}"), 0) for index in range(3)]
-    photos += [Photo(Path(f"b/{index}"), 1) for index in range(50)]
-    chosen = choose_stratified(photos, 20, seed=0)
-    assert sum(path.parent.name == "a" for path in chosen) == 3
-    assert len(chosen) == 20
-    assert len(choose_stratified(photos, 500, seed=0)) == 53
-
-
-def test_folder_without_photos(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="--representative"):
-        choose_from_folder(tmp_path, 5, seed=0)

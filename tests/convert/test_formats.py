@@ -1,0 +1,56 @@
+"""What the formats promise, and that a rewritten file keeps it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="conversion needs the train extra")
+
+from pocketlens.convert import FORMATS
+from pocketlens.convert.formats import check_promise
+from pocketlens.convert.slimming import slim
+from pocketlens.errors import ConversionError
+from pocketlens.runtime.interpreters import Operators, load_interpreter
+from pocketlens.runtime.model_files import Signature, Tensor, read_model_file
+
+FLOAT = Tensor(0, (1, 8, 8, 3), np.dtype(np.float32), 0.0, 0)
+BYTES = Tensor(0, (1, 8, 8, 3), np.dtype(np.uint8), 1 / 127.5, 127)
+GOOD = Operators({"CONV_2D": 1}, {}, 1)
+
+
+@pytest.mark.parametrize(
+    ("entry", "signature", "operators", "text"),
+    [
+        ("float32", Signature(BYTES, FLOAT), GOOD, "input of float32"),
+        ("int8", Signature(BYTES, FLOAT), GOOD, "output of uint8"),
+        ("int8", Signature(BYTES, BYTES), Operators({}, {"ADD": 1}, 1), "no float operators"),
+        ("float32", Signature(FLOAT, FLOAT), Operators({}, {}, 16), "one XNNPACK partition"),
+        (
+            "int8",
+            Signature(Tensor(0, (1, 8, 8, 3), np.dtype(np.uint8), 1 / 200, 127), BYTES),
+            GOOD,
+            "raw pixel",
+        ),
+    ],
+    ids=["input", "output", "float operators", "partitions", "input range"],
+)
+def test_broken_promise(entry: str, signature: Signature, operators: Operators, text: str) -> None:
+    with pytest.raises(ConversionError, match=text):
+        check_promise(entry, signature, operators, lambda pixel: pixel / 127.5 - 1)
+
+
+def test_slimming_changes_no_answer(tiny_models: dict[str, Path]) -> None:
+    for entry in FORMATS:
+        flatbuffer = read_model_file(tiny_models[entry]).flatbuffer
+        again = slim(flatbuffer)
+        assert abs(len(again) - len(flatbuffer)) < 100
+        answers = []
+        for data in (flatbuffer, again):
+            interpreter = load_interpreter(data)
+            details = interpreter.get_input_details()[0]
+            pixels = np.random.default_rng(0).integers(0, 256, details["shape"])
+            interpreter.set_tensor(details["index"], pixels.astype(details["dtype"]))
+            interpreter.invoke()
+            answers.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+        np.testing.assert_array_equal(*answers)
