@@ -6,12 +6,10 @@ import hashlib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import DataError
-from pocketlens.progress import track
 from pocketlens.runtime.photos import Photo, existing_folder, scan
 from pocketlens.runtime.runs import PARTS
 
@@ -89,19 +87,6 @@ def find_photos(root: Path) -> FoundPhotos:
     return FoundPhotos(
         root, labels, {part: found.with_labels(labels).photos for part, found in scanned.items()}
     )
-
-
-def split_photos(root: Path, seed: int) -> Split:
-    """Find the photos below `root` and divide them; exact copies stay in one part.
-
-    Raises:
-        UsageError, LabelsError: see `find_photos`.
-        DataError: see `divide_photos`.
-    """
-    found = find_photos(root)
-    _check_counts(found, frozenset())
-    digests = _digests([photo.path for photo in found.photos])
-    return divide_photos(found, Contents(digests, digests), seed)
 
 
 def divide_photos(found: FoundPhotos, contents: Contents, seed: int) -> Split:
@@ -231,12 +216,3 @@ def _check_apart(root: Path, parts: Mapping[str, Sequence[Photo]], contents: Con
                     f"{first.relative_to(root)} and {photo.path.relative_to(root)}, which are "
                     "the same. Remove one of them."
                 )
-
-
-def _digests(paths: Sequence[Path]) -> dict[Path, str]:
-    def digest(path: Path) -> str:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-
-    with ThreadPoolExecutor() as pool:
-        results = track(pool.map(digest, paths), "Reading photos", len(paths))
-        return dict(zip(paths, results, strict=True))

@@ -9,7 +9,12 @@ import pytest
 from PIL import Image
 
 from pocketlens.errors import DataError, LabelsError, UsageError
-from pocketlens.train.splits import MIN_PER_CLASS, split_photos
+from pocketlens.train.data_check import check_data
+from pocketlens.train.splits import MIN_PER_CLASS, Split
+
+
+def split_photos(root: Path, seed: int) -> Split:
+    return check_data(root).split(seed)
 
 
 def fill(folder: Path, count: int, seed: int = 0) -> None:

@@ -19,15 +19,20 @@ from pocketlens.runtime.pictures import decode
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import Settings, train
 from pocketlens.train.augmentation import augment
+from pocketlens.train.data_check import check_data
 from pocketlens.train.evaluation import evaluate
 from pocketlens.train.grid import LEVELS, kernel_of
 from pocketlens.train.networks import flat_layers
 from pocketlens.train.pixel_cache import cache_folder, load_pixels
-from pocketlens.train.splits import Split, split_photos
+from pocketlens.train.splits import Split
 
 QUICK = Settings(
     alpha=0.35, image_size=64, weights="none", batch_size=16, fine_tune_epochs=1, grid_epochs=0
 )
+
+
+def split_photos(root: Path, seed: int) -> Split:
+    return check_data(root).split(seed)
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +56,8 @@ def test_run_folder_is_complete(tiny_run: Path) -> None:
         "curves.png",
         "confusion.png",
         "report.json",
+        "data.html",
+        "data.json",
     }
     assert list((tiny_run / "logs").rglob("events.out.tfevents.*"))
 
