@@ -95,14 +95,15 @@ def _cases(cases: Sequence[str]) -> str:
 
 
 def _gallery(check: DataCheck, title: str, groups: Sequence[Copies]) -> str:
-    rows = "".join(
-        f'<div class="copies row">'
-        f"{''.join(_figure(check.found.root, name) for name in group.telling_names[:_SHOWN_OF_A_GROUP])}"
-        f"{_more(len(group.names) - _SHOWN_OF_A_GROUP, 'more of these')}</div>"
-        for group in groups[:_GROUPS_SHOWN]
-    )
+    rows = "".join(_row(check.found.root, group) for group in groups[:_GROUPS_SHOWN])
     more = _more(len(groups) - _GROUPS_SHOWN, f"more groups, all in {JSON_NAME}")
     return f"<h2>{html.escape(title)}</h2>{rows}{more}"
+
+
+def _row(root: Path, group: Copies) -> str:
+    figures = (_figure(root, name) for name in group.telling_names[:_SHOWN_OF_A_GROUP])
+    more = _more(len(group.names) - _SHOWN_OF_A_GROUP, "more of these")
+    return f'<div class="copies row">{"".join(figures)}{more}</div>'
 
 
 def _more(count: int, what: str) -> str:

@@ -82,7 +82,8 @@ def fingerprint(pixels: Pixels) -> Fingerprint:
 def near_groups(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
     """Return int64 (N,): the same number for photos that are near copies, directly or by others.
 
-    The number is the lowest index in the group. All pairs are compared, some 150 million a second.
+    The number is the lowest index in the group. All pairs are compared;
+    the 200 million of 20,000 photos take some three seconds.
     """
     count = len(fingerprints)
     groups = np.arange(count)

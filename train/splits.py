@@ -143,13 +143,13 @@ def _divide(
         wanted = {part: max(1, round(len(photos) * share[part] / total_share)) for part in missing}
         for photo in photos:
             group = groups[photo.path]
-            # A group goes where there is room for all of it.
-            part = placed.get(group) or next(
-                (name for name, count in wanted.items() if count >= sizes[group]), "train"
-            )
-            placed[group] = part
-            if part in wanted:
-                wanted[part] -= 1
+            # A group goes, whole, to where there is room for it.
+            size = sizes.pop(group, 0)
+            if group not in placed:
+                room = (name for name, count in wanted.items() if count >= size)
+                placed[group] = next(room, "train")
+            if placed[group] in wanted:
+                wanted[placed[group]] -= size
     for index, photos in by_class.items():
         _leave_none_empty(labels[index], photos, groups, placed, ["train", *missing])
     everything = parts["train"]
