@@ -98,12 +98,14 @@ def divide_photos(found: FoundPhotos, contents: Contents, seed: int) -> Split:
 
     Raises:
         DataError: there are fewer than two classes, a class has too few readable photos, all of
-            them are copies of one, or a layout has the same file in two parts.
+            them are copies of one, or a layout has the same file in two parts or a part without
+            a class.
     """
     _check_counts(found, contents.unreadable)
     parts = dict(found.parts)
-    _divide(parts, found.labels, contents.groups, seed)
+    _divide(parts, found.labels, contents, seed)
     _check_apart(found.root, parts, contents)
+    _check_every_class(parts, found.labels, contents.unreadable)
     return Split(found.root, found.labels, parts, contents.digests)
 
 
@@ -122,13 +124,14 @@ def part_folders(root: Path) -> dict[str, Path]:
 def _divide(
     parts: dict[str, tuple[Photo, ...]],
     labels: Sequence[str],
-    groups: Mapping[Path, str],
+    contents: Contents,
     seed: int,
 ) -> None:
     """Move the missing parts' shares out of the training part, class by class."""
     missing = [part for part in PARTS if part not in parts]
     if not missing:
         return
+    groups = contents.groups
     share = dict(zip(PARTS, SHARES, strict=True))
     total_share = share["train"] + sum(share[part] for part in missing)
     chooser = random.Random(seed)  # noqa: S311 (no secret)
@@ -151,7 +154,8 @@ def _divide(
             if placed[group] in wanted:
                 wanted[placed[group]] -= size
     for index, photos in by_class.items():
-        _leave_none_empty(labels[index], photos, groups, placed, ["train", *missing])
+        readable = [photo for photo in photos if photo.path not in contents.unreadable]
+        _leave_none_empty(labels[index], readable, groups, placed, ["train", *missing])
     everything = parts["train"]
     for part in ("train", *missing):
         chosen = (photo for photo in everything if placed[groups[photo.path]] == part)
@@ -216,3 +220,16 @@ def _check_apart(root: Path, parts: Mapping[str, Sequence[Photo]], contents: Con
                     f"{first.relative_to(root)} and {photo.path.relative_to(root)}, which are "
                     "the same. Remove one of them."
                 )
+
+
+def _check_every_class(
+    parts: Mapping[str, Sequence[Photo]], labels: Sequence[str], unreadable: frozenset[Path]
+) -> None:
+    for part in PARTS:
+        held = {photo.label_index for photo in parts[part] if photo.path not in unreadable}
+        lacking = [label for index, label in enumerate(labels) if index not in held]
+        if lacking:
+            raise DataError(
+                f"Expected readable photos of every class in the {part} part. Received: none of "
+                f"{', '.join(map(repr, lacking))}. Add photos to it."
+            )

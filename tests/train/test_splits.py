@@ -135,6 +135,29 @@ def test_too_few_different_photos(tmp_path: Path) -> None:
         divide_photos(found, contents_of(found, groups), seed=0)
 
 
+def test_every_part_gets_a_readable_photo(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 12, 1)
+    fill(tmp_path / "b", 12, 2)
+    found = find_photos(tmp_path)
+    for seed in range(10):
+        plain = contents_of(found, {})
+        whole = divide_photos(found, plain, seed)
+        bad = frozenset(p.path for p in whole.parts["test"] if p.label_index == 0)
+        split = divide_photos(found, Contents(plain.digests, plain.groups, bad), seed)
+        readable = [p.label_index for p in split.parts["test"] if p.path not in bad]
+        assert readable.count(0) == 1
+        assert readable.count(1) == 2
+
+
+def test_layout_with_a_part_that_lacks_a_class(tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "val", "test")):
+        fill(tmp_path / part / "a", 10, 10 * number + 1)
+        if part != "val":
+            fill(tmp_path / part / "b", 10, 10 * number + 2)
+    with pytest.raises(DataError, match=r"in the val part\. Received: none of 'b'"):
+        split_photos(tmp_path, seed=0)
+
+
 def test_group_under_two_labels_stays_together(tmp_path: Path) -> None:
     fill(tmp_path / "a", 20, 1)
     fill(tmp_path / "b", 20, 2)
