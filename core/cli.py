@@ -16,6 +16,10 @@ from pocketlens.errors import OutputError, PocketlensError
 # importing NumPy and OpenCV; a test holds the two together.
 COMMANDS = {
     "demo": ("pocketlens.demo.cli", "The whole road on rendered pictures: no photos, no network."),
+    "check": (
+        "pocketlens.train.check_cli",
+        "Look through a folder of photos before training.",
+    ),
     "train": ("pocketlens.train.cli", "Train a classifier on a folder of photos per class."),
     "evaluate": (
         "pocketlens.train.evaluate_cli",

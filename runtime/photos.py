@@ -17,6 +17,8 @@ LOGGER = logging.getLogger("pocketlens")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
+# What systems leave in folders unasked, under names that are not hidden.
+_LITTER = frozenset({"thumbs.db", "desktop.ini"})
 # How many skipped files are named one by one before the rest is only counted.
 _NAMED_AT_MOST = 10
 # Decoded photos held at once while reading ahead; bounds memory whatever the number of photos.
@@ -88,10 +90,22 @@ def scan(folder: Path) -> LabelledPhotos:
 
 def find_pictures(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder that are named like pictures."""
+    return (path for path in _visible_files(folder) if path.suffix.lower() in SUFFIXES)
+
+
+def find_others(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that are not named like pictures, so that nothing uses."""
+    return (
+        path
+        for path in _visible_files(folder)
+        if path.suffix.lower() not in SUFFIXES and path.name.lower() not in _LITTER
+    )
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.is_file():
             yield path
 
 

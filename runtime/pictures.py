@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -24,9 +25,22 @@ Pixels = NDArray[np.uint8]
 MAX_PIXELS = 100_000_000
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_EXIF_ORIENTATION = 0x0112
 
 
-def decode(picture: str | Path | bytes) -> Pixels:
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says about itself: Pillow's name of its format, size, orientation.
+
+    `size_wh` is that of the stored pixels; `orientation` is EXIF's, 1 (upright) to 8.
+    """
+
+    format: str
+    size_wh: tuple[int, int]
+    orientation: int
+
+
+def decode(picture: str | Path | bytes, name: str | None = None) -> Pixels:
     """Decode a picture file to upright 8-bit RGB.
 
     The EXIF orientation is applied. Greys, palettes and CMYK become RGB, 16-bit greys keep their
@@ -34,6 +48,7 @@ def decode(picture: str | Path | bytes) -> Pixels:
 
     Args:
         picture: a path, or the bytes of a file.
+        name: what errors call the picture; its path where nothing is said.
 
     Returns:
         uint8 (height, width, 3), RGB, 0-255.
@@ -41,7 +56,7 @@ def decode(picture: str | Path | bytes) -> Pixels:
     Raises:
         PictureError: the file is missing, no picture, damaged, or larger than `MAX_PIXELS`.
     """
-    name = "picture data" if isinstance(picture, bytes) else str(picture)
+    name = name or ("picture data" if isinstance(picture, bytes) else str(picture))
     try:
         with (
             warnings.catch_warnings(),
@@ -74,6 +89,19 @@ def decode(picture: str | Path | bytes) -> Pixels:
         raise PictureError(
             f"Expected a readable picture. Received: {name}: {reason}. Remove it or copy it again."
         ) from error
+
+
+def read_header(data: bytes) -> Header | None:
+    """Read what the bytes of a picture file say about it, without decoding; None if it is none."""
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("ignore")
+            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+            known = isinstance(orientation, int) and 1 <= orientation <= 8
+            return Header(image.format or "", image.size, orientation if known else 1)
+    except (Image.DecompressionBombError, OSError, ValueError, SyntaxError, EOFError, IndexError):
+        # What is wrong with the file is for `decode` to say.
+        return None
 
 
 def resize(pixels: Pixels, size_wh: tuple[int, int], mode: str = "stretch") -> Pixels:

@@ -47,10 +47,17 @@ from pocketlens.options import json_option, overwrite_option
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Photos a step.")
 @click.option("--no-flip", is_flag=True, help="Never mirror photos: for signs, letters, arrows.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split and training.")
+@click.option("--strict", is_flag=True, help="Fail on bad files and on a photo with two labels.")
 @overwrite_option
 @json_option
 def train_command(
-    photos: str, out: str, no_flip: bool, overwrite: bool, json_target: str | None, **chosen: object
+    photos: str,
+    out: str,
+    no_flip: bool,
+    strict: bool,
+    overwrite: bool,
+    json_target: str | None,
+    **chosen: object,
 ) -> None:
     """Train a classifier on PHOTOS, a folder per class, and evaluate it on photos held back.
 
@@ -67,5 +74,5 @@ def train_command(
     from pocketlens.train.summary import summarise
 
     settings = Settings(flip=not no_flip, **chosen)  # type: ignore[arg-type]
-    training = train(Path(photos), Path(out), settings, overwrite=overwrite)
+    training = train(Path(photos), Path(out), settings, overwrite=overwrite, strict=strict)
     summarise(training, json_target)

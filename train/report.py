@@ -20,6 +20,7 @@ from pocketlens.intervals import wilson
 from pocketlens.page import page
 from pocketlens.runtime.photos import Photo
 from pocketlens.train.callbacks import Epoch
+from pocketlens.train.data_page import PAGE_NAME
 from pocketlens.train.evaluation import Evaluation
 
 _PHASE_COLOURS = {
@@ -40,7 +41,10 @@ def write_report(
     epochs: Sequence[Epoch],
     photos: Mapping[str, Sequence[Photo]],
 ) -> None:
-    """Write `index.html`, `curves.png`, `confusion.png` and `report.json` into a folder."""
+    """Write `index.html`, `curves.png`, `confusion.png` and `report.json` into a folder.
+
+    The page links to the one about the photos, which `write_data_report` writes beside it.
+    """
     counts = {part: len(entries) for part, entries in photos.items()}
     write_json(
         folder / "report.json",
@@ -125,7 +129,8 @@ def _page(
 <p class="lead"><strong>{test.accuracy:.1%}</strong> of {test.count} test photos were recognised
 (95&nbsp;% interval {low:.1%} to {high:.1%}). No training and no choice has seen them.</p>
 <p>Photos: {counts["train"]} to train, {counts["val"]} to validate, {counts["test"]} to test.
-Input {card.input_size_wh[0]}×{card.input_size_wh[1]} pixels, resize mode {card.resize_mode}.</p>
+Input {card.input_size_wh[0]}×{card.input_size_wh[1]} pixels, resize mode {card.resize_mode}.
+<a href="{PAGE_NAME}">What was found in the photos</a></p>
 <h2>Classes</h2>
 <div class="wide"><table><thead><tr><th>class</th><th>precision</th><th>recall</th><th>F1</th>
 <th>photos</th></tr></thead><tbody>{rows}</tbody></table></div>

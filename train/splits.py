@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import DataError
-from pocketlens.progress import track
 from pocketlens.runtime.photos import Photo, existing_folder, scan
 from pocketlens.runtime.runs import PARTS
 
@@ -25,6 +23,33 @@ _PART_NAMES = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
+
+
+@dataclass(frozen=True)
+class FoundPhotos:
+    """Photos as they lie in folders. `parts` has "train" and those that a layout gives."""
+
+    root: Path
+    labels: tuple[str, ...]
+    parts: Mapping[str, tuple[Photo, ...]]
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """All photos, part by part."""
+        return tuple(photo for photos in self.parts.values() for photo in photos)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is known of the photos' contents.
+
+    `digests` has the SHA-256 of each, `groups` the same text for photos that must stay together,
+    `unreadable` those that do not count.
+    """
+
+    digests: Mapping[Path, str]
+    groups: Mapping[Path, str]
+    unreadable: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -47,36 +72,45 @@ class Split:
         return total.hexdigest()
 
 
-def split_photos(root: Path, seed: int) -> Split:
-    """Divide the photos below `root`, every class by the same shares.
-
-    A `train/ val/ test/` layout is kept as it is; where it has no `val` or `test`, that part is
-    taken from `train`. Files with the same content stay in one part, so that no photo is tested
-    on that was trained on under another name.
+def find_photos(root: Path) -> FoundPhotos:
+    """List the photos below `root`: a folder per class, or a `train/ val/ test/` layout of such.
 
     Raises:
         UsageError: there is no such folder.
-        DataError: there are fewer than two classes, or a class has too few photos.
+        DataError: it holds no folders with photos.
+        LabelsError: a part of the layout has a class that the training part has not.
     """
     existing_folder(root)
-    given = _part_folders(root)
-    if given:
-        scanned = {part: scan(folder) for part, folder in given.items()}
-        labels = scanned["train"].labels
-        scanned = {part: photos.with_labels(labels) for part, photos in scanned.items()}
-    else:
-        scanned = {"train": scan(root)}
-        labels = scanned["train"].labels
-    everything = [photo for photos in scanned.values() for photo in photos.photos]
-    _check_counts(root, labels, everything)
-    digests = _digests([photo.path for photo in everything])
-    parts = {part: photos.photos for part, photos in scanned.items()}
-    _divide(parts, digests, seed)
-    _check_apart(root, parts, digests)
-    return Split(root, labels, parts, digests)
+    folders = part_folders(root)
+    scanned = {part: scan(folder) for part, folder in folders.items()}
+    labels = scanned["train"].labels
+    return FoundPhotos(
+        root, labels, {part: found.with_labels(labels).photos for part, found in scanned.items()}
+    )
 
 
-def _part_folders(root: Path) -> dict[str, Path]:
+def divide_photos(found: FoundPhotos, contents: Contents, seed: int) -> Split:
+    """Divide photos into three parts, every class by the same shares.
+
+    A `train/ val/ test/` layout is kept as it is; where it has no `val` or `test`, that part is
+    taken from `train`. Photos of one group stay in one part, so that no photo is tested on that
+    was trained on under another name.
+
+    Raises:
+        DataError: there are fewer than two classes, a class has too few readable photos, all of
+            them are copies of one, or a layout has the same file in two parts or a part without
+            a class.
+    """
+    _check_counts(found, contents.unreadable)
+    parts = dict(found.parts)
+    _divide(parts, found.labels, contents, seed)
+    _check_apart(found.root, parts, contents)
+    _check_every_class(parts, found.labels, contents.unreadable)
+    return Split(found.root, found.labels, parts, contents.digests)
+
+
+def part_folders(root: Path) -> dict[str, Path]:
+    """Return the folders of a layout's parts, or `root` as "train" where there is no layout."""
     folders = {
         part: root / name
         for part, names in _PART_NAMES.items()
@@ -84,49 +118,87 @@ def _part_folders(root: Path) -> dict[str, Path]:
         if (root / name).is_dir()
     }
     # A class may be called "test"; a layout has a training part and at least one other.
-    return folders if "train" in folders and len(folders) > 1 else {}
+    return folders if "train" in folders and len(folders) > 1 else {"train": root}
 
 
-def _divide(parts: dict[str, tuple[Photo, ...]], digests: Mapping[Path, str], seed: int) -> None:
+def _divide(
+    parts: dict[str, tuple[Photo, ...]],
+    labels: Sequence[str],
+    contents: Contents,
+    seed: int,
+) -> None:
     """Move the missing parts' shares out of the training part, class by class."""
     missing = [part for part in PARTS if part not in parts]
     if not missing:
         return
+    groups = contents.groups
     share = dict(zip(PARTS, SHARES, strict=True))
     total_share = share["train"] + sum(share[part] for part in missing)
     chooser = random.Random(seed)  # noqa: S311 (no secret)
     by_class: dict[int, list[Photo]] = defaultdict(list)
     for photo in parts["train"]:
         by_class[photo.label_index].append(photo)
-    divided: dict[str, list[Photo]] = {part: [] for part in ("train", *missing)}
+    # The part of each group; photos of one group are in one class but for wrong labels.
     placed: dict[str, str] = {}
     for photos in by_class.values():
         chooser.shuffle(photos)
+        sizes = Counter(groups[photo.path] for photo in photos)
         wanted = {part: max(1, round(len(photos) * share[part] / total_share)) for part in missing}
         for photo in photos:
-            # A copy follows the photo that it is a copy of, wherever that went.
-            part = placed.get(digests[photo.path]) or next(
-                (name for name, count in wanted.items() if count > 0), "train"
-            )
-            placed[digests[photo.path]] = part
-            divided[part].append(photo)
-            if part in wanted:
-                wanted[part] -= 1
-    for part, chosen in divided.items():
+            group = groups[photo.path]
+            # A group goes, whole, to where there is room for it.
+            size = sizes.pop(group, 0)
+            if group not in placed:
+                room = (name for name, count in wanted.items() if count >= size)
+                placed[group] = next(room, "train")
+            if placed[group] in wanted:
+                wanted[placed[group]] -= size
+    for index, photos in by_class.items():
+        readable = [photo for photo in photos if photo.path not in contents.unreadable]
+        _leave_none_empty(labels[index], readable, groups, placed, ["train", *missing])
+    everything = parts["train"]
+    for part in ("train", *missing):
+        chosen = (photo for photo in everything if placed[groups[photo.path]] == part)
         parts[part] = tuple(sorted(chosen, key=lambda photo: photo.path))
 
 
-def _check_counts(root: Path, labels: Sequence[str], photos: Sequence[Photo]) -> None:
+def _leave_none_empty(
+    label: str,
+    photos: Sequence[Photo],
+    groups: Mapping[Path, str],
+    placed: dict[str, str],
+    parts: Sequence[str],
+) -> None:
+    """Give a part without photos of a class the smallest group of the part with most groups."""
+    sizes = Counter(groups[photo.path] for photo in photos)
+    if len(sizes) < len(parts):
+        raise DataError(
+            f"Expected at least {len(parts)} photos of every class that differ, one for each part. "
+            f"Received: {len(sizes)} of {label!r}, with {len(photos)} files of them. Add others, "
+            "or divide them yourself into train/, val/ and test/ folders."
+        )
+    for part in parts:
+        if any(placed[group] == part for group in sizes):
+            continue
+        held = {name: [group for group in sizes if placed[group] == name] for name in parts}
+        fullest = max(parts, key=lambda name: len(held[name]))
+        placed[min(held[fullest], key=lambda group: (sizes[group], group))] = part
+
+
+def _check_counts(found: FoundPhotos, unreadable: frozenset[Path]) -> None:
+    labels = found.labels
     if len(labels) < 2:
         raise DataError(
-            f"Expected at least two classes, each in its own folder below {root}. Received: one, "
-            f"{labels[0]!r}. Add a folder with photos of something else."
+            f"Expected at least two classes, each in its own folder below {found.root}. "
+            f"Received: one, {labels[0]!r}. Add a folder with photos of something else."
         )
-    counts = [0] * len(labels)
-    for photo in photos:
-        counts[photo.label_index] += 1
+    every = Counter(photo.label_index for photo in found.photos)
+    good = Counter(photo.label_index for photo in found.photos if photo.path not in unreadable)
     scarce = [
-        f"{label} ({n})" for label, n in zip(labels, counts, strict=True) if n < MIN_PER_CLASS
+        f"{label} ({good[index]}"
+        + (f" readable photos of {every[index]})" if good[index] < every[index] else ")")
+        for index, label in enumerate(labels)
+        if good[index] < MIN_PER_CLASS
     ]
     if scarce:
         raise DataError(
@@ -135,13 +207,13 @@ def _check_counts(root: Path, labels: Sequence[str], photos: Sequence[Photo]) ->
         )
 
 
-def _check_apart(
-    root: Path, parts: Mapping[str, Sequence[Photo]], digests: Mapping[Path, str]
-) -> None:
+def _check_apart(root: Path, parts: Mapping[str, Sequence[Photo]], contents: Contents) -> None:
     seen: dict[str, tuple[str, Path]] = {}
     for part in PARTS:
         for photo in parts[part]:
-            first_part, first = seen.setdefault(digests[photo.path], (part, photo.path))
+            if photo.path in contents.unreadable:
+                continue
+            first_part, first = seen.setdefault(contents.digests[photo.path], (part, photo.path))
             if first_part != part:
                 raise DataError(
                     "Expected no photo in two parts of the layout. Received: "
@@ -150,10 +222,14 @@ def _check_apart(
                 )
 
 
-def _digests(paths: Sequence[Path]) -> dict[Path, str]:
-    def digest(path: Path) -> str:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-
-    with ThreadPoolExecutor() as pool:
-        results = track(pool.map(digest, paths), "Reading photos", len(paths))
-        return dict(zip(paths, results, strict=True))
+def _check_every_class(
+    parts: Mapping[str, Sequence[Photo]], labels: Sequence[str], unreadable: frozenset[Path]
+) -> None:
+    for part in PARTS:
+        held = {photo.label_index for photo in parts[part] if photo.path not in unreadable}
+        lacking = [label for index, label in enumerate(labels) if index not in held]
+        if lacking:
+            raise DataError(
+                f"Expected readable photos of every class in the {part} part. Received: none of "
+                f"{', '.join(map(repr, lacking))}. Add photos to it."
+            )

@@ -17,13 +17,15 @@ from pocketlens.files import refuse_folder, staged_folder
 from pocketlens.runtime.runs import MODEL_NAME, REPORT_NAME, write_card, write_split
 from pocketlens.train.batches import EpochPictures
 from pocketlens.train.callbacks import save_model
+from pocketlens.train.data_check import check_data
+from pocketlens.train.data_page import write_data_report
+from pocketlens.train.data_report import log_check
 from pocketlens.train.evaluation import Evaluation, evaluate
 from pocketlens.train.networks import build
 from pocketlens.train.phases import Trainer, predict_scores
 from pocketlens.train.pixel_cache import load_pixels
 from pocketlens.train.report import write_report
 from pocketlens.train.settings import Settings
-from pocketlens.train.splits import split_photos
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -43,6 +45,7 @@ def train(
     settings: Settings | None = None,
     *,
     overwrite: bool = False,
+    strict: bool = False,
     pictures: EpochPictures | None = None,
 ) -> Training:
     """Train a classifier on a folder of photos per class.
@@ -52,6 +55,7 @@ def train(
         out: the run folder to make; it is there when everything in it is.
         settings: how to train.
         overwrite: replace an earlier run.
+        strict: refuse photos of which a file cannot be used or one has two labels.
         pictures: gives new training pictures for each epoch instead of the photos of the training
             part, for pictures that a program can make without end.
 
@@ -62,7 +66,11 @@ def train(
     """
     settings = settings or Settings()
     refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
-    split = split_photos(photos, settings.seed)
+    check = check_data(photos)
+    if strict:
+        check.refuse_bad()
+    split = check.split(settings.seed)
+    log_check(check)
     size_wh = (settings.image_size, settings.image_size)
     keras.utils.set_random_seed(settings.seed)
     network = build(len(split.labels), settings)
@@ -103,6 +111,7 @@ def train(
         write_card(folder, card)
         readable = {name: part.photos for name, part in parts.items()}
         write_split(folder, photos, split.labels, readable)
+        write_data_report(folder / REPORT_NAME, check)
         write_report(
             folder / REPORT_NAME, card, evaluations["test"], trainer.history.epochs, readable
         )

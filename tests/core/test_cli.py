@@ -102,11 +102,16 @@ def test_module_runs(tmp_path: Path) -> None:
     assert __version__ in done.stdout
 
 
-@pytest.mark.parametrize("name", ["train", "convert", "demo"])
+@pytest.mark.parametrize("name", ["check", "train", "convert", "demo"])
 def test_missing_extra_is_named(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pocketlens.extras.find_spec", lambda _name: None)
-    arguments = {"train": ["photos", "--out", "run"], "convert": ["run", "--out", "x"], "demo": []}
+    arguments = {
+        "check": ["photos"],
+        "train": ["photos", "--out", "run"],
+        "convert": ["run", "--out", "x"],
+        "demo": [],
+    }
     assert cli.run([name, *arguments[name]]) == 1
     assert "pip install 'pocketlens[train]'" in capsys.readouterr().err

@@ -82,6 +82,7 @@ def test_imports_point_one_way(folder: str) -> None:
         "from pocketlens.cli import run; run(['live', '--help'])",
         "from pocketlens.cli import run; run(['benchmark', '--help'])",
         "from pocketlens.cli import run; run(['train', '--help'])",
+        "from pocketlens.cli import run; run(['check', '--help'])",
     ],
 )
 def test_light_parts_import_nothing_heavy(statement: str) -> None:

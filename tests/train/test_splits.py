@@ -9,7 +9,19 @@ import pytest
 from PIL import Image
 
 from pocketlens.errors import DataError, LabelsError, UsageError
-from pocketlens.train.splits import MIN_PER_CLASS, split_photos
+from pocketlens.train.data_check import check_data
+from pocketlens.train.splits import (
+    MIN_PER_CLASS,
+    Contents,
+    FoundPhotos,
+    Split,
+    divide_photos,
+    find_photos,
+)
+
+
+def split_photos(root: Path, seed: int) -> Split:
+    return check_data(root).split(seed)
 
 
 def fill(folder: Path, count: int, seed: int = 0) -> None:
@@ -63,6 +75,98 @@ def test_copies_stay_together(tmp_path: Path, seed: int) -> None:
     for name, part in part_of.items():
         if f"copy_{name}" in part_of:
             assert part_of[f"copy_{name}"] == part
+
+
+def test_photos_without_copies_are_divided_as_ever(tmp_path: Path) -> None:
+    """Measured figures depend on it: these names were written down before there were groups."""
+    fill(tmp_path / "a", 12, 1)
+    fill(tmp_path / "b", 9, 2)
+    split = split_photos(tmp_path, seed=3)
+    names = {part: [p.path.stem for p in photos] for part, photos in split.parts.items()}
+    assert names["val"] == ["1_001", "1_007", "2_000"]
+    assert names["test"] == ["1_000", "1_010", "2_002", "2_006"]
+    assert len(names["train"]) == 14
+
+
+def contents_of(found: FoundPhotos, groups: dict[str, str]) -> Contents:
+    """Photos with the names in `groups` are together, all others alone."""
+    paths = [photo.path for photo in found.photos]
+    return Contents(
+        {path: str(path) for path in paths},
+        {path: groups.get(path.stem, str(path)) for path in paths},
+    )
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_groups_stay_together_and_shares_stay_even(tmp_path: Path, seed: int) -> None:
+    fill(tmp_path / "a", 60, 1)
+    fill(tmp_path / "b", 60, 2)
+    found = find_photos(tmp_path)
+    # Bursts of three photos, and one long one that is more than the test part holds.
+    groups = {f"1_{index:03}": f"burst{index // 3}" for index in range(60)}
+    groups |= {f"2_{index:03}": "long" for index in range(30)}
+    split = divide_photos(found, contents_of(found, groups), seed)
+    part_of = {p.path.stem: part for part, photos in split.parts.items() for p in photos}
+    assert len(part_of) == 120
+    for name, group in groups.items():
+        assert {part_of[other] for other in groups if groups[other] == group} == {part_of[name]}
+    counts = Counter((part, name[0]) for name, part in part_of.items())
+    for part, wanted in (("val", 9), ("test", 12)):
+        assert counts[part, "1"] == wanted
+        assert counts[part, "2"] == wanted
+
+
+def test_every_part_gets_a_group_however_large(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 30, 1)
+    fill(tmp_path / "b", 30, 2)
+    found = find_photos(tmp_path)
+    groups = {f"1_{index:03}": f"burst{index // 10}" for index in range(30)}
+    split = divide_photos(found, contents_of(found, groups), seed=0)
+    for photos in split.parts.values():
+        assert sum(photo.label_index == 0 for photo in photos) == 10
+
+
+def test_too_few_different_photos(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 30, 1)
+    fill(tmp_path / "b", 30, 2)
+    found = find_photos(tmp_path)
+    groups = {f"1_{index:03}": f"burst{index // 15}" for index in range(30)}
+    with pytest.raises(DataError, match=r"Received: 2 of 'a', with 30 files"):
+        divide_photos(found, contents_of(found, groups), seed=0)
+
+
+def test_every_part_gets_a_readable_photo(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 12, 1)
+    fill(tmp_path / "b", 12, 2)
+    found = find_photos(tmp_path)
+    for seed in range(10):
+        plain = contents_of(found, {})
+        whole = divide_photos(found, plain, seed)
+        bad = frozenset(p.path for p in whole.parts["test"] if p.label_index == 0)
+        split = divide_photos(found, Contents(plain.digests, plain.groups, bad), seed)
+        readable = [p.label_index for p in split.parts["test"] if p.path not in bad]
+        assert readable.count(0) == 1
+        assert readable.count(1) == 2
+
+
+def test_layout_with_a_part_that_lacks_a_class(tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "val", "test")):
+        fill(tmp_path / part / "a", 10, 10 * number + 1)
+        if part != "val":
+            fill(tmp_path / part / "b", 10, 10 * number + 2)
+    with pytest.raises(DataError, match=r"in the val part\. Received: none of 'b'"):
+        split_photos(tmp_path, seed=0)
+
+
+def test_group_under_two_labels_stays_together(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 20, 1)
+    fill(tmp_path / "b", 20, 2)
+    found = find_photos(tmp_path)
+    for seed in range(10):
+        groups = {"1_003": "same", "2_005": "same"}
+        split = divide_photos(found, contents_of(found, groups), seed)
+        part_of = {p.path.stem: part for part, photos in split.parts.items() for p in photos}
+        assert part_of["1_003"] == part_of["2_005"]
 
 
 def test_layout_is_kept(tmp_path: Path) -> None:

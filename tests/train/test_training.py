@@ -18,15 +18,21 @@ from pocketlens.runtime.pictures import decode
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import Settings, train
 from pocketlens.train.augmentation import augment
+from pocketlens.train.data_check import check_data
+from pocketlens.train.data_report import to_payload
 from pocketlens.train.evaluation import evaluate
 from pocketlens.train.grid import LEVELS, kernel_of
 from pocketlens.train.networks import flat_layers
 from pocketlens.train.pixel_cache import cache_folder, load_pixels
-from pocketlens.train.splits import Split, split_photos
+from pocketlens.train.splits import Split
 
 QUICK = Settings(
     alpha=0.35, image_size=64, weights="none", batch_size=16, fine_tune_epochs=1, grid_epochs=0
 )
+
+
+def split_photos(root: Path, seed: int) -> Split:
+    return check_data(root).split(seed)
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +56,8 @@ def test_run_folder_is_complete(tiny_run: Path) -> None:
         "curves.png",
         "confusion.png",
         "report.json",
+        "data.html",
+        "data.json",
     }
     assert list((tiny_run / "logs").rglob("events.out.tfevents.*"))
 
@@ -92,6 +100,13 @@ def test_report_counts_what_the_split_says(tiny_run: Path) -> None:
         part: len(opened.photos(part).photos) for part in ("train", "val", "test")
     }
     assert sum(map(sum, report["test"]["confusion"])) == report["photos"]["test"]
+
+
+def test_report_has_what_was_found_in_the_photos(tiny_photos: Path, tiny_run: Path) -> None:
+    payload = json.loads((tiny_run / "report" / "data.json").read_text())
+    assert payload == to_payload(check_data(tiny_photos))
+    assert payload["classes"] == {"circle": 30, "cross": 30, "stripes": 30}
+    assert 'href="data.html"' in (tiny_run / "report" / "index.html").read_text("utf-8")
 
 
 def test_parts_of_a_run_share_no_photo(tiny_run: Path) -> None:

@@ -1,0 +1,268 @@
+"""What `check_data` finds in folders of photos, kind by kind, and on every awkward file."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("imagehash", reason="checking photos needs the train extra")
+
+from pocketlens.errors import DataError
+from pocketlens.train import photo_facts
+from pocketlens.train.data_check import DataCheck, check_data
+from pocketlens.train.data_report import findings
+from pocketlens.train.pixel_cache import load_pixels
+
+# What `check` says of each file; those that are unreadable are all that `train` leaves out.
+AWKWARD = {
+    "animated.gif": set(),
+    "bmp.bmp": set(),
+    "bomb.png": {"unreadable"},
+    "cmyk.jpg": set(),
+    "empty.jpg": {"unreadable"},
+    "exif_1.jpg": set(),
+    **{f"exif_{number}.jpg": {"rotated"} for number in range(2, 9)},
+    "good.jpg": set(),
+    "gray16.png": set(),
+    "grayscale.jpg": set(),
+    "one_pixel.png": {"tiny"},
+    "palette.png": set(),
+    "png_named.jpg": {"misnamed"},
+    "rgba.png": set(),
+    "sliver.png": {"tiny", "extreme"},
+    "text_named.jpg": {"unreadable"},
+    "truncated.jpg": {"unreadable"},
+    "webp.webp": set(),
+}
+# Those that show the same scene in the same tones as good.jpg.
+SAME_SCENE = {name for name, kinds in AWKWARD.items() if kinds <= {"rotated", "misnamed"}}
+SAME_SCENE -= {"rgba.png"}
+
+
+def draw(path: Path, seed: int, size_wh: tuple[int, int] = (80, 60)) -> Path:
+    """Save a picture that is like no other of another seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(coarse).resize(size_wh).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two classes with 8 good photos each."""
+    for number, label in enumerate(("a", "b")):
+        for index in range(8):
+            draw(tmp_path / "photos" / label / f"{index}.png", 100 * number + index)
+    return tmp_path / "photos"
+
+
+@pytest.fixture(scope="module")
+def awkward(
+    shared: Path, tiny_photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[DataCheck, set[str]]:
+    """The check of all awkward files among good ones, and the names of what training would use."""
+    home = tmp_path_factory.mktemp("awkward")
+    folder = home / "photos"
+    shutil.copytree(tiny_photos, folder)
+    for path in (shared / "data" / "awkward_images").iterdir():
+        (folder / "circle" / path.name).write_bytes(path.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETLENS_CACHE", str(home / "cache"))
+        check = check_data(folder)
+        parts = load_pixels(check.split(seed=0), (32, 32), "stretch")
+    used = [(name, photo.path.name) for name, part in parts.items() for photo in part.photos]
+    scene = [part for part, name in used if name in SAME_SCENE]
+    assert len(scene) == len(SAME_SCENE)
+    assert len(set(scene)) == 1
+    return check, {name for _, name in used}
+
+
+def test_every_awkward_file_is_in_the_table(shared: Path) -> None:
+    names = {path.name for path in (shared / "data" / "awkward_images").iterdir()}
+    assert names == set(AWKWARD)
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_awkward_file_in_check_and_train(awkward: tuple[DataCheck, set[str]], name: str) -> None:
+    check, used = awkward
+    file = f"circle/{name}"
+    kinds = ("unreadable", "misnamed", "rotated", "tiny", "extreme")
+    assert {kind for kind in kinds if file in getattr(check, kind)} == AWKWARD[name]
+    assert (name in used) == ("unreadable" not in AWKWARD[name])
+    with_others = {other for group in check.copies if file in group.names for other in group.names}
+    expected = {f"circle/{other}" for other in SAME_SCENE} if name in SAME_SCENE else set()
+    assert with_others == expected
+    if name in ("bomb.png", "empty.jpg", "text_named.jpg", "truncated.jpg"):
+        assert file in check.unreadable[file]
+        assert str(check.found.root) not in check.unreadable[file]
+
+
+def test_good_photos_have_no_findings(photos: Path) -> None:
+    check = check_data(photos)
+    assert findings(check) == ()
+    assert check.counts == {"a": 8, "b": 8}
+    assert check.imbalance == 1
+    assert check.problem is None
+    check.refuse_bad()
+
+
+def test_unsupported_files_and_empty_folders(photos: Path) -> None:
+    (photos / "a" / "IMG_1.HEIC").write_bytes(b"x")
+    (photos / "a" / "deeper").mkdir()
+    (photos / "a" / "deeper" / "notes.txt").write_text("x")
+    (photos / "a" / "Thumbs.db").write_bytes(b"x")
+    (photos / "a" / ".hidden").write_bytes(b"x")
+    (photos / "beside.txt").write_text("x")
+    (photos / "c").mkdir()
+    (photos / ".git").mkdir()
+    check = check_data(photos)
+    assert check.unsupported == ("a/IMG_1.HEIC", "a/deeper/notes.txt")
+    assert check.empty_classes == ("c",)
+    with pytest.raises(DataError, match=r"2 not named like a picture \(a/IMG_1\.HEIC"):
+        check.refuse_bad()
+
+
+def test_exact_and_near_copies(photos: Path) -> None:
+    shutil.copy(photos / "a" / "0.png", photos / "a" / "again.png")
+    Image.open(photos / "a" / "1.png").save(photos / "a" / "smaller.jpg", quality=60)
+    check = check_data(photos)
+    assert [(group.names, group.exact) for group in check.copies] == [
+        (("a/0.png", "a/again.png"), True),
+        (("a/1.png", "a/smaller.jpg"), False),
+    ]
+    assert check.conflicts == check.across == ()
+    check.refuse_bad()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_same_photo_under_two_labels(photos: Path, exact: bool) -> None:
+    if exact:
+        shutil.copy(photos / "a" / "0.png", photos / "b" / "x.png")
+    else:
+        Image.open(photos / "a" / "0.png").save(photos / "b" / "x.jpg", quality=60)
+    check = check_data(photos)
+    (group,) = check.conflicts
+    assert group.labels == ("a", "b")
+    assert group.exact == exact
+    (finding,) = findings(check)
+    assert finding.gravity == "bad"
+    assert finding.cases[0].startswith("a/0.png = b/x.")
+    with pytest.raises(DataError, match=r"1 under two labels \(a/0\.png = b/x"):
+        check.refuse_bad()
+
+
+def test_unreadable_files_are_no_copies_and_do_not_count(photos: Path) -> None:
+    for name in ("0.png", "1.png", "2.png"):
+        (photos / "a" / name).write_bytes(b"")
+    check = check_data(photos)
+    assert check.copies == ()
+    assert check.counts == {"a": 5, "b": 8}
+    assert "a (5 readable photos of 8)" in str(check.problem)
+
+
+def test_file_that_may_not_be_read(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        if path.name == "3.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return path.open("rb").read()
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    check = check_data(photos)
+    assert set(check.unreadable) == {"a/3.png", "b/3.png"}
+    assert "Permission denied" in check.unreadable["a/3.png"]
+
+
+def test_uneven_classes_are_named(photos: Path) -> None:
+    for index in range(16):
+        draw(photos / "a" / f"more{index}.png", 1000 + index)
+    check = check_data(photos)
+    assert check.imbalance == 3
+    (finding,) = findings(check)
+    assert finding.cases == ("b: 8, the largest has 24",)
+
+
+def test_sizes_at_the_limits(photos: Path) -> None:
+    draw(photos / "a" / "small.png", 50, (32, 40))
+    draw(photos / "a" / "smaller.png", 51, (31, 40))
+    draw(photos / "a" / "wide.png", 52, (160, 40))
+    draw(photos / "a" / "wider.png", 53, (161, 40))
+    draw(photos / "a" / "high.png", 54, (40, 161))
+    check = check_data(photos)
+    assert check.tiny == {"a/smaller.png": (31, 40)}
+    assert check.extreme == {"a/high.png": (40, 161), "a/wider.png": (161, 40)}
+
+
+def layout(root: Path) -> Path:
+    for number, part in enumerate(("train", "val", "test")):
+        for index in range(8):
+            draw(root / part / "ab"[index % 2] / f"{index}.png", 10 * number + index)
+    return root
+
+
+def test_near_copy_across_a_layout_is_a_warning(tmp_path: Path) -> None:
+    root = layout(tmp_path / "photos")
+    Image.open(root / "train" / "a" / "0.png").save(root / "test" / "a" / "x.jpg", quality=60)
+    check = check_data(root)
+    (group,) = check.across
+    assert group.parts == ("train", "test")
+    assert check.problem is None
+    assert any(finding.gravity == "warning" for finding in findings(check))
+
+
+def test_exact_copy_across_a_layout_is_refused(tmp_path: Path) -> None:
+    root = layout(tmp_path / "photos")
+    shutil.copy(root / "train" / "a" / "0.png", root / "test" / "a" / "x.png")
+    assert "which are the same" in str(check_data(root).problem)
+
+
+def test_second_check_reads_only_what_changed(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in photos.rglob("*.png"):
+        os.utime(path, (1e9, 1e9))
+    first = check_data(photos)
+    read = []
+    really = photo_facts._read
+    monkeypatch.setattr(
+        photo_facts, "_read", lambda path, name: read.append(name) or really(path, name)
+    )
+    assert check_data(photos) == first
+    assert read == []
+    (photos / "a" / "0.png").write_text("no picture")
+    again = check_data(photos)
+    assert read == ["a/0.png"]
+    assert set(again.unreadable) == {"a/0.png"}
+
+
+def test_photo_that_was_just_written_is_read_again(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could change once more without its time changing."""
+    check_data(photos)
+    read = []
+    really = photo_facts._read
+    monkeypatch.setattr(
+        photo_facts, "_read", lambda path, name: read.append(name) or really(path, name)
+    )
+    check_data(photos)
+    assert len(read) == 16
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"a/0.png": 5}', '{"a/0.png": {}}'])
+def test_damaged_cache_is_no_harm(photos: Path, content: str) -> None:
+    first = check_data(photos)
+    path = photo_facts._cache_path(photos)
+    assert path.is_file()
+    path.write_text(content)
+    assert check_data(photos) == first
+
+
+def test_cache_that_cannot_be_written_is_no_harm(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "file" / "cache"))
+    assert check_data(photos).problem is None

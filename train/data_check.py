@@ -1,0 +1,247 @@
+"""What is wrong or remarkable about a folder of photos, found before anything is trained."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketlens.errors import DataError
+from pocketlens.runtime.photos import Photo, find_others, find_pictures
+from pocketlens.train.duplicates import Fingerprint, near_groups
+from pocketlens.train.photo_facts import PhotoFacts, read_facts
+from pocketlens.train.splits import (
+    Contents,
+    FoundPhotos,
+    Split,
+    divide_photos,
+    find_photos,
+    part_folders,
+)
+
+# Below this many pixels on the shorter side little is left to recognise.
+TINY_SIDE = 32
+# Beyond this, width to height or height to width, "stretch" distorts more than it shows.
+EXTREME_ASPECT = 4.0
+# A class with this many times fewer photos than the largest is a warning.
+IMBALANCE = 3.0
+
+# Pillow's names of the formats that a suffix may stand for; MPO is what some phones and cameras
+# call a JPEG with a second picture behind it.
+_FORMATS = {
+    ".jpg": ("JPEG", "MPO"),
+    ".jpeg": ("JPEG", "MPO"),
+    ".png": ("PNG",),
+    ".webp": ("WEBP",),
+    ".bmp": ("BMP", "DIB"),
+    ".gif": ("GIF",),
+    ".tif": ("TIFF",),
+    ".tiff": ("TIFF",),
+}
+_NAMED_AT_MOST = 3
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Photos that show the same. `exact` when their files are the same byte for byte."""
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    parts: tuple[str, ...]
+    exact: bool
+
+    @property
+    def telling_names(self) -> tuple[str, ...]:
+        """The names, those first that show every label and part in the group."""
+        kinds = list(zip(self.labels, self.parts, strict=True))
+        again = [kind in kinds[:index] for index, kind in enumerate(kinds)]
+        return tuple(name for _, name in sorted(zip(again, self.names, strict=True)))
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """The findings. Files are named relative to `found.root`, with slashes.
+
+    `counts` are the readable photos of each class; `unreadable` says for each file why; `misnamed`
+    says what format it is. A photo in `tiny` or `extreme` has its width and height, upright or not.
+    `copies` are all groups; those under several labels or in several parts of a layout are
+    `conflicts` and `across`. `problem` says why training would refuse these photos, else None.
+    """
+
+    found: FoundPhotos
+    contents: Contents
+    counts: Mapping[str, int]
+    unreadable: Mapping[str, str]
+    misnamed: Mapping[str, str]
+    unsupported: tuple[str, ...]
+    empty_classes: tuple[str, ...]
+    rotated: tuple[str, ...]
+    tiny: Mapping[str, tuple[int, int]]
+    extreme: Mapping[str, tuple[int, int]]
+    copies: tuple[Copies, ...]
+    problem: str | None
+
+    @property
+    def conflicts(self) -> tuple[Copies, ...]:
+        """Copies under more than one label: one of the labels is wrong."""
+        return tuple(group for group in self.copies if len(set(group.labels)) > 1)
+
+    @property
+    def across(self) -> tuple[Copies, ...]:
+        """Copies in more than one part of a given layout: what is tested was trained on."""
+        return tuple(group for group in self.copies if len(set(group.parts)) > 1)
+
+    @property
+    def imbalance(self) -> float:
+        """Photos of the largest class for each of the smallest; infinite where that has none."""
+        smallest = min(self.counts.values())
+        return max(self.counts.values()) / smallest if smallest else float("inf")
+
+    def split(self, seed: int) -> Split:
+        """Divide the photos, copies together; raises DataError where `problem` says why."""
+        return divide_photos(self.found, self.contents, seed)
+
+    def refuse_bad(self) -> None:
+        """Raise DataError where a file cannot be used or a photo has two labels: `--strict`."""
+        bad = [
+            f"{len(names)} {what} ({_few(names)})"
+            for what, names in (
+                ("unreadable", list(self.unreadable)),
+                ("not named like a picture", list(self.unsupported)),
+                (
+                    "under two labels",
+                    [" = ".join(group.telling_names[:2]) for group in self.conflicts],
+                ),
+            )
+            if names
+        ]
+        if bad:
+            raise DataError(
+                f"Expected only photos that can be used, as --strict asks. Received: "
+                f"{'; '.join(bad)}. Put them right, remove them, or leave --strict out."
+            )
+
+
+def check_data(root: Path) -> DataCheck:
+    """Read every photo below `root` and say what was found.
+
+    Raises:
+        UsageError: there is no such folder.
+        DataError: it holds no folders with photos.
+        LabelsError: a part of a layout has a class that the training part has not.
+    """
+    found = find_photos(root)
+    facts = read_facts(root, [photo.path for photo in found.photos])
+    readable = [photo for photo in found.photos if facts[photo.path].error is None]
+    contents = _contents(found, facts, readable)
+    try:
+        divide_photos(found, contents, seed=0)
+        problem = None
+    except DataError as error:
+        problem = str(error)
+    counts = Counter(photo.label_index for photo in readable)
+
+    def named(holds: Callable[[Path, PhotoFacts], bool]) -> dict[str, PhotoFacts]:
+        return {
+            _name(root, photo.path): facts[photo.path]
+            for photo in readable
+            if holds(photo.path, facts[photo.path])
+        }
+
+    return DataCheck(
+        found=found,
+        contents=contents,
+        counts={label: counts[index] for index, label in enumerate(found.labels)},
+        unreadable={
+            _name(root, photo.path): facts[photo.path].error or ""
+            for photo in found.photos
+            if photo.path in contents.unreadable
+        },
+        misnamed={name: entry.format for name, entry in named(_is_misnamed).items()},
+        unsupported=tuple(_unsupported(root)),
+        empty_classes=tuple(_empty_classes(root)),
+        rotated=tuple(named(lambda _, entry: entry.orientation != 1)),
+        tiny={
+            name: entry.size_wh
+            for name, entry in named(lambda _, entry: min(entry.size_wh) < TINY_SIDE).items()
+        },
+        extreme={name: entry.size_wh for name, entry in named(_is_extreme).items()},
+        copies=_copies(found, contents),
+        problem=problem,
+    )
+
+
+def _contents(
+    found: FoundPhotos, facts: Mapping[Path, PhotoFacts], readable: list[Photo]
+) -> Contents:
+    # Exact copies share one fingerprint; comparing one of each is enough.
+    first = {facts[photo.path].digest: photo.path for photo in reversed(readable)}
+    digests = list(first)
+    prints = [Fingerprint.from_hex(facts[first[digest]].fingerprint) for digest in digests]
+    group_of = {
+        digest: digests[index] for digest, index in zip(digests, near_groups(prints), strict=True)
+    }
+    bad = frozenset(photo.path for photo in found.photos if facts[photo.path].error is not None)
+    return Contents(
+        digests={path: entry.digest for path, entry in facts.items()},
+        # What cannot be read cannot leak: each such file stands for itself.
+        groups={
+            path: str(path) if path in bad else group_of[entry.digest]
+            for path, entry in facts.items()
+        },
+        unreadable=bad,
+    )
+
+
+def _copies(found: FoundPhotos, contents: Contents) -> tuple[Copies, ...]:
+    groups: dict[str, list[tuple[Photo, str]]] = defaultdict(list)
+    for part, photos in found.parts.items():
+        for photo in photos:
+            groups[contents.groups[photo.path]].append((photo, part))
+    return tuple(
+        Copies(
+            names=tuple(_name(found.root, photo.path) for photo, _ in members),
+            labels=tuple(found.labels[photo.label_index] for photo, _ in members),
+            parts=tuple(part for _, part in members),
+            exact=len({contents.digests[photo.path] for photo, _ in members}) == 1,
+        )
+        for members in groups.values()
+        if len(members) > 1
+    )
+
+
+def _is_misnamed(path: Path, facts: PhotoFacts) -> bool:
+    return facts.format not in _FORMATS.get(path.suffix.lower(), (facts.format,))
+
+
+def _is_extreme(_path: Path, facts: PhotoFacts) -> bool:
+    return max(facts.size_wh) > EXTREME_ASPECT * min(facts.size_wh)
+
+
+def _class_folders(root: Path) -> Iterable[Path]:
+    for folder in part_folders(root).values():
+        for child in sorted(folder.iterdir()):
+            if child.is_dir() and not child.name.startswith("."):
+                yield child
+
+
+def _unsupported(root: Path) -> list[str]:
+    return [
+        _name(root, path) for folder in _class_folders(root) for path in sorted(find_others(folder))
+    ]
+
+
+def _empty_classes(root: Path) -> list[str]:
+    return [
+        _name(root, folder) for folder in _class_folders(root) if not any(find_pictures(folder))
+    ]
+
+
+def _name(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+    return ", ".join(names[:_NAMED_AT_MOST]) + more

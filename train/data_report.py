@@ -1,0 +1,215 @@
+"""A check of photos for people, as lines, and for machines, as JSON."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import IO, Any
+
+from pocketlens.train.data_check import EXTREME_ASPECT, IMBALANCE, TINY_SIDE, Copies, DataCheck
+
+LOGGER = logging.getLogger("pocketlens")
+
+SCHEMA_VERSION = 1
+
+_BAR_WIDTH = 40
+_NAMED_AT_MOST = 10
+_COPIES_NAMED = 6
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of finding: how grave it is, what it means, and each case of it as a line.
+
+    `gravity` is "bad" (skipped, or a wrong label), "warning" or "note" (nothing to do).
+    """
+
+    gravity: str
+    title: str
+    cases: tuple[str, ...]
+
+
+def findings(check: DataCheck) -> tuple[Finding, ...]:
+    """Return what was found, the gravest first; nothing where there is nothing to say."""
+    plain = [group for group in check.copies if len(set(group.labels)) == 1]
+    exact = [group for group in plain if group.exact]
+    near = [group for group in plain if not group.exact]
+    most = max(check.counts.values())
+    scarce = tuple(
+        f"{label}: {count}, the largest has {most}"
+        for label, count in check.counts.items()
+        if count * IMBALANCE <= most
+    )
+    every = (
+        Finding("bad", "unreadable: skipped", tuple(check.unreadable.values())),
+        Finding(
+            "bad",
+            "the same photo under two labels: one of them is wrong",
+            _copies(check.conflicts),
+        ),
+        Finding(
+            "bad",
+            "not named like a picture: skipped (save HEIC and raw photos as JPEG)",
+            check.unsupported,
+        ),
+        Finding("warning", "class folders without photos: no class", check.empty_classes),
+        Finding(
+            "warning",
+            "the same photo in two parts of the layout: flatters the result",
+            _copies(check.across),
+        ),
+        Finding(
+            "warning",
+            "far fewer photos than the largest class: likely to be recognised worse",
+            scarce,
+        ),
+        Finding(
+            "warning",
+            f"tiny: less than {TINY_SIDE} pixels on the shorter side",
+            _sizes(check.tiny.items()),
+        ),
+        Finding(
+            "warning",
+            f"long and narrow: beyond {EXTREME_ASPECT:g}:1",
+            _sizes(check.extreme.items()),
+        ),
+        Finding("note", "copies of one file: they stay in one part", _copies(exact)),
+        Finding("note", "near copies: they stay in one part", _copies(near)),
+        Finding(
+            "note",
+            "named like another format: read as what they are",
+            tuple(f"{name}: {form}" for name, form in check.misnamed.items()),
+        ),
+        Finding("note", "turned upright by their EXIF orientation", check.rotated),
+    )
+    return tuple(finding for finding in every if finding.cases)
+
+
+def smallest_and_largest(check: DataCheck) -> tuple[str, str]:
+    """Return the labels of the classes with fewest and with most readable photos."""
+    return min(check.counts, key=check.counts.__getitem__), max(
+        check.counts, key=check.counts.__getitem__
+    )
+
+
+def headline(check: DataCheck) -> str:
+    """Return what there is, in one sentence."""
+    total = sum(check.counts.values())
+    skipped = f", {len(check.unreadable)} unreadable" if check.unreadable else ""
+    layout = "" if len(check.found.parts) == 1 else f", divided into {', '.join(check.found.parts)}"
+    return f"{total} readable photos in {len(check.counts)} classes{skipped}{layout}."
+
+
+def balance(check: DataCheck) -> str:
+    """Return how even the classes are, in one sentence."""
+    low, high = smallest_and_largest(check)
+    if check.counts[low] == check.counts[high]:
+        return "All classes have the same number of photos."
+    counts = f"{high} {check.counts[high]}, {low} {check.counts[low]}"
+    if not check.counts[low]:
+        return f"A class has no readable photo ({counts})."
+    return f"Largest to smallest class: {check.imbalance:.1f} : 1 ({counts})."
+
+
+def verdict(check: DataCheck) -> str:
+    """Return whether these photos can be trained on, in one sentence."""
+    if check.problem is not None:
+        return "These photos cannot be trained on yet."
+    if any(finding.gravity != "note" for finding in findings(check)):
+        return "These photos can be trained on; look at what was found first."
+    return "These photos can be trained on."
+
+
+def print_check(check: DataCheck, stream: IO[str] | None = None) -> None:
+    """Print the classes as bars and the findings, with the first cases of each."""
+    from rich.console import Console
+
+    console = Console(
+        file=stream or sys.stdout, markup=False, highlight=False, emoji=False, soft_wrap=True
+    )
+    console.print(f"{check.found.root}: {headline(check)}\n")
+    width = max(map(len, check.counts))
+    most = max(1, *check.counts.values())
+    for label, count in check.counts.items():
+        bar = "█" * max(round(_BAR_WIDTH * count / most), count > 0)
+        console.print(f"  {label:{width}}  {count:6}  {bar}")
+    console.print(f"\n{balance(check)}")
+    styles = {"bad": "bold red", "warning": "yellow", "note": "dim"}
+    for finding in findings(check):
+        console.print(f"\n{len(finding.cases)} × {finding.title}", style=styles[finding.gravity])
+        for case in finding.cases[:_NAMED_AT_MOST]:
+            console.print(f"  {case}")
+        if len(finding.cases) > _NAMED_AT_MOST:
+            console.print(f"  and {len(finding.cases) - _NAMED_AT_MOST} more")
+    console.print(f"\n{verdict(check)}", style="bold")
+
+
+def log_check(check: DataCheck) -> None:
+    """Log the findings that call for something, as training does at its start.
+
+    Unreadable photos are named where they are left out, when pixels are loaded.
+    """
+    for finding in findings(check):
+        if finding.gravity == "note" or finding.cases == tuple(check.unreadable.values()):
+            continue
+        more = len(finding.cases) - _NAMED_AT_MOST
+        LOGGER.warning("%d × %s:", len(finding.cases), finding.title)
+        for case in finding.cases[:_NAMED_AT_MOST]:
+            LOGGER.warning("  %s", case)
+        if more > 0:
+            LOGGER.warning("  and %d more.", more)
+
+
+def to_payload(check: DataCheck) -> dict[str, Any]:
+    """Return what `--json` writes, as plain JSON values.
+
+    Files are named relative to `photos`. `trainable`, and `problem` (null, or why not); `classes`
+    (readable photos of each); `imbalance` (largest to smallest, null where one has none);
+    `unreadable` (why), `misnamed` (what format it is), `unsupported`, `empty_classes`, `rotated`,
+    `tiny` and `extreme` (stored width and height); `copies`, each with `files`, `labels` and
+    `parts` of these files, `exact`, `conflict` (several labels) and `across` (several parts).
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "photos": str(check.found.root),
+        "trainable": check.problem is None,
+        "problem": check.problem,
+        "classes": dict(check.counts),
+        "imbalance": round(check.imbalance, 3) if min(check.counts.values()) else None,
+        "unreadable": dict(check.unreadable),
+        "misnamed": dict(check.misnamed),
+        "unsupported": list(check.unsupported),
+        "empty_classes": list(check.empty_classes),
+        "rotated": list(check.rotated),
+        "tiny": {name: list(size) for name, size in check.tiny.items()},
+        "extreme": {name: list(size) for name, size in check.extreme.items()},
+        "copies": [
+            {
+                "files": list(group.names),
+                "labels": list(group.labels),
+                "parts": list(group.parts),
+                "exact": group.exact,
+                "conflict": group in check.conflicts,
+                "across": group in check.across,
+            }
+            for group in check.copies
+        ],
+    }
+
+
+def _copies(groups: Iterable[Copies]) -> tuple[str, ...]:
+    lines = []
+    for group in groups:
+        more = len(group.names) - _COPIES_NAMED
+        lines.append(
+            " = ".join(group.telling_names[:_COPIES_NAMED])
+            + (f" = {more} more" if more > 0 else "")
+            + ("" if group.exact else " (nearly)")
+        )
+    return tuple(lines)
+
+
+def _sizes(entries: Iterable[tuple[str, tuple[int, int]]]) -> tuple[str, ...]:
+    return tuple(f"{name}: {width}×{height}" for name, (width, height) in entries)
