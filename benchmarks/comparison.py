@@ -24,7 +24,7 @@ from pocketlens.progress import track
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.interpreters import describe_operators
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
-from pocketlens.runtime.runs import find_photos
+from pocketlens.runtime.runs import evaluation_photos
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -68,7 +68,7 @@ def benchmark(
     threads = _check_threads(threads)
     candidates = read_candidates(models, labels_file=labels_file, mean=mean, std=std)
     reference = find_reference(candidates)
-    photos = None if data is None else find_photos(data)
+    photos = None if data is None else evaluation_photos(data)
     machine = describe_machine()
     if machine.is_busy:
         LOGGER.warning(

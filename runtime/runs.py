@@ -77,7 +77,7 @@ def read_run(folder: Path) -> Run:
     return Run(folder, ModelCard.from_json(card.read_bytes()))
 
 
-def find_photos(data: str | Path | LabelledPhotos) -> LabelledPhotos:
+def evaluation_photos(data: str | Path | LabelledPhotos) -> LabelledPhotos:
     """Return a run's held-back test photos, those of a folder per class, or what is given.
 
     Raises:

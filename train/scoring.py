@@ -19,7 +19,7 @@ from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.model_files import SUFFIX
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
 from pocketlens.runtime.pictures import Pixels
-from pocketlens.runtime.runs import MODEL_NAME, find_photos, read_run
+from pocketlens.runtime.runs import MODEL_NAME, evaluation_photos, read_run
 from pocketlens.train.evaluation import Evaluation, evaluate
 
 _BATCH = 32
@@ -81,7 +81,7 @@ def _evaluate(
     resize_mode: str,
     score: Scorer,
 ) -> ModelEvaluation:
-    photos = find_photos(data).with_labels(labels)
+    photos = evaluation_photos(data).with_labels(labels)
     skipped: list[PictureError] = []
     samples = read_labelled(photos, size_wh, resize_mode, skipped)
     scores: list[NDArray[np.float32]] = []

@@ -10,7 +10,7 @@ from pocketlens.benchmarks import Accuracy, measure_accuracy
 from pocketlens.benchmarks.accuracy import predict
 from pocketlens.errors import DataError
 from pocketlens.runtime.photos import read_labelled
-from pocketlens.runtime.runs import find_photos
+from pocketlens.runtime.runs import evaluation_photos
 
 
 class FakeScorer:
@@ -136,7 +136,7 @@ def test_unreadable_photos_are_left_out_and_kept_in_mind(tiny_photos, tmp_path):
     shutil.copytree(tiny_photos, folder)
     label = sorted(child.name for child in folder.iterdir() if child.is_dir())[0]
     (folder / label / "000_broken.png").write_bytes(b"no picture")
-    photos, skipped = find_photos(folder), []
+    photos, skipped = evaluation_photos(folder), []
     streamed = list(read_labelled(photos, (16, 16), "stretch", skipped))
     assert len(skipped) == 1
     assert "000_broken.png" in str(skipped[0])
@@ -150,4 +150,4 @@ def test_unreadable_photos_are_left_out_and_kept_in_mind(tiny_photos, tmp_path):
 def test_run_folder_gives_its_test_photos(tiny_run):
     from pocketlens.runtime.runs import read_run
 
-    assert find_photos(tiny_run) == read_run(tiny_run).photos("test")
+    assert evaluation_photos(tiny_run) == read_run(tiny_run).photos("test")
