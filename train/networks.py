@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ from pocketlens.keras_files import load_keras_model
 from pocketlens.quiet import quiet
 from pocketlens.runtime.runs import MODEL_NAME, is_run
 from pocketlens.train.settings import WEIGHTS_IMAGENET, WEIGHTS_NONE, Settings
+
+LOGGER = logging.getLogger("pocketlens")
 
 BASE_NAME = "base"
 HEAD_NAME = "scores"
@@ -117,8 +122,11 @@ def _mobilenet(settings: Settings, weights: str | None) -> Any:
             f"({', '.join(map(str, _PUBLISHED_ALPHAS))}). Received: --alpha {alpha}. "
             "Choose one of them or --weights none."
         )
+    if weights:
+        LOGGER.info("Loading ImageNet weights; the first time they are downloaded …")
     try:
-        with quiet():
+        # Keras reports its download on standard output, where only results belong.
+        with quiet(), contextlib.redirect_stdout(sys.stderr):
             return keras.applications.MobileNetV2(
                 (size, size, 3), alpha=alpha, include_top=False, weights=weights
             )

@@ -72,9 +72,10 @@ def test_weights_of_an_earlier_run(tiny_run: Path) -> None:
 
 
 def test_imagenet_weights_without_a_network(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def unreachable(*_: object, **__: object) -> None:
+        print("Downloading data from somewhere")
         raise OSError("name resolution failed")
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", unreachable)
@@ -82,6 +83,7 @@ def test_imagenet_weights_without_a_network(
         build(2, Settings())
     assert "--weights none" in str(caught.value)
     assert "--weights FILE" in str(caught.value)
+    assert capfd.readouterr().out == ""
 
 
 def test_imagenet_file_at_another_size(shared: Path) -> None:
