@@ -29,7 +29,7 @@ def test_exported_names():
 
 
 def test_everything_at_once(tiny_models, tiny_photos, tmp_path, capsys):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="plots need the train extra")
     target, plot = tmp_path / "result.json", tmp_path / "plot.png"
     files = [str(tiny_models[key]) for key in ("int8", "float32")]
     arguments = [*files, "--data", str(tiny_photos), "--threads", "2,1", *QUICK]

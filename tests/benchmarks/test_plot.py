@@ -27,8 +27,9 @@ FIVE = [
     ],
 )
 def test_plot_is_a_picture(made_up, tmp_path, files):
-    cv2 = pytest.importorskip("cv2")
-    pytest.importorskip("matplotlib")
+    import cv2
+
+    pytest.importorskip("matplotlib", reason="plots need the train extra")
     path = tmp_path / "plot.png"
     write_plot(made_up(*files), path)
     pixels = cv2.imread(str(path))
@@ -40,7 +41,7 @@ def test_plot_is_a_picture(made_up, tmp_path, files):
 
 @pytest.mark.parametrize("count", [1, 5, 10])
 def test_names_lie_inside_and_not_over_each_other(count):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="plots need the train extra")
     from matplotlib.figure import Figure
 
     from pocketlens.benchmarks.plot_labels import Point, place_labels
