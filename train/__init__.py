@@ -9,15 +9,26 @@ from pocketlens.lazy import lazy_names
 if TYPE_CHECKING:
     from pocketlens.train.scoring import ModelEvaluation, evaluate_model
     from pocketlens.train.settings import Settings
+    from pocketlens.train.summary import summarise, summarise_evaluation
     from pocketlens.train.training import Training, train
 
-__all__ = ["ModelEvaluation", "Settings", "Training", "evaluate_model", "train"]
+__all__ = [
+    "ModelEvaluation",
+    "Settings",
+    "Training",
+    "evaluate_model",
+    "summarise",
+    "summarise_evaluation",
+    "train",
+]
 
 __getattr__ = lazy_names(
     __name__,
     {
         "ModelEvaluation": "scoring",
         "evaluate_model": "scoring",
+        "summarise": "summary",
+        "summarise_evaluation": "summary",
         "Settings": "settings",
         "Training": "training",
         "train": "training",

@@ -70,8 +70,7 @@ def train_command(
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.train import Settings, train
-    from pocketlens.train.summary import summarise
+    from pocketlens.train import Settings, summarise, train
 
     settings = Settings(flip=not no_flip, **chosen)  # type: ignore[arg-type]
     training = train(Path(photos), Path(out), settings, overwrite=overwrite, strict=strict)

@@ -28,7 +28,6 @@ def evaluate_command(model: str, photos: str, overwrite: bool, json_target: str 
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.train import evaluate_model
-    from pocketlens.train.summary import summarise_evaluation
+    from pocketlens.train import evaluate_model, summarise_evaluation
 
     summarise_evaluation(evaluate_model(Path(model), photos), json_target)

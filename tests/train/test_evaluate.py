@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,10 @@ def test_bad_input(
     error = capsys.readouterr().err
     assert "Received" in error
     assert "Traceback" not in error
+
+
+def test_nothing_of_tensorflow_is_printed(tiny_tflite: Path, tiny_photos: Path) -> None:
+    command = [sys.executable, "-m", "pocketlens", "evaluate", str(tiny_tflite), str(tiny_photos)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert "Accuracy" in done.stdout
