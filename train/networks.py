@@ -14,6 +14,7 @@ from pocketlens.errors import WeightsError
 from pocketlens.keras_files import load_keras_model
 from pocketlens.quiet import quiet
 from pocketlens.runtime.runs import MODEL_NAME, is_run
+from pocketlens.train.objectives import outputs
 from pocketlens.train.settings import WEIGHTS_IMAGENET, WEIGHTS_NONE, Settings
 
 LOGGER = logging.getLogger("pocketlens")
@@ -34,8 +35,8 @@ _PUBLISHED_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 def build(classes: int, settings: Settings) -> keras.Model:
     """Build the network, with pretrained weights where the settings ask for them.
 
-    Input: float32 (batch, height, width, 3), raw RGB in 0-255. Output: float32 (batch, classes),
-    softmax scores.
+    Input: float32 (batch, height, width, 3), raw RGB in 0-255. Output: float32 scores in 0-1,
+    (batch, classes), or (batch, 1) for the positive class of a binary task.
 
     Raises:
         WeightsError: the weights cannot be had or do not fit.
@@ -51,7 +52,8 @@ def build(classes: int, settings: Settings) -> keras.Model:
     x = base(x)
     x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
     x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
-    scores = keras.layers.Dense(classes, activation="softmax", name=HEAD_NAME)(x)
+    units, activation = outputs(settings.task, classes)
+    scores = keras.layers.Dense(units, activation=activation, name=HEAD_NAME)(x)
     return keras.Model(pixels, scores, name="pocketlens")
 
 

@@ -23,6 +23,7 @@ from pocketlens.train.batches import (
 from pocketlens.train.callbacks import BestCheckpoint, History
 from pocketlens.train.grid import GridTraining, round_kernels
 from pocketlens.train.networks import BASE_NAME, HEAD_NAME, flat_layers, freeze
+from pocketlens.train.objectives import accuracy, loss
 from pocketlens.train.pixel_cache import Part
 from pocketlens.train.settings import Settings
 
@@ -48,6 +49,7 @@ class Trainer:
         self.network = network
         self.history = History(folder)
         self._settings = settings
+        self._classes = int(network.output.shape[-1])
         self._parts = parts
         self._folder = folder
         self._logs = folder / "logs"
@@ -151,8 +153,8 @@ class Trainer:
         schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
         model.compile(
             keras.optimizers.Adam(schedule),
-            "sparse_categorical_crossentropy",
-            metrics=["accuracy"],
+            loss(settings.task, self._classes),
+            metrics=[accuracy(settings.task)],
             # XLA compiles for minutes and gains nothing on a CPU.
             jit_compile=bool(tf.config.list_physical_devices("GPU")),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pocketlens.card import RESIZE_MODES
+from pocketlens.card import RESIZE_MODES, TASKS
 from pocketlens.errors import UsageError
 
 # MobileNetV2 halves the size five times; below 32 pixels nothing is left of the picture.
@@ -24,6 +24,7 @@ class Settings:
     "none", or the path of a weights file or run.
     """
 
+    task: str = "multiclass"
     alpha: float = 1.0
     image_size: int = 224
     weights: str = WEIGHTS_IMAGENET
@@ -56,6 +57,7 @@ class Settings:
             f"a resize mode of {', '.join(RESIZE_MODES)}",
             f"--resize {self.resize_mode}",
         )
+        _expect(self.task in TASKS, f"a task of {', '.join(TASKS)}", f"--task {self.task}")
         epochs = (self.head_epochs, self.fine_tune_epochs or 0, self.grid_epochs)
         _expect(min(epochs) >= 0, "epochs of 0 or more", f"{epochs}")
         trained = epochs if self.pretrained else (0, self.main_epochs, self.grid_epochs)

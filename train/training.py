@@ -93,6 +93,7 @@ def train(
         card = ModelCard(
             name=out.absolute().name,
             labels=split.labels,
+            task=settings.task,
             input_size_wh=size_wh,
             resize_mode=settings.resize_mode,
             data_hash=split.data_hash,

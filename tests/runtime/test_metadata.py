@@ -17,6 +17,7 @@ from pocketlens.runtime import Classifier
 from pocketlens.runtime.input_table import input_table
 from pocketlens.runtime.metadata import Normalisation, read_metadata
 from pocketlens.runtime.model_files import ModelFile, Tensor, read_model_file
+from pocketlens.runtime.pictures import decode, resize
 
 flatbuffers = pytest.importorskip("flatbuffers", reason="makes the metadata")
 
@@ -164,10 +165,14 @@ def test_float_model_from_elsewhere_needs_no_mean(
         np.testing.assert_array_equal(ours.scores(PIXELS), theirs.scores(PIXELS))
 
 
-def test_mean_and_std_count_before_the_metadata(tiny_models: dict[str, Path], tmp_path) -> None:
+def test_mean_and_std_count_before_the_metadata(
+    tiny_models: dict[str, Path], tiny_photos: Path, tmp_path: Path
+) -> None:
     path = elsewhere(tiny_models["float32"], tmp_path / "model.tflite", {})
-    with Classifier(path) as one, Classifier(path, mean=0.0, std=255.0) as other:
-        assert not np.array_equal(one.scores(PIXELS), other.scores(PIXELS))
+    halves = resize(decode(tiny_photos / "cross" / "00.png"), (96, 96)) // 2
+    # The metadata say mean 0 and std 1; twice a pixel's half is the pixel.
+    with Classifier(path) as one, Classifier(path, mean=0.0, std=0.5) as other:
+        np.testing.assert_array_equal(one.scores(2 * halves), other.scores(halves))
 
 
 def test_labels_that_are_no_text(tiny_models: dict[str, Path], tmp_path: Path) -> None:
