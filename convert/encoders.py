@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pocketlens.convert.formats import DYNAMIC, FLOAT16, FLOAT32, INT8, WEIGHTS8
 from pocketlens.convert.graphs import Graphs
+from pocketlens.convert.input_bytes import delegate_input
 from pocketlens.convert.recipes import mixed_recipe
 
 Encoder = Callable[[], bytes]
@@ -68,7 +69,7 @@ def _int8(graphs: Graphs, samples: Sequence[NDArray[np.uint8]]) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.uint8
-    return bytes(converter.convert())
+    return delegate_input(bytes(converter.convert()))
 
 
 def _quantize(float_model: bytes, chosen_recipe: list[dict[str, Any]]) -> bytes:

@@ -24,7 +24,12 @@ GOOD = Operators({"CONV_2D": 1}, {}, 1)
     [
         ("float32", Signature(BYTES, FLOAT), GOOD, "input of float32"),
         ("int8", Signature(BYTES, FLOAT), GOOD, "output of uint8"),
-        ("int8", Signature(BYTES, BYTES), Operators({}, {"ADD": 1}, 1), "no float operators"),
+        (
+            "int8",
+            Signature(BYTES, BYTES),
+            Operators({}, {"ADD": 1}, 1),
+            "no operator that calculates",
+        ),
         ("float32", Signature(FLOAT, FLOAT), Operators({}, {}, 16), "one XNNPACK partition"),
         (
             "int8",

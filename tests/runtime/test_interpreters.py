@@ -90,4 +90,5 @@ def test_every_file_is_one_partition(tiny_models: dict[str, Path], entry: str) -
     assert operators.partitions == 1
     assert operators.counts["CONV_2D"] >= 35
     assert "DELEGATE" not in operators.counts
-    assert bool(operators.float_counts) == (entry != "int8")
+    conversions = {"DEQUANTIZE": 1, "QUANTIZE": 1}
+    assert (operators.float_counts == conversions) == (entry == "int8")
