@@ -45,7 +45,7 @@ def share_of_equal(answers: Sequence[Answer], others: Sequence[Answer]) -> float
 
 
 def micro_f1(answers: Sequence[Answer], truth: Sequence[Answer]) -> float:
-    """Return F1 over all pairs of photo and label, in 0-1; 1 where no label is given or true."""
+    """Return F1 over all pairs of photo and label, in 0-1; 0 where no label is given or true."""
     common = sum(len(set(a) & set(b)) for a, b in zip(answers, truth, strict=True))
     total = sum(map(len, answers)) + sum(map(len, truth))
-    return 2 * common / total if total else 1.0
+    return 2 * common / total if total else 0.0

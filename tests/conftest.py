@@ -35,6 +35,11 @@ def draw_tiny(label: str, rng: np.random.Generator) -> np.ndarray:
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
 
 
+def draw_nothing(rng: np.random.Generator) -> np.ndarray:
+    """Draw soft spots of colour: uint8 (120, 160, 3)."""
+    return cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (160, 120))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of shared test material; see CONTRIBUTING.md."""
@@ -127,8 +132,7 @@ def tiny_pairs_table(tiny_home: Path) -> Path:
         for index in range(60):
             # All 16 pairs of a label or nothing, again and again.
             names = [(*TINY_LABELS, None)[number] for number in (index % 4, index // 4 % 4)]
-            halves = [np.full((120, 160, 3), 128, np.uint8) for _ in names]
-            halves = [draw_tiny(n, rng) if n else h for n, h in zip(names, halves, strict=True)]
+            halves = [draw_tiny(name, rng) if name else draw_nothing(rng) for name in names]
             cv2.imwrite(str(folder / f"{index:02}.png"), np.hstack(halves))
             labels = sorted({name for name in names if name})
             lines.append(json.dumps({"path": f"{index:02}.png", "labels": labels}) + "\n")

@@ -108,8 +108,8 @@ def test_split_keeps_the_labels(
     task: str, tiny_home: Path, task_models: dict[str, dict[str, Path]]
 ) -> None:
     opened = read_run(tiny_home / task)
-    sets = {photo.label_indices for part in ("train", "val", "test") for photo in
-            opened.photos(part).photos}  # fmt: skip
+    parts = [opened.photos(part).photos for part in ("train", "val", "test")]
+    sets = {photo.label_indices for photos in parts for photo in photos}
     if task == "binary":
         assert sets == {(0,), (1,)}
         circles = [p for p in opened.photos("train").photos if p.label_indices == (1,)]
