@@ -144,8 +144,9 @@ def _labels_findings(model: ModelFile, signature: Signature) -> list[str]:
     expected = count_labels(model, signature)
     if len(model.labels) != expected:
         text = (
-            f"It has {len(model.labels)} labels and needs {expected}: give a file with one a line "
-            "with --labels."
+            f"It has {len(model.labels)} labels for {signature.classes} "
+            f"score{'s' if signature.classes > 1 else ''}: give a file with {expected}, one a "
+            "line, with --labels."
         )
         return [text]
     return []

@@ -24,7 +24,7 @@ from pocketlens.train import Settings, evaluate_model, train
 
 TASKS = ("binary", "multilabel")
 # How far a score may be from the Keras model's. Every kernel lies on its int8 grid already.
-TOLERANCES = {"float32": 1e-4, "float16": 0.01, "dynamic": 0.1, "weights8": 0.001, "int8": 0.1}
+TOLERANCES = {"float32": 1e-4, "float16": 0.03, "dynamic": 0.1, "weights8": 1e-3, "int8": 0.2}
 
 
 @dataclass(frozen=True)
