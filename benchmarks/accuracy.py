@@ -1,4 +1,4 @@
-"""Top-1 accuracy of several files on the same pixels, and how often they agree."""
+"""How often several files are right about the same pixels, and how often they agree."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.errors import DataError
 from pocketlens.intervals import wilson
+from pocketlens.runtime.answers import Answer, micro_f1, share_of_equal
 from pocketlens.runtime.pictures import Pixels
 
 # Pictures waiting for their results; bounds memory whatever the number of pictures.
@@ -22,30 +23,36 @@ _IN_FLIGHT = 32
 
 
 class Scorer(Protocol):
-    """What gives scores for pixels: a `Classifier`, or anything with these two."""
+    """What gives answers for pixels: a `Classifier`, or anything with these three."""
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the scores."""
 
     def scores(self, pixels_rgb: Pixels, /) -> NDArray[np.float32]:
-        """Return scores (classes,) for pixels (height, width, 3) of the model's size."""
+        """Return scores (outputs,) for pixels (height, width, 3) of the model's size."""
+
+    def answer(self, scores: NDArray[np.float32], /) -> Answer:
+        """Return the indices of the labels that scores stand for."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many of `total` pictures a file named rightly.
+    """How many of `total` pictures a file answered rightly.
 
-    `agreement` is the share in 0-1 of pictures on which its best label is the reference's.
+    `agreement` is the share in 0-1 of pictures on which its answer is the reference's. An answer is
+    one label or, of a multilabel model, all labels of a picture. `micro_f1` in 0-1 counts every
+    label of every picture; where an answer is one label it is the same as `share`.
     """
 
     correct: int
     total: int
     agreement: float
+    micro_f1: float
 
     @property
     def share(self) -> float:
-        """Top-1 accuracy in 0-1."""
+        """Accuracy in 0-1: top-1 accuracy, or the exact match ratio of a multilabel model."""
         return self.correct / self.total
 
     @property
@@ -56,7 +63,7 @@ class Accuracy:
 
 def measure_accuracy(
     classifiers: Sequence[Scorer],
-    samples: Iterable[tuple[Pixels, int]],
+    samples: Iterable[tuple[Pixels, Answer]],
     *,
     labels: Sequence[str] | None = None,
     reference: int = 0,
@@ -65,7 +72,8 @@ def measure_accuracy(
 
     Args:
         classifiers: loaded models of one input size.
-        samples: pixels uint8 (height, width, 3) in RGB of that size, and the index of their label.
+        samples: pixels uint8 (height, width, 3) in RGB of that size, and the indices of their
+            labels.
         labels: what the samples' indices stand for; the reference's own labels by default.
         reference: index of the classifier that agreement is measured against.
 
@@ -75,14 +83,14 @@ def measure_accuracy(
     Raises:
         DataError: there are no samples.
     """
-    truth, best = predict([[classifier] for classifier in classifiers], samples)
+    truth, answers = predict([[classifier] for classifier in classifiers], samples)
     own = [classifier.labels for classifier in classifiers]
-    return compare(truth, best, own, labels or own[reference], reference)
+    return compare(truth, answers, own, labels or own[reference], reference)
 
 
 def predict(
-    crews: Sequence[Sequence[Scorer]], samples: Iterable[tuple[Pixels, int]]
-) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+    crews: Sequence[Sequence[Scorer]], samples: Iterable[tuple[Pixels, Answer]]
+) -> tuple[list[Answer], list[list[Answer]]]:
     """Run several models over a stream of pictures, on all cores, holding few pictures at once.
 
     Args:
@@ -91,8 +99,7 @@ def predict(
         samples: as in `measure_accuracy`.
 
     Returns:
-        the samples' label indices, int64 (pictures,), and for each model the index of its highest
-        score, int64 (pictures,).
+        the label indices of each sample, and for each model its answers.
     """
     free: list[SimpleQueue[Scorer]] = []
     for crew in crews:
@@ -100,30 +107,29 @@ def predict(
         for scorer in crew:
             free[-1].put(scorer)
 
-    def best(model: int, pixels: Pixels) -> int:
+    def answer(model: int, pixels: Pixels) -> Answer:
         scorer = free[model].get()
         try:
-            return int(np.argmax(scorer.scores(pixels)))
+            return scorer.answer(scorer.scores(pixels))
         finally:
             free[model].put(scorer)
 
-    truth: list[int] = []
-    rows: list[list[int]] = []
-    pending: deque[list[Future[int]]] = deque()
+    truth: list[Answer] = []
+    rows: list[list[Answer]] = []
+    pending: deque[list[Future[Answer]]] = deque()
     with ThreadPoolExecutor(min(sum(map(len, crews)), os.cpu_count() or 1)) as pool:
-        for pixels, label_index in samples:
-            truth.append(label_index)
-            pending.append([pool.submit(best, model, pixels) for model in range(len(crews))])
+        for pixels, label_indices in samples:
+            truth.append(label_indices)
+            pending.append([pool.submit(answer, model, pixels) for model in range(len(crews))])
             if len(pending) > _IN_FLIGHT:
                 rows.append([future.result() for future in pending.popleft()])
         rows += [[future.result() for future in futures] for futures in pending]
-    columns = np.array(rows, np.int64).reshape(-1, len(crews)).T
-    return np.array(truth, np.int64), list(columns)
+    return truth, [[row[model] for row in rows] for model in range(len(crews))]
 
 
 def compare(
-    truth: NDArray[np.int64],
-    best: Sequence[NDArray[np.int64]],
+    truth: Sequence[Answer],
+    answers: Sequence[Sequence[Answer]],
     own_labels: Sequence[Sequence[str]],
     labels: Sequence[str],
     reference: int = 0,
@@ -134,8 +140,8 @@ def compare(
     has two cranes); others by name.
 
     Args:
-        truth: label indices (pictures,) in `labels`.
-        best: for each model its best index (pictures,) in its own labels.
+        truth: the label indices of each picture in `labels`.
+        answers: of each model for each picture, in its own labels.
         own_labels: the labels of each model.
         labels: the labels that `truth` counts in.
         reference: index of the model that agreement is measured against.
@@ -143,7 +149,7 @@ def compare(
     Raises:
         DataError: there are no pictures.
     """
-    if not len(truth):
+    if not truth:
         raise DataError(
             "Expected at least one readable photo to measure accuracy on. Received: none. "
             "Choose another folder or leave --data out."
@@ -151,20 +157,21 @@ def compare(
     numbers: dict[str, int] = {}
     for index, label in enumerate(labels):
         numbers.setdefault(label, index)
-    named: list[NDArray[Any]] = []
-    for indices, own in zip(best, own_labels, strict=True):
+    named: list[Sequence[Answer]] = []
+    for given, own in zip(answers, own_labels, strict=True):
         if tuple(own) == tuple(labels):
-            named.append(indices)
+            named.append(given)
             continue
         for label in own:
             # Labels that no picture has get numbers behind the others.
             numbers.setdefault(label, len(labels) + len(numbers))
-        named.append(np.array([numbers[label] for label in own], np.int64)[indices])
+        named.append([tuple(sorted(numbers[own[index]] for index in entry)) for entry in given])
     return tuple(
         Accuracy(
-            correct=int((entry == truth).sum()),
+            correct=sum(one == true for one, true in zip(entry, truth, strict=True)),
             total=len(truth),
-            agreement=float((entry == named[reference]).mean()),
+            agreement=share_of_equal(entry, named[reference]),
+            micro_f1=micro_f1(entry, truth),
         )
         for entry in named
     )

@@ -26,7 +26,8 @@ from pocketlens.options import (
 @click.option(
     "--data",
     metavar="PHOTOS",
-    help="Measure accuracy on a folder per class, or on the held-back photos of a run.",
+    help="Measure accuracy on a folder per class, on a .csv or .jsonl table (of one with parts: "
+    "test), or on the held-back photos of a run.",
 )
 @click.option(
     "--threads",

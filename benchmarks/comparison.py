@@ -21,6 +21,7 @@ from pocketlens.benchmarks.memory import Footprint, measure_footprint
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.progress import track
+from pocketlens.runtime.answers import Answer
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.interpreters import describe_operators
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
@@ -50,8 +51,8 @@ def benchmark(
     Args:
         models: paths of the files. The first whose card says float32 is the reference; without
             one it is the first of all.
-        data: photos to measure accuracy on: a folder per class, or a run folder, of which the
-            held-back test photos are taken. None leaves accuracy out.
+        data: photos to measure accuracy on: a folder per class, a table, or a run folder, of which
+            the held-back test photos are taken. None leaves accuracy out.
         threads: numbers of threads to time each file with.
         settings: how long to measure.
         labels_file: labels for files from elsewhere, one a line.
@@ -84,10 +85,11 @@ def benchmark(
         }
         one_each = [classifiers[index, threads[0]] for index in range(len(candidates))]
         shapes = [(one.size_wh, one.resize_mode) for one in one_each]
+        tasks = [one.task for one in one_each]
         partitions = [describe_operators(one.interpreter).partitions for one in one_each]
         if photos is not None:
             for one in one_each:
-                photos.with_labels(one.labels)
+                photos.with_labels(one.labels, one.task)
         # Latency comes before accuracy, whose work on all cores heats a small board up.
         spreads = _time(classifiers, settings)
     footprints = [
@@ -115,7 +117,7 @@ def benchmark(
         )
         for index, candidate in enumerate(candidates)
     )
-    return Benchmark(files, reference, machine, settings, len(skipped))
+    return Benchmark(files, reference, machine, settings, len(skipped), tasks[reference])
 
 
 def _check_threads(threads: Sequence[int]) -> tuple[int, ...]:
@@ -181,9 +183,9 @@ def _accuracies(
 ) -> tuple[list[Accuracy], list[PictureError]]:
     """Run all files that want the same pixels together, so that each photo is decoded once."""
     cores = count_cores()
-    best: dict[int, np.ndarray] = {}
+    answers: dict[int, list[Answer]] = {}
     labels: dict[int, tuple[str, ...]] = {}
-    truth = np.empty(0, np.int64)
+    truth: list[Answer] = []
     skipped: list[PictureError] = []
     for size_wh, resize_mode in dict.fromkeys(shapes):
         group = [i for i, shape in enumerate(shapes) if shape == (size_wh, resize_mode)]
@@ -199,14 +201,14 @@ def _accuracies(
                 crews.append(list(crew))
             samples = read_labelled(photos, size_wh, resize_mode, skipped)
             truth, found = predict(crews, track(samples, "Measuring accuracy", len(photos.photos)))
-        best.update(zip(group, found, strict=True))
+        answers.update(zip(group, found, strict=True))
     report_skipped(skipped, len(photos.photos))
     indices = range(len(candidates))
     # The reference's labels, so that files with the same ones are compared by index.
-    known = np.array([labels[reference].index(label) for label in photos.labels], np.int64)
+    known = [labels[reference].index(label) for label in photos.labels]
     accuracies = compare(
-        known[truth],
-        [best[index] for index in indices],
+        [tuple(sorted(known[index] for index in entry)) for entry in truth],
+        [answers[index] for index in indices],
         [labels[index] for index in indices],
         labels[reference],
         reference,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pocketlens.benchmarks.plot_labels import Point, place_labels
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
+from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.errors import MissingDependencyError, UsageError
 from pocketlens.files import replacing
 
@@ -21,6 +22,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 # (https://jfly.uni-koeln.de/color/); one for each number of threads.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _GREY = "#5f6368"
+_MEASURES = {MULTICLASS: "Top-1 accuracy", BINARY: "Accuracy", MULTILABEL: "Exact match ratio"}
 # Area in square points of the largest file's circle.
 _LARGEST_AREA = 900.0
 _SMALLEST_AREA = 30.0
@@ -47,7 +49,7 @@ def check_plot(path: Path) -> None:
 def write_plot(benchmark: Benchmark, path: Path) -> None:
     """Draw the measurements.
 
-    Across: median milliseconds of `classify`. Up: top-1 accuracy in % with its 95 % interval, or
+    Across: median milliseconds of `classify`. Up: accuracy in % with its 95 % interval, or
     the size in MB where no pictures were given. A circle's area is the file's size.
 
     Raises:
@@ -72,7 +74,9 @@ def write_plot(benchmark: Benchmark, path: Path) -> None:
 
 
 def _style(axes: Axes, benchmark: Benchmark, rows: list[tuple[FileResult, Latency]]) -> None:
-    what = "Top-1 accuracy and its 95 % interval (%)" if benchmark.photos else "File size (MB)"
+    what = "File size (MB)"
+    if benchmark.photos:
+        what = f"{_MEASURES[benchmark.task]} and its 95 % interval (%)"
     axes.set_ylabel(what, color=_GREY)
     axes.set_xlabel("Median time from a 1280×720 frame to labels (ms)", color=_GREY)
     axes.set_title(

@@ -6,8 +6,10 @@ import dataclasses
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
+from pocketlens.benchmarks.accuracy import Accuracy
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
 from pocketlens.benchmarks.verdict import ACCURACY_MARGIN, SAME_SPEED, find_verdict
+from pocketlens.card import BINARY, MULTILABEL
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,10 +44,15 @@ def print_report(benchmark: Benchmark, stream: IO[str] | None = None) -> None:
 def files_table(benchmark: Benchmark) -> Table:
     """Return a table with a row for each file: accuracy, size, loading, memory."""
     with_accuracy = bool(benchmark.photos)
-    accuracy_headers = ("top-1 %\n(95 % interval)", "agrees\n%") if with_accuracy else ()
+    accuracy_headers: tuple[str, ...] = ()
+    if with_accuracy:
+        accuracy_headers = (f"{benchmark.measure} %\n(95 % interval)", "agrees\n%")
+    if with_accuracy and benchmark.task == MULTILABEL:
+        accuracy_headers += ("micro\nF1",)
     table = _table("File", *accuracy_headers, *_FILE_HEADERS)
     for file in benchmark.files:
-        table.add_row(file.name, *(_accuracy_cells(file) if with_accuracy else ()), *_cells(file))
+        accuracy_cells = _accuracy_cells(file)[: len(accuracy_headers)]
+        table.add_row(file.name, *accuracy_cells, *_cells(file))
     return table
 
 
@@ -73,27 +80,29 @@ def to_payload(benchmark: Benchmark) -> dict[str, Any]:
     """Return what `--json` writes, as plain JSON values.
 
     `schema_version`; `machine` (names and versions, `busy_cores` before measuring); `settings`
-    (those of `Settings`); `reference` (a file's name); `photos` and `skipped_photos` (counts);
-    `rule` (see `verdict`); `files`, each with `name`, `path`, `format`, `size_bytes`,
-    `input_size_wh`, `partitions`, `load_ms`, `memory` (bytes, null where unknown), `accuracy`
-    (null without pictures; shares in 0-1, `interval_95` a Wilson score interval) and `latencies`
-    (each with `threads`, and `invoke` and `classify` with `median_ms`, `p95_ms`, `runs` and
-    `ratio`, the median over the reference's with as many threads); `verdict`.
+    (those of `Settings`); `reference` (a file's name) and its `task`; `photos` and
+    `skipped_photos` (counts); `rule` (see `verdict`); `files`, each with `name`, `path`, `format`,
+    `size_bytes`, `input_size_wh`, `partitions`, `load_ms`, `memory` (bytes, null where unknown),
+    `accuracy` (null without pictures; shares in 0-1: `top1`, or `accuracy` of a binary task, or
+    `exact_match` and `micro_f1` of a multilabel one; `interval_95` a Wilson score interval) and
+    `latencies` (each with `threads`, and `invoke` and `classify` with `median_ms`, `p95_ms`, `runs`
+    and `ratio`, the median over the reference's with as many threads); `verdict`.
     """
     return {
         "schema_version": SCHEMA_VERSION,
         "machine": dataclasses.asdict(benchmark.machine),
         "settings": dataclasses.asdict(benchmark.settings),
         "reference": benchmark.reference.name,
+        "task": benchmark.task,
         "photos": benchmark.photos,
         "skipped_photos": benchmark.skipped,
         "rule": {"accuracy_margin": ACCURACY_MARGIN, "same_speed": SAME_SPEED},
-        "files": [_file_payload(file) for file in benchmark.files],
+        "files": [_file_payload(file, benchmark.task) for file in benchmark.files],
         "verdict": dataclasses.asdict(find_verdict(benchmark)),
     }
 
 
-def _file_payload(file: FileResult) -> dict[str, Any]:
+def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
     memory = dataclasses.asdict(file.footprint)
     load_ms = memory.pop("load_ms")
     accuracy = file.accuracy
@@ -108,7 +117,7 @@ def _file_payload(file: FileResult) -> dict[str, Any]:
         "memory": memory,
         "accuracy": accuracy
         and {
-            "top1": accuracy.share,
+            **_shares(accuracy, task),
             "interval_95": list(accuracy.interval),
             "correct": accuracy.correct,
             "total": accuracy.total,
@@ -125,6 +134,12 @@ def _file_payload(file: FileResult) -> dict[str, Any]:
     }
 
 
+def _shares(accuracy: Accuracy, task: str) -> dict[str, float]:
+    if task == MULTILABEL:
+        return {"exact_match": accuracy.share, "micro_f1": accuracy.micro_f1}
+    return {"accuracy" if task == BINARY else "top1": accuracy.share}
+
+
 def _notes(benchmark: Benchmark) -> list[str]:
     first = "" if benchmark.reference.format == "float32" else ", the first: no card says float32"
     notes = [
@@ -135,7 +150,9 @@ def _notes(benchmark: Benchmark) -> list[str]:
         notes.insert(0, f"ratio and agrees: compared with {benchmark.reference.name}{first}.")
     if benchmark.photos:
         skipped = f", {benchmark.skipped} unreadable skipped" if benchmark.skipped else ""
-        notes.append(f"top-1: on {benchmark.photos} photos{skipped}.")
+        all_of_them = ": all labels of a photo right" if benchmark.task == MULTILABEL else ""
+        text = f"{benchmark.measure}{all_of_them}, on {benchmark.photos} photos{skipped}."
+        notes.append(text)
     return notes
 
 
@@ -152,13 +169,14 @@ def _table(*headers: str) -> Table:
     return table
 
 
-def _accuracy_cells(file: FileResult) -> tuple[str, str]:
+def _accuracy_cells(file: FileResult) -> tuple[str, ...]:
     if file.accuracy is None:
-        return _NOTHING, _NOTHING
+        return _NOTHING, _NOTHING, _NOTHING
     low, high = file.accuracy.interval
     return (
         f"{100 * file.accuracy.share:.1f} ({100 * low:.1f}–{100 * high:.1f})",
         f"{100 * file.accuracy.agreement:.1f}",
+        f"{file.accuracy.micro_f1:.3f}",
     )
 
 

@@ -9,6 +9,7 @@ from pocketlens.benchmarks.accuracy import Accuracy
 from pocketlens.benchmarks.latency import Settings, Spread
 from pocketlens.benchmarks.machine import Machine
 from pocketlens.benchmarks.memory import Footprint
+from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
 
 BYTES_PER_MB = 1_000_000
 
@@ -58,7 +59,7 @@ class Benchmark:
     """The figures of all files, in the order in which they were given.
 
     `reference_index` is the file that the others are compared with. `skipped` counts photos that
-    could not be read.
+    could not be read. `task` is the reference's.
     """
 
     files: tuple[FileResult, ...]
@@ -66,6 +67,7 @@ class Benchmark:
     machine: Machine
     settings: Settings
     skipped: int = 0
+    task: str = MULTICLASS
 
     @property
     def reference(self) -> FileResult:
@@ -76,6 +78,11 @@ class Benchmark:
     def reference_name(self) -> str:
         """What to call the reference: "float32", or the file's name where it is something else."""
         return "float32" if self.reference.format == "float32" else self.reference.name
+
+    @property
+    def measure(self) -> str:
+        """What the share of right answers is called for the task."""
+        return {MULTICLASS: "top-1", BINARY: "accuracy", MULTILABEL: "exact match"}[self.task]
 
     @property
     def photos(self) -> int:

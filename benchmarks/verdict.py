@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
 
-# The rule: of the files whose top-1 accuracy is at most one point below the best, take the one
-# that classifies fastest.
+# The rule: of the files whose accuracy (`Benchmark.measure`) is at most one point below the best,
+# take the one that classifies fastest.
 ACCURACY_MARGIN = 0.01
 # Medians closer than this are one speed, told apart only by noise: then the smaller file wins,
 # then fewer threads, then the higher accuracy.

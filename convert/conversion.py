@@ -32,6 +32,7 @@ from pocketlens.files import refuse_files, write_bytes
 from pocketlens.keras_files import load_keras_model
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
+from pocketlens.runtime.answers import Answer, answer_of, share_of_equal
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.interpreters import Operators, describe_operators
 from pocketlens.runtime.metadata import METADATA_NAME
@@ -50,8 +51,9 @@ _CHECK_THREADS = 2
 class ConvertedFile:
     """One file that `convert` wrote.
 
-    `agreement` is the share, 0-1, of `photos` validation photos on which its top-1 is that of the
-    Keras model; `accuracy` is its top-1 accuracy on them.
+    `agreement` is the share, 0-1, of `photos` validation photos on which its answer is that of the
+    Keras model; `accuracy` the share on which it is right. An answer is one label or, of a
+    multilabel model, all labels of a photo.
     """
 
     path: Path
@@ -69,8 +71,8 @@ class _Reference:
     """The validation photos and what the Keras model says of them."""
 
     pixels: list[NDArray[np.uint8]]
-    truth: NDArray[np.int64]
-    predicted: NDArray[np.int64]
+    truth: list[Answer]
+    predicted: list[Answer]
 
 
 def convert(
@@ -132,8 +134,8 @@ def convert(
             flatbuffer = slim(flatbuffer, {METADATA_NAME: standard_metadata(flatbuffer, card)})
         seconds = time.perf_counter() - started
         operators, predicted = _run_again(targets[entry], flatbuffer, card, graphs, reference)
-        agreement = float((predicted == reference.predicted).mean())
-        accuracy = float((predicted == reference.truth).mean())
+        agreement = share_of_equal(predicted, reference.predicted)
+        accuracy = share_of_equal(predicted, reference.truth)
         card = _with_figures(card, operators, agreement, accuracy, len(predicted))
         contents[entry] = pack(flatbuffer, card)
         results.append(
@@ -172,20 +174,20 @@ def _reference(run: Run, model: Any) -> _Reference:
         [photo.path for photo in chosen], run.card.input_size_wh, run.card.resize_mode
     )
     scores = model.predict(np.stack(pixels).astype(np.float32), batch_size=32, verbose=0)
-    truth = np.array([photo.label_index for photo in chosen], np.int64)
-    return _Reference(pixels, truth, scores.argmax(axis=1))
+    predicted = [answer_of(row, run.card.task, run.card.threshold) for row in scores]
+    return _Reference(pixels, [photo.label_indices for photo in chosen], predicted)
 
 
 def _run_again(
     path: Path, flatbuffer: bytes, card: ModelCard, graphs: Graphs, reference: _Reference
-) -> tuple[Operators, NDArray[np.int64]]:
+) -> tuple[Operators, list[Answer]]:
     """Load a file as the device will, check it, and return its answers for the reference."""
     model = ModelFile(path, flatbuffer, len(flatbuffer), card, card.labels)
     with Classifier(model, threads=_CHECK_THREADS) as classifier:
         operators = describe_operators(classifier.interpreter)
         check_promise(card.format, classifier.signature, operators, graphs.normalise)
-        answers = [int(classifier.scores(pixels).argmax()) for pixels in reference.pixels]
-    return operators, np.array(answers, np.int64)
+        answers = [classifier.answer(classifier.scores(pixels)) for pixels in reference.pixels]
+    return operators, answers
 
 
 def _card(card: ModelCard, entry: str, name: str, photos: int, chosen: bool) -> ModelCard:

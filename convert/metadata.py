@@ -12,7 +12,7 @@ import flatbuffers
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-from pocketlens.card import LABELS_NAME, ModelCard
+from pocketlens.card import BINARY, LABELS_NAME, MULTILABEL, ModelCard
 from pocketlens.runtime.metadata import (
     METADATA_IDENTIFIER,
     NORMALIZATION_OPTIONS,
@@ -43,10 +43,7 @@ def standard_metadata(flatbuffer: bytes, card: ModelCard) -> bytes:
             3: _tables(builder, [_output(builder, card)]),
         },
     )
-    description = (
-        f"Classifies photos into {len(card.labels)} classes, "
-        f"{card.labels[0]} to {card.labels[-1]}. Written by pocketlens as {card.format}."
-    )
+    description = f"{_purpose(card)} Written by pocketlens as {card.format}."
     model = _table(
         builder,
         {
@@ -59,6 +56,18 @@ def standard_metadata(flatbuffer: bytes, card: ModelCard) -> bytes:
     )
     builder.Finish(model, METADATA_IDENTIFIER)
     return bytes(builder.Output())
+
+
+def _purpose(card: ModelCard) -> str:
+    if card.task == BINARY:
+        negative, positive = card.labels
+        return (
+            f"Tells photos of {positive} from those of {negative}: one score, that of {positive}."
+        )
+    count = f"{len(card.labels)} classes, {card.labels[0]} to {card.labels[-1]}"
+    if card.task == MULTILABEL:
+        return f"Says which of {count} a photo shows: any number of them, also none."
+    return f"Classifies photos into {count}."
 
 
 def _normalisation(flatbuffer: bytes) -> tuple[float, float]:
@@ -101,7 +110,7 @@ def _output(builder: flatbuffers.Builder, card: ModelCard) -> int:
         builder,
         {
             0: builder.CreateString(LABELS_NAME),
-            1: builder.CreateString("The classes, one a line, in the order of the scores."),
+            1: builder.CreateString("The labels, one a line, in the order of the scores."),
         },
         {2: TENSOR_AXIS_LABELS},
     )
@@ -109,7 +118,9 @@ def _output(builder: flatbuffers.Builder, card: ModelCard) -> int:
         builder,
         {
             0: builder.CreateString("probability"),
-            1: builder.CreateString(f"A score in 0 to 1 for each class ({card.task})."),
+            1: builder.CreateString(
+                f"A score in 0 to 1 for each label ({card.task}, threshold {card.threshold:g})."
+            ),
             3: content,
             5: _table(builder, {0: _floats(builder, 1.0), 1: _floats(builder, 0.0)}),
             6: _tables(builder, [labels]),

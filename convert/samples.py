@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.errors import DataError, PictureError, UsageError
+from pocketlens.runtime.answers import Answer
 from pocketlens.runtime.photos import (
     Photo,
     existing_folder,
@@ -23,10 +24,10 @@ DEFAULT_SAMPLES = 200
 
 
 def choose_stratified(photos: Sequence[Photo], count: int, seed: int) -> list[Path]:
-    """Choose `count` photos, as equally many of each class as there are."""
-    by_class: dict[int, list[Path]] = defaultdict(list)
+    """Choose `count` photos, as equally many of each class, or set of labels, as there are."""
+    by_class: dict[Answer, list[Path]] = defaultdict(list)
     for photo in photos:
-        by_class[photo.label_index].append(photo.path)
+        by_class[photo.label_indices].append(photo.path)
     chooser = random.Random(seed)  # noqa: S311 (no secret)
     for paths in by_class.values():
         chooser.shuffle(paths)

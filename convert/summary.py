@@ -21,7 +21,7 @@ def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) ->
     console.print(f"Written to {files[0].path.parent}")
     table = Table(title=f"Compared with the Keras model on {files[0].photos} validation photos")
     table.add_column("file", overflow="fold")
-    for name in ("MB", "same top-1", "accuracy", "operators", "partitions"):
+    for name in ("MB", "same answer", "accuracy", "operators", "partitions"):
         table.add_column(name, justify="right")
     for file in files:
         table.add_row(

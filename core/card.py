@@ -21,7 +21,8 @@ from pocketlens.errors import ModelFileError
 CARD_NAME = "card.json"
 LABELS_NAME = "labels.txt"
 SCHEMA_VERSION = 1
-TASKS = ("multiclass", "binary", "multilabel")
+MULTICLASS, BINARY, MULTILABEL = TASKS = ("multiclass", "binary", "multilabel")
+DEFAULT_THRESHOLDS = {MULTICLASS: 0.0, BINARY: 0.5, MULTILABEL: 0.5}
 RESIZE_MODES = ("stretch", "crop", "pad")
 
 # The zip format cannot hold a time before 1980; a fixed one keeps files byte-identical.
@@ -32,10 +33,16 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 class ModelCard:
     """What a model file means.
 
-    `input_size_wh` is (width, height) in pixels. `threshold` is the score in 0-1 below which an
-    answer should not be trusted. `format` is "keras" or one of the five `.tflite` formats.
-    `calibration`, `metrics`, `training` and `versions` hold plain JSON values for people to read.
-    `model_sha256` is that of the flatbuffer alone, without the appended archive.
+    `labels` are in the order of the scores, with one exception: a binary model has one score, that
+    of the positive label, and two labels, (negative, positive). `labels.txt`, in the file as in a
+    run, has a line for each score (`score_labels`), so there only the positive one, as readers of
+    the standard metadata expect.
+
+    `input_size_wh` is (width, height) in pixels. `threshold` in 0-1 is the score from which a label
+    is the answer: the positive one of a binary model, any of a multilabel one; for multiclass,
+    below it an answer should not be trusted. `format` is "keras" or one of the five `.tflite`
+    formats. `calibration`, `metrics`, `training` and `versions` hold plain JSON values for people
+    to read. `model_sha256` is that of the flatbuffer alone, without the appended archive.
     """
 
     name: str
@@ -57,6 +64,15 @@ class ModelCard:
         """Refuse values that no reader of the card could obey."""
         if not self.labels or any(not isinstance(label, str) for label in self.labels):
             raise ModelFileError(f"Expected labels as text in the card. Received: {self.labels!r}.")
+        if self.task == BINARY and len(self.labels) != 2:
+            raise ModelFileError(
+                "Expected a negative and a positive label in the card of a binary model. "
+                f"Received: {self.labels!r}."
+            )
+        if not isinstance(self.threshold, (int, float)) or not 0 <= self.threshold <= 1:
+            raise ModelFileError(
+                f"Expected the card's threshold in 0 to 1. Received: {self.threshold!r}."
+            )
         if len(self.input_size_wh) != 2 or any(
             not isinstance(side, int) or side < 1 for side in self.input_size_wh
         ):
@@ -73,6 +89,11 @@ class ModelCard:
                     f"Expected the card's {what} to be one of {', '.join(known)}. "
                     f"Received: {value!r}."
                 )
+
+    @property
+    def score_labels(self) -> tuple[str, ...]:
+        """A label for each score of the model: only the positive one of a binary model."""
+        return self.labels[1:] if self.task == BINARY else self.labels
 
     def to_json(self) -> str:
         """Return the card as JSON text, the same text for the same card."""
@@ -126,7 +147,7 @@ def pack(flatbuffer: bytes, card: ModelCard) -> bytes:
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
         for name, text in (
             (CARD_NAME, card.to_json()),
-            (LABELS_NAME, labels_text(card.labels)),
+            (LABELS_NAME, labels_text(card.score_labels)),
         ):
             archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), text)
     return buffer.getvalue()

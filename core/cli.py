@@ -18,9 +18,9 @@ COMMANDS = {
     "demo": ("pocketlens.demo.cli", "The whole road on rendered pictures: no photos, no network."),
     "check": (
         "pocketlens.train.check_cli",
-        "Look through a folder of photos before training.",
+        "Look through photos before training.",
     ),
-    "train": ("pocketlens.train.cli", "Train a classifier on a folder of photos per class."),
+    "train": ("pocketlens.train.cli", "Train a classifier on labelled photos."),
     "evaluate": (
         "pocketlens.train.evaluate_cli",
         "Measure a run or a .tflite file on labelled photos.",

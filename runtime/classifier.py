@@ -12,10 +12,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.card import BINARY, MULTICLASS
 from pocketlens.errors import LabelsError, UsageError
+from pocketlens.runtime.answers import Answer, answer_of, label_scores
 from pocketlens.runtime.input_table import input_table
 from pocketlens.runtime.interpreters import load_interpreter
-from pocketlens.runtime.model_files import ModelFile, read_model_file, read_signature
+from pocketlens.runtime.model_files import (
+    ModelFile,
+    count_labels,
+    read_model_file,
+    read_signature,
+)
 from pocketlens.runtime.pictures import Pixels, decode, resize
 
 DEFAULT_TOP_K = 5
@@ -23,7 +30,7 @@ DEFAULT_TOP_K = 5
 
 @dataclass(frozen=True)
 class Category:
-    """One answer: a label, its score in 0-1, and the index of the label."""
+    """A label, its score in 0-1, and the index of the label."""
 
     label: str
     score: float
@@ -32,14 +39,31 @@ class Category:
 
 @dataclass(frozen=True)
 class Result:
-    """The answers for one picture, best first."""
+    """What is said of one picture: the best labels, and which of them are the answer.
+
+    `categories` are the best labels with their scores, best first, with at least those that are the
+    answer. The answer, the first ones among them, is one label; for a multilabel model every label
+    whose score is high enough, so several or none. A binary model's answer is the positive label
+    from its threshold up, whatever that is; the score of the other label is 1 less the first.
+    """
 
     categories: tuple[Category, ...]
+    answers: tuple[Category, ...]
 
     @property
     def top(self) -> Category:
-        """The best answer."""
+        """The best label, whether it is an answer or not."""
         return self.categories[0]
+
+
+def to_json(categories: Sequence[Category], answers: Sequence[Category]) -> dict[str, Any]:
+    """Return the parts of a result as plain JSON values."""
+    return {
+        "categories": [
+            {"label": entry.label, "score": round(entry.score, 6)} for entry in categories
+        ],
+        "answers": [entry.label for entry in answers],
+    }
 
 
 class Classifier:
@@ -51,9 +75,9 @@ class Classifier:
     Args:
         model: path of a `.tflite` file, or one that `read_model_file` has read.
         threads: how many threads an inference uses.
-        top_k: how many answers a result has.
+        top_k: how many labels a result has at least.
         labels: names of the classes, for a file that brings none; without any, classes are called
-            by their number.
+            by their number. For a binary file of ours the negative one and the positive one.
         mean, std: for a model from elsewhere: it gets (pixel - mean) / std. None takes what its
             metadata says.
         backend: name of an interpreter; None takes the first that is installed.
@@ -78,7 +102,7 @@ class Classifier:
     ) -> None:
         if threads < 1 or top_k < 1:
             raise UsageError(
-                f"Expected at least one thread and one answer. Received: {threads=}, {top_k=}."
+                f"Expected at least one thread and one label. Received: {threads=}, {top_k=}."
             )
         self.model = model if isinstance(model, ModelFile) else read_model_file(model)
         self.interpreter = load_interpreter(self.model.flatbuffer, threads=threads, backend=backend)
@@ -87,7 +111,9 @@ class Classifier:
         self.labels = self._fitting(labels if labels is not None else self.model.labels)
         card = self.model.card
         self.resize_mode = card.resize_mode if card else "stretch"
-        self._top_k = min(top_k, self.signature.classes)
+        self.task = card.task if card else MULTICLASS
+        self.threshold = card.threshold if card else 0.0
+        self._top_k = top_k
         self._table = input_table(self.model, self.signature.input, mean, std)
         # The functions are kept, not the arrays: a living view makes `invoke` raise.
         self._input = self.interpreter.tensor(self.signature.input.index)
@@ -123,7 +149,8 @@ class Classifier:
             pixels_rgb: uint8 (height, width, 3), RGB.
 
         Returns:
-            float32 (classes,): the scores, in the order of `labels`.
+            float32 (classes,): the scores, in the order of `labels`; (1,) for a binary model, the
+            score of the positive label.
         """
         view = self._input()[0]
         if self._table is None:
@@ -143,9 +170,21 @@ class Classifier:
         return scores
 
     def best(self, scores: NDArray[np.float32]) -> Result:
-        """Return the best answers among scores (classes,), best first."""
-        order = np.argsort(-scores, kind="stable")[: self._top_k]
-        return Result(tuple(Category(self.labels[i], float(scores[i]), i) for i in map(int, order)))
+        """Return what `scores`, as the function of that name gives them, say of a picture."""
+        answer = self.answer(scores)
+        each = label_scores(scores, self.task)
+        order = np.argsort(-each, kind="stable")
+        if self.task == BINARY:
+            order = np.array([answer[0], 1 - answer[0]])
+        categories = tuple(
+            Category(self.labels[i], float(each[i]), i)
+            for i in map(int, order[: max(self._top_k, len(answer))])
+        )
+        return Result(categories, categories[: len(answer)])
+
+    def answer(self, scores: NDArray[np.float32]) -> Answer:
+        """Return the indices of the labels that are the answer, ascending."""
+        return answer_of(scores, self.task, self.threshold)
 
     def close(self) -> None:
         """Give the model's memory back."""
@@ -164,14 +203,14 @@ class Classifier:
         self.close()
 
     def _fitting(self, labels: Sequence[str] | None) -> tuple[str, ...]:
-        classes = self.signature.classes
+        expected = count_labels(self.model, self.signature)
         if labels is None:
-            return tuple(f"class {index}" for index in range(classes))
-        if len(labels) != classes:
+            return tuple(f"class {index}" for index in range(expected))
+        if len(labels) != expected:
             raise LabelsError(
-                f"Expected {classes} labels for {self.model.path}. Received: {len(labels)}. "
+                f"Expected {expected} labels for {self.model.path}. Received: {len(labels)}. "
                 "Give a file with one label a line for each output (some models have a "
-                "'background' first)."
+                "'background' first; a binary one needs the negative and the positive label)."
             )
         return tuple(labels)
 

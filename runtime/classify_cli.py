@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pocketlens.card import MULTILABEL
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
 from pocketlens.options import (
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @click.argument("model", metavar="MODEL")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.option(
-    "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Answers per photo."
+    "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Labels per photo."
 )
 @threads_option
 @labels_option
@@ -53,8 +54,9 @@ def classify_command(
 ) -> int:
     """Classify photos.
 
-    IMAGE is a picture, or a folder: then all pictures in it and below. One that cannot be read is
-    named on standard error; the others are classified, and the exit code is 1.
+    The first label is the answer; of a multilabel model all that are marked with * are, which may
+    be none. IMAGE is a picture, or a folder: then all pictures in it and below. One that cannot be
+    read is named on standard error; the others are classified, and the exit code is 1.
     """
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.runtime.classifier import Classifier
@@ -70,6 +72,7 @@ def classify_command(
 
 
 def _classify(classifier: Classifier, paths: list[Path], *, silent: bool) -> list[dict[str, Any]]:
+    from pocketlens.runtime.classifier import to_json
     from pocketlens.runtime.photos import read_pixels
 
     pictures = read_pixels(paths, classifier.size_wh, classifier.resize_mode)
@@ -84,15 +87,18 @@ def _classify(classifier: Classifier, paths: list[Path], *, silent: bool) -> lis
             continue
         result = classifier.best(classifier.scores(pixels))
         if not silent:
-            click.echo(_text(path, result))
-        categories = [{"label": c.label, "score": round(c.score, 6)} for c in result.categories]
-        answers.append({"path": str(path), "categories": categories})
+            click.echo(_text(path, result, mark=classifier.task == MULTILABEL))
+        answers.append({"path": str(path), **to_json(result.categories, result.answers)})
     return answers
 
 
-def _text(path: Path, result: Result) -> str:
-    """Return the answers for one picture, scores below each other."""
-    lines = (f"  {category.score:6.4f}  {category.label}" for category in result.categories)
+def _text(path: Path, result: Result, *, mark: bool) -> str:
+    """Return what is said of one picture, scores below each other, answers marked or not."""
+    lines = (
+        f"{'*' if mark and category in result.answers else ' '} {category.score:6.4f}  "
+        f"{category.label}"
+        for category in result.categories
+    )
     return "\n".join((str(path), *lines))
 
 

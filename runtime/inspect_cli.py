@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pocketlens.card import BINARY, MULTILABEL
 from pocketlens.files import STANDARD_OUTPUT, refuse_files, write_json
 from pocketlens.options import json_option, labels_option, overwrite_option
 
 if TYPE_CHECKING:
+    from pocketlens.card import ModelCard
     from pocketlens.runtime.inspection import Inspection
     from pocketlens.runtime.model_files import Tensor
 
@@ -81,13 +83,25 @@ def _card(inspection: Inspection) -> list[tuple[str, str]]:
         return [*rows, ("card", "none: the file is from elsewhere, with no SHA-256 to compare")]
     return [
         *rows,
-        ("card", f"{card.name}, {card.format}, {card.task}, threshold {card.threshold:g}"),
+        ("card", f"{card.name}, {card.format}, {card.task}"),
+        ("answer", _answer(card, inspection.labels or card.labels)),
         ("SHA-256", f"{card.model_sha256[:16]}…, as the card says"),
         ("metrics", _pairs(card.metrics)),
         ("training", _pairs(card.training)),
         ("calibration", _pairs(card.calibration)),
         ("versions", _pairs(card.versions)),
     ]
+
+
+def _answer(card: ModelCard, labels: tuple[str, ...]) -> str:
+    """Say how scores become an answer."""
+    if card.task == BINARY:
+        negative, positive = labels if len(labels) == 2 else card.labels
+        return f"{positive} from a score of {card.threshold:g} up, else {negative}"
+    if card.task == MULTILABEL:
+        return f"every label with a score from {card.threshold:g} up"
+    unsure = f", not to be trusted below {card.threshold:g}" if card.threshold else ""
+    return f"the label with the highest score{unsure}"
 
 
 def _inside(inspection: Inspection) -> list[tuple[str, str]]:

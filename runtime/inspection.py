@@ -18,6 +18,7 @@ from pocketlens.runtime.model_files import (
     ModelFile,
     Signature,
     Tensor,
+    count_labels,
     read_model_file,
     read_signature,
     with_labels,
@@ -140,10 +141,12 @@ def _pixels(model: ModelFile, tensor: Tensor) -> str:
 def _labels_findings(model: ModelFile, signature: Signature) -> list[str]:
     if model.labels is None:
         return ["It brings no labels: give them with --labels, or classes are called by number."]
-    if len(model.labels) != signature.classes:
+    expected = count_labels(model, signature)
+    if len(model.labels) != expected:
         text = (
-            f"It has {len(model.labels)} labels for {signature.classes} scores: give a file with "
-            "one label for each with --labels."
+            f"It has {len(model.labels)} labels for {signature.classes} "
+            f"score{'s' if signature.classes > 1 else ''}: give a file with {expected}, one a "
+            "line, with --labels."
         )
         return [text]
     return []

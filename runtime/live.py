@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pocketlens.runtime.captures import SILENCE_S, Capture
-from pocketlens.runtime.classifier import Category, Result
+from pocketlens.runtime.classifier import Category, Result, to_json
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.sources import Source
 
@@ -36,14 +36,15 @@ class FrameResult:
     """The answers for one frame.
 
     `number` counts the source's frames from 0, so that dropped ones leave gaps. `time_s` is the
-    time in the video for a file, the time since the start for a camera. `categories` are best
-    first. `capture_ms` is how long reading the frame took (for a camera: waiting for it),
-    `classify_ms` how long the answer took.
+    time in the video for a file, the time since the start for a camera. `categories` and
+    `answers` are those of the classifier's `Result`. `capture_ms` is how long reading the frame
+    took (for a camera: waiting for it), `classify_ms` how long the answer took.
     """
 
     number: int
     time_s: float
     categories: tuple[Category, ...]
+    answers: tuple[Category, ...]
     capture_ms: float
     classify_ms: float
 
@@ -52,9 +53,7 @@ class FrameResult:
         return {
             "frame": self.number,
             "time_s": round(self.time_s, 6),
-            "categories": [
-                {"label": entry.label, "score": round(entry.score, 6)} for entry in self.categories
-            ],
+            **to_json(self.categories, self.answers),
             "latency_ms": {
                 "capture": round(self.capture_ms, 3),
                 "classify": round(self.classify_ms, 3),
@@ -143,12 +142,13 @@ def classify_source(
             if captured is None:
                 break
             before_s = time.perf_counter()
-            categories = classifier.classify(captured.frame_bgr).categories
+            said = classifier.classify(captured.frame_bgr)
             after_s = time.perf_counter()
             result = FrameResult(
                 captured.number,
                 captured.time_s,
-                categories,
+                said.categories,
+                said.answers,
                 captured.capture_ms,
                 1000 * (after_s - before_s),
             )

@@ -52,7 +52,11 @@ if TYPE_CHECKING:
 @click.option("--display", is_flag=True, help="Show the frames in a window; q or Esc ends.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
 @click.option(
-    "--top-k", type=click.IntRange(min=1), default=1, show_default=True, help="Answers per frame."
+    "--top-k",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Labels per frame, with at least those that are the answer.",
 )
 @threads_option
 @labels_option

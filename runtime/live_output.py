@@ -28,20 +28,23 @@ _REFRESH_S = 0.1
 _RATE_FRAMES = 30
 _QUIT_KEYS = (ord("q"), 27)
 _WINDOW = "pocketlens"
+# What stands where a multilabel model gives no label.
+_NOTHING = "–"
 
 
 class ChangeLines:
-    """Prints a line whenever the top label changes: time, label, score."""
+    """Prints a line whenever the answer changes: time, labels, each with its score."""
 
     def __init__(self) -> None:
-        self._label: str | None = None
+        self._indices: list[int] | None = None
 
     def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
-        top = result.categories[0]
-        if top.label != self._label:
-            self._label = top.label
-            click.echo(f"{result.time_s:.2f} s  {top.label}  {top.score:.2f}")
+        indices = sorted(entry.index for entry in result.answers)
+        if indices != self._indices:
+            self._indices = indices
+            text = ", ".join(f"{entry.label}  {entry.score:.2f}" for entry in result.answers)
+            click.echo(f"{result.time_s:.2f} s  {text or _NOTHING}")
 
 
 class LiveLine:
@@ -61,13 +64,15 @@ class LiveLine:
         self._shown_s = now_s
         from rich.text import Text
 
-        top = result.categories[0]
         between_s = self._times_s[-1] - self._times_s[0]
         rate = f"{(len(self._times_s) - 1) / between_s:.0f} fps" if between_s > 0 else ""
         line = Text(no_wrap=True, overflow="ellipsis")
-        line.append(f"{100 * top.score:3.0f} %  ", "cyan")
-        line.append(top.label, "bold")
-        line.append(f"   {rate}   {result.time_s:.1f} s", "dim")
+        if not result.answers:
+            line.append(f"{_NOTHING}   ", "bold")
+        for entry in result.answers:
+            line.append(f"{100 * entry.score:3.0f} %  ", "cyan")
+            line.append(f"{entry.label}   ", "bold")
+        line.append(f"{rate}   {result.time_s:.1f} s", "dim")
         self._live.update(line, refresh=True)
 
 
@@ -98,7 +103,7 @@ class Window:
     def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
         shown_bgr = frame_bgr.copy()
-        draw_categories(shown_bgr, result.categories)
+        draw_categories(shown_bgr, result.categories, len(result.answers))
         cv2.imshow(_WINDOW, shown_bgr)
         key = cv2.waitKey(1) & 0xFF
         if key in _QUIT_KEYS or cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) < 1:

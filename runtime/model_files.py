@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pocketlens.card import LABELS_NAME, ModelCard, unpack
+from pocketlens.card import BINARY, LABELS_NAME, ModelCard, unpack
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.runtime.metadata import Metadata, read_metadata
 
@@ -23,9 +23,9 @@ _IDENTIFIER_OFFSET = 4
 class ModelFile:
     """A `.tflite` file, read whole, so that it may change on disk without harm.
 
-    `card` is None for a file from elsewhere. `labels` are the card's, those of the file's
-    metadata, those beside it, or None. `metadata` is the standard one, which is read only where
-    there is no card.
+    `card` is None for a file from elsewhere. `labels` are the card's (see there), those of the
+    file's metadata, those beside it, or None. `metadata` is the standard one, which is read only
+    where there is no card.
     """
 
     path: Path
@@ -85,7 +85,7 @@ def read_model_file(path: str | Path) -> ModelFile:
     metadata = None
     try:
         unpacked = unpack(data)
-        labels = unpacked.labels
+        labels = unpacked.card.labels if unpacked.card else unpacked.labels
         if unpacked.card is None:
             metadata = read_metadata(unpacked.flatbuffer)
             if metadata is not None and metadata.labels_file is not None:
@@ -98,13 +98,27 @@ def read_model_file(path: str | Path) -> ModelFile:
     return ModelFile(path, unpacked.flatbuffer, len(data), unpacked.card, labels, metadata)
 
 
+def count_labels(model: ModelFile, signature: Signature) -> int:
+    """Return how many labels a model has to have.
+
+    Raises:
+        ModelFileError: its card says that it is binary and it has several scores.
+    """
+    if model.card is None or model.card.task != BINARY:
+        return signature.classes
+    if signature.classes != 1:
+        raise ModelFileError(
+            f"Expected one score from the binary model {model.path}. Received: "
+            f"{signature.classes}. Convert it again."
+        )
+    return len(model.card.labels)
+
+
 def with_labels(model: ModelFile, labels_file: Path | None) -> ModelFile:
     """Return the model with the labels of a file, one a line; unchanged without a file."""
     if labels_file is None:
         return model
-    labels = read_labels(labels_file)
-    card = dataclasses.replace(model.card, labels=labels) if model.card else None
-    return dataclasses.replace(model, card=card, labels=labels)
+    return dataclasses.replace(model, labels=read_labels(labels_file))
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

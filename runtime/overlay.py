@@ -56,16 +56,17 @@ _SYSTEM_FONTS = (
 _NO_CHARACTER = "\U000fffff"
 
 
-def draw_categories(frame_bgr: Pixels, categories: Sequence[Category]) -> None:
-    """Draw the answers into the upper left of a frame, in place.
+def draw_categories(frame_bgr: Pixels, categories: Sequence[Category], answers: int = 1) -> None:
+    """Draw labels into the upper left of a frame, in place.
 
-    One answer is a label with its score. Of several the first is larger, and each lies on a bar
-    as long as its score. Rows that the frame has no room for are left out. Texts are kept between
-    frames, so that a frame costs little more than the copy of a few pixels.
+    One is a label with its score. Of several those that are the answer are larger, and each lies on
+    a bar as long as its score. Rows that the frame has no room for are left out. Texts are kept
+    between frames, so that a frame costs little more than the copy of a few pixels.
 
     Args:
         frame_bgr: uint8 (height, width, 3), BGR, written to.
         categories: best first.
+        answers: how many of them, from the first, are the answer.
     """
     height, width = frame_bgr.shape[:2]
     first_px = max(_SMALLEST_TEXT_PX, round(_TEXT_SHARE * min(height, _WIDTH_SHARE * width)))
@@ -74,10 +75,11 @@ def draw_categories(frame_bgr: Pixels, categories: Sequence[Category]) -> None:
     if room < 1:
         return
     several = len(categories) > 1
-    sizes = [first_px, *[max(_SMALLEST_TEXT_PX, round(_LOWER_ROWS * first_px))] * len(categories)]
+    lower_px = max(_SMALLEST_TEXT_PX, round(_LOWER_ROWS * first_px))
+    sizes = [first_px if row < answers else lower_px for row in range(len(categories))]
     rows = [
         _row(category.label, _percent(category.score), size_px, room)
-        for category, size_px in zip(categories, sizes, strict=False)
+        for category, size_px in zip(categories, sizes, strict=True)
     ]
     widest = max((row.width for row in rows), default=0)
     panel_width = min(room, max(widest, round(_BARS_WIDTH * width) if several else 0))

@@ -1,15 +1,16 @@
-"""Folders of labelled photos: which files are there and what each is called."""
+"""Labelled photos: which files are there and what each shows."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from os import cpu_count
 from pathlib import Path
 
+from pocketlens.card import MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError, LabelsError, PictureError, UsageError
 from pocketlens.runtime.pictures import Pixels, decode, resize
 
@@ -27,10 +28,10 @@ _READ_AHEAD = 32
 
 @dataclass(frozen=True)
 class Photo:
-    """One file and the index of its label."""
+    """One file and the indices of its labels, ascending: one but where a task is multilabel."""
 
     path: Path
-    label_index: int
+    label_indices: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,46 @@ class LabelledPhotos:
     labels: tuple[str, ...]
     photos: tuple[Photo, ...]
 
-    def with_labels(self, labels: tuple[str, ...]) -> LabelledPhotos:
+    def with_labels(self, labels: tuple[str, ...], task: str = MULTICLASS) -> LabelledPhotos:
         """Return the same photos with their indices in a model's `labels`.
 
         Raises:
-            LabelsError: a class of the photos is none of the model's.
+            LabelsError: a label of the photos is none of the model's.
+            DataError: the task wants one label for each photo and one has none or several.
         """
         unknown = sorted(set(self.labels) - set(labels))
         if unknown:
             raise LabelsError(
-                f"Expected a folder for each of the model's labels ({_few(labels)}). "
-                f"Received: {_few(unknown)}. Rename the folders or choose the model that "
+                f"Expected photos of the model's labels ({_few(labels)}). "
+                f"Received: {_few(unknown)}. Rename the labels or choose the model that "
                 "was trained on them."
             )
-        index = [labels.index(label) for label in self.labels]
-        return LabelledPhotos(
-            labels, tuple(Photo(photo.path, index[photo.label_index]) for photo in self.photos)
-        )
+        check_label_counts(self.photos, self.labels, task)
+        return LabelledPhotos(labels, renumbered(self.photos, self.labels, labels))
+
+
+def renumbered(
+    photos: Iterable[Photo], labels: Sequence[str], new_labels: Sequence[str]
+) -> tuple[Photo, ...]:
+    """Return photos whose indices in `labels` have become those in `new_labels`."""
+    index = [new_labels.index(label) for label in labels]
+    return tuple(
+        Photo(photo.path, tuple(sorted(index[entry] for entry in photo.label_indices)))
+        for photo in photos
+    )
+
+
+def check_label_counts(photos: Iterable[Photo], labels: Sequence[str], task: str) -> None:
+    """Raise DataError where a task wants one label for each photo and one has none or several."""
+    if task == MULTILABEL:
+        return
+    for photo in photos:
+        if len(photo.label_indices) != 1:
+            names = ", ".join(labels[index] for index in photo.label_indices) or "none"
+            raise DataError(
+                f"Expected one label for each photo, as the task {task} wants. Received: "
+                f"{photo.path} with {names}. Put it right, or train with --task {MULTILABEL}."
+            )
 
 
 def scan(folder: Path) -> LabelledPhotos:
@@ -83,7 +107,7 @@ def scan(folder: Path) -> LabelledPhotos:
     return LabelledPhotos(
         tuple(by_label),
         tuple(
-            Photo(path, index) for index, paths in enumerate(by_label.values()) for path in paths
+            Photo(path, (index,)) for index, paths in enumerate(by_label.values()) for path in paths
         ),
     )
 
@@ -107,6 +131,13 @@ def _visible_files(folder: Path) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if not hidden and path.is_file():
             yield path
+
+
+def name_below(path: Path, root: Path) -> str:
+    """Return a path as it is seen from the folder `root`, with slashes."""
+    if path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    return Path(os.path.relpath(path, root)).as_posix()
 
 
 def existing_folder(folder: Path) -> Path:
@@ -133,7 +164,7 @@ def read_pixels(
         except PictureError as error:
             return error
 
-    with ThreadPoolExecutor(cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         remaining = iter(paths)
         pending = [pool.submit(read, path) for path in islice(remaining, _READ_AHEAD)]
         while pending:
@@ -147,7 +178,7 @@ def read_labelled(
     size_wh: tuple[int, int],
     resize_mode: str,
     skipped: list[PictureError],
-) -> Iterator[tuple[Pixels, int]]:
+) -> Iterator[tuple[Pixels, tuple[int, ...]]]:
     """Yield pixels uint8 (height, width, 3) in RGB with their label indices, in order.
 
     Photos that cannot be read are left out, and why is appended to `skipped`.
@@ -157,7 +188,7 @@ def read_labelled(
         if isinstance(result, PictureError):
             skipped.append(result)
         else:
-            yield result, photo.label_index
+            yield result, photo.label_indices
 
 
 def report_skipped(errors: list[PictureError], total: int) -> None:

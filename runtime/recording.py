@@ -159,7 +159,7 @@ def labelled_recorder(recording: Recording, *, live: bool) -> Observer:
     """
 
     def record(frame_bgr: Pixels, result: FrameResult) -> None:
-        draw_categories(frame_bgr, result.categories)
+        draw_categories(frame_bgr, result.categories, len(result.answers))
         recording.write(frame_bgr, result.time_s if live else None)
 
     return record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 from pocketlens.card import CARD_NAME, LABELS_NAME, ModelCard, labels_text
 from pocketlens.errors import DataError, ModelFileError, UsageError
 from pocketlens.files import write_json, write_text
-from pocketlens.runtime.photos import LabelledPhotos, Photo, scan
+from pocketlens.runtime.photos import LabelledPhotos, Photo, name_below, scan
+from pocketlens.runtime.tables import is_table, read_table
 
 MODEL_NAME = "model.keras"
 SPLIT_NAME = "split.json"
@@ -43,7 +43,8 @@ class Run:
         root = self.folder / split["photos"]
         index = {label: position for position, label in enumerate(self.card.labels)}
         photos = tuple(
-            Photo(root / name, index[label]) for name, label in split["parts"][part].items()
+            Photo(root / name, tuple(index[label] for label in _as_list(labels)))
+            for name, labels in split["parts"][part].items()
         )
         if not any(photo.path.is_file() for photo in photos):
             raise DataError(
@@ -78,28 +79,38 @@ def read_run(folder: Path) -> Run:
 
 
 def evaluation_photos(data: str | Path | LabelledPhotos) -> LabelledPhotos:
-    """Return a run's held-back test photos, those of a folder per class, or what is given.
+    """Return a run's held-back test photos, those of a folder per class or table, or what is given.
+
+    Of a table that says which photo is in which part, the test photos are taken.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: there is no such folder or table.
         DataError: it holds no photos.
     """
     if isinstance(data, LabelledPhotos):
         return data
-    folder = Path(data)
-    return read_run(folder).photos("test") if is_run(folder) else scan(folder)
+    path = Path(data)
+    if not is_table(path):
+        return read_run(path).photos("test") if is_run(path) else scan(path)
+    table = read_table(path)
+    if table.parts and "test" not in table.parts:
+        raise DataError(
+            f"Expected test photos in {path}, since it divides its photos into parts. Received: "
+            f"only {', '.join(table.parts)}. Add some or leave the column out."
+        )
+    return LabelledPhotos(table.labels, table.parts.get("test", table.photos))
 
 
 def write_card(folder: Path, card: ModelCard) -> None:
     """Write a run's card and labels."""
     write_text(folder / CARD_NAME, card.to_json())
-    write_text(folder / LABELS_NAME, labels_text(card.labels))
+    write_text(folder / LABELS_NAME, labels_text(card.score_labels))
 
 
 def write_split(
     folder: Path, root: Path, labels: Sequence[str], parts: Mapping[str, Sequence[Photo]]
 ) -> None:
-    """Write which photo had which part, with paths relative to `root`.
+    """Write which photo had which part and labels, with paths relative to the folder `root`.
 
     Photos beside the run are named by their way from it, so that both may move together.
     """
@@ -108,13 +119,23 @@ def write_split(
     write_json(
         folder / SPLIT_NAME,
         {
-            "photos": os.path.relpath(root, folder.absolute()) if beside else str(root),
+            "photos": name_below(root, folder.absolute()) if beside else str(root),
             "parts": {
                 part: {
-                    str(photo.path.absolute().relative_to(root)): labels[photo.label_index]
+                    name_below(photo.path.absolute(), root): _as_text(photo, labels)
                     for photo in photos
                 }
                 for part, photos in parts.items()
             },
         },
     )
+
+
+def _as_text(photo: Photo, labels: Sequence[str]) -> str | list[str]:
+    """Return a photo's label, or a list where it has none or several."""
+    names = [labels[index] for index in photo.label_indices]
+    return names[0] if len(names) == 1 else names
+
+
+def _as_list(names: str | list[str]) -> list[str]:
+    return [names] if isinstance(names, str) else names

@@ -1,5 +1,6 @@
 """Real photos, a real tiny run and its real files, made once a session."""
 
+import json
 import os
 from pathlib import Path
 
@@ -32,6 +33,11 @@ def draw_tiny(label: str, rng: np.random.Generator) -> np.ndarray:
             cv2.line(picture, (x, 0), (x, 119), ink, 10)
     noise = rng.normal(0, 6, picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def draw_nothing(rng: np.random.Generator) -> np.ndarray:
+    """Draw soft spots of colour: uint8 (120, 160, 3)."""
+    return cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (160, 120))
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +109,65 @@ def tiny_models(tiny_home: Path, tiny_run: Path) -> dict[str, Path]:
 
         convert(tiny_run, tiny_home, samples=20, overwrite=True)
     return paths
+
+
+@pytest.fixture(scope="session")
+def tiny_binary_table(tiny_photos: Path) -> Path:
+    """A table of the circles and the crosses among the tiny photos."""
+    path = tiny_photos.parent / "binary.csv"
+    rows = [f"photos/{n}/{i:02}.png,{n}\n" for n in ("circle", "cross") for i in range(30)]
+    path.write_text("path,label\n" + "".join(rows))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_pairs_table(tiny_home: Path) -> Path:
+    """A table of 60 pictures, each of which shows two of the tiny labels, one or none."""
+    folder = tiny_home / "pairs"
+    path = folder / "photos.jsonl"
+    if not path.is_file():
+        folder.mkdir(parents=True)
+        rng = np.random.default_rng(11)
+        lines = []
+        for index in range(60):
+            # All 16 pairs of a label or nothing, again and again.
+            names = [(*TINY_LABELS, None)[number] for number in (index % 4, index // 4 % 4)]
+            halves = [draw_tiny(name, rng) if name else draw_nothing(rng) for name in names]
+            cv2.imwrite(str(folder / f"{index:02}.png"), np.hstack(halves))
+            labels = sorted({name for name in names if name})
+            lines.append(json.dumps({"path": f"{index:02}.png", "labels": labels}) + "\n")
+        path.write_text("".join(lines))
+    return path
+
+
+@pytest.fixture(scope="session")
+def task_models(
+    tiny_home: Path, tiny_binary_table: Path, tiny_pairs_table: Path
+) -> dict[str, dict[str, Path]]:
+    """The five files of a small binary and a small multilabel run, by task and format."""
+    tables = {"binary": tiny_binary_table, "multilabel": tiny_pairs_table}
+    models = {}
+    for task, table in tables.items():
+        models[task] = {entry: tiny_home / f"{task}_{entry}.tflite" for entry in FORMATS}
+        if all(path.is_file() for path in models[task].values()):
+            continue
+        pytest.importorskip("tensorflow", reason="training needs the train extra")
+        from pocketlens.convert import convert
+        from pocketlens.train import Settings, train
+
+        settings = Settings(
+            task=task,
+            positive="circle" if task == "binary" else None,
+            alpha=0.35,
+            image_size=64,
+            weights="none",
+            batch_size=16,
+            fine_tune_epochs=2,
+            grid_epochs=1,
+        )
+        train(table, tiny_home / task, settings, overwrite=True)
+        convert(tiny_home / task, tiny_home, samples=20, overwrite=True)
+    return models
 
 
 @pytest.fixture(scope="session")

@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 
 from pocketlens.train.pixel_cache import Part
 
-# Gives the pictures of one epoch by its number: uint8 (N, height, width, 3) and int64 (N,).
-EpochPictures = Callable[[int], tuple[NDArray[np.uint8], NDArray[np.int64]]]
+# Gives the pictures of one epoch by its number, uint8 (N, height, width, 3), and what is true of
+# them, as `truth` gives it.
+EpochPictures = Callable[[int], tuple[NDArray[np.uint8], NDArray[Any]]]
 
 
 def plain_batches(part: Part, batch_size: int) -> Any:
     """Return a dataset of a part in its order, unchanged: for validation, test and features."""
 
-    def generate() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    def generate() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         for start in range(0, len(part.labels), batch_size):
             rows = slice(start, start + batch_size)
             yield part.pixels[rows], part.labels[rows]
 
-    batches = _dataset(generate, part.pixels.shape[1:], len(part.labels), batch_size)
+    batches = _dataset(generate, part, batch_size)
     return batches.map(lambda pixels, labels: (to_float(pixels), labels)).prefetch(tf.data.AUTOTUNE)
 
 
@@ -42,7 +43,7 @@ def training_batches(
     shuffler = np.random.default_rng(seed)
     epoch = -1
 
-    def generate() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    def generate() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         nonlocal epoch
         epoch += 1
         pixels, labels = pictures(epoch)
@@ -53,7 +54,7 @@ def training_batches(
             yield pixels[rows], labels[rows]
 
     return (
-        _dataset(generate, part.pixels.shape[1:], len(part.labels), batch_size)
+        _dataset(generate, part, batch_size)
         .map(
             lambda pixels, labels: (change(pixels), labels),
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -69,16 +70,20 @@ def same_every_epoch(part: Part) -> EpochPictures:
 
 
 def _dataset(
-    generate: Callable[[], Iterator[Any]], shape: tuple[int, ...], count: int, batch_size: int
+    generate: Callable[[], Iterator[tuple[NDArray[Any], NDArray[Any]]]],
+    part: Part,
+    batch_size: int,
 ) -> Any:
     dataset = tf.data.Dataset.from_generator(
         generate,
         output_signature=(
-            tf.TensorSpec((None, *shape), tf.uint8),
-            tf.TensorSpec((None,), tf.int64),
+            tf.TensorSpec((None, *part.pixels.shape[1:]), tf.uint8),
+            tf.TensorSpec((None, *part.labels.shape[1:]), part.labels.dtype),
         ),
     )
-    return dataset.apply(tf.data.experimental.assert_cardinality(-(-count // batch_size)))
+    return dataset.apply(
+        tf.data.experimental.assert_cardinality(-(-len(part.labels) // batch_size))
+    )
 
 
 def to_float(pixels: Any) -> Any:

@@ -9,7 +9,7 @@ from pocketlens.options import json_option, overwrite_option
 
 @click.command(
     "check",
-    short_help="Look through a folder of photos before training.",
+    short_help="Look through photos before training.",
     epilog="Example: pocketlens check photos/ --report check/",
 )
 @click.argument("photos")
@@ -25,9 +25,11 @@ from pocketlens.options import json_option, overwrite_option
 def check_command(
     photos: str, report_folder: str | None, strict: bool, overwrite: bool, json_target: str | None
 ) -> None:
-    """Look through PHOTOS, a folder per class: bad files, copies, wrong labels, uneven classes.
+    """Look through PHOTOS for bad files, copies, wrong labels and uneven classes.
 
-    Ends with 0 when they can be trained on, else with 1. `train` does the same at its start.
+    PHOTOS is a folder per class, such folders in train/, val/ and test/, or a .csv or .jsonl table
+    (see pocketlens train --help). Ends with 0 when they can be trained on, else with 1. `train`
+    does the same at its start.
     """
     from pathlib import Path
 

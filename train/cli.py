@@ -9,11 +9,23 @@ from pocketlens.options import json_option, overwrite_option
 
 @click.command(
     "train",
-    short_help="Train a classifier on a folder of photos per class.",
+    short_help="Train a classifier on labelled photos.",
     epilog="Example: pocketlens train photos/ --out runs/flowers --alpha 0.5",
 )
 @click.argument("photos")
 @click.option("--out", required=True, metavar="RUN", help="The run folder to make.")
+@click.option(
+    "--task",
+    type=click.Choice(["multiclass", "binary", "multilabel"]),
+    default="multiclass",
+    show_default=True,
+    help="One label of several, one of two, or any number of labels a photo.",
+)
+@click.option(
+    "--positive",
+    metavar="LABEL",
+    help="What a binary task looks for. [default: the second class by name]",
+)
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width of MobileNetV2.")
 @click.option("--image-size", type=int, default=224, show_default=True, help="Pixels a side.")
 @click.option(
@@ -59,9 +71,15 @@ def train_command(
     json_target: str | None,
     **chosen: object,
 ) -> None:
-    """Train a classifier on PHOTOS, a folder per class, and evaluate it on photos held back.
+    """Train a classifier on PHOTOS and evaluate it on photos held back.
 
-    A train/ val/ test/ layout is recognised too. RUN appears when everything in it is complete.
+    PHOTOS is a folder per class; train/, val/ and test/ folders with one each; or a table. RUN
+    appears when everything in it is complete.
+
+    A table is a .csv file with the columns path and label, or path and labels: several with |
+    between them, or none. Or a .jsonl file of objects with these names, where labels is a list.
+    Paths are relative to the table's folder. A further column part, or split, may say train, val
+    or test. Photos with several labels or none need --task multilabel.
     """
     from pathlib import Path
 

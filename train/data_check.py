@@ -1,24 +1,19 @@
-"""What is wrong or remarkable about a folder of photos, found before anything is trained."""
+"""What is wrong or remarkable about photos, found before anything is trained."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import DataError
-from pocketlens.runtime.photos import Photo, find_others, find_pictures
+from pocketlens.runtime.photos import Photo, find_others, find_pictures, name_below
+from pocketlens.runtime.tables import SEPARATOR, is_table
 from pocketlens.train.duplicates import Fingerprint, near_groups
+from pocketlens.train.found_photos import FoundPhotos, find_photos, part_folders
 from pocketlens.train.photo_facts import PhotoFacts, read_facts
-from pocketlens.train.splits import (
-    Contents,
-    FoundPhotos,
-    Split,
-    divide_photos,
-    find_photos,
-    part_folders,
-)
+from pocketlens.train.splits import Contents, Split, count_labels, divide_photos
 
 # Below this many pixels on the shorter side little is left to recognise.
 TINY_SIDE = 32
@@ -44,7 +39,10 @@ _NAMED_AT_MOST = 3
 
 @dataclass(frozen=True)
 class Copies:
-    """Photos that show the same. `exact` when their files are the same byte for byte."""
+    """Photos that show the same. `exact` when their files are the same byte for byte.
+
+    `labels` has a text for each photo: its label, or several with "|" between them.
+    """
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
@@ -63,14 +61,16 @@ class Copies:
 class DataCheck:
     """The findings. Files are named relative to `found.root`, with slashes.
 
-    `counts` are the readable photos of each class; `unreadable` says for each file why; `misnamed`
-    says what format it is. A photo in `tiny` or `extreme` has its width and height, upright or not.
-    `copies` are all groups; those under several labels or in several parts of a layout are
-    `conflicts` and `across`. `problem` says why training would refuse these photos, else None.
+    `readable` counts photos, `counts` those of each class, some of which may be the same;
+    `unreadable` says for each file why; `misnamed` says what format it is. A photo in `tiny` or
+    `extreme` has its width and height, upright or not. `copies` are all groups; those under several
+    labels or in several parts of a layout are `conflicts` and `across`. `problem` says why training
+    would refuse these photos, else None.
     """
 
     found: FoundPhotos
     contents: Contents
+    readable: int
     counts: Mapping[str, int]
     unreadable: Mapping[str, str]
     misnamed: Mapping[str, str]
@@ -123,15 +123,23 @@ class DataCheck:
             )
 
 
-def check_data(root: Path) -> DataCheck:
-    """Read every photo below `root` and say what was found.
+def check_data(photos: Path, task: str | None = None, positive: str | None = None) -> DataCheck:
+    """Read all photos and say what was found.
+
+    Args:
+        photos: a folder per class, a layout of such, or a table.
+        task: what is to be trained; None takes what the photos' labels are for.
+        positive: see `FoundPhotos.for_task`.
 
     Raises:
-        UsageError: there is no such folder.
-        DataError: it holds no folders with photos.
+        UsageError: there is no such folder or table, or no such label.
+        DataError: it holds no folders with photos, or the labels are none for the task.
         LabelsError: a part of a layout has a class that the training part has not.
     """
-    found = find_photos(root)
+    found = find_photos(photos)
+    if task is not None:
+        found = found.for_task(task, positive)
+    root = found.root
     facts = read_facts(root, [photo.path for photo in found.photos])
     readable = [photo for photo in found.photos if facts[photo.path].error is None]
     contents = _contents(found, facts, readable)
@@ -140,27 +148,29 @@ def check_data(root: Path) -> DataCheck:
         problem = None
     except DataError as error:
         problem = str(error)
-    counts = Counter(photo.label_index for photo in readable)
+    counts = count_labels(readable)
 
     def named(holds: Callable[[Path, PhotoFacts], bool]) -> dict[str, PhotoFacts]:
         return {
-            _name(root, photo.path): facts[photo.path]
+            name_below(photo.path, root): facts[photo.path]
             for photo in readable
             if holds(photo.path, facts[photo.path])
         }
 
+    folders = [] if is_table(photos) else list(_class_folders(root))
     return DataCheck(
         found=found,
         contents=contents,
+        readable=len(readable),
         counts={label: counts[index] for index, label in enumerate(found.labels)},
         unreadable={
-            _name(root, photo.path): facts[photo.path].error or ""
+            name_below(photo.path, root): facts[photo.path].error or ""
             for photo in found.photos
             if photo.path in contents.unreadable
         },
         misnamed={name: entry.format for name, entry in named(_is_misnamed).items()},
-        unsupported=tuple(_unsupported(root)),
-        empty_classes=tuple(_empty_classes(root)),
+        unsupported=tuple(_unsupported(root, folders)),
+        empty_classes=tuple(_empty_classes(root, folders)),
         rotated=tuple(named(lambda _, entry: entry.orientation != 1)),
         tiny={
             name: entry.size_wh
@@ -201,8 +211,11 @@ def _copies(found: FoundPhotos, contents: Contents) -> tuple[Copies, ...]:
             groups[contents.groups[photo.path]].append((photo, part))
     return tuple(
         Copies(
-            names=tuple(_name(found.root, photo.path) for photo, _ in members),
-            labels=tuple(found.labels[photo.label_index] for photo, _ in members),
+            names=tuple(name_below(photo.path, found.root) for photo, _ in members),
+            labels=tuple(
+                SEPARATOR.join(found.labels[index] for index in photo.label_indices)
+                for photo, _ in members
+            ),
             parts=tuple(part for _, part in members),
             exact=len({contents.digests[photo.path] for photo, _ in members}) == 1,
         )
@@ -226,20 +239,12 @@ def _class_folders(root: Path) -> Iterable[Path]:
                 yield child
 
 
-def _unsupported(root: Path) -> list[str]:
-    return [
-        _name(root, path) for folder in _class_folders(root) for path in sorted(find_others(folder))
-    ]
+def _unsupported(root: Path, folders: Iterable[Path]) -> list[str]:
+    return [name_below(path, root) for folder in folders for path in sorted(find_others(folder))]
 
 
-def _empty_classes(root: Path) -> list[str]:
-    return [
-        _name(root, folder) for folder in _class_folders(root) if not any(find_pictures(folder))
-    ]
-
-
-def _name(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
+def _empty_classes(root: Path, folders: Iterable[Path]) -> list[str]:
+    return [name_below(folder, root) for folder in folders if not any(find_pictures(folder))]
 
 
 def _few(names: list[str]) -> str:

@@ -64,7 +64,7 @@ def data_page(check: DataCheck) -> str:
         for finding in findings(check)
     )
     return page(
-        f"{check.found.root.absolute().name}: the photos",
+        f"{check.found.source.absolute().name}: the photos",
         f"""{_STYLE}
 <p class="lead"><strong>{html.escape(headline(check))}</strong> {html.escape(verdict(check))}</p>
 {problem}

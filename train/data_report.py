@@ -96,10 +96,9 @@ def smallest_and_largest(check: DataCheck) -> tuple[str, str]:
 
 def headline(check: DataCheck) -> str:
     """Return what there is, in one sentence."""
-    total = sum(check.counts.values())
     skipped = f", {len(check.unreadable)} unreadable" if check.unreadable else ""
     layout = "" if len(check.found.parts) == 1 else f", divided into {', '.join(check.found.parts)}"
-    return f"{total} readable photos in {len(check.counts)} classes{skipped}{layout}."
+    return f"{check.readable} readable photos in {len(check.counts)} classes{skipped}{layout}."
 
 
 def balance(check: DataCheck) -> str:
@@ -129,7 +128,7 @@ def print_check(check: DataCheck, stream: IO[str] | None = None) -> None:
     console = Console(
         file=stream or sys.stdout, markup=False, highlight=False, emoji=False, soft_wrap=True
     )
-    console.print(f"{check.found.root}: {headline(check)}\n")
+    console.print(f"{check.found.source}: {headline(check)}\n")
     width = max(map(len, check.counts))
     most = max(1, *check.counts.values())
     for label, count in check.counts.items():
@@ -165,7 +164,8 @@ def log_check(check: DataCheck) -> None:
 def to_payload(check: DataCheck) -> dict[str, Any]:
     """Return what `--json` writes, as plain JSON values.
 
-    Files are named relative to `photos`. `trainable`, and `problem` (null, or why not); `classes`
+    Files are named relative to the folder that `photos` is or lies in. `readable` counts them;
+    `trainable`, and `problem` (null, or why not); `classes`
     (readable photos of each); `imbalance` (largest to smallest, null where one has none);
     `unreadable` (why), `misnamed` (what format it is), `unsupported`, `empty_classes`, `rotated`,
     `tiny` and `extreme` (stored width and height); `copies`, each with `files`, `labels` and
@@ -173,9 +173,10 @@ def to_payload(check: DataCheck) -> dict[str, Any]:
     """
     return {
         "schema_version": SCHEMA_VERSION,
-        "photos": str(check.found.root),
+        "photos": str(check.found.source),
         "trainable": check.problem is None,
         "problem": check.problem,
+        "readable": check.readable,
         "classes": dict(check.counts),
         "imbalance": round(check.imbalance, 3) if min(check.counts.values()) else None,
         "unreadable": dict(check.unreadable),

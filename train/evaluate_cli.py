@@ -19,7 +19,8 @@ from pocketlens.options import json_option, overwrite_option
 def evaluate_command(model: str, photos: str, overwrite: bool, json_target: str | None) -> None:
     """Measure MODEL, a run or a .tflite file, on PHOTOS: accuracy, and every class by itself.
 
-    PHOTOS is a folder per class, or a run: then its held-back test photos are taken.
+    PHOTOS is a folder per class, a .csv or .jsonl table (see pocketlens train --help; of one with
+    parts, the test part), or a run: then its held-back test photos are taken.
     """
     from pathlib import Path
 

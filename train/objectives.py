@@ -1,7 +1,7 @@
 """What a task asks of the network: its outputs, its loss and what is reported of each epoch.
 
-The truth of a batch is int64 (batch,) for multiclass and binary, where 1 is the positive class,
-and float32 (batch, classes) of zeros and ones for multilabel.
+The truth of a batch is as `truth` gives it: int64 (batch,) for multiclass and binary, where 1 is
+the positive class, and float32 (batch, classes) of zeros and ones for multilabel.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-MULTICLASS, BINARY, MULTILABEL = "multiclass", "binary", "multilabel"
+from pocketlens.card import BINARY, MULTICLASS
 
 
 def outputs(task: str, classes: int) -> tuple[int, str]:

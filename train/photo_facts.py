@@ -16,6 +16,7 @@ from typing import Any
 from pocketlens.errors import OutputError, PictureError
 from pocketlens.files import write_text
 from pocketlens.progress import track
+from pocketlens.runtime.photos import name_below
 from pocketlens.runtime.pictures import decode, read_header
 from pocketlens.train.duplicates import FINGERPRINT_VERSION, fingerprint
 from pocketlens.train.pixel_cache import PIXELS_VERSION, cache_folder
@@ -54,13 +55,13 @@ def read_facts(root: Path, paths: Sequence[Path]) -> dict[Path, PhotoFacts]:
     stamps = {path: _stamp(path) for path in paths}
     facts: dict[Path, PhotoFacts] = {}
     for path in paths:
-        entry = known.get(path.relative_to(root).as_posix())
+        entry = known.get(name_below(path, root))
         if entry is not None and entry[0] == stamps[path]:
             facts[path] = entry[1]
     missing = [path for path in paths if path not in facts]
     started_ns = time.time_ns()
     with ThreadPoolExecutor(cpu_count()) as pool:
-        results = pool.map(lambda path: _read(path, path.relative_to(root).as_posix()), missing)
+        results = pool.map(lambda path: _read(path, name_below(path, root)), missing)
         try:
             facts.update(zip(missing, track(results, "Checking photos", len(missing)), strict=True))
         finally:
@@ -124,7 +125,7 @@ def _store(
     root: Path, entries: dict[Path, tuple[tuple[int, int], PhotoFacts]], started_ns: int
 ) -> None:
     kept = {
-        path.relative_to(root).as_posix(): {"stamp": stamp, "facts": asdict(facts)}
+        name_below(path, root): {"stamp": stamp, "facts": asdict(facts)}
         for path, (stamp, facts) in entries.items()
         if facts.digest and stamp[1] < started_ns - _SETTLED_NS
     }

@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from pocketlens.files import replacing, write_text
 from pocketlens.progress import track
 from pocketlens.runtime.photos import Photo, read_pixels, report_skipped
 from pocketlens.runtime.runs import PARTS
-from pocketlens.train.splits import Split
+from pocketlens.train.splits import Split, count_labels
+from pocketlens.train.truth import truth
 
 # To be raised when decode or resize change what they give.
 PIXELS_VERSION = 1
@@ -26,12 +28,12 @@ PIXELS_VERSION = 1
 class Part:
     """One part of the split as arrays.
 
-    `pixels` is uint8 (N, height, width, 3) RGB, mapped from disk; `labels` int64 (N,); `photos`
-    the N photos that could be read.
+    `pixels` is uint8 (N, height, width, 3) RGB, mapped from disk; `labels` the truth as
+    `truth.truth` gives it; `photos` the N photos that could be read.
     """
 
     pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     photos: tuple[Photo, ...]
 
 
@@ -100,15 +102,16 @@ def _parts(split: Split, pixels: NDArray[np.uint8], unreadable: set[int]) -> dic
         end = start + len(photos)
         good = [index for index in range(start, end) if index not in unreadable]
         readable = tuple(photos[index - start] for index in good)
-        labels = np.array([photo.label_index for photo in readable], np.int64)
+        counts = count_labels(readable)
         for index, label in enumerate(split.labels):
-            if index not in labels:
+            if not counts[index]:
                 raise DataError(
                     f"Expected readable photos of every class in the {name} part. "
                     f"Received: none of {label!r}. Add photos to it."
                 )
         # A slice stays mapped from disk; only unreadable photos in between make a copy needed.
         whole = len(good) == len(photos)
+        labels = truth([p.label_indices for p in readable], len(split.labels), split.task)
         parts[name] = Part(pixels[start:end] if whole else pixels[good], labels, readable)
         start = end
     return parts

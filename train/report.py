@@ -50,7 +50,9 @@ def write_report(
         folder / "report.json",
         {"test": asdict(test), "photos": counts, "epochs": [asdict(epoch) for epoch in epochs]},
     )
-    pictures = {"curves.png": curves(epochs), "confusion.png": confusion(test)}
+    pictures = {"curves.png": curves(epochs)}
+    if test.confusion:
+        pictures["confusion.png"] = confusion(test)
     for name, png in pictures.items():
         write_bytes(folder / name, png)
     write_text(folder / "index.html", _page(card, test, counts, pictures))
@@ -117,12 +119,12 @@ def _page(
         f"<td>{entry.recall:.3f}</td><td>{entry.f1:.3f}</td><td>{entry.support}</td></tr>"
         for entry in test.classes
     )
-    images = {
-        name: f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{alt}">'
-        for (name, png), alt in zip(
-            pictures.items(), ("Training curves", "Confusion matrix"), strict=True
-        )
-    }
+    alt = {"curves.png": "Training curves", "confusion.png": "Confusion matrix"}
+    images = "".join(
+        f"<h2>{alt[name]}</h2>"
+        f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{alt[name]}">'
+        for name, png in pictures.items()
+    )
     return page(
         f"{card.name}: training report",
         f"""
@@ -134,8 +136,7 @@ Input {card.input_size_wh[0]}×{card.input_size_wh[1]} pixels, resize mode {card
 <h2>Classes</h2>
 <div class="wide"><table><thead><tr><th>class</th><th>precision</th><th>recall</th><th>F1</th>
 <th>photos</th></tr></thead><tbody>{rows}</tbody></table></div>
-<h2>Confusion matrix</h2>{images["confusion.png"]}
-<h2>Training curves</h2>{images["curves.png"]}
+{images}
 <h2>Settings</h2>
 <div class="wide"><table><tbody>{_table(card.training)}{_table(card.versions)}</tbody></table></div>
 """,

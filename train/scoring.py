@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from pocketlens.errors import DataError, PictureError, UsageError
 from pocketlens.keras_files import load_keras_model
 from pocketlens.progress import track
+from pocketlens.runtime.answers import Answer
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.model_files import SUFFIX
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.runs import MODEL_NAME, evaluation_photos, read_run
 from pocketlens.train.evaluation import Evaluation, evaluate
+from pocketlens.train.truth import truth
 
 _BATCH = 32
 
@@ -42,7 +44,8 @@ def evaluate_model(model: Path, data: str | Path | LabelledPhotos) -> ModelEvalu
 
     Args:
         model: a run folder, the `model.keras` in one, or a `.tflite` file.
-        data: a folder per class, or a run folder, of which the held-back test photos are taken.
+        data: a folder per class, a table, or a run folder, of which the held-back test photos are
+            taken.
 
     Raises:
         UsageError: the model or the photos are not there.
@@ -56,6 +59,7 @@ def evaluate_model(model: Path, data: str | Path | LabelledPhotos) -> ModelEvalu
                 model,
                 data,
                 classifier.labels,
+                classifier.task,
                 classifier.size_wh,
                 classifier.resize_mode,
                 lambda batch: np.stack([classifier.scores(pixels) for pixels in batch]),
@@ -69,7 +73,13 @@ def evaluate_model(model: Path, data: str | Path | LabelledPhotos) -> ModelEvalu
     network = load_keras_model(run.model)
     card = run.card
     return _evaluate(
-        model, data, card.labels, card.input_size_wh, card.resize_mode, _keras_scorer(network)
+        model,
+        data,
+        card.labels,
+        card.task,
+        card.input_size_wh,
+        card.resize_mode,
+        _keras_scorer(network),
     )
 
 
@@ -77,22 +87,24 @@ def _evaluate(
     model: Path,
     data: str | Path | LabelledPhotos,
     labels: tuple[str, ...],
+    task: str,
     size_wh: tuple[int, int],
     resize_mode: str,
     score: Scorer,
 ) -> ModelEvaluation:
-    photos = evaluation_photos(data).with_labels(labels)
+    photos = evaluation_photos(data).with_labels(labels, task)
     skipped: list[PictureError] = []
     samples = read_labelled(photos, size_wh, resize_mode, skipped)
     scores: list[NDArray[np.float32]] = []
-    truth: list[int] = []
+    answers: list[Answer] = []
     for batch in _batches(track(samples, "Evaluating", len(photos.photos))):
         scores.append(score([pixels for pixels, _ in batch]))
-        truth.extend(label_index for _, label_index in batch)
+        answers.extend(label_indices for _, label_indices in batch)
     report_skipped(skipped, len(photos.photos))
-    if not truth:
+    if not answers:
         raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
-    result = evaluate(np.concatenate(scores), np.array(truth, np.int64), labels)
+    true = truth(answers, len(labels), task)
+    result = evaluate(np.concatenate(scores), true, labels, task)
     return ModelEvaluation(model, labels, result, len(skipped))
 
 
@@ -104,6 +116,6 @@ def _keras_scorer(network: Any) -> Scorer:
     return score
 
 
-def _batches(samples: Iterator[tuple[Pixels, int]]) -> Iterator[list[tuple[Pixels, int]]]:
+def _batches(samples: Iterator[tuple[Pixels, Answer]]) -> Iterator[list[tuple[Pixels, Answer]]]:
     while batch := list(islice(samples, _BATCH)):
         yield batch

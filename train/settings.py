@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pocketlens.card import RESIZE_MODES, TASKS
+from pocketlens.card import BINARY, MULTICLASS, RESIZE_MODES, TASKS
 from pocketlens.errors import UsageError
 
 # MobileNetV2 halves the size five times; below 32 pixels nothing is left of the picture.
@@ -19,12 +19,14 @@ WEIGHTS_NONE = "none"
 class Settings:
     """How to train.
 
+    `positive` is the label that a binary task looks for; None takes the second by name.
     `fine_tune_epochs` of None means 10 on pretrained weights, and 40 without any, where this
     phase trains every layer from scratch. Zero epochs skip a phase. `weights` is "imagenet",
     "none", or the path of a weights file or run.
     """
 
-    task: str = "multiclass"
+    task: str = MULTICLASS
+    positive: str | None = None
     alpha: float = 1.0
     image_size: int = 224
     weights: str = WEIGHTS_IMAGENET
@@ -58,6 +60,11 @@ class Settings:
             f"--resize {self.resize_mode}",
         )
         _expect(self.task in TASKS, f"a task of {', '.join(TASKS)}", f"--task {self.task}")
+        _expect(
+            self.positive is None or self.task == BINARY,
+            "--positive only with --task binary",
+            f"--task {self.task}",
+        )
         epochs = (self.head_epochs, self.fine_tune_epochs or 0, self.grid_epochs)
         _expect(min(epochs) >= 0, "epochs of 0 or more", f"{epochs}")
         trained = epochs if self.pretrained else (0, self.main_epochs, self.grid_epochs)

@@ -5,38 +5,21 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketlens.card import MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError
-from pocketlens.runtime.photos import Photo, existing_folder, scan
+from pocketlens.runtime.photos import Photo, name_below
 from pocketlens.runtime.runs import PARTS
+from pocketlens.train.found_photos import FoundPhotos
+from pocketlens.train.stratification import divide_groups, fill_gaps
 
 # The shares of the three parts, in the order of PARTS.
 SHARES = (0.65, 0.15, 0.20)
 # Fewer than this and a class has nothing left to validate or test with.
 MIN_PER_CLASS = 6
-
-_PART_NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-
-
-@dataclass(frozen=True)
-class FoundPhotos:
-    """Photos as they lie in folders. `parts` has "train" and those that a layout gives."""
-
-    root: Path
-    labels: tuple[str, ...]
-    parts: Mapping[str, tuple[Photo, ...]]
-
-    @property
-    def photos(self) -> tuple[Photo, ...]:
-        """All photos, part by part."""
-        return tuple(photo for photos in self.parts.values() for photo in photos)
 
 
 @dataclass(frozen=True)
@@ -54,12 +37,13 @@ class Contents:
 
 @dataclass(frozen=True)
 class Split:
-    """Photos in three parts. `digests` has the SHA-256 of every photo's content."""
+    """Photos in three parts, for a task. `digests` has the SHA-256 of every photo's content."""
 
     root: Path
     labels: tuple[str, ...]
     parts: Mapping[str, tuple[Photo, ...]]
     digests: Mapping[Path, str]
+    task: str = MULTICLASS
 
     @property
     def data_hash(self) -> str:
@@ -67,33 +51,16 @@ class Split:
         total = hashlib.sha256()
         for part in PARTS:
             for photo in self.parts[part]:
-                name = photo.path.relative_to(self.root).as_posix()
+                name = name_below(photo.path, self.root)
                 total.update(f"{part}\0{name}\0{self.digests[photo.path]}\n".encode())
         return total.hexdigest()
 
 
-def find_photos(root: Path) -> FoundPhotos:
-    """List the photos below `root`: a folder per class, or a `train/ val/ test/` layout of such.
-
-    Raises:
-        UsageError: there is no such folder.
-        DataError: it holds no folders with photos.
-        LabelsError: a part of the layout has a class that the training part has not.
-    """
-    existing_folder(root)
-    folders = part_folders(root)
-    scanned = {part: scan(folder) for part, folder in folders.items()}
-    labels = scanned["train"].labels
-    return FoundPhotos(
-        root, labels, {part: found.with_labels(labels).photos for part, found in scanned.items()}
-    )
-
-
 def divide_photos(found: FoundPhotos, contents: Contents, seed: int) -> Split:
-    """Divide photos into three parts, every class by the same shares.
+    """Divide photos into three parts, every label by the same shares.
 
-    A `train/ val/ test/` layout is kept as it is; where it has no `val` or `test`, that part is
-    taken from `train`. Photos of one group stay in one part, so that no photo is tested on that
+    A layout, in folders or in a table, is kept as it is; where it has no `val` or `test`, that part
+    is taken from `train`. Photos of one group stay in one part, so that no photo is tested on that
     was trained on under another name.
 
     Raises:
@@ -103,47 +70,63 @@ def divide_photos(found: FoundPhotos, contents: Contents, seed: int) -> Split:
     """
     _check_counts(found, contents.unreadable)
     parts = dict(found.parts)
-    _divide(parts, found.labels, contents, seed)
+    missing = [part for part in PARTS if part not in parts]
+    if missing:
+        share = dict(zip(PARTS, SHARES, strict=True))
+        shares = {part: share[part] for part in ("train", *missing)}
+        shares = {part: value / sum(shares.values()) for part, value in shares.items()}
+        everything = parts["train"]
+        if found.task == MULTILABEL:
+            placed = _place_by_labels(everything, contents, shares, seed)
+        else:
+            placed = _place_by_class(everything, found.labels, contents, shares, seed)
+        for part in shares:
+            chosen = (p for p in everything if placed[contents.groups[p.path]] == part)
+            parts[part] = tuple(sorted(chosen, key=lambda photo: photo.path))
     _check_apart(found.root, parts, contents)
     _check_every_class(parts, found.labels, contents.unreadable)
-    return Split(found.root, found.labels, parts, contents.digests)
+    return Split(found.root, found.labels, parts, contents.digests, found.task)
 
 
-def part_folders(root: Path) -> dict[str, Path]:
-    """Return the folders of a layout's parts, or `root` as "train" where there is no layout."""
-    folders = {
-        part: root / name
-        for part, names in _PART_NAMES.items()
-        for name in names
-        if (root / name).is_dir()
-    }
-    # A class may be called "test"; a layout has a training part and at least one other.
-    return folders if "train" in folders and len(folders) > 1 else {"train": root}
+def count_labels(photos: Iterable[Photo]) -> Counter[int]:
+    """Return how many photos have each label, by its index."""
+    return Counter(index for photo in photos for index in photo.label_indices)
 
 
-def _divide(
-    parts: dict[str, tuple[Photo, ...]],
+def _place_by_labels(
+    photos: Sequence[Photo], contents: Contents, shares: Mapping[str, float], seed: int
+) -> dict[str, str]:
+    """Return the part of each group of photos that may have several labels or none."""
+    groups: dict[str, list[tuple[int, ...]]] = defaultdict(list)
+    for photo in photos:
+        # A photo that nobody can read would take a part's share and give it nothing.
+        if photo.path not in contents.unreadable:
+            groups[contents.groups[photo.path]].append(photo.label_indices)
+    placed = divide_groups(groups, shares, seed)
+    fill_gaps(groups, placed, list(shares))
+    return {contents.groups[photo.path]: "train" for photo in photos} | placed
+
+
+def _place_by_class(
+    photos_of_all: Sequence[Photo],
     labels: Sequence[str],
     contents: Contents,
+    shares: Mapping[str, float],
     seed: int,
-) -> None:
-    """Move the missing parts' shares out of the training part, class by class."""
-    missing = [part for part in PARTS if part not in parts]
-    if not missing:
-        return
+) -> dict[str, str]:
+    """Return the part of each group: class by class, the shares moved out of the training part."""
+    missing = [part for part in shares if part != "train"]
     groups = contents.groups
-    share = dict(zip(PARTS, SHARES, strict=True))
-    total_share = share["train"] + sum(share[part] for part in missing)
     chooser = random.Random(seed)  # noqa: S311 (no secret)
     by_class: dict[int, list[Photo]] = defaultdict(list)
-    for photo in parts["train"]:
-        by_class[photo.label_index].append(photo)
+    for photo in photos_of_all:
+        by_class[photo.label_indices[0]].append(photo)
     # The part of each group; photos of one group are in one class but for wrong labels.
     placed: dict[str, str] = {}
     for photos in by_class.values():
         chooser.shuffle(photos)
         sizes = Counter(groups[photo.path] for photo in photos)
-        wanted = {part: max(1, round(len(photos) * share[part] / total_share)) for part in missing}
+        wanted = {part: max(1, round(len(photos) * shares[part])) for part in missing}
         for photo in photos:
             group = groups[photo.path]
             # A group goes, whole, to where there is room for it.
@@ -155,11 +138,8 @@ def _divide(
                 wanted[placed[group]] -= size
     for index, photos in by_class.items():
         readable = [photo for photo in photos if photo.path not in contents.unreadable]
-        _leave_none_empty(labels[index], readable, groups, placed, ["train", *missing])
-    everything = parts["train"]
-    for part in ("train", *missing):
-        chosen = (photo for photo in everything if placed[groups[photo.path]] == part)
-        parts[part] = tuple(sorted(chosen, key=lambda photo: photo.path))
+        _leave_none_empty(labels[index], readable, groups, placed, list(shares))
+    return placed
 
 
 def _leave_none_empty(
@@ -189,11 +169,11 @@ def _check_counts(found: FoundPhotos, unreadable: frozenset[Path]) -> None:
     labels = found.labels
     if len(labels) < 2:
         raise DataError(
-            f"Expected at least two classes, each in its own folder below {found.root}. "
-            f"Received: one, {labels[0]!r}. Add a folder with photos of something else."
+            f"Expected at least two classes in {found.source}, for folders one in each. "
+            f"Received: one, {labels[0]!r}. Add photos of something else."
         )
-    every = Counter(photo.label_index for photo in found.photos)
-    good = Counter(photo.label_index for photo in found.photos if photo.path not in unreadable)
+    every = count_labels(found.photos)
+    good = count_labels(photo for photo in found.photos if photo.path not in unreadable)
     scarce = [
         f"{label} ({good[index]}"
         + (f" readable photos of {every[index]})" if good[index] < every[index] else ")")
@@ -217,7 +197,7 @@ def _check_apart(root: Path, parts: Mapping[str, Sequence[Photo]], contents: Con
             if first_part != part:
                 raise DataError(
                     "Expected no photo in two parts of the layout. Received: "
-                    f"{first.relative_to(root)} and {photo.path.relative_to(root)}, which are "
+                    f"{name_below(first, root)} and {name_below(photo.path, root)}, which are "
                     "the same. Remove one of them."
                 )
 
@@ -226,7 +206,7 @@ def _check_every_class(
     parts: Mapping[str, Sequence[Photo]], labels: Sequence[str], unreadable: frozenset[Path]
 ) -> None:
     for part in PARTS:
-        held = {photo.label_index for photo in parts[part] if photo.path not in unreadable}
+        held = count_labels(photo for photo in parts[part] if photo.path not in unreadable)
         lacking = [label for index, label in enumerate(labels) if index not in held]
         if lacking:
             raise DataError(

@@ -67,7 +67,7 @@ def _confused(result: Evaluation, index: int) -> str:
     """Return the class that one is mistaken for most often, with the number of photos."""
     others = [
         (count, -other)
-        for other, count in enumerate(result.confusion[index])
+        for other, count in enumerate(result.confusion[index] if result.confusion else ())
         if other != index and count
     ]
     if not others:

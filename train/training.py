@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 
 from pocketlens import __version__
-from pocketlens.card import ModelCard
+from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, ModelCard
 from pocketlens.files import refuse_folder, staged_folder
 from pocketlens.runtime.runs import MODEL_NAME, REPORT_NAME, write_card, write_split
 from pocketlens.train.batches import EpochPictures
@@ -48,10 +48,11 @@ def train(
     strict: bool = False,
     pictures: EpochPictures | None = None,
 ) -> Training:
-    """Train a classifier on a folder of photos per class.
+    """Train a classifier on labelled photos.
 
     Args:
-        photos: a folder per class, or `train/ val/ test/` folders with one each.
+        photos: a folder per class, `train/ val/ test/` folders with one each, or a table (see
+            `runtime.tables`).
         out: the run folder to make; it is there when everything in it is.
         settings: how to train.
         overwrite: replace an earlier run.
@@ -66,11 +67,14 @@ def train(
     """
     settings = settings or Settings()
     refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
-    check = check_data(photos)
+    check = check_data(photos, settings.task, settings.positive)
     if strict:
         check.refuse_bad()
     split = check.split(settings.seed)
     log_check(check)
+    if settings.task == BINARY:
+        negative, positive = split.labels
+        LOGGER.info("Looking for %r among %r (--positive chooses).", positive, negative)
     size_wh = (settings.image_size, settings.image_size)
     keras.utils.set_random_seed(settings.seed)
     network = build(len(split.labels), settings)
@@ -87,6 +91,7 @@ def train(
                 predict_scores(network, parts[name], settings.batch_size),
                 parts[name].labels,
                 split.labels,
+                settings.task,
             )
             for name in ("val", "test")
         }
@@ -96,6 +101,7 @@ def train(
             task=settings.task,
             input_size_wh=size_wh,
             resize_mode=settings.resize_mode,
+            threshold=DEFAULT_THRESHOLDS[settings.task],
             data_hash=split.data_hash,
             metrics={
                 f"{name}_{what}": round(getattr(evaluation, what), 4)
@@ -111,7 +117,7 @@ def train(
         )
         write_card(folder, card)
         readable = {name: part.photos for name, part in parts.items()}
-        write_split(folder, photos, split.labels, readable)
+        write_split(folder, split.root, split.labels, readable)
         write_data_report(folder / REPORT_NAME, check)
         write_report(
             folder / REPORT_NAME, card, evaluations["test"], trainer.history.epochs, readable

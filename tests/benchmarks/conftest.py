@@ -57,7 +57,9 @@ def made_up():
                     input_size_wh=(224, 224),
                     partitions=1,
                     footprint=Footprint(30.0, 60_000_000, 9_000_000, 12_000_000, 72_000_000),
-                    accuracy=None if correct is None else Accuracy(correct, photos, 0.99),
+                    accuracy=None
+                    if correct is None
+                    else Accuracy(correct, photos, 0.99, correct / photos),
                     latencies=latencies,
                 )
             )

@@ -35,9 +35,12 @@ class FakeScorer:
         finally:
             self._lock.release()
 
+    def answer(self, scores):
+        return (int(scores.argmax()),)
+
 
 def _samples(values):
-    return [(np.full((2, 2, 3), value, np.uint8), value) for value in values]
+    return [(np.full((2, 2, 3), value, np.uint8), (value,)) for value in values]
 
 
 def test_counts_right_answers_and_agreement():
@@ -85,8 +88,8 @@ def test_equal_names_of_two_classes_are_told_apart_by_index():
 def test_every_member_of_a_crew_works_and_order_is_kept():
     crews = [[FakeScorer(range(10), delay=0.002) for _ in range(2)], [FakeScorer(range(10))]]
     values = np.random.default_rng(0).integers(0, 10, 150).tolist()
-    truth, best = predict(crews, _samples(values))
-    assert truth.tolist() == values == best[0].tolist() == best[1].tolist()
+    truth, answers = predict(crews, _samples(values))
+    assert truth == answers[0] == answers[1] == [(value,) for value in values]
     assert [sum(scorer.calls for scorer in crew) for crew in crews] == [150, 150]
 
 
@@ -97,7 +100,7 @@ def test_few_pictures_are_held_at_once():
     def stream():
         for number in range(200):
             ahead.append(number - scorer.calls)
-            yield np.zeros((1, 1, 3), np.uint8), 0
+            yield np.zeros((1, 1, 3), np.uint8), (0,)
 
     measure_accuracy([scorer], stream())
     assert scorer.calls == 200
@@ -126,7 +129,7 @@ def test_no_pictures():
     ],
 )
 def test_interval(correct, total, low, high):
-    assert Accuracy(correct, total, 1.0).interval == pytest.approx((low, high), abs=6e-5)
+    assert Accuracy(correct, total, 1.0, 1.0).interval == pytest.approx((low, high), abs=6e-5)
 
 
 def test_unreadable_photos_are_left_out_and_kept_in_mind(tiny_photos, tmp_path):
@@ -142,8 +145,8 @@ def test_unreadable_photos_are_left_out_and_kept_in_mind(tiny_photos, tmp_path):
     assert "000_broken.png" in str(skipped[0])
     assert len(streamed) == len(photos.photos) - 1
     # The labels of those that follow have not moved up.
-    assert [index for _, index in streamed] == [
-        photo.label_index for photo in photos.photos if photo.path.name != "000_broken.png"
+    assert [indices for _, indices in streamed] == [
+        photo.label_indices for photo in photos.photos if photo.path.name != "000_broken.png"
     ]
 
 

@@ -12,7 +12,9 @@ from pocketlens.runtime.photos import Photo
 
 
 def test_stratified_choice_is_even() -> None:
-    photos = [Photo(Path(f"{label}/{index}"), label) for label in range(3) for index in range(50)]
+    photos = [
+        Photo(Path(f"{label}/{index}"), (label,)) for label in range(3) for index in range(50)
+    ]
     chosen = choose_stratified(photos, 30, seed=1)
     counts = [sum(path.parent.name == str(label) for path in chosen) for label in range(3)]
     assert counts == [10, 10, 10]
@@ -22,8 +24,8 @@ def test_stratified_choice_is_even() -> None:
 
 
 def test_stratified_choice_of_uneven_classes() -> None:
-    photos = [Photo(Path(f"a/{index}"), 0) for index in range(3)]
-    photos += [Photo(Path(f"b/{index}"), 1) for index in range(50)]
+    photos = [Photo(Path(f"a/{index}"), (0,)) for index in range(3)]
+    photos += [Photo(Path(f"b/{index}"), (1,)) for index in range(50)]
     chosen = choose_stratified(photos, 20, seed=0)
     assert sum(path.parent.name == "a" for path in chosen) == 3
     assert len(chosen) == 20

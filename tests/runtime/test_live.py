@@ -25,7 +25,8 @@ class FakeClassifier:
         number = frame_number(frame_bgr)
         self.seen.append(number)
         time.sleep(self.seconds)
-        return Result((Category(str(number), 0.9, 0),))
+        categories = (Category(str(number), 0.9, 0),)
+        return Result(categories, categories)
 
 
 def run(source, classifier=None, **options):

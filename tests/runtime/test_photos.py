@@ -28,7 +28,7 @@ def test_scan_sorts_and_leaves_out_what_is_no_photo(tmp_path: Path) -> None:
     assert photos.labels == ("cat", "dog")
     names = [photo.path.relative_to(tmp_path).as_posix() for photo in photos.photos]
     assert names == ["cat/x.bmp", "dog/1.jpg", "dog/deep/2.png"]
-    assert [photo.label_index for photo in photos.photos] == [0, 1, 1]
+    assert [photo.label_indices for photo in photos.photos] == [(0,), (1,), (1,)]
 
 
 def test_capital_suffixes_count(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_indices_follow_the_models_labels(tmp_path: Path) -> None:
     picture(tmp_path / "b" / "1.png")
     picture(tmp_path / "c" / "1.png")
     photos = scan(tmp_path).with_labels(("c", "a", "b"))
-    assert [photo.label_index for photo in photos.photos] == [2, 0]
+    assert [photo.label_indices for photo in photos.photos] == [(2,), (0,)]
 
 
 def test_foreign_class(tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ from PIL import Image
 
 from pocketlens.errors import DataError, LabelsError, UsageError
 from pocketlens.train.data_check import check_data
+from pocketlens.train.found_photos import FoundPhotos, find_photos
 from pocketlens.train.splits import (
     MIN_PER_CLASS,
     Contents,
-    FoundPhotos,
     Split,
     divide_photos,
-    find_photos,
 )
 
 
@@ -37,12 +36,13 @@ def test_every_class_is_divided_by_the_same_shares(tmp_path: Path) -> None:
     fill(tmp_path / "b", 20, 2)
     split = split_photos(tmp_path, seed=0)
     counts = {
-        part: Counter(photo.label_index for photo in photos) for part, photos in split.parts.items()
+        part: Counter(photo.label_indices for photo in photos)
+        for part, photos in split.parts.items()
     }
     assert counts == {
-        "train": {0: 65, 1: 13},
-        "val": {0: 15, 1: 3},
-        "test": {0: 20, 1: 4},
+        "train": {(0,): 65, (1,): 13},
+        "val": {(0,): 15, (1,): 3},
+        "test": {(0,): 20, (1,): 4},
     }
 
 
@@ -123,7 +123,7 @@ def test_every_part_gets_a_group_however_large(tmp_path: Path) -> None:
     groups = {f"1_{index:03}": f"burst{index // 10}" for index in range(30)}
     split = divide_photos(found, contents_of(found, groups), seed=0)
     for photos in split.parts.values():
-        assert sum(photo.label_index == 0 for photo in photos) == 10
+        assert sum(photo.label_indices == (0,) for photo in photos) == 10
 
 
 def test_too_few_different_photos(tmp_path: Path) -> None:
@@ -142,11 +142,11 @@ def test_every_part_gets_a_readable_photo(tmp_path: Path) -> None:
     for seed in range(10):
         plain = contents_of(found, {})
         whole = divide_photos(found, plain, seed)
-        bad = frozenset(p.path for p in whole.parts["test"] if p.label_index == 0)
+        bad = frozenset(p.path for p in whole.parts["test"] if p.label_indices == (0,))
         split = divide_photos(found, Contents(plain.digests, plain.groups, bad), seed)
-        readable = [p.label_index for p in split.parts["test"] if p.path not in bad]
-        assert readable.count(0) == 1
-        assert readable.count(1) == 2
+        readable = [p.label_indices for p in split.parts["test"] if p.path not in bad]
+        assert readable.count((0,)) == 1
+        assert readable.count((1,)) == 2
 
 
 def test_layout_with_a_part_that_lacks_a_class(tmp_path: Path) -> None:
@@ -246,4 +246,4 @@ def test_smallest_class_that_is_enough(tmp_path: Path) -> None:
     fill(tmp_path / "b", MIN_PER_CLASS, 2)
     split = split_photos(tmp_path, seed=0)
     for photos in split.parts.values():
-        assert {photo.label_index for photo in photos} == {0, 1}
+        assert {photo.label_indices for photo in photos} == {(0,), (1,)}

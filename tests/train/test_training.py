@@ -176,7 +176,7 @@ def test_training_and_classifier_see_the_same_pixels(
     names = ("good.jpg", "cmyk.jpg", "gray16.png", "palette.png", "rgba.png", "webp.webp")
     paths = [*(awkward / f"exif_{n}.jpg" for n in range(1, 9)), *(awkward / n for n in names)]
     paths += flowers
-    photos = tuple(Photo(path, 0) for path in paths)
+    photos = tuple(Photo(path, (0,)) for path in paths)
     parts = {"train": photos, "val": photos[:1], "test": photos[:1]}
     digests = {path: f"{mode}{path}" for path in paths}
     split = Split(shared, ("all",), parts, digests)

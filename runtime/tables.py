@@ -1,0 +1,188 @@
+"""Tables of labelled photos: a CSV or JSONL file with the path and the label or labels of each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pocketlens.errors import DataError, UsageError
+from pocketlens.runtime.photos import Photo
+
+CSV_SUFFIX, JSONL_SUFFIX = SUFFIXES = (".csv", ".jsonl")
+SEPARATOR = "|"
+"""What stands between the labels of one photo in a CSV file."""
+
+# What the parts of a layout may be called, as folders and in tables.
+PART_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+
+_LABEL_COLUMNS = ("label", "labels")
+_PART_COLUMNS = ("part", "split")
+
+
+@dataclass(frozen=True)
+class PhotoTable:
+    """The photos of a table, in its order.
+
+    `labels` are sorted by name. `parts` has "train", "val" and "test" where the table says which
+    photo is in which, else it is empty.
+    """
+
+    labels: tuple[str, ...]
+    photos: tuple[Photo, ...]
+    parts: Mapping[str, tuple[Photo, ...]]
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int
+    path: str
+    labels: tuple[str, ...]
+    part: str | None
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether a path is named like a table and is no folder."""
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+
+
+def read_table(path: Path) -> PhotoTable:
+    """Read a table. Photos are named relative to its folder; whether they are there is not asked.
+
+    CSV: a first line with the columns `path`, `label` (one) or `labels` (any number, `|` between
+    them) and, if wanted, `part` or `split`. JSONL: an object a line with the same names, where
+    `labels` is a list.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is no such table; the message names the line.
+    """
+    if not path.is_file():
+        raise UsageError(f"Expected photos at {path}. Received: nothing there. Check the path.")
+    try:
+        # Spreadsheets put a byte order mark before UTF-8.
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"Expected {path} as UTF-8 text. Received: {error}. Save it as UTF-8."
+        ) from error
+    read = _csv_rows if path.suffix.lower() == CSV_SUFFIX else _jsonl_rows
+    rows = list(read(path, text))
+    if not rows:
+        raise DataError(f"Expected a photo a line in {path}. Received: none. Add photos to it.")
+    return _table(path, rows)
+
+
+def _table(path: Path, rows: list[_Row]) -> PhotoTable:
+    labels = tuple(sorted({label for row in rows for label in row.labels}))
+    if not labels:
+        raise DataError(
+            f"Expected photos with labels in {path}. Received: {len(rows)} without any. Add labels."
+        )
+    index = {label: position for position, label in enumerate(labels)}
+    seen: dict[Path, int] = {}
+    photos: list[Photo] = []
+    parts: dict[str, list[Photo]] = {}
+    for row in rows:
+        photo = Photo(path.parent / row.path, tuple(sorted(index[label] for label in row.labels)))
+        first = seen.setdefault(photo.path, row.line)
+        if first != row.line:
+            _fail(path, row.line, "each photo once", f"{row.path}, as in line {first}")
+        photos.append(photo)
+        if row.part is not None:
+            parts.setdefault(row.part, []).append(photo)
+    return PhotoTable(
+        labels, tuple(photos), {name: tuple(parts[name]) for name in PART_NAMES if name in parts}
+    )
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[_Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip().lower() for name in next(reader, [])]
+        label_column, part_column = _columns(path, header)
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                _fail(path, reader.line_num, f"{len(header)} columns", f"{len(cells)}")
+            values: dict[str, Any] = dict(zip(header, cells, strict=True))
+            if label_column == "labels":
+                entries = values["labels"].split(SEPARATOR)
+                values["labels"] = entries if any(entry.strip() for entry in entries) else []
+            yield _row(path, reader.line_num, values, label_column, part_column)
+    except csv.Error as error:
+        _fail(path, reader.line_num, "comma-separated values", str(error))
+
+
+def _jsonl_rows(path: Path, text: str) -> Iterator[_Row]:
+    with_part: bool | None = None
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            values = json.loads(content)
+        except ValueError as error:
+            _fail(path, line, "a JSON object", str(error))
+        if not isinstance(values, dict):
+            _fail(path, line, "a JSON object", content.strip()[:40])
+        label_column, part_column = _columns(path, list(values), line)
+        # With a part for some photos only, nobody could say where the others belong.
+        if with_part not in (None, part_column is not None):
+            _fail(path, line, "a part for every photo or for none", "one of both")
+        with_part = part_column is not None
+        yield _row(path, line, values, label_column, part_column)
+
+
+def _columns(path: Path, names: list[str], line: int = 1) -> tuple[str, str | None]:
+    """Return the names under which the labels and the part stand."""
+    found_labels = [name for name in _LABEL_COLUMNS if name in names]
+    found_parts = [name for name in _PART_COLUMNS if name in names]
+    doubled = len(set(names)) < len(names)
+    if "path" not in names or len(found_labels) != 1 or len(found_parts) > 1 or doubled:
+        expected = "path, one of label and labels, and at most one of part and split"
+        _fail(path, line, expected, ", ".join(names) or "nothing")
+    return found_labels[0], found_parts[0] if found_parts else None
+
+
+def _row(
+    path: Path, line: int, values: dict[str, Any], label_column: str, part_column: str | None
+) -> _Row:
+    name = values["path"]
+    if not isinstance(name, str) or not name.strip():
+        _fail(path, line, "the path of a photo", repr(name))
+    several = label_column == "labels"
+    entries = values[label_column] if several else [values[label_column]]
+    if not isinstance(entries, list):
+        _fail(path, line, "labels as a list", repr(entries))
+    labels = []
+    for entry in entries:
+        if not isinstance(entry, str) or not entry.strip() or len(entry.splitlines()) > 1:
+            _fail(path, line, "each label as one line of text", repr(entry))
+        labels.append(entry.strip())
+    if len(set(labels)) < len(labels):
+        _fail(path, line, "each label of a photo once", ", ".join(labels))
+    part = None if part_column is None else _part(path, line, values[part_column])
+    return _Row(line, name.strip(), tuple(labels), part)
+
+
+def _part(path: Path, line: int, value: Any) -> str:
+    text = value.strip().lower() if isinstance(value, str) else None
+    found = next((part for part, names in PART_NAMES.items() if text in names), None)
+    if found is None:
+        _fail(path, line, f"one of {', '.join(PART_NAMES)}", repr(value))
+    return found
+
+
+def _fail(path: Path, line: int, expected: str, received: str) -> NoReturn:
+    raise DataError(
+        f"Expected {expected} in line {line} of {path}. Received: {received}. Put it right."
+    )

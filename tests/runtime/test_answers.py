@@ -1,0 +1,99 @@
+"""From scores to answers, task by task, by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pocketlens.runtime import Classifier
+from pocketlens.runtime.answers import answer_of, label_scores, micro_f1, share_of_equal
+from pocketlens.runtime.pictures import decode
+
+
+@pytest.mark.parametrize(
+    ("task", "scores", "threshold", "answer"),
+    [
+        ("multiclass", [0.2, 0.5, 0.3], 0.0, (1,)),
+        ("multiclass", [0.5, 0.5], 0.9, (0,)),
+        ("binary", [0.5], 0.5, (1,)),
+        ("binary", [0.49], 0.5, (0,)),
+        ("binary", [0.3], 0.2, (1,)),
+        ("multilabel", [0.9, 0.1, 0.5], 0.5, (0, 2)),
+        ("multilabel", [0.4, 0.1, 0.2], 0.5, ()),
+    ],
+    ids=str,
+)
+def test_answer(task: str, scores: list[float], threshold: float, answer: tuple) -> None:
+    assert answer_of(np.array(scores, np.float32), task, threshold) == answer
+
+
+def test_scores_of_both_labels() -> None:
+    scores = np.array([0.25], np.float32)
+    assert label_scores(scores, "binary").tolist() == [0.75, 0.25]
+    assert label_scores(scores, "multilabel").tolist() == [0.25]
+
+
+def test_measures() -> None:
+    truth = [(0,), (0, 1), (), (2,)]
+    answers = [(0,), (0,), (), (1,)]
+    assert share_of_equal(answers, truth) == 0.5
+    # Right: two labels; given: three; true: four.
+    assert micro_f1(answers, truth) == pytest.approx(2 * 2 / (3 + 4))
+    assert micro_f1([()], [()]) == 0.0
+
+
+def test_micro_f1_is_scikit_learns() -> None:
+    metrics = pytest.importorskip("sklearn.metrics", reason="it comes with the train extra")
+    rng = np.random.default_rng(0)
+    truth, given = rng.random((2, 50, 4)) < 0.3
+    rows = [[tuple(np.flatnonzero(row).tolist()) for row in side] for side in (given, truth)]
+    assert micro_f1(*rows) == pytest.approx(metrics.f1_score(truth, given, average="micro"))
+
+
+@pytest.mark.parametrize("score", [0.1, 0.3, 0.5, 0.9])
+def test_binary_result(task_models: dict[str, dict[str, Path]], score: float) -> None:
+    with Classifier(task_models["binary"]["int8"], top_k=1) as classifier:
+        classifier.threshold = 0.3
+        result = classifier.best(np.array([score], np.float32))
+        assert len(result.categories) == 1
+        assert result.answers == (result.top,)
+        label, shown = ("circle", score) if score >= np.float32(0.3) else ("cross", 1 - score)
+        assert result.top.label == label
+        assert result.top.score == pytest.approx(shown)
+    with Classifier(task_models["binary"]["int8"]) as classifier:
+        both = classifier.best(np.array([score], np.float32)).categories
+    assert {c.label: c.index for c in both} == {"cross": 0, "circle": 1}
+    assert sum(c.score for c in both) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "top_k", "answers", "shown"),
+    [
+        ([0.9, 0.1, 0.6], 1, ["circle", "stripes"], 2),
+        ([0.9, 0.1, 0.6], 3, ["circle", "stripes"], 3),
+        ([0.2, 0.1, 0.3], 1, [], 1),
+    ],
+    ids=["more than top_k", "all", "none"],
+)
+def test_multilabel_result(
+    task_models: dict[str, dict[str, Path]],
+    scores: list[float],
+    top_k: int,
+    answers: list[str],
+    shown: int,
+) -> None:
+    with Classifier(task_models["multilabel"]["float16"], top_k=top_k) as classifier:
+        result = classifier.best(np.array(scores, np.float32))
+    assert [entry.label for entry in result.answers] == answers
+    assert result.categories[: len(answers)] == result.answers
+    assert len(result.categories) == shown
+    assert result.top.score == pytest.approx(max(scores))
+
+
+def test_frame_and_photo_of_a_binary_model(
+    task_models: dict[str, dict[str, Path]], tiny_photos: Path
+) -> None:
+    path = next((tiny_photos / "cross").iterdir())
+    with Classifier(task_models["binary"]["float32"]) as classifier:
+        frame_bgr = np.ascontiguousarray(decode(path)[..., ::-1])
+        assert classifier.classify(frame_bgr) == classifier.classify_photo(path)

@@ -1,0 +1,123 @@
+"""Photos as a user has them, in folders or in a table, seen as a task wants them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.errors import DataError, UsageError
+from pocketlens.runtime.photos import (
+    Photo,
+    check_label_counts,
+    existing_folder,
+    renumbered,
+    scan,
+)
+from pocketlens.runtime.tables import PART_NAMES, is_table, read_table
+
+
+@dataclass(frozen=True)
+class FoundPhotos:
+    """Photos as they lie in folders or stand in a table.
+
+    `source` is that folder or table, `root` the folder that photos are named from. `parts` has
+    "train" and those that a layout gives. `labels` are sorted by name, but for a binary task: then
+    they are the negative and the positive one.
+    """
+
+    source: Path
+    root: Path
+    labels: tuple[str, ...]
+    parts: Mapping[str, tuple[Photo, ...]]
+    task: str = MULTICLASS
+
+    def for_task(self, task: str, positive: str | None = None) -> FoundPhotos:
+        """Return the same photos for a task.
+
+        Args:
+            task: one of `TASKS`.
+            positive: the positive label of a binary task; None takes the second.
+
+        Raises:
+            UsageError: `positive` is none of the labels.
+            DataError: photos have other numbers of labels than the task wants.
+        """
+        check_label_counts(self.photos, self.labels, task)
+        labels = self.labels
+        if task == BINARY:
+            labels = _negative_and_positive(labels, positive)
+        parts = {
+            part: renumbered(photos, self.labels, labels) for part, photos in self.parts.items()
+        }
+        return dataclasses.replace(self, labels=labels, parts=parts, task=task)
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """All photos, part by part."""
+        return tuple(photo for photos in self.parts.values() for photo in photos)
+
+
+def find_photos(root: Path) -> FoundPhotos:
+    """List photos: a folder per class, a `train/ val/ test/` layout of such, or those of a table.
+
+    They are for a multiclass task, or a multilabel one where a photo of a table has no label or
+    several.
+
+    Raises:
+        UsageError: there is no such folder or table.
+        DataError: it holds no folders with photos, or is no table of photos.
+        LabelsError: a part of the layout has a class that the training part has not.
+    """
+    if is_table(root):
+        return _find_in_table(root)
+    existing_folder(root)
+    folders = part_folders(root)
+    scanned = {part: scan(folder) for part, folder in folders.items()}
+    labels = scanned["train"].labels
+    parts = {part: found.with_labels(labels).photos for part, found in scanned.items()}
+    return FoundPhotos(root, root, labels, parts)
+
+
+def part_folders(root: Path) -> dict[str, Path]:
+    """Return the folders of a layout's parts, or `root` as "train" where there is no layout."""
+    folders = {
+        part: root / name
+        for part, names in PART_NAMES.items()
+        for name in names
+        if (root / name).is_dir()
+    }
+    # A class may be called "test"; a layout has a training part and at least one other.
+    return folders if "train" in folders and len(folders) > 1 else {"train": root}
+
+
+def _find_in_table(path: Path) -> FoundPhotos:
+    table = read_table(path)
+    if table.parts and "train" not in table.parts:
+        raise DataError(
+            f"Expected training photos in {path}, since it divides its photos into parts. "
+            f"Received: only {', '.join(table.parts)}. Add some or leave the column out."
+        )
+    task = MULTICLASS
+    if any(len(photo.label_indices) != 1 for photo in table.photos):
+        task = MULTILABEL
+    return FoundPhotos(
+        path, path.parent, table.labels, table.parts or {"train": table.photos}, task
+    )
+
+
+def _negative_and_positive(labels: Sequence[str], positive: str | None) -> tuple[str, str]:
+    if len(labels) != 2:
+        raise DataError(
+            f"Expected two classes for --task binary. Received: {len(labels)}, "
+            f"{', '.join(labels)}. Train with another --task, or leave some out."
+        )
+    positive = labels[1] if positive is None else positive
+    if positive not in labels:
+        raise UsageError(
+            f"Expected --positive to be one of the classes {' and '.join(map(repr, labels))}. "
+            f"Received: {positive!r}. Choose one of them."
+        )
+    return labels[1 - labels.index(positive)], positive
