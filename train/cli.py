@@ -48,6 +48,11 @@ from pocketlens.options import json_option, overwrite_option
 @click.option("--no-flip", is_flag=True, help="Never mirror photos: for signs, letters, arrows.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split and training.")
 @click.option("--strict", is_flag=True, help="Fail on bad files and on a photo with two labels.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with an interrupted training, from its last finished epoch.",
+)
 @overwrite_option
 @json_option
 def train_command(
@@ -55,6 +60,7 @@ def train_command(
     out: str,
     no_flip: bool,
     strict: bool,
+    resume: bool,
     overwrite: bool,
     json_target: str | None,
     **chosen: object,
@@ -62,6 +68,8 @@ def train_command(
     """Train a classifier on PHOTOS, a folder per class, and evaluate it on photos held back.
 
     A train/ val/ test/ layout is recognised too. RUN appears when everything in it is complete.
+    Until then it is kept in a hidden folder beside it: when the training is interrupted, by a
+    power cut too, the same command with --resume goes on.
     """
     from pathlib import Path
 
@@ -71,7 +79,11 @@ def train_command(
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.train import Settings, summarise, train
+    from pocketlens.train.unfinished import saying_how_to_resume
 
     settings = Settings(flip=not no_flip, **chosen)  # type: ignore[arg-type]
-    training = train(Path(photos), Path(out), settings, overwrite=overwrite, strict=strict)
+    with saying_how_to_resume(Path(out)):
+        training = train(
+            Path(photos), Path(out), settings, overwrite=overwrite, resume=resume, strict=strict
+        )
     summarise(training, json_target)
