@@ -9,25 +9,32 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from pocketlens.errors import DataError
-from pocketlens.train.arrays import write_array
-from pocketlens.train.augmentation import augment
+from pocketlens.train.augmentation import PRESETS, augment
+from pocketlens.train.balance import class_weights
 from pocketlens.train.batches import (
+    Change,
     EpochPictures,
-    ordered_batches,
+    Shuffling,
     plain_batches,
     same_every_epoch,
-    shuffled_batches,
-    to_float,
     training_batches,
 )
 from pocketlens.train.callbacks import BestWeights, History
 from pocketlens.train.checkpoints import Checkpoints, Stateful
+from pocketlens.train.devices import FLOAT16, compile_with_xla, computing_in, precision
 from pocketlens.train.grid import GridTraining, round_kernels
+from pocketlens.train.head import (
+    feature_change,
+    feature_extractor,
+    features_of,
+    head_model,
+    rounds,
+)
 from pocketlens.train.networks import BASE_NAME, HEAD_NAME, flat_layers, freeze
 from pocketlens.train.objectives import accuracy, loss
+from pocketlens.train.optimizers import optimizer, rate_callbacks
 from pocketlens.train.pixel_cache import Part
 from pocketlens.train.settings import Settings
 
@@ -59,11 +66,23 @@ class Trainer:
         self._settings = settings
         self._classes = int(network.output.shape[-1])
         self._parts = parts
-        self._pictures = pictures
-        self._validation = plain_batches(parts["val"], settings.batch_size)
+        self._precision = precision(settings.mixed_precision)
+        # Pictures that are new in every epoch need no augmentation.
+        self._pictures = pictures or same_every_epoch(parts["train"].pixels, parts["train"].labels)
+        self.augmentation = None if pictures else _augmentation(settings)
+        weights = class_weights(parts["train"].labels) if settings.balance != "none" else None
+        # Validation asks for what training aims at: every class counts the same in both.
+        self._validation_weights = weights
+        self._training_weights = weights if settings.balance == "weights" else None
 
     def train(self) -> None:
         """Run all phases that the settings ask for."""
+        # What phases build on the network has to be on the same GPUs as the network.
+        gpus = self.network.distribute_strategy.scope()
+        with gpus, computing_in(self._precision, self.network):
+            self._train_phases()
+
+    def _train_phases(self) -> None:
         settings = self._settings
         if settings.pretrained:
             freeze(self.network, settings.fine_tune_layers)
@@ -78,39 +97,31 @@ class Trainer:
             self._train_on_grid()
 
     def _train_head(self) -> None:
-        """Train the head on the features of the frozen base, computed once."""
-        settings, network = self._settings, self.network
-        pooled = network.get_layer("pooling").output
-        extractor = keras.Model(network.input, pooled)
-        features = {name: self._features(extractor, name) for name in ("train", "val")}
-        entry = keras.Input(features["train"].shape[1:])
-        head = keras.Model(entry, network.get_layer(HEAD_NAME)(network.get_layer("dropout")(entry)))
-        labels = {name: self._parts[name].labels for name in features}
-        shuffled = shuffled_batches(
-            lambda _epoch: (features["train"], labels["train"]),
-            features["train"],
-            len(labels["train"]),
-            settings.batch_size,
-            settings.seed,
-            len(self.history.epochs),
+        """Train the head on the features of the frozen base."""
+        settings = self._settings
+        extractor = feature_extractor(self.network)
+        size = settings.batch_size
+        train = self._parts["train"]
+        features, val_features = (
+            features_of(extractor, self._parts[name], size, self._scratch / f"{name}.npy")
+            for name in ("train", "val")
+        )
+        change = self.augmentation and feature_change(
+            extractor, train, features, self.augmentation, size, settings.seed
         )
         self._fit(
             HEAD,
-            head,
-            shuffled.map(lambda values, labels, _draw: (values, labels)),
-            ordered_batches(features["val"], labels["val"], settings.batch_size),
+            head_model(self.network),
+            self._training(
+                same_every_epoch(features, train.labels),
+                features,
+                change,
+                rounds(len(features), size),
+            ),
+            self._validation(val_features),
             settings.head_epochs,
             settings.head_learning_rate,
         )
-
-    def _features(self, extractor: keras.Model, name: str) -> Any:
-        """Return float32 (N, channels) for a part, mapped from disk."""
-        LOGGER.info("Computing %s features …", name)
-        part = self._parts[name]
-        shape = (len(part.labels), extractor.output.shape[-1])
-        batches = plain_batches(part, self._settings.batch_size)
-        rows = (extractor.predict_on_batch(pixels) for pixels, _ in batches)
-        return write_array(self._scratch / f"{name}.npy", shape, np.float32, rows)
 
     def _train_main(self) -> None:
         settings = self._settings
@@ -118,8 +129,8 @@ class Trainer:
         self._fit(
             self._main_phase,
             self.network,
-            self._training_batches(),
-            self._validation,
+            self._training(self._pictures, self._parts["train"].pixels, self.augmentation),
+            self._validation(self._parts["val"].pixels),
             settings.main_epochs,
             settings.fine_tune_learning_rate if pretrained else settings.scratch_learning_rate,
         )
@@ -133,8 +144,8 @@ class Trainer:
         self._fit(
             GRID,
             self.network,
-            self._training_batches(),
-            self._validation,
+            self._training(self._pictures, self._parts["train"].pixels, self.augmentation),
+            self._validation(self._parts["val"].pixels),
             settings.grid_epochs,
             settings.grid_learning_rate
             if settings.pretrained
@@ -146,22 +157,22 @@ class Trainer:
     def _main_phase(self) -> str:
         return FINE_TUNE if self._settings.pretrained else SCRATCH
 
-    def _training_batches(self) -> Any:
-        settings, part = self._settings, self._parts["train"]
-        # Pictures that are new in every epoch need no augmentation.
-        change = (
-            (lambda pixels, _seed: to_float(pixels))
-            if self._pictures
-            else partial(augment, flip=settings.flip)
-        )
+    def _training(
+        self, pictures: EpochPictures, like: Any, change: Change | None, rounds: int = 1
+    ) -> Any:
+        settings = self._settings
         return training_batches(
-            self._pictures or same_every_epoch(part),
-            part,
+            pictures,
+            (like, self._parts["train"].labels),
             settings.batch_size,
-            settings.seed,
-            len(self.history.epochs),
-            change,
+            Shuffling(settings.seed, change, settings.balance == "oversample", rounds),
+            first_epoch=len(self.history.epochs),
+            weights=self._training_weights,
         )
+
+    def _validation(self, values: Any) -> Any:
+        part, size = self._parts["val"], self._settings.batch_size
+        return plain_batches(values, part.labels, size, self._validation_weights)
 
     def _base_layers(self) -> list[keras.layers.Layer]:
         return flat_layers(self.network.get_layer(BASE_NAME))
@@ -176,22 +187,24 @@ class Trainer:
         learning_rate: float,
         stateful: dict[str, Stateful] | None = None,
     ) -> None:
-        """Train one phase with a cosine schedule and leave the model at its best epoch.
+        """Train one phase and leave the model at its best epoch.
 
         `stateful` are callbacks of the phase with a state that checkpoints keep.
         """
         settings = self._settings
-        steps = -(-len(self._parts["train"].labels) // settings.batch_size)
-        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
+        steps = epochs * int(training.cardinality())
         model.compile(
-            keras.optimizers.Adam(schedule),
-            loss(settings.task, self._classes),
+            optimizer(settings, learning_rate, steps, scaled=self._precision == FLOAT16),
+            loss(settings.task, self._classes, settings.label_smoothing),
             metrics=[accuracy(settings.task)],
-            # XLA compiles for minutes and gains nothing on a CPU.
-            jit_compile=bool(tf.config.list_physical_devices("GPU")),
+            jit_compile=compile_with_xla(),
         )
         self.history.phase = phase
-        kept = {**(stateful or {}), "best": BestWeights(_PATIENCE[phase])}
+        kept = {
+            **(stateful or {}),
+            **rate_callbacks(settings),
+            "best": BestWeights(_PATIENCE[phase]),
+        }
         model.fit(
             training,
             validation_data=validation,
@@ -214,12 +227,13 @@ class Trainer:
             )
 
 
-def _predict(model: keras.Model, part: Part, batch_size: int, what: str) -> Any:
-    LOGGER.info("Computing %s …", what)
-    batches = plain_batches(part, batch_size).map(lambda pixels, _labels: pixels)
-    return model.predict(batches, verbose=0)
-
-
 def predict_scores(network: keras.Model, part: Part, batch_size: int) -> Any:
     """Return float32 (N, classes): the network's scores for a part, in its order."""
-    return _predict(network, part, batch_size, "scores")
+    LOGGER.info("Computing scores …")
+    batches = plain_batches(part.pixels, part.labels, batch_size)
+    return network.predict(batches.map(lambda pixels, *_: pixels), verbose=0)
+
+
+def _augmentation(settings: Settings) -> Change | None:
+    ranges = PRESETS[settings.augmentation]
+    return partial(augment, ranges=ranges, flip=settings.flip) if ranges else None

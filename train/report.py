@@ -19,6 +19,7 @@ from pocketlens.files import write_bytes, write_json, write_text
 from pocketlens.intervals import wilson
 from pocketlens.page import page
 from pocketlens.runtime.photos import Photo
+from pocketlens.train.augmentation_sheet import SHEET_NAME
 from pocketlens.train.callbacks import Epoch
 from pocketlens.train.data_page import PAGE_NAME
 from pocketlens.train.evaluation import Evaluation
@@ -32,6 +33,7 @@ _PHASE_COLOURS = {
 # Above this many classes the cells of a confusion matrix are too small for figures.
 _MAX_FIGURES = 20
 _MAX_TICKS = 60
+_ALTERNATIVES = ("Training curves", "Confusion matrix", "Augmented photos")
 
 
 def write_report(
@@ -40,10 +42,12 @@ def write_report(
     test: Evaluation,
     epochs: Sequence[Epoch],
     photos: Mapping[str, Sequence[Photo]],
+    augmentation: bytes | None = None,
 ) -> None:
     """Write `index.html`, `curves.png`, `confusion.png` and `report.json` into a folder.
 
     The page links to the one about the photos, which `write_data_report` writes beside it.
+    `augmentation` is a sheet of augmented photos as PNG, for training that had any.
     """
     counts = {part: len(entries) for part, entries in photos.items()}
     write_json(
@@ -51,6 +55,8 @@ def write_report(
         {"test": asdict(test), "photos": counts, "epochs": [asdict(epoch) for epoch in epochs]},
     )
     pictures = {"curves.png": curves(epochs), "confusion.png": confusion(test)}
+    if augmentation:
+        pictures[SHEET_NAME] = augmentation
     for name, png in pictures.items():
         write_bytes(folder / name, png)
     write_text(folder / "index.html", _page(card, test, counts, pictures))
@@ -119,10 +125,14 @@ def _page(
     )
     images = {
         name: f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{alt}">'
-        for (name, png), alt in zip(
-            pictures.items(), ("Training curves", "Confusion matrix"), strict=True
-        )
+        for (name, png), alt in zip(pictures.items(), _ALTERNATIVES, strict=False)
     }
+    augmented = (
+        f"<h2>Augmentation</h2><p>A training photo of each class, and what training made of it. "
+        f"Validation and test photos stay as they are.</p>{images[SHEET_NAME]}"
+        if SHEET_NAME in images
+        else ""
+    )
     return page(
         f"{card.name}: training report",
         f"""
@@ -136,6 +146,7 @@ Input {card.input_size_wh[0]}×{card.input_size_wh[1]} pixels, resize mode {card
 <th>photos</th></tr></thead><tbody>{rows}</tbody></table></div>
 <h2>Confusion matrix</h2>{images["confusion.png"]}
 <h2>Training curves</h2>{images["curves.png"]}
+{augmented}
 <h2>Settings</h2>
 <div class="wide"><table><tbody>{_table(card.training)}{_table(card.versions)}</tbody></table></div>
 """,

@@ -16,12 +16,14 @@ from pocketlens.card import ModelCard
 from pocketlens.files import replacing
 from pocketlens.quiet import quiet
 from pocketlens.runtime.runs import LOGS_NAME, MODEL_NAME, REPORT_NAME, write_card, write_split
+from pocketlens.train.augmentation_sheet import augmentation_sheet
 from pocketlens.train.batches import EpochPictures
 from pocketlens.train.callbacks import History
 from pocketlens.train.checkpoints import Checkpoints, read_checkpoint
 from pocketlens.train.data_check import check_data
 from pocketlens.train.data_page import write_data_report
 from pocketlens.train.data_report import log_check
+from pocketlens.train.devices import all_gpus
 from pocketlens.train.evaluation import Evaluation, evaluate
 from pocketlens.train.networks import build
 from pocketlens.train.phases import Trainer, predict_scores
@@ -87,7 +89,8 @@ def train(
         if found:
             refuse_other_plan(found.plan, plan)
         keras.utils.set_random_seed(settings.seed)
-        network = build(len(split.labels), settings)
+        with all_gpus():
+            network = build(len(split.labels), settings)
         parts = load_pixels(split, size_wh, settings.resize_mode)
         counts = ", ".join(f"{name} {len(part.labels)}" for name, part in parts.items())
         LOGGER.info("%d classes; photos: %s", len(split.labels), counts)
@@ -134,7 +137,11 @@ def train(
         readable = {name: part.photos for name, part in parts.items()}
         write_split(folder, photos, split.labels, readable)
         write_data_report(folder / REPORT_NAME, check)
-        write_report(folder / REPORT_NAME, card, evaluations["test"], history.epochs, readable)
+        augment = trainer.augmentation
+        sheet = augment and augmentation_sheet(parts["train"], split.labels, augment, settings.seed)
+        write_report(
+            folder / REPORT_NAME, card, evaluations["test"], history.epochs, readable, sheet
+        )
     return Training(out, card, evaluations["test"])
 
 
