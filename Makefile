@@ -8,7 +8,7 @@ DEMO ?= demo-out
 # Test models that the light environment's tests read, since it cannot train any.
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
-.PHONY: demo test test-wheel check format lock flowers peers clean
+.PHONY: demo test test-wheel check format lock flowers head-cache input-pipeline peers clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -41,6 +41,16 @@ lock: $(VENV)/installed
 flowers: $(VENV)/installed
 	$(BIN)/python tests/measure/flowers.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet) \
 		--out build/flowers
+
+# Whether cached features make the head's training as fast, and as good, as they should.
+# make head-cache PHOTOS=folder-per-class WEIGHTS=imagenet|FILE
+head-cache: $(VENV)/installed
+	$(BIN)/python tests/measure/head_cache.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet)
+
+# Whether a training step ever waits for its pictures.
+# make input-pipeline PHOTOS=folder-per-class WEIGHTS=imagenet|FILE
+input-pipeline: $(VENV)/installed
+	$(BIN)/python tests/measure/input_pipeline.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet)
 
 # Whether MediaPipe Tasks reads converted files as pocketlens does, in an environment of its own.
 # make peers PHOTOS=folder-per-class MODELS='models/*.tflite'

@@ -63,13 +63,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        with _output_errors(path):
+        with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             # Now, since some libraries say nothing of a place where they may not write.
             partial.touch()
             yield partial
-            _sync(partial)
+            sync(partial)
             os.replace(partial, path)
+            sync(path.parent)
     finally:
         if partial.exists():
             partial.unlink()
@@ -95,13 +96,13 @@ def staged_folder(out: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
     out = out.absolute()
     refuse_folder(out, overwrite=overwrite, marker=marker)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    with _output_errors(out):
+    with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
     try:
         yield partial
-        with _output_errors(out):
-            _exchange(partial, out)
+        with output_errors(out):
+            exchange(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -138,35 +139,63 @@ def refuse_targets(*targets: str | None, overwrite: bool) -> None:
     refuse_files(files, overwrite=overwrite)
 
 
-def _exchange(new: Path, out: Path) -> None:
+def exchange(new: Path, out: Path) -> None:
     """Put a folder in the place of another, which goes when the new one is there."""
     if not out.exists():
         os.replace(new, out)
+        sync(out.parent)
         return
     # A folder cannot be replaced in one step, so the old one steps aside first.
-    old = new.with_suffix(".old")
+    old = set_aside(new)
     os.replace(out, old)
     try:
         os.replace(new, out)
     except OSError:
         os.replace(old, out)
         raise
+    sync(out.parent)
     shutil.rmtree(old)
 
 
+def set_aside(new: Path) -> Path:
+    """Return where `exchange` keeps the old folder while `new` takes its place."""
+    return new.with_suffix(".old")
+
+
 @contextlib.contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn any OSError of the block into an OutputError about `path`."""
     try:
         yield
     except OSError as error:
         if isinstance(error, OutputError):
             raise
         raise OutputError(
-            f"Expected to be able to write {path}. Received: {error.strerror or error}. "
+            f"Expected to be able to write {path}. Received: {_reason(error)}. "
             "Choose a place with room where you may write."
         ) from error
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk.
+
+    Some systems and file systems cannot do it for folders; there it is left to them.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if path.is_dir():
+            return
+        raise
+    try:
+        os.fsync(number)
+    except OSError:
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(number)
+
+
+def _reason(error: OSError) -> str:
+    # Some libraries put a paragraph of their own where the system's few words belong.
+    return os.strerror(error.errno) if error.errno else str(error)

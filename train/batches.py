@@ -1,91 +1,124 @@
-"""Feeding pixels to the network, batch by batch, never all at once."""
+"""Feeding arrays to the network, batch by batch, never all at once."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pocketlens.train.pixel_cache import Part
+from pocketlens.train.balance import oversampled, photo_weights, shuffled
 
 # Gives the pictures of one epoch by its number, uint8 (N, height, width, 3), and what is true of
 # them, as `truth` gives it.
-EpochPictures = Callable[[int], tuple[NDArray[np.uint8], NDArray[Any]]]
+EpochPictures = Callable[[int], tuple[NDArray[Any], NDArray[Any]]]
+# Changes a batch of pictures by chance: the augmentation.
+Change = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
+Weights = NDArray[np.float32] | None
 
 
-def plain_batches(part: Part, batch_size: int) -> Any:
-    """Return a dataset of a part in its order, unchanged: for validation, test and features."""
+@dataclass(frozen=True)
+class Shuffling:
+    """What differs from epoch to epoch; it follows from the seed and the epoch's number alone.
 
-    def generate() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        for start in range(0, len(part.labels), batch_size):
+    `change` is done to every batch; `oversample` draws photos of rare classes more often; `rounds`
+    is how often an epoch goes through the pictures.
+    """
+
+    seed: int
+    change: Change | None = None
+    oversample: bool = False
+    rounds: int = 1
+
+
+def plain_batches(
+    values: NDArray[Any], labels: NDArray[Any], batch_size: int, weights: Weights = None
+) -> Any:
+    """Return a dataset of values in their order, unchanged: for validation, test and features.
+
+    It gives float32 values, labels and float32 (batch,) the weight of each photo, from `weights`
+    by class.
+    """
+
+    def generate() -> Iterator[tuple[NDArray[Any], ...]]:
+        for start in range(0, len(labels), batch_size):
             rows = slice(start, start + batch_size)
-            yield part.pixels[rows], part.labels[rows]
+            yield values[rows], labels[rows], photo_weights(labels[rows], weights)
 
-    batches = _dataset(generate, part, batch_size)
-    return batches.map(lambda pixels, labels: (to_float(pixels), labels)).prefetch(tf.data.AUTOTUNE)
+    batches = _dataset(generate, values, labels, -(-len(labels) // batch_size))
+    return batches.map(_to_float).prefetch(tf.data.AUTOTUNE)
 
 
 def training_batches(
     pictures: EpochPictures,
-    part: Part,
+    like: tuple[NDArray[Any], NDArray[Any]],
     batch_size: int,
-    seed: int,
-    change: Callable[[Any], Any],
+    shuffling: Shuffling,
+    *,
+    first_epoch: int = 0,
+    weights: Weights = None,
 ) -> Any:
-    """Return a dataset of training pictures, shuffled anew in every epoch.
+    """Return a dataset of pictures in another order in every epoch.
 
-    Each pass over the dataset is one epoch, with as many pictures as the training part has.
-    `change` gets batches of uint8 (batch, height, width, 3) and gives float32: the augmentation.
+    Each pass over the dataset is one epoch, counted from `first_epoch`. Every epoch has as many
+    values and labels as `like`, in the same form. The dataset gives what `plain_batches` does.
     """
-    shuffler = np.random.default_rng(seed)
-    epoch = -1
+    choose = oversampled if shuffling.oversample else shuffled
+    epochs = itertools.count(first_epoch)
 
-    def generate() -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        nonlocal epoch
-        epoch += 1
-        pixels, labels = pictures(epoch)
-        order = shuffler.permutation(len(labels))
+    def generate() -> Iterator[tuple[NDArray[Any], ...]]:
+        epoch = next(epochs)
+        values, labels = pictures(epoch)
+        rng = np.random.default_rng((shuffling.seed, epoch))
+        order = np.concatenate([choose(labels, rng) for _ in range(shuffling.rounds)])
         for start in range(0, len(order), batch_size):
             # Sorted within the batch, since reading from disk likes it and training does not mind.
             rows = np.sort(order[start : start + batch_size])
-            yield pixels[rows], labels[rows]
+            chance = np.array([shuffling.seed, epoch, start], np.int64)
+            yield values[rows], labels[rows], photo_weights(labels[rows], weights), chance
 
-    return (
-        _dataset(generate, part, batch_size)
-        .map(
-            lambda pixels, labels: (change(pixels), labels),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        .prefetch(tf.data.AUTOTUNE)
+    def changed(values: NDArray[Any], chance: NDArray[np.int64]) -> NDArray[Any]:
+        change = shuffling.change
+        return change(values, np.random.default_rng(chance)) if change else values
+
+    def prepared(values: Any, labels: Any, weights: Any, chance: Any) -> tuple[Any, ...]:
+        # Beside the training step, several batches at once: OpenCV and NumPy let go of Python.
+        done = tf.numpy_function(changed, [values, chance], values.dtype)
+        return _to_float(tf.ensure_shape(done, values.shape), labels, weights)
+
+    values, labels = like
+    steps = -(-len(labels) * shuffling.rounds // batch_size)
+    batches = _dataset(generate, values, labels, steps, tf.TensorSpec((3,), tf.int64))
+    return batches.map(prepared, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(
+        tf.data.AUTOTUNE
     )
 
 
-def same_every_epoch(part: Part) -> EpochPictures:
+def same_every_epoch(values: NDArray[Any], labels: NDArray[Any]) -> EpochPictures:
     """Return the same photos for every epoch."""
-    return lambda _epoch: (part.pixels, part.labels)
+    return lambda _epoch: (values, labels)
 
 
 def _dataset(
-    generate: Callable[[], Iterator[tuple[NDArray[Any], NDArray[Any]]]],
-    part: Part,
-    batch_size: int,
+    generate: Callable[[], Iterator[Any]],
+    values: NDArray[Any],
+    labels: NDArray[Any],
+    steps: int,
+    *more: tf.TensorSpec,
 ) -> Any:
-    dataset = tf.data.Dataset.from_generator(
-        generate,
-        output_signature=(
-            tf.TensorSpec((None, *part.pixels.shape[1:]), tf.uint8),
-            tf.TensorSpec((None, *part.labels.shape[1:]), part.labels.dtype),
-        ),
+    signature = (
+        tf.TensorSpec((None, *values.shape[1:]), values.dtype),
+        tf.TensorSpec((None, *labels.shape[1:]), labels.dtype),
+        tf.TensorSpec((None,), tf.float32),
+        *more,
     )
-    return dataset.apply(
-        tf.data.experimental.assert_cardinality(-(-len(part.labels) // batch_size))
-    )
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps))
 
 
-def to_float(pixels: Any) -> Any:
-    """Return pixels as float32, unchanged otherwise."""
-    return tf.cast(pixels, tf.float32)
+def _to_float(values: Any, labels: Any, weights: Any) -> tuple[Any, ...]:
+    return tf.cast(values, tf.float32), labels, weights

@@ -1,18 +1,22 @@
-"""What is written while training goes on: the history, the best model so far, a progress line."""
+"""What is watched while training goes on: the history, the best weights so far."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
-from pocketlens.files import replacing, write_csv
-from pocketlens.quiet import quiet
-from pocketlens.runtime.runs import HISTORY_NAME, MODEL_NAME
+from pocketlens.errors import OutputError
+from pocketlens.files import write_csv
+from pocketlens.runtime.runs import HISTORY_NAME, LOGS_NAME
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -32,14 +36,20 @@ class Epoch:
 
 
 class History(keras.callbacks.Callback):
-    """Writes `history.csv` anew after each epoch, so that it is always whole."""
+    """Keeps one row an epoch: in `history.csv`, written anew each time, and for TensorBoard."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.epochs: list[Epoch] = []
         self.phase = ""
         self._folder = folder
+        self._writers: dict[Path, Any] = {}
         self._started = 0.0
+
+    def restore(self, epochs: Iterable[Epoch]) -> None:
+        """Go on from the epochs of an earlier process."""
+        for epoch in epochs:
+            self._add(epoch)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Start the epoch's clock."""
@@ -59,9 +69,7 @@ class History(keras.callbacks.Callback):
             float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             time.perf_counter() - self._started,
         )
-        self.epochs.append(row)
-        names = [field.name for field in fields(Epoch)]
-        write_csv(self._folder / HISTORY_NAME, names, map(astuple, self.epochs))
+        self._add(row)
         LOGGER.info(
             "%-9s epoch %2d/%d  loss %.3f  accuracy %.3f  val_loss %.3f  val_accuracy %.3f  %.0f s",
             self.phase,
@@ -74,29 +82,72 @@ class History(keras.callbacks.Callback):
             row.seconds,
         )
 
+    def _add(self, row: Epoch) -> None:
+        self.epochs.append(row)
+        names = [field.name for field in fields(Epoch)]
+        write_csv(self._folder / HISTORY_NAME, names, map(astuple, self.epochs))
+        logs = self._folder / LOGS_NAME / row.phase
+        try:
+            self._log(logs / "train", row, ("loss", "accuracy", "learning_rate"))
+            self._log(logs / "validation", row, ("val_loss", "val_accuracy"))
+        except tf.errors.OpError as error:
+            raise OutputError(
+                f"Expected to be able to write {logs}. Received: {error.message}. "
+                "Choose a place with room where you may write."
+            ) from error
 
-class BestCheckpoint(keras.callbacks.Callback):
-    """Keeps the whole network at its best epoch of a phase as `model.keras`.
+    def _log(self, folder: Path, row: Epoch, names: Iterable[str]) -> None:
+        if folder not in self._writers:
+            self._writers[folder] = tf.summary.create_file_writer(str(folder))
+        with self._writers[folder].as_default(step=row.epoch):
+            for name in names:
+                tf.summary.scalar(name.removeprefix("val_"), getattr(row, name))
+        self._writers[folder].flush()
 
-    `network` may hold the trained model as a part of it, as the head's own model is.
+
+class BestWeights(keras.callbacks.Callback):
+    """Leaves the model at its best validation loss and ends a phase that no longer gets better.
+
+    Keras's own EarlyStopping begins anew with every `fit`; this one can go on.
     """
 
-    def __init__(self, folder: Path, network: keras.Model) -> None:
+    def __init__(self, patience: int) -> None:
         super().__init__()
-        self._path = folder / MODEL_NAME
-        self._network = network
+        self._patience = patience
         self._best = float("inf")
+        self._waited = 0
+        self._weights: list[NDArray[Any]] = []
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the best loss and its weights, these only where they are not the model's now."""
+        weights = self._weights if self._waited else []
+        return {
+            "best": np.array(self._best),
+            "waited": np.array(self._waited),
+            **{f"weights/{index}": value for index, value in enumerate(weights)},
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` returned."""
+        self._best, self._waited = float(state["best"]), int(state["waited"])
+        self._weights = self.model.get_weights()
+        if self._waited:
+            self._weights = [state[f"weights/{index}"] for index in range(len(self._weights))]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save if the epoch was the best."""
+        """Keep the weights if the epoch was the best; stop if the best is too long ago."""
         del epoch
         loss = float((logs or {})["val_loss"])
-        if loss < self._best:
-            self._best = loss
-            save_model(self._network, self._path)
+        if loss < self._best or not self._weights:
+            self._best, self._waited = loss, 0
+            self._weights = self.model.get_weights()
+            return
+        self._waited += 1
+        if self._waited >= self._patience:
+            self.model.stop_training = True
 
-
-def save_model(model: keras.Model, path: Path) -> None:
-    """Write a `.keras` file, whole or not at all."""
-    with replacing(path) as partial, quiet():
-        model.save(partial)
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Give the model its best weights."""
+        del logs
+        if self._weights:
+            self.model.set_weights(self._weights)

@@ -57,29 +57,80 @@ from pocketlens.options import json_option, overwrite_option
     help="Epochs on the int8 grid, so that the 8-bit files lose nothing.",
 )
 @click.option("--batch-size", type=int, default=32, show_default=True, help="Photos a step.")
+@click.option(
+    "--augment",
+    "augmentation",
+    type=click.Choice(["none", "light", "strong"]),
+    default="light",
+    show_default=True,
+    help="How much training photos are turned, moved and recoloured; see report/augmentation.png.",
+)
 @click.option("--no-flip", is_flag=True, help="Never mirror photos: for signs, letters, arrows.")
+@click.option(
+    "--oversample",
+    is_flag=True,
+    help="Draw photos of rare classes more often, in place of the weights that they have anyway.",
+)
+@click.option("--no-class-weights", is_flag=True, help="Let common classes count more.")
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adam", "adamw", "sgd"]),
+    default="adam",
+    show_default=True,
+    help="sgd is with momentum.",
+)
+@click.option(
+    "--schedule",
+    type=click.Choice(["constant", "cosine", "exponential", "plateau"]),
+    default="cosine",
+    show_default=True,
+    help="How the learning rate falls; plateau: when validation gets no better.",
+)
+@click.option(
+    "--label-smoothing",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Share of the truth that is spread over all classes, for labels that may be wrong.",
+)
+@click.option(
+    "--mixed-precision/--no-mixed-precision",
+    default=None,
+    help="Compute in half precision. [default: on GPUs with tensor cores]",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split and training.")
 @click.option("--strict", is_flag=True, help="Fail on bad files and on a photo with two labels.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with an interrupted training, from its last finished epoch.",
+)
 @overwrite_option
 @json_option
 def train_command(
     photos: str,
     out: str,
     no_flip: bool,
+    oversample: bool,
+    no_class_weights: bool,
     strict: bool,
+    resume: bool,
     overwrite: bool,
     json_target: str | None,
     **chosen: object,
 ) -> None:
     """Train a classifier on PHOTOS and evaluate it on photos held back.
 
-    PHOTOS is a folder per class; train/, val/ and test/ folders with one each; or a table. RUN
-    appears when everything in it is complete.
+    PHOTOS is a folder per class; train/, val/ and test/ folders with one each; or a table.
 
     A table is a .csv file with the columns path and label, or path and labels: several with |
     between them, or none. Or a .jsonl file of objects with these names, where labels is a list.
     Paths are relative to the table's folder. A further column part, or split, may say train, val
     or test. Photos with several labels or none need --task multilabel.
+
+    RUN appears when everything in it is complete.
+    Until then it is kept in a hidden folder beside it: when the training is interrupted, by a
+    power cut too, the same command with --resume goes on.
     """
     from pathlib import Path
 
@@ -89,7 +140,12 @@ def train_command(
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.train import Settings, summarise, train
+    from pocketlens.train.unfinished import saying_how_to_resume
 
-    settings = Settings(flip=not no_flip, **chosen)  # type: ignore[arg-type]
-    training = train(Path(photos), Path(out), settings, overwrite=overwrite, strict=strict)
+    balance = "oversample" if oversample else "none" if no_class_weights else "weights"
+    settings = Settings(flip=not no_flip, balance=balance, **chosen)  # type: ignore[arg-type]
+    with saying_how_to_resume(Path(out)):
+        training = train(
+            Path(photos), Path(out), settings, overwrite=overwrite, resume=resume, strict=strict
+        )
     summarise(training, json_target)

@@ -10,11 +10,12 @@ one factor per channel, and a kernel on its grid times a factor is on the grid o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
+from numpy.typing import NDArray
 
 # Symmetric int8 leaves -128 out (https://ai.google.dev/edge/litert/models/quantization_spec).
 LEVELS = 127
@@ -66,6 +67,18 @@ class GridTraining(keras.callbacks.Callback):
             tf.Variable(rounded(kernel.value, axes), trainable=False)
             for kernel, axes in self._kernels
         ]
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the float copies; the rounded ones are the model's."""
+        return {str(index): exact.numpy() for index, exact in enumerate(self._exact)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` returned."""
+        for index, ((kernel, _), exact, on_grid) in enumerate(
+            zip(self._kernels, self._exact, self._on_grid, strict=True)
+        ):
+            exact.assign(state[str(index)])
+            on_grid.assign(kernel.value)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Round the kernels before the first batch."""

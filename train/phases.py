@@ -9,21 +9,32 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from pocketlens.errors import DataError
-from pocketlens.train.augmentation import augment
+from pocketlens.train.augmentation import PRESETS, augment
+from pocketlens.train.balance import class_weights
 from pocketlens.train.batches import (
+    Change,
     EpochPictures,
+    Shuffling,
     plain_batches,
     same_every_epoch,
-    to_float,
     training_batches,
 )
-from pocketlens.train.callbacks import BestCheckpoint, History
+from pocketlens.train.callbacks import BestWeights, History
+from pocketlens.train.checkpoints import Checkpoints, Stateful
+from pocketlens.train.devices import FLOAT16, compile_with_xla, computing_in, precision
 from pocketlens.train.grid import GridTraining, round_kernels
+from pocketlens.train.head import (
+    feature_change,
+    feature_extractor,
+    features_of,
+    head_model,
+    rounds,
+)
 from pocketlens.train.networks import BASE_NAME, HEAD_NAME, flat_layers, freeze
 from pocketlens.train.objectives import accuracy, loss
+from pocketlens.train.optimizers import optimizer, rate_callbacks
 from pocketlens.train.pixel_cache import Part
 from pocketlens.train.settings import Settings
 
@@ -43,63 +54,71 @@ class Trainer:
         network: keras.Model,
         settings: Settings,
         parts: dict[str, Part],
-        folder: Path,
+        history: History,
+        checkpoints: Checkpoints,
+        scratch: Path,
         pictures: EpochPictures | None = None,
     ) -> None:
         self.network = network
-        self.history = History(folder)
+        self.history = history
+        self._checkpoints = checkpoints
+        self._scratch = scratch
         self._settings = settings
         self._classes = int(network.output.shape[-1])
         self._parts = parts
-        self._folder = folder
-        self._logs = folder / "logs"
+        self._precision = precision(settings.mixed_precision)
         # Pictures that are new in every epoch need no augmentation.
-        change = to_float if pictures else partial(augment, flip=settings.flip)
-        self._training = training_batches(
-            pictures or same_every_epoch(parts["train"]),
-            parts["train"],
-            settings.batch_size,
-            settings.seed,
-            change,
-        )
-        self._validation = plain_batches(parts["val"], settings.batch_size)
+        self._pictures = pictures or same_every_epoch(parts["train"].pixels, parts["train"].labels)
+        self.augmentation = None if pictures else _augmentation(settings)
+        weights = class_weights(parts["train"].labels) if settings.balance != "none" else None
+        # Validation asks for what training aims at: every class counts the same in both.
+        self._validation_weights = weights
+        self._training_weights = weights if settings.balance == "weights" else None
 
     def train(self) -> None:
         """Run all phases that the settings ask for."""
+        # What phases build on the network has to be on the same GPUs as the network.
+        gpus = self.network.distribute_strategy.scope()
+        with gpus, computing_in(self._precision, self.network):
+            self._train_phases()
+
+    def _train_phases(self) -> None:
         settings = self._settings
         if settings.pretrained:
             freeze(self.network, settings.fine_tune_layers)
             if settings.grid_epochs:
                 # They will not change any more, so they may as well be rounded from the start.
                 round_kernels(layer for layer in self._base_layers() if not layer.trainable)
-            if settings.head_epochs:
+            if settings.head_epochs and not self._checkpoints.is_past(HEAD):
                 self._train_head()
-        if settings.main_epochs:
+        if settings.main_epochs and not self._checkpoints.is_past(self._main_phase):
             self._train_main()
         if settings.grid_epochs:
             self._train_on_grid()
 
     def _train_head(self) -> None:
-        """Train the head on the features of the frozen base, computed once."""
-        settings, network = self._settings, self.network
-        pooled = network.get_layer("pooling").output
-        extractor = keras.Model(network.input, pooled)
-        features = {
-            name: _predict(extractor, self._parts[name], settings.batch_size, f"{name} features")
+        """Train the head on the features of the frozen base."""
+        settings = self._settings
+        extractor = feature_extractor(self.network)
+        size = settings.batch_size
+        train = self._parts["train"]
+        features, val_features = (
+            features_of(extractor, self._parts[name], size, self._scratch / f"{name}.npy")
             for name in ("train", "val")
-        }
-        entry = keras.Input(features["train"].shape[1:])
-        head = keras.Model(entry, network.get_layer(HEAD_NAME)(network.get_layer("dropout")(entry)))
-        batches = {
-            name: tf.data.Dataset.from_tensor_slices((values, self._parts[name].labels))
-            for name, values in features.items()
-        }
-        shuffled = batches["train"].shuffle(len(features["train"]), seed=settings.seed)
+        )
+        change = self.augmentation and feature_change(
+            extractor, train, features, self.augmentation, size, settings.seed
+        )
         self._fit(
             HEAD,
-            head,
-            shuffled.batch(settings.batch_size),
-            batches["val"].batch(settings.batch_size),
+            head_model(self.network),
+            self._training(
+                same_every_epoch(features, train.labels),
+                features,
+                change,
+                rounds(len(features), size),
+            ),
+            self._validation(val_features),
             settings.head_epochs,
             settings.head_learning_rate,
         )
@@ -108,10 +127,10 @@ class Trainer:
         settings = self._settings
         pretrained = settings.pretrained
         self._fit(
-            FINE_TUNE if pretrained else SCRATCH,
+            self._main_phase,
             self.network,
-            self._training,
-            self._validation,
+            self._training(self._pictures, self._parts["train"].pixels, self.augmentation),
+            self._validation(self._parts["val"].pixels),
             settings.main_epochs,
             settings.fine_tune_learning_rate if pretrained else settings.scratch_learning_rate,
         )
@@ -125,14 +144,35 @@ class Trainer:
         self._fit(
             GRID,
             self.network,
-            self._training,
-            self._validation,
+            self._training(self._pictures, self._parts["train"].pixels, self.augmentation),
+            self._validation(self._parts["val"].pixels),
             settings.grid_epochs,
             settings.grid_learning_rate
             if settings.pretrained
             else settings.scratch_grid_learning_rate,
-            [GridTraining(layers)],
+            {"grid": GridTraining(layers)},
         )
+
+    @property
+    def _main_phase(self) -> str:
+        return FINE_TUNE if self._settings.pretrained else SCRATCH
+
+    def _training(
+        self, pictures: EpochPictures, like: Any, change: Change | None, rounds: int = 1
+    ) -> Any:
+        settings = self._settings
+        return training_batches(
+            pictures,
+            (like, self._parts["train"].labels),
+            settings.batch_size,
+            Shuffling(settings.seed, change, settings.balance == "oversample", rounds),
+            first_epoch=len(self.history.epochs),
+            weights=self._training_weights,
+        )
+
+    def _validation(self, values: Any) -> Any:
+        part, size = self._parts["val"], self._settings.batch_size
+        return plain_batches(values, part.labels, size, self._validation_weights)
 
     def _base_layers(self) -> list[keras.layers.Layer]:
         return flat_layers(self.network.get_layer(BASE_NAME))
@@ -145,50 +185,55 @@ class Trainer:
         validation: Any,
         epochs: int,
         learning_rate: float,
-        callbacks: list[keras.callbacks.Callback] | None = None,
+        stateful: dict[str, Stateful] | None = None,
     ) -> None:
-        """Train one phase with a cosine schedule and leave the model at its best epoch."""
+        """Train one phase and leave the model at its best epoch.
+
+        `stateful` are callbacks of the phase with a state that checkpoints keep.
+        """
         settings = self._settings
-        steps = -(-len(self._parts["train"].labels) // settings.batch_size)
-        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
+        steps = epochs * int(training.cardinality())
         model.compile(
-            keras.optimizers.Adam(schedule),
-            loss(settings.task, self._classes),
+            optimizer(settings, learning_rate, steps, scaled=self._precision == FLOAT16),
+            loss(settings.task, self._classes, settings.label_smoothing),
             metrics=[accuracy(settings.task)],
-            # XLA compiles for minutes and gains nothing on a CPU.
-            jit_compile=bool(tf.config.list_physical_devices("GPU")),
+            jit_compile=compile_with_xla(),
         )
         self.history.phase = phase
+        kept = {
+            **(stateful or {}),
+            **rate_callbacks(settings),
+            "best": BestWeights(_PATIENCE[phase]),
+        }
         model.fit(
             training,
             validation_data=validation,
+            initial_epoch=self._checkpoints.first_epoch(phase),
             epochs=epochs,
             shuffle=False,  # The datasets shuffle where it is wanted.
             verbose=0,
             callbacks=[
-                *(callbacks or []),
+                *kept.values(),
                 self.history,
-                BestCheckpoint(self._folder, self.network),
-                keras.callbacks.EarlyStopping(
-                    "val_loss", patience=_PATIENCE[phase], restore_best_weights=True
-                ),
-                keras.callbacks.TensorBoard(str(self._logs / phase), write_graph=False),
+                self._checkpoints.keeper(phase, kept),
                 keras.callbacks.TerminateOnNaN(),
             ],
         )
         if not np.isfinite(self.history.epochs[-1].loss):
+            self._checkpoints.discard()
             raise DataError(
                 "Expected a loss that goes down. Received: one that is no number. "
                 "Look at the photos or train with another --seed."
             )
 
 
-def _predict(model: keras.Model, part: Part, batch_size: int, what: str) -> Any:
-    LOGGER.info("Computing %s …", what)
-    batches = plain_batches(part, batch_size).map(lambda pixels, _labels: pixels)
-    return model.predict(batches, verbose=0)
-
-
 def predict_scores(network: keras.Model, part: Part, batch_size: int) -> Any:
     """Return float32 (N, classes): the network's scores for a part, in its order."""
-    return _predict(network, part, batch_size, "scores")
+    LOGGER.info("Computing scores …")
+    batches = plain_batches(part.pixels, part.labels, batch_size)
+    return network.predict(batches.map(lambda pixels, *_: pixels), verbose=0)
+
+
+def _augmentation(settings: Settings) -> Change | None:
+    ranges = PRESETS[settings.augmentation]
+    return partial(augment, ranges=ranges, flip=settings.flip) if ranges else None

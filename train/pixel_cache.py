@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.errors import DataError, PictureError
-from pocketlens.files import replacing, write_text
+from pocketlens.files import write_text
 from pocketlens.progress import track
 from pocketlens.runtime.photos import Photo, read_pixels, report_skipped
 from pocketlens.runtime.runs import PARTS
+from pocketlens.train.arrays import read_array, write_array
 from pocketlens.train.splits import Split, count_labels
 from pocketlens.train.truth import truth
 
 # To be raised when decode or resize change what they give.
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
+# Nobody writes to a file that has been left alone for so long.
+_ABANDONED_S = 3600
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,9 @@ def load_pixels(split: Split, size_wh: tuple[int, int], resize_mode: str) -> dic
     pixels_path = cache_folder() / f"{key}.npy"
     bad_path = cache_folder() / f"{key}.json"
     if not (pixels_path.is_file() and bad_path.is_file()):
+        _remove_abandoned()
         _fill(pixels_path, bad_path, everything, size_wh, resize_mode)
-    pixels = np.load(pixels_path, mmap_mode="r")
+    pixels = read_array(pixels_path)
     unreadable = {int(index): text for index, text in json.loads(bad_path.read_text()).items()}
     report_skipped([PictureError(text) for text in unreadable.values()], len(everything))
     return _parts(split, pixels, set(unreadable))
@@ -80,28 +87,29 @@ def _fill(
     resize_mode: str,
 ) -> None:
     errors: dict[int, str] = {}
-    shape = (len(photos), size_wh[1], size_wh[0], 3)
-    with replacing(pixels_path) as partial:
-        pixels = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+
+    def readable() -> Iterator[NDArray[np.uint8]]:
         decoded = read_pixels([photo.path for photo in photos], size_wh, resize_mode)
         for index, result in enumerate(track(decoded, "Decoding photos", len(photos))):
             if isinstance(result, PictureError):
                 errors[index] = str(result)
             else:
-                pixels[index] = result
-        pixels.flush()
+                yield result
+
+    # Readable photos lie one behind the other, so that each part is one piece of the file.
+    write_array(pixels_path, (len(photos), size_wh[1], size_wh[0], 3), np.uint8, readable())
     # Last, since its presence says that the pixels are complete.
     write_text(bad_path, json.dumps(errors))
 
 
 def _parts(split: Split, pixels: NDArray[np.uint8], unreadable: set[int]) -> dict[str, Part]:
     parts = {}
-    start = 0
+    first = row = 0
     for name in PARTS:
         photos = split.parts[name]
-        end = start + len(photos)
-        good = [index for index in range(start, end) if index not in unreadable]
-        readable = tuple(photos[index - start] for index in good)
+        readable = tuple(
+            photo for index, photo in enumerate(photos, first) if index not in unreadable
+        )
         counts = count_labels(readable)
         for index, label in enumerate(split.labels):
             if not counts[index]:
@@ -109,9 +117,16 @@ def _parts(split: Split, pixels: NDArray[np.uint8], unreadable: set[int]) -> dic
                     f"Expected readable photos of every class in the {name} part. "
                     f"Received: none of {label!r}. Add photos to it."
                 )
-        # A slice stays mapped from disk; only unreadable photos in between make a copy needed.
-        whole = len(good) == len(photos)
         labels = truth([p.label_indices for p in readable], len(split.labels), split.task)
-        parts[name] = Part(pixels[start:end] if whole else pixels[good], labels, readable)
-        start = end
+        parts[name] = Part(pixels[row : row + len(readable)], labels, readable)
+        first += len(photos)
+        row += len(readable)
     return parts
+
+
+def _remove_abandoned() -> None:
+    """Remove what processes that were killed while they wrote have left."""
+    for path in cache_folder().glob(".*.partial.*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < time.time() - _ABANDONED_S:
+                path.unlink()

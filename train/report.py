@@ -19,6 +19,7 @@ from pocketlens.files import write_bytes, write_json, write_text
 from pocketlens.intervals import wilson
 from pocketlens.page import page
 from pocketlens.runtime.photos import Photo
+from pocketlens.train.augmentation_sheet import SHEET_NAME
 from pocketlens.train.callbacks import Epoch
 from pocketlens.train.data_page import PAGE_NAME
 from pocketlens.train.evaluation import Evaluation
@@ -32,6 +33,7 @@ _PHASE_COLOURS = {
 # Above this many classes the cells of a confusion matrix are too small for figures.
 _MAX_FIGURES = 20
 _MAX_TICKS = 60
+_ALTERNATIVES = ("Training curves", "Confusion matrix", "Augmented photos")
 
 
 def write_report(
@@ -40,10 +42,12 @@ def write_report(
     test: Evaluation,
     epochs: Sequence[Epoch],
     photos: Mapping[str, Sequence[Photo]],
+    augmentation: bytes | None = None,
 ) -> None:
     """Write `index.html`, `curves.png`, `confusion.png` and `report.json` into a folder.
 
     The page links to the one about the photos, which `write_data_report` writes beside it.
+    `augmentation` is a sheet of augmented photos as PNG, for training that had any.
     """
     counts = {part: len(entries) for part, entries in photos.items()}
     write_json(
@@ -53,6 +57,8 @@ def write_report(
     pictures = {"curves.png": curves(epochs)}
     if test.confusion:
         pictures["confusion.png"] = confusion(test)
+    if augmentation:
+        pictures[SHEET_NAME] = augmentation
     for name, png in pictures.items():
         write_bytes(folder / name, png)
     write_text(folder / "index.html", _page(card, test, counts, pictures))
@@ -119,7 +125,11 @@ def _page(
         f"<td>{entry.recall:.3f}</td><td>{entry.f1:.3f}</td><td>{entry.support}</td></tr>"
         for entry in test.classes
     )
-    alt = {"curves.png": "Training curves", "confusion.png": "Confusion matrix"}
+    alt = {
+        "curves.png": "Training curves",
+        "confusion.png": "Confusion matrix",
+        SHEET_NAME: "Augmentation",
+    }
     images = "".join(
         f"<h2>{alt[name]}</h2>"
         f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{alt[name]}">'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pocketlens.card import BINARY, MULTICLASS, RESIZE_MODES, TASKS
+from pocketlens.card import BINARY, MULTICLASS, MULTILABEL, RESIZE_MODES, TASKS
 from pocketlens.errors import UsageError
 
 # MobileNetV2 halves the size five times; below 32 pixels nothing is left of the picture.
@@ -14,6 +14,11 @@ MAX_IMAGE_SIZE = 1024
 WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
 
+AUGMENTATIONS = ("none", "light", "strong")
+BALANCES = ("weights", "oversample", "none")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine", "exponential", "plateau")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -22,7 +27,10 @@ class Settings:
     `positive` is the label that a binary task looks for; None takes the second by name.
     `fine_tune_epochs` of None means 10 on pretrained weights, and 40 without any, where this
     phase trains every layer from scratch. Zero epochs skip a phase. `weights` is "imagenet",
-    "none", or the path of a weights file or run.
+    "none", or the path of a weights file or run. `balance` makes uneven classes count the same, by
+    weights or by drawing photos of rare ones more often; multilabel training knows no balance.
+    Learning rates are those of Adam, from which the other optimizers' follow. `mixed_precision` of
+    None takes it where it pays.
     """
 
     task: str = MULTICLASS
@@ -31,14 +39,20 @@ class Settings:
     image_size: int = 224
     weights: str = WEIGHTS_IMAGENET
     resize_mode: str = "stretch"
+    augmentation: str = "light"
     flip: bool = True
+    balance: str = "weights"
+    optimizer: str = "adam"
+    schedule: str = "cosine"
+    label_smoothing: float = 0.0
+    mixed_precision: bool | None = None
     seed: int = 0
     batch_size: int = 32
     head_epochs: int = 30
     fine_tune_epochs: int | None = None
     grid_epochs: int = 4
     fine_tune_layers: int = 100
-    head_learning_rate: float = 1e-3
+    head_learning_rate: float = 2e-3
     fine_tune_learning_rate: float = 5e-5
     grid_learning_rate: float = 2e-5
     scratch_learning_rate: float = 2e-3
@@ -54,12 +68,25 @@ class Settings:
         )
         _expect(0.1 <= self.alpha <= 2.0, "an alpha of 0.1 to 2.0", f"--alpha {self.alpha}")
         _expect(self.batch_size >= 1, "a batch of at least one", f"--batch-size {self.batch_size}")
+        for what, option, value, known in (
+            ("a resize mode", "resize", self.resize_mode, RESIZE_MODES),
+            ("a task", "task", self.task, TASKS),
+            ("an augmentation", "augment", self.augmentation, AUGMENTATIONS),
+            ("a balance", "balance", self.balance, BALANCES),
+            ("an optimizer", "optimizer", self.optimizer, OPTIMIZERS),
+            ("a schedule", "schedule", self.schedule, SCHEDULES),
+        ):
+            _expect(value in known, f"{what} of {', '.join(known)}", f"--{option} {value}")
         _expect(
-            self.resize_mode in RESIZE_MODES,
-            f"a resize mode of {', '.join(RESIZE_MODES)}",
-            f"--resize {self.resize_mode}",
+            not (self.task == MULTILABEL and self.balance == "oversample"),
+            "one class a photo to oversample by",
+            f"--oversample with --task {self.task}",
         )
-        _expect(self.task in TASKS, f"a task of {', '.join(TASKS)}", f"--task {self.task}")
+        _expect(
+            0 <= self.label_smoothing < 1,
+            "a label smoothing of 0 to less than 1",
+            f"--label-smoothing {self.label_smoothing}",
+        )
         _expect(
             self.positive is None or self.task == BINARY,
             "--positive only with --task binary",

@@ -13,19 +13,25 @@ import keras
 
 from pocketlens import __version__
 from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, ModelCard
-from pocketlens.files import refuse_folder, staged_folder
-from pocketlens.runtime.runs import MODEL_NAME, REPORT_NAME, write_card, write_split
+from pocketlens.files import replacing
+from pocketlens.quiet import quiet
+from pocketlens.runtime.runs import LOGS_NAME, MODEL_NAME, REPORT_NAME, write_card, write_split
+from pocketlens.train.augmentation_sheet import augmentation_sheet
 from pocketlens.train.batches import EpochPictures
-from pocketlens.train.callbacks import save_model
+from pocketlens.train.callbacks import History
+from pocketlens.train.checkpoints import Checkpoints, read_checkpoint
 from pocketlens.train.data_check import check_data
 from pocketlens.train.data_page import write_data_report
 from pocketlens.train.data_report import log_check
+from pocketlens.train.devices import all_gpus
 from pocketlens.train.evaluation import Evaluation, evaluate
 from pocketlens.train.networks import build
 from pocketlens.train.phases import Trainer, predict_scores
 from pocketlens.train.pixel_cache import load_pixels
+from pocketlens.train.plan import describe_plan, refuse_other_plan
 from pocketlens.train.report import write_report
 from pocketlens.train.settings import Settings
+from pocketlens.train.unfinished import refuse_run, unfinished_run
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -45,6 +51,7 @@ def train(
     settings: Settings | None = None,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     strict: bool = False,
     pictures: EpochPictures | None = None,
 ) -> Training:
@@ -55,18 +62,22 @@ def train(
             `runtime.tables`).
         out: the run folder to make; it is there when everything in it is.
         settings: how to train.
-        overwrite: replace an earlier run.
+        overwrite: replace an earlier run; without `resume`, an unfinished one as well.
+        resume: go on from the last finished epoch of an unfinished run, or from the beginning
+            where there is none. Photos and settings must be the same.
         strict: refuse photos of which a file cannot be used or one has two labels.
         pictures: gives new training pictures for each epoch instead of the photos of the training
-            part, for pictures that a program can make without end.
+            part, for pictures that a program can make without end. The same number of an epoch
+            must give the same pictures for `resume` to be exact.
 
     Raises:
         UsageError, OutputExistsError: an argument cannot be.
         DataError: the photos cannot be trained on.
         WeightsError: the pretrained weights cannot be had.
+        OutputError: the run cannot be written; the last checkpoint stays for `resume`.
     """
     settings = settings or Settings()
-    refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
+    refuse_run(out, overwrite=overwrite, resume=resume)
     check = check_data(photos, settings.task, settings.positive)
     if strict:
         check.refuse_bad()
@@ -75,17 +86,30 @@ def train(
     if settings.task == BINARY:
         negative, positive = split.labels
         LOGGER.info("Looking for %r among %r (--positive chooses).", positive, negative)
+    plan = describe_plan(settings, split)
     size_wh = (settings.image_size, settings.image_size)
-    keras.utils.set_random_seed(settings.seed)
-    network = build(len(split.labels), settings)
-    parts = load_pixels(split, size_wh, settings.resize_mode)
-    counts = ", ".join(f"{name} {len(part.labels)}" for name, part in parts.items())
-    LOGGER.info("%d classes; photos: %s", len(split.labels), counts)
-    with staged_folder(out, overwrite=overwrite, marker=MODEL_NAME) as folder:
-        LOGGER.info("Watch it with: tensorboard --logdir %s", folder / "logs")
-        trainer = Trainer(network, settings, parts, folder, pictures)
+    with unfinished_run(out, overwrite=overwrite, resume=resume) as unfinished:
+        found = read_checkpoint(unfinished.checkpoint)
+        if found:
+            refuse_other_plan(found.plan, plan)
+        keras.utils.set_random_seed(settings.seed)
+        with all_gpus():
+            network = build(len(split.labels), settings)
+        parts = load_pixels(split, size_wh, settings.resize_mode)
+        counts = ", ".join(f"{name} {len(part.labels)}" for name, part in parts.items())
+        LOGGER.info("%d classes; photos: %s", len(split.labels), counts)
+        folder = unfinished.run
+        LOGGER.info("Watch it with: tensorboard --logdir %s", folder / LOGS_NAME)
+        history = History(folder)
+        checkpoints = Checkpoints(unfinished.checkpoint, network, history, plan, found)
+        if resume:
+            LOGGER.info("Going on after %d finished epochs.", len(history.epochs))
+        trainer = Trainer(
+            network, settings, parts, history, checkpoints, unfinished.scratch, pictures
+        )
         trainer.train()
-        save_model(network, folder / MODEL_NAME)
+        with replacing(folder / MODEL_NAME) as path, quiet():
+            network.save(path)
         evaluations = {
             name: evaluate(
                 predict_scores(network, parts[name], settings.batch_size),
@@ -119,8 +143,10 @@ def train(
         readable = {name: part.photos for name, part in parts.items()}
         write_split(folder, split.root, split.labels, readable)
         write_data_report(folder / REPORT_NAME, check)
+        augment = trainer.augmentation
+        sheet = augment and augmentation_sheet(parts["train"], split.labels, augment, settings.seed)
         write_report(
-            folder / REPORT_NAME, card, evaluations["test"], trainer.history.epochs, readable
+            folder / REPORT_NAME, card, evaluations["test"], history.epochs, readable, sheet
         )
     return Training(out, card, evaluations["test"])
 

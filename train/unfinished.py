@@ -1,0 +1,170 @@
+"""A run that is not finished: a hidden folder beside it, one process at a time, never half lost."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketlens.errors import OutputError, OutputExistsError
+from pocketlens.files import exchange, output_errors, refuse_folder, set_aside, sync
+from pocketlens.runtime.runs import MODEL_NAME
+
+if sys.platform != "win32":
+    import fcntl
+
+LOGGER = logging.getLogger("pocketlens")
+
+_CHECKPOINT_NAME = "checkpoint.npz"
+_LOCK_NAME = "lock"
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """Where a run lies while it is made.
+
+    `.RUN.partial/` beside the run has `run/`, which becomes the run, the checkpoint with all that
+    going on needs, and `scratch/`, which does not outlive the process.
+    """
+
+    folder: Path
+
+    @classmethod
+    def of(cls, out: Path) -> UnfinishedRun:
+        """Return the one that belongs to the run folder `out`, there or not."""
+        out = out.absolute()
+        return cls(out.with_name(f".{out.name}.partial"))
+
+    @property
+    def run(self) -> Path:
+        """What becomes the run."""
+        return self.folder / "run"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state after the last finished epoch; there from the first one on."""
+        return self.folder / _CHECKPOINT_NAME
+
+    @property
+    def scratch(self) -> Path:
+        """For files that nobody needs after this process."""
+        return self.folder / "scratch"
+
+
+def refuse_run(out: Path, *, overwrite: bool, resume: bool) -> None:
+    """Raise OutputExistsError if a training must not begin at the run folder `out`.
+
+    That is when there is a run and it is not to be replaced, when one is unfinished and it was
+    not said what is to become of it, or when another process is at it.
+    """
+    refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
+    unfinished = UnfinishedRun.of(out)
+    if not unfinished.folder.is_dir():
+        return
+    with _locked(unfinished.folder, out):
+        if unfinished.checkpoint.is_file() and not (overwrite or resume):
+            raise OutputExistsError(
+                f"Expected a new run. Received: {out}, of which there is an unfinished one. "
+                "Go on with it by --resume, or start anew with --overwrite."
+            )
+
+
+@contextlib.contextmanager
+def unfinished_run(out: Path, *, overwrite: bool, resume: bool) -> Iterator[UnfinishedRun]:
+    """Give a place to make a run in; it becomes `out` when the block succeeds.
+
+    So `out` exists exactly when it is complete. Whenever and however the block ends before, even
+    by SIGKILL, its checkpoint stays for `resume`; without one nothing stays.
+
+    Args:
+        out: the run folder to make.
+        overwrite: replace an existing run; without `resume`, an unfinished one as well.
+        resume: keep the checkpoint of an unfinished one.
+
+    Raises:
+        OutputExistsError: see `refuse_run`.
+        OutputError: the folder cannot be written.
+    """
+    out = out.absolute()
+    unfinished = UnfinishedRun.of(out)
+    with output_errors(out):
+        unfinished.folder.mkdir(parents=True, exist_ok=True)
+    with _locked(unfinished.folder, out):
+        try:
+            with output_errors(out):
+                _recover(unfinished, out)
+                refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
+                if not resume:
+                    unfinished.checkpoint.unlink(missing_ok=True)
+                unfinished.run.mkdir()
+                unfinished.scratch.mkdir()
+            yield unfinished
+            with output_errors(out):
+                _sync_all(unfinished.run)
+                exchange(unfinished.run, out)
+            unfinished.checkpoint.unlink()
+        finally:
+            if unfinished.checkpoint.is_file():
+                shutil.rmtree(unfinished.scratch, ignore_errors=True)
+            else:
+                shutil.rmtree(unfinished.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def saying_how_to_resume(out: Path) -> Iterator[None]:
+    """Log how to go on when the block is interrupted or runs out of room."""
+    try:
+        yield
+    except (KeyboardInterrupt, OutputError):
+        if UnfinishedRun.of(out).checkpoint.is_file():
+            LOGGER.warning(
+                "All finished epochs are kept: the same command with --resume goes on from there."
+            )
+        raise
+
+
+def _recover(unfinished: UnfinishedRun, out: Path) -> None:
+    """Remove what a process that was killed has left; keep the checkpoint and an earlier run."""
+    earlier = set_aside(unfinished.run)
+    if earlier.is_dir() and not out.exists():
+        os.replace(earlier, out)
+    for folder in (earlier, unfinished.run, unfinished.scratch):
+        if folder.exists():
+            shutil.rmtree(folder)
+    for partial in unfinished.folder.glob(".*.partial.*"):
+        partial.unlink()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, out: Path) -> Iterator[None]:
+    """Keep other processes away from a folder; the lock goes with the process, however it ends."""
+    if sys.platform == "win32":
+        # No such locks there: two trainings of one run are the user's to avoid.
+        yield
+        return
+    path = folder / _LOCK_NAME
+    with output_errors(out):
+        stream = path.open("a")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The one who had it until now may have removed the file together with the folder.
+            ours = os.path.samestat(os.fstat(stream.fileno()), path.stat())
+        except OSError:
+            ours = False
+        if not ours:
+            raise OutputExistsError(
+                f"Expected no other training of {out}. Received: one that is at it. "
+                "Wait for it or choose another folder."
+            )
+        yield
+
+
+def _sync_all(folder: Path) -> None:
+    for path in (*folder.rglob("*"), folder):
+        sync(path)
