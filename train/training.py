@@ -20,9 +20,10 @@ from pocketlens.train.callbacks import save_model
 from pocketlens.train.data_check import check_data
 from pocketlens.train.data_page import write_data_report
 from pocketlens.train.data_report import log_check
-from pocketlens.train.evaluation import Evaluation, evaluate
+from pocketlens.train.evaluation import Evaluation
+from pocketlens.train.measuring import calibrate, measure
 from pocketlens.train.networks import build
-from pocketlens.train.phases import Trainer, predict_scores
+from pocketlens.train.phases import Trainer
 from pocketlens.train.pixel_cache import load_pixels
 from pocketlens.train.report import write_report
 from pocketlens.train.settings import Settings
@@ -81,15 +82,9 @@ def train(
         LOGGER.info("Watch it with: tensorboard --logdir %s", folder / "logs")
         trainer = Trainer(network, settings, parts, folder, pictures)
         trainer.train()
+        calibration = calibrate(network, parts["val"], settings)
         save_model(network, folder / MODEL_NAME)
-        evaluations = {
-            name: evaluate(
-                predict_scores(network, parts[name], settings.batch_size),
-                parts[name].labels,
-                split.labels,
-            )
-            for name in ("val", "test")
-        }
+        measured = measure(network, parts, split.labels, settings, calibration)
         card = ModelCard(
             name=out.absolute().name,
             labels=split.labels,
@@ -97,11 +92,7 @@ def train(
             input_size_wh=size_wh,
             resize_mode=settings.resize_mode,
             data_hash=split.data_hash,
-            metrics={
-                f"{name}_{what}": round(getattr(evaluation, what), 4)
-                for name, evaluation in evaluations.items()
-                for what in ("accuracy", "macro_f1", "count")
-            },
+            metrics=measured.metrics,
             training=_described(settings),
             versions={
                 "pocketlens": __version__,
@@ -113,10 +104,8 @@ def train(
         readable = {name: part.photos for name, part in parts.items()}
         write_split(folder, photos, split.labels, readable)
         write_data_report(folder / REPORT_NAME, check)
-        write_report(
-            folder / REPORT_NAME, card, evaluations["test"], trainer.history.epochs, readable
-        )
-    return Training(out, card, evaluations["test"])
+        write_report(folder / REPORT_NAME, card, measured.test, trainer.history.epochs, readable)
+    return Training(out, card, measured.test.result)
 
 
 def _described(settings: Settings) -> dict[str, object]:
