@@ -23,6 +23,7 @@ th:first-child, tbody th { text-align: left; font-weight: 600; } thead th { colo
 pre { overflow-x: auto; padding: .8rem 1rem; background: var(--soft); border-radius: .4rem; }
 .row { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .6rem; }
 .row figure { margin: 0; } .row img { width: 100%; } figcaption { font-size: .85rem; }
+.photo img { aspect-ratio: 1; object-fit: contain; background: var(--soft); }
 """
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from pocketlens.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from pocketlens.train.scorers import Elsewhere
     from pocketlens.train.scoring import ModelEvaluation, evaluate_model
     from pocketlens.train.settings import Settings
     from pocketlens.train.summary import summarise, summarise_evaluation
     from pocketlens.train.training import Training, train
 
 __all__ = [
+    "Elsewhere",
     "ModelEvaluation",
     "Settings",
     "Training",
@@ -25,6 +27,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "Elsewhere": "scorers",
         "ModelEvaluation": "scoring",
         "evaluate_model": "scoring",
         "summarise": "summary",

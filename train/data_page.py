@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
-from pocketlens.errors import PictureError
 from pocketlens.files import write_json, write_text
 from pocketlens.page import page
-from pocketlens.runtime.pictures import decode, resize
 from pocketlens.train.data_check import Copies, DataCheck
 from pocketlens.train.data_report import balance, findings, headline, to_payload, verdict
+from pocketlens.train.thumbnails import thumbnail
 
 PAGE_NAME = "data.html"
 JSON_NAME = "data.json"
 
-# Side of a thumbnail in pixels, and how many of them a page holds: some 5 kB each.
-_THUMBNAIL = 160
+# How many groups of copies a page shows, and how many photos of each.
 _GROUPS_SHOWN = 12
 _SHOWN_OF_A_GROUP = 4
 _NAMED_AT_MOST = 200
@@ -101,25 +95,11 @@ def _gallery(check: DataCheck, title: str, groups: Sequence[Copies]) -> str:
 
 
 def _row(root: Path, group: Copies) -> str:
-    figures = (_figure(root, name) for name in group.telling_names[:_SHOWN_OF_A_GROUP])
+    shown = group.telling_names[:_SHOWN_OF_A_GROUP]
+    figures = (thumbnail(root / name, html.escape(name)) for name in shown)
     more = _more(len(group.names) - _SHOWN_OF_A_GROUP, "more of these")
     return f'<div class="copies row">{"".join(figures)}{more}</div>'
 
 
 def _more(count: int, what: str) -> str:
     return f"<p>and {count} {what}</p>" if count > 0 else ""
-
-
-def _figure(root: Path, name: str) -> str:
-    try:
-        pixels = resize(decode(root / name), (_THUMBNAIL, _THUMBNAIL), "pad")
-    except PictureError:
-        # It went since it was checked; its name still says which it was.
-        return f"<figure><figcaption>{html.escape(name)}</figcaption></figure>"
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=80)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<figure><img src="data:image/jpeg;base64,{data}" alt="">'
-        f"<figcaption>{html.escape(name)}</figcaption></figure>"
-    )

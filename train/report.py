@@ -1,156 +1,138 @@
-"""The report of a run: what was reached on the test part, as a page, pictures and JSON."""
+"""The report of a run or of an evaluation: one page with everything, its pictures, and JSON."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
 from pocketlens.card import ModelCard
-from pocketlens.files import write_bytes, write_json, write_text
-from pocketlens.intervals import wilson
+from pocketlens.files import refuse_folder, write_bytes, write_json, write_text
 from pocketlens.page import page
 from pocketlens.runtime.photos import Photo
+from pocketlens.train import figures
 from pocketlens.train.augmentation_sheet import SHEET_NAME
 from pocketlens.train.callbacks import Epoch
 from pocketlens.train.data_page import PAGE_NAME
-from pocketlens.train.evaluation import Evaluation
+from pocketlens.train.evaluation_page import STYLE, Shown, lead, sections
+from pocketlens.train.feature_maps import FeatureMaps
+from pocketlens.train.galleries import feature_map_section
+from pocketlens.train.mistakes import confusions, mistakes
+from pocketlens.train.thumbnails import embedded_file
 
-_PHASE_COLOURS = {
-    "head": "#7a7a7a",
-    "fine-tune": "#2a6fbb",
-    "scratch": "#2a6fbb",
-    "grid": "#c2571a",
-}
-# Above this many classes the cells of a confusion matrix are too small for figures.
-_MAX_FIGURES = 20
-_MAX_TICKS = 60
-_ALTERNATIVES = ("Training curves", "Confusion matrix", "Augmented photos")
+INDEX_NAME = "index.html"
+JSON_NAME = "report.json"
 
 
 def write_report(
     folder: Path,
     card: ModelCard,
-    test: Evaluation,
+    test: Shown,
     epochs: Sequence[Epoch],
     photos: Mapping[str, Sequence[Photo]],
-    augmentation: bytes | None = None,
 ) -> None:
-    """Write `index.html`, `curves.png`, `confusion.png` and `report.json` into a folder.
+    """Write a run's `index.html`, `report.json` and the pictures on the page into a folder.
 
-    The page links to the one about the photos, which `write_data_report` writes beside it.
-    `augmentation` is a sheet of augmented photos as PNG, for training that had any.
+    The page links to the one about the photos, which `write_data_report` writes beside it, and
+    shows the sheet of augmented photos if it is in the folder.
     """
     counts = {part: len(entries) for part, entries in photos.items()}
     write_json(
-        folder / "report.json",
-        {"test": asdict(test), "photos": counts, "epochs": [asdict(epoch) for epoch in epochs]},
+        folder / JSON_NAME,
+        {
+            "test": to_payload(test),
+            "photos": counts,
+            "epochs": [asdict(epoch) for epoch in epochs],
+        },
     )
-    pictures = {"curves.png": curves(epochs)}
-    if test.confusion:
-        pictures["confusion.png"] = confusion(test)
-    if augmentation:
-        pictures[SHEET_NAME] = augmentation
-    for name, png in pictures.items():
-        write_bytes(folder / name, png)
-    write_text(folder / "index.html", _page(card, test, counts, pictures))
-
-
-def curves(epochs: Sequence[Epoch]) -> bytes:
-    """Draw loss and accuracy over all epochs, phase by phase, as PNG."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    axes = figure.subplots(1, 2)
-    steps = np.arange(1, len(epochs) + 1)
-    for axis, what, unit in zip(
-        axes, ("loss", "accuracy"), ("cross-entropy", "share of photos"), strict=True
-    ):
-        for prefix, style, label in (("", "--", "training"), ("val_", "-", "validation")):
-            values = [getattr(epoch, prefix + what) for epoch in epochs]
-            axis.plot(steps, values, style, color="#222222", linewidth=1.4, label=label)
-        axis.set(xlabel="epoch", ylabel=f"{what} ({unit})", xlim=(0.5, len(epochs) + 0.5))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(alpha=0.25)
-        for phase in dict.fromkeys(epoch.phase for epoch in epochs):
-            inside = [
-                step for step, epoch in zip(steps, epochs, strict=True) if epoch.phase == phase
-            ]
-            colour = _PHASE_COLOURS[phase]
-            axis.axvspan(inside[0] - 0.5, inside[-1] + 0.5, color=colour, alpha=0.12, label=phase)
-    axes[1].legend(loc="lower right", fontsize=9)
-    return _png(figure)
-
-
-def confusion(evaluation: Evaluation) -> bytes:
-    """Draw the confusion matrix as PNG, each row as shares of its class."""
-    counts = np.array(evaluation.confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [entry.label for entry in evaluation.classes]
-    side = min(3.2 + 0.45 * len(names), 16)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
-    axis = figure.subplots()
-    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if len(names) <= _MAX_TICKS:
-        short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
-        axis.set_xticks(range(len(names)), short, rotation=45, ha="right", parse_math=False)
-        axis.set_yticks(range(len(names)), short, parse_math=False)
-    axis.set(xlabel="predicted", ylabel="true")
-    if len(names) <= _MAX_FIGURES:
-        for (row, column), share in np.ndenumerate(shares):
-            colour = "white" if share > 0.5 else "black"
-            axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
-    figure.colorbar(image, ax=axis, shrink=0.8, label="share of the true class")
-    return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
-
-
-def _page(
-    card: ModelCard, test: Evaluation, counts: Mapping[str, int], pictures: Mapping[str, bytes]
-) -> str:
-    low, high = wilson(round(test.accuracy * test.count), test.count)
-    rows = "".join(
-        f"<tr><th>{html.escape(entry.label)}</th><td>{entry.precision:.3f}</td>"
-        f"<td>{entry.recall:.3f}</td><td>{entry.f1:.3f}</td><td>{entry.support}</td></tr>"
-        for entry in test.classes
-    )
-    alt = {
-        "curves.png": "Training curves",
-        "confusion.png": "Confusion matrix",
-        SHEET_NAME: "Augmentation",
-    }
-    images = "".join(
-        f"<h2>{alt[name]}</h2>"
-        f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{alt[name]}">'
-        for name, png in pictures.items()
-    )
-    return page(
-        f"{card.name}: training report",
-        f"""
-<p class="lead"><strong>{test.accuracy:.1%}</strong> of {test.count} test photos were recognised
-(95&nbsp;% interval {low:.1%} to {high:.1%}). No training and no choice has seen them.</p>
+    evaluated = sections(test)
+    curves = figures.curves(epochs)
+    for plot in (*evaluated.plots, *curves):
+        plot.write(folder)
+    body = f"""{STYLE}
+{lead(test.result, "No training and no choice has seen them.")}
 <p>Photos: {counts["train"]} to train, {counts["val"]} to validate, {counts["test"]} to test.
 Input {card.input_size_wh[0]}×{card.input_size_wh[1]} pixels, resize mode {card.resize_mode}.
 <a href="{PAGE_NAME}">What was found in the photos</a></p>
-<h2>Classes</h2>
-<div class="wide"><table><thead><tr><th>class</th><th>precision</th><th>recall</th><th>F1</th>
-<th>photos</th></tr></thead><tbody>{rows}</tbody></table></div>
-{images}
+{evaluated.html}
+<h2>Training</h2><div class="plots">{"".join(plot.figure() for plot in curves)}</div>
+{_augmentation(folder)}
 <h2>Settings</h2>
 <div class="wide"><table><tbody>{_table(card.training)}{_table(card.versions)}</tbody></table></div>
-""",
+"""
+    write_text(folder / INDEX_NAME, page(f"{card.name}: training report", body))
+
+
+def write_evaluation_report(
+    folder: Path,
+    model: Path,
+    shown: Shown,
+    skipped: int,
+    maps: tuple[str, Any, Sequence[FeatureMaps]] | None = None,
+) -> None:
+    """Write the page, pictures and JSON of one model's evaluation into a folder.
+
+    `maps` are a photo's name, its pixels at the model's size, and its feature maps.
+    """
+    write_json(
+        folder / JSON_NAME, {"model": str(model), "skipped_photos": skipped, **to_payload(shown)}
     )
+    evaluated = sections(shown)
+    for plot in evaluated.plots:
+        plot.write(folder)
+    for number, entry in enumerate(maps[2] if maps else (), 1):
+        write_bytes(folder / f"feature_maps_{number}.png", entry.png)
+    left_out = f"{skipped} that cannot be read are left out." if skipped else ""
+    body = f"""{STYLE}
+{lead(shown.result, left_out)}
+{evaluated.html}
+{feature_map_section(*maps) if maps else ""}"""
+    write_text(folder / INDEX_NAME, page(f"{model.name}: evaluation", body))
+
+
+def refuse_report(folder: Path, *, overwrite: bool) -> None:
+    """Raise OutputExistsError if the folder is taken by something else, or may not be replaced."""
+    refuse_folder(folder, overwrite=overwrite, marker=JSON_NAME)
+
+
+def to_payload(shown: Shown) -> dict[str, Any]:
+    """Return an evaluation as plain JSON values.
+
+    These are the fields of `Evaluation`, `ece`, `temperature` (null where none is known),
+    `ece_before_temperature`, `confused` (pairs with the number of photos, the most frequent first)
+    and `mistakes` (every wrong answer with its photo, the surest first).
+    """
+    every = mistakes(shown.answers)
+    return {
+        **asdict(shown.result),
+        "labels": list(shown.answers.labels),
+        "ece": shown.result.ece,
+        "temperature": shown.temperature,
+        "ece_before_temperature": shown.before.ece if shown.before else None,
+        "confused": [
+            {"truth": pair.truth, "answer": pair.answer, "photos": len(pair.mistakes)}
+            for pair in confusions(every)
+        ],
+        "mistakes": [
+            {
+                "photo": str(shown.paths[entry.row]),
+                "truth": entry.truth,
+                "answer": entry.answer,
+                "score": round(entry.score, 6),
+            }
+            for entry in every
+        ],
+    }
+
+
+def _augmentation(folder: Path) -> str:
+    sheet = folder / SHEET_NAME
+    if not sheet.is_file():
+        return ""
+    picture = embedded_file(sheet.read_bytes(), "png", "Training photos as they were augmented")
+    return f"<h2>Augmentation</h2><p>What training made of some photos.</p>{picture}"
 
 
 def _table(values: Mapping[str, Any]) -> str:

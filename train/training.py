@@ -13,10 +13,10 @@ import keras
 
 from pocketlens import __version__
 from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, ModelCard
-from pocketlens.files import replacing
+from pocketlens.files import replacing, write_bytes
 from pocketlens.quiet import quiet
 from pocketlens.runtime.runs import LOGS_NAME, MODEL_NAME, REPORT_NAME, write_card, write_split
-from pocketlens.train.augmentation_sheet import augmentation_sheet
+from pocketlens.train.augmentation_sheet import SHEET_NAME, augmentation_sheet
 from pocketlens.train.batches import EpochPictures
 from pocketlens.train.callbacks import History
 from pocketlens.train.checkpoints import Checkpoints, read_checkpoint
@@ -24,9 +24,10 @@ from pocketlens.train.data_check import check_data
 from pocketlens.train.data_page import write_data_report
 from pocketlens.train.data_report import log_check
 from pocketlens.train.devices import all_gpus
-from pocketlens.train.evaluation import Evaluation, evaluate
+from pocketlens.train.evaluation import Evaluation
+from pocketlens.train.measuring import calibrate, measure
 from pocketlens.train.networks import build
-from pocketlens.train.phases import Trainer, predict_scores
+from pocketlens.train.phases import Trainer
 from pocketlens.train.pixel_cache import load_pixels
 from pocketlens.train.plan import describe_plan, refuse_other_plan
 from pocketlens.train.report import write_report
@@ -108,17 +109,10 @@ def train(
             network, settings, parts, history, checkpoints, unfinished.scratch, pictures
         )
         trainer.train()
+        calibration = calibrate(network, parts["val"], settings)
         with replacing(folder / MODEL_NAME) as path, quiet():
             network.save(path)
-        evaluations = {
-            name: evaluate(
-                predict_scores(network, parts[name], settings.batch_size),
-                parts[name].labels,
-                split.labels,
-                settings.task,
-            )
-            for name in ("val", "test")
-        }
+        measured = measure(network, parts, split.labels, settings, calibration)
         card = ModelCard(
             name=out.absolute().name,
             labels=split.labels,
@@ -127,11 +121,7 @@ def train(
             resize_mode=settings.resize_mode,
             threshold=DEFAULT_THRESHOLDS[settings.task],
             data_hash=split.data_hash,
-            metrics={
-                f"{name}_{what}": round(getattr(evaluation, what), 4)
-                for name, evaluation in evaluations.items()
-                for what in ("accuracy", "macro_f1", "count")
-            },
+            metrics=measured.metrics,
             training=_described(settings),
             versions={
                 "pocketlens": __version__,
@@ -143,12 +133,13 @@ def train(
         readable = {name: part.photos for name, part in parts.items()}
         write_split(folder, split.root, split.labels, readable)
         write_data_report(folder / REPORT_NAME, check)
-        augment = trainer.augmentation
-        sheet = augment and augmentation_sheet(parts["train"], split.labels, augment, settings.seed)
-        write_report(
-            folder / REPORT_NAME, card, evaluations["test"], history.epochs, readable, sheet
-        )
-    return Training(out, card, evaluations["test"])
+        if trainer.augmentation:
+            sheet = augmentation_sheet(
+                parts["train"], split.labels, trainer.augmentation, settings.seed
+            )
+            write_bytes(folder / REPORT_NAME / SHEET_NAME, sheet)
+        write_report(folder / REPORT_NAME, card, measured.test, history.epochs, readable)
+    return Training(out, card, measured.test.result)
 
 
 def _described(settings: Settings) -> dict[str, object]:

@@ -154,3 +154,12 @@ def test_pad_keeps_everything() -> None:
 def test_unknown_mode() -> None:
     with pytest.raises(ValueError, match="mode='bend'"):
         resize(noise(4, 4), (2, 2), "bend")
+
+
+def test_sixteen_bit_photo_keeps_its_tones(shared: Path) -> None:
+    """The same scene as the 8-bit grey photo; clipped to 8 bits, nearly all of it was white."""
+    folder = shared / "data" / "awkward_images"
+    grey16 = decode(folder / "gray16.png").astype(int)
+    grey8 = decode(folder / "grayscale.jpg").astype(int)
+    assert np.abs(grey16 - grey8).mean() < 4
+    assert (grey16 == 255).mean() < 0.05

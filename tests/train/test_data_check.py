@@ -1,7 +1,10 @@
 """What `check_data` finds in folders of photos, kind by kind, and on every awkward file."""
 
+import io
+import logging
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +14,12 @@ from PIL import Image
 pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
 from pocketlens.errors import DataError
+from pocketlens.runtime.runs import PARTS, read_run
 from pocketlens.train import photo_facts
 from pocketlens.train.data_check import DataCheck, check_data
 from pocketlens.train.data_report import findings
-from pocketlens.train.pixel_cache import load_pixels
 
-# What `check` says of each file; those that are unreadable are all that `train` leaves out.
+# What `check` says of each file; the unreadable are all that `train` and `evaluate` leave out.
 AWKWARD = {
     "animated.gif": set(),
     "bmp.bmp": set(),
@@ -59,25 +62,49 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@dataclass(frozen=True)
+class Awkward:
+    """What check, train and evaluate made of all awkward files among good ones.
+
+    `used` has the part of each file that was trained with, `evaluated` the files that were scored,
+    `said` what was said while evaluating.
+    """
+
+    check: DataCheck
+    used: dict[str, str]
+    evaluated: set[str]
+    said: str
+
+
 @pytest.fixture(scope="module")
-def awkward(
-    shared: Path, tiny_photos: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[DataCheck, set[str]]:
-    """The check of all awkward files among good ones, and the names of what training would use."""
+def awkward(shared: Path, tiny_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Awkward:
+    pytest.importorskip("tensorflow", reason="training needs the train extra")
+    from pocketlens.train import Settings, evaluate_model, train
+
     home = tmp_path_factory.mktemp("awkward")
     folder = home / "photos"
     shutil.copytree(tiny_photos, folder)
     for path in (shared / "data" / "awkward_images").iterdir():
         (folder / "circle" / path.name).write_bytes(path.read_bytes())
+    quick = Settings(
+        alpha=0.35, image_size=32, weights="none", fine_tune_epochs=1, grid_epochs=0, batch_size=64
+    )
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POCKETLENS_CACHE", str(home / "cache"))
         check = check_data(folder)
-        parts = load_pixels(check.split(seed=0), (32, 32), "stretch")
-    used = [(name, photo.path.name) for name, part in parts.items() for photo in part.photos]
-    scene = [part for part, name in used if name in SAME_SCENE]
-    assert len(scene) == len(SAME_SCENE)
-    assert len(set(scene)) == 1
-    return check, {name for _, name in used}
+        train(folder, home / "run", quick)
+        logging.getLogger("pocketlens").addHandler(handler)
+        evaluation = evaluate_model(home / "run", folder)
+        logging.getLogger("pocketlens").removeHandler(handler)
+    run = read_run(home / "run")
+    return Awkward(
+        check,
+        {photo.path.name: part for part in PARTS for photo in run.photos(part).photos},
+        {photo.path.name for photo in evaluation.photos},
+        said.getvalue(),
+    )
 
 
 def test_every_awkward_file_is_in_the_table(shared: Path) -> None:
@@ -86,18 +113,25 @@ def test_every_awkward_file_is_in_the_table(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("name", AWKWARD)
-def test_awkward_file_in_check_and_train(awkward: tuple[DataCheck, set[str]], name: str) -> None:
-    check, used = awkward
+def test_awkward_file_in_check_train_and_evaluate(awkward: Awkward, name: str) -> None:
+    check = awkward.check
     file = f"circle/{name}"
     kinds = ("unreadable", "misnamed", "rotated", "tiny", "extreme")
     assert {kind for kind in kinds if file in getattr(check, kind)} == AWKWARD[name]
-    assert (name in used) == ("unreadable" not in AWKWARD[name])
+    readable = "unreadable" not in AWKWARD[name]
+    assert (name in awkward.used) == readable
+    assert (name in awkward.evaluated) == readable
+    assert (name in awkward.said) != readable
     with_others = {other for group in check.copies if file in group.names for other in group.names}
     expected = {f"circle/{other}" for other in SAME_SCENE} if name in SAME_SCENE else set()
     assert with_others == expected
-    if name in ("bomb.png", "empty.jpg", "text_named.jpg", "truncated.jpg"):
+    if not readable:
         assert file in check.unreadable[file]
         assert str(check.found.root) not in check.unreadable[file]
+
+
+def test_awkward_files_of_one_scene_are_in_one_part(awkward: Awkward) -> None:
+    assert len({awkward.used[name] for name in SAME_SCENE}) == 1
 
 
 def test_good_photos_have_no_findings(photos: Path) -> None:

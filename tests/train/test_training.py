@@ -52,9 +52,13 @@ def test_run_folder_is_complete(tiny_run: Path) -> None:
     }
     assert {path.name for path in (tiny_run / "report").iterdir()} == {
         "index.html",
-        "curves.png",
+        "accuracy.png",
         "augmentation.png",
         "confusion.png",
+        "confusion_percent.png",
+        "roc.png",
+        "calibration.png",
+        "loss.png",
         "report.json",
         "data.html",
         "data.json",

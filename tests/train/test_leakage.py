@@ -1,0 +1,165 @@
+"""No photo of the test part, nor a copy of one, reaches training, validation or calibration."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("tensorflow", reason="training needs the train extra")
+
+import keras
+
+from pocketlens.convert import conversion, convert
+from pocketlens.runtime.pictures import decode, resize
+from pocketlens.runtime.runs import PARTS, read_run
+from pocketlens.train import Settings, evaluate_model, measuring, train, training
+from pocketlens.train.calibration import tempered
+
+SIZE = 64
+SETTINGS = Settings(
+    alpha=0.35, image_size=SIZE, weights="none", batch_size=16, fine_tune_epochs=1, grid_epochs=0
+)
+COPIED, PLAIN = 8, 22
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run on photos with planted copies, and what its steps were given."""
+
+    run: Path
+    parts: dict[str, Any]
+    validation: list[np.ndarray]
+    fitted: list[tuple[np.ndarray, np.ndarray]]
+    test_scores: np.ndarray
+
+
+def plant_copies(path: Path) -> None:
+    """Save three copies of a photo: turned by EXIF, smaller, and compressed again."""
+    image = Image.open(path).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    # 6 says that it has to be turned a quarter clockwise to be upright.
+    image.rotate(90, expand=True).save(path.with_name(f"{path.stem}-turned.jpg"), exif=exif)
+    image.resize((image.width // 2, image.height // 2)).save(
+        path.with_name(f"{path.stem}-small.png")
+    )
+    image.save(path.with_name(f"{path.stem}-again.jpg"), quality=40)
+
+
+@pytest.fixture(scope="module")
+def seen(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    home = tmp_path_factory.mktemp("leakage")
+    for label in ("daisy", "tulips"):
+        folder = home / "photos" / label
+        folder.mkdir(parents=True)
+        sources = sorted((shared / "data" / "flowers" / label).iterdir())[: COPIED + PLAIN]
+        for number, source in enumerate(sources):
+            path = folder / f"{number:02}.jpg"
+            path.write_bytes(source.read_bytes())
+            if number < COPIED:
+                plant_copies(path)
+    parts: dict[str, Any] = {}
+    validation, fitted = [], []
+    really_fit, really_load = keras.Model.fit, training.load_pixels
+    really_fit_temperature = measuring.fit_temperature
+
+    def load(*arguments: Any) -> Any:
+        parts.update(really_load(*arguments))
+        return parts
+
+    def fit(model: Any, *arguments: Any, **named: Any) -> Any:
+        validation.append(np.concatenate([pixels for pixels, _ in named["validation_data"]]))
+        return really_fit(model, *arguments, **named)
+
+    def fit_temperature(scores: Any, truth: Any, task: str) -> float:
+        fitted.append((scores, truth))
+        return really_fit_temperature(scores, truth, task)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETLENS_CACHE", str(home / "cache"))
+        patch.setattr(training, "load_pixels", load)
+        patch.setattr(keras.Model, "fit", fit)
+        patch.setattr(measuring, "fit_temperature", fit_temperature)
+        train(home / "photos", home / "run", SETTINGS)
+    scores = evaluate_model(home / "run", home / "run").answers.scores
+    return Seen(home / "run", parts, validation, fitted, scores)
+
+
+def originals(names: Any) -> set[tuple[str, str]]:
+    """Return of which photos these are, whatever has become of them."""
+    return {(Path(name).parent.name, Path(name).stem[:2]) for name in names}
+
+
+def paths_of(run: Path, part: str) -> list[Path]:
+    return [photo.path.resolve() for photo in read_run(run).photos(part).photos]
+
+
+def pixels_of(run: Path, part: str) -> np.ndarray:
+    """Decode the photos of a part anew, as they lie there."""
+    return np.stack([resize(decode(path), (SIZE, SIZE)) for path in paths_of(run, part)])
+
+
+def test_copies_of_a_photo_are_in_its_part(seen: Seen) -> None:
+    parts = json.loads((seen.run / "split.json").read_text())["parts"]
+    assert sum(map(len, parts.values())) == 2 * (4 * COPIED + PLAIN)
+    held = {part: originals(parts[part]) for part in PARTS}
+    assert sum(map(len, held.values())) == len(set.union(*held.values())) == 2 * (COPIED + PLAIN)
+    copied = {part for part in PARTS if any("-" in name for name in parts[part])}
+    assert len(copied) > 1
+
+
+def test_each_step_gets_the_photos_of_its_part(seen: Seen) -> None:
+    for part in PARTS:
+        np.testing.assert_array_equal(seen.parts[part].pixels, pixels_of(seen.run, part))
+        names = [photo.path for photo in seen.parts[part].photos]
+        assert names == paths_of(seen.run, part)
+
+
+def test_validation_is_not_augmented(seen: Seen) -> None:
+    expected = pixels_of(seen.run, "val")
+    assert len(seen.validation) == 1
+    for pixels in seen.validation:
+        np.testing.assert_array_equal(pixels, expected.astype(np.float32))
+
+
+def test_temperature_comes_from_plain_validation_photos(seen: Seen) -> None:
+    ((scores, truth),) = seen.fitted
+    run = read_run(seen.run)
+    np.testing.assert_array_equal(truth, [p.label_indices[0] for p in run.photos("val").photos])
+    model = keras.models.load_model(run.model, compile=False)
+    now = model.predict(pixels_of(seen.run, "val").astype(np.float32), verbose=0)
+    temperature = run.card.metrics["temperature"]
+    np.testing.assert_allclose(tempered(scores, temperature, "multiclass"), now, atol=1e-3)
+
+
+def test_test_photos_are_not_augmented(seen: Seen) -> None:
+    model = keras.models.load_model(read_run(seen.run).model, compile=False)
+    scores = model.predict(pixels_of(seen.run, "test").astype(np.float32), verbose=0)
+    np.testing.assert_allclose(scores, seen.test_scores, atol=1e-4)
+
+
+def test_int8_is_calibrated_on_plain_training_photos(
+    seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[tuple[list[Path], list[np.ndarray]]] = []
+    really = conversion.load_pixels
+
+    def load(paths: list[Path], *arguments: Any) -> Any:
+        used.append(([path.resolve() for path in paths], really(paths, *arguments)))
+        return used[-1][1]
+
+    monkeypatch.setattr(conversion, "load_pixels", load)
+    convert(seen.run, tmp_path, ["int8"], samples=20)
+    parts = {part: set(paths_of(seen.run, part)) for part in PARTS}
+    (calibrated, pixels), (checked, _) = used
+    assert len(calibrated) == 20
+    assert set(calibrated) <= parts["train"]
+    assert set(checked) <= parts["val"]
+    test_photos = originals(map(str, parts["test"]))
+    assert not originals(map(str, [*calibrated, *checked])) & test_photos
+    for path, given in zip(calibrated, pixels, strict=True):
+        np.testing.assert_array_equal(given, resize(decode(path), (SIZE, SIZE)))
