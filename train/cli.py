@@ -5,6 +5,15 @@ from __future__ import annotations
 import click
 
 from pocketlens.options import json_option, overwrite_option
+from pocketlens.train.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE
+
+
+def _list_architectures(context: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from pocketlens.train.architecture_table import architecture_table
+
+        click.echo(architecture_table())
+        context.exit()
 
 
 @click.command(
@@ -28,12 +37,29 @@ from pocketlens.options import json_option, overwrite_option
 )
 @click.option("--alpha", type=float, default=1.0, show_default=True, help="Width of MobileNetV2.")
 @click.option("--image-size", type=int, default=224, show_default=True, help="Pixels a side.")
+    "--arch",
+    type=click.Choice(list(ARCHITECTURES)),
+    default=DEFAULT_ARCHITECTURE,
+    show_default=True,
+    help="The network; see --list-architectures.",
+)
+@click.option(
+    "--list-architectures",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_architectures,
+    help="Show each network's parameters, size and published accuracy, and exit.",
+)
+@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width of a MobileNet.")
+@click.option(
+    "--image-size", type=int, help="Pixels a side. [default: what the network was published at]"
+)
 @click.option(
     "--weights",
-    default="imagenet",
-    show_default=True,
     metavar="imagenet|none|FILE",
-    help="Where to start: ImageNet weights, nothing, a weights file or an earlier run.",
+    help="Where to start: ImageNet weights, nothing, a weights file or an earlier run. "
+    "[default: imagenet; none for the cnn_ networks]",
 )
 @click.option(
     "--resize",

@@ -1,4 +1,4 @@
-"""The network: MobileNetV2 with its normalisation inside and a head for one's own classes."""
+"""The network: an architecture with its normalisation inside and a head for one's own classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from pocketlens.errors import WeightsError
 from pocketlens.keras_files import load_keras_model
 from pocketlens.quiet import quiet
 from pocketlens.runtime.runs import MODEL_NAME, is_run
+from pocketlens.train.normalisations import LAYER_NAME as NORMALISATION_NAME
+from pocketlens.train.normalisations import normalisation
 from pocketlens.train.objectives import outputs
+from pocketlens.train.plain_networks import PLAIN_NETWORKS
 from pocketlens.train.settings import WEIGHTS_IMAGENET, WEIGHTS_NONE, Settings
 
 LOGGER = logging.getLogger("pocketlens")
@@ -22,14 +25,13 @@ LOGGER = logging.getLogger("pocketlens")
 BASE_NAME = "base"
 HEAD_NAME = "scores"
 
-# MobileNetV2 expects pixels in -1 to 1 (Sandler et al. 2018; keras.applications.mobilenet_v2).
-_SCALE, _OFFSET = 1 / 127.5, -1.0
-
 # Keras's own 0.999 needs thousands of steps to arrive; a network that starts from nothing on a
 # few photos would be validated with averages that are still near their start.
 _SCRATCH_MOMENTUM = 0.9
 
-_PUBLISHED_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+# Keras builds its normalisation into this one, another for ImageNet weights than for none; it is
+# left out here and ends where the padding of the first convolution begins.
+_WITH_NORMALISATION, _AFTER_NORMALISATION = "efficientnet_b0", "stem_conv_pad"
 
 
 def build(classes: int, settings: Settings) -> keras.Model:
@@ -48,8 +50,7 @@ def build(classes: int, settings: Settings) -> keras.Model:
         for layer in batch_normalizations(base):
             layer.momentum = _SCRATCH_MOMENTUM
     pixels = keras.Input((size, size, 3), name="pixels")
-    x = keras.layers.Rescaling(_SCALE, _OFFSET, name="normalisation")(pixels)
-    x = base(x)
+    x = base(normalisation(settings.architecture.normalisation)(pixels))
     x = keras.layers.GlobalAveragePooling2D(name="pooling")(x)
     x = keras.layers.Dropout(settings.dropout, name="dropout")(x)
     units, activation = outputs(settings.task, classes)
@@ -79,6 +80,7 @@ def freeze(model: keras.Model, trained_layers: int) -> None:
     base with `training=False` does not keep its statistics still once `fit` runs (Keras 3).
     """
     model.trainable = True
+    model.get_layer(NORMALISATION_NAME).trainable = False
     base = model.get_layer(BASE_NAME)
     first_trained = len(base.layers) - trained_layers
     for position, layer in enumerate(base.layers):
@@ -87,10 +89,12 @@ def freeze(model: keras.Model, trained_layers: int) -> None:
         layer.trainable = False
 
 
-def _base(settings: Settings) -> Any:
-    size, weights = settings.image_size, settings.weights
-    if weights in (WEIGHTS_IMAGENET, WEIGHTS_NONE):
-        return _mobilenet(settings, weights if weights == WEIGHTS_IMAGENET else None)
+def _base(settings: Settings) -> keras.Model:
+    weights = settings.weights
+    if weights == WEIGHTS_NONE:
+        return _without_normalisation(_empty(settings), settings)
+    if weights == WEIGHTS_IMAGENET:
+        return _without_normalisation(_published(settings), settings)
     path = Path(weights)
     if path.is_dir() and is_run(path):
         path = path / MODEL_NAME
@@ -99,44 +103,74 @@ def _base(settings: Settings) -> Any:
             f"Expected --weights imagenet, none, or a file. Received: {weights}, which is not "
             "there. Check the path."
         )
-    base = _mobilenet(settings, None)
+    whole = _empty(settings)  # What a file of Keras's own fits.
+    base = _without_normalisation(whole, settings)
     try:
         with quiet():
             if path.suffix == ".keras":
                 donor = load_keras_model(path)
                 base.set_weights(donor.get_layer(BASE_NAME).get_weights())
             else:
-                base.load_weights(path)
+                whole.load_weights(path)
     except Exception as error:  # Keras raises everything from KeyError to its own.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise WeightsError(
-            f"Expected weights of MobileNetV2 without its top, alpha {settings.alpha}, {size} "
-            f"pixels. Received: {path}: {reason}. Choose the file that fits or another --alpha."
+            f"Expected weights of {_described(settings)} without its top. Received: {path}: "
+            f"{reason}. Choose the file that fits, or the --arch and --alpha that it is for."
         ) from error
     return base
 
 
-def _mobilenet(settings: Settings, weights: str | None) -> Any:
-    size, alpha = settings.image_size, settings.alpha
-    if weights and alpha not in _PUBLISHED_ALPHAS:
+def _published(settings: Settings) -> keras.Model:
+    """Return the part below the head with its ImageNet weights."""
+    architecture, size, alpha = settings.architecture, settings.image_size, settings.alpha
+    if alpha not in architecture.published_alphas:
         raise WeightsError(
-            f"Expected an alpha with published ImageNet weights "
-            f"({', '.join(map(str, _PUBLISHED_ALPHAS))}). Received: --alpha {alpha}. "
+            f"Expected an alpha for which {architecture.name} has published ImageNet weights "
+            f"({', '.join(map(str, architecture.published_alphas))}). Received: --alpha {alpha}. "
             "Choose one of them or --weights none."
         )
-    if weights:
-        LOGGER.info("Loading ImageNet weights; the first time they are downloaded …")
+    published_size = architecture.published_size(alpha, size)
+    LOGGER.info("Loading ImageNet weights; the first time they are downloaded …")
     try:
         # Keras reports its download on standard output, where only results belong.
         with quiet(), contextlib.redirect_stdout(sys.stderr):
-            return keras.applications.MobileNetV2(
-                (size, size, 3), alpha=alpha, include_top=False, weights=weights
-            )
+            donor = _application(settings, published_size, WEIGHTS_IMAGENET)
     except Exception as error:
-        if weights is None:
-            raise
         raise WeightsError(
-            "Expected to download MobileNetV2's ImageNet weights. Received: no answer from the "
-            "server that has them. Connect to the internet, train without them (--weights none), "
-            "or give a file that you have (--weights FILE)."
+            f"Expected to download the ImageNet weights of {_described(settings)}. Received: no "
+            "answer from the server that has them. Connect to the internet, train without them "
+            "(--weights none), or give a file that you have (--weights FILE)."
         ) from error
+    if published_size == size:
+        return donor
+    base = _empty(settings)
+    base.set_weights(donor.get_weights())
+    return base
+
+
+def _empty(settings: Settings) -> keras.Model:
+    if settings.arch in PLAIN_NETWORKS:
+        return PLAIN_NETWORKS[settings.arch](settings.image_size)
+    return _application(settings, settings.image_size, None)
+
+
+def _application(settings: Settings, size: int, weights: str | None) -> Any:
+    architecture = settings.architecture
+    options: dict[str, Any] = {"alpha": settings.alpha} if architecture.has_alpha else {}
+    if architecture.name.startswith("mobilenet_v3"):
+        options["include_preprocessing"] = False
+    make = getattr(keras.applications, architecture.application)
+    return make(input_shape=(size, size, 3), include_top=False, weights=weights, **options)
+
+
+def _without_normalisation(base: keras.Model, settings: Settings) -> keras.Model:
+    """Return the same layers from where they take normalised pixels."""
+    if settings.arch != _WITH_NORMALISATION:
+        return base
+    return keras.Model(base.get_layer(_AFTER_NORMALISATION).input, base.output)
+
+
+def _described(settings: Settings) -> str:
+    width = f" at alpha {settings.alpha}" if settings.architecture.has_alpha else ""
+    return f"{settings.arch}{width}"

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pocketlens.card import BINARY, MULTICLASS, MULTILABEL, RESIZE_MODES, TASKS
 from pocketlens.errors import UsageError
-
-# MobileNetV2 halves the size five times; below 32 pixels nothing is left of the picture.
-MIN_IMAGE_SIZE = 32
-MAX_IMAGE_SIZE = 1024
+from pocketlens.train.architectures import DEFAULT_ARCHITECTURE, Architecture, find_architecture
 
 WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
 
+<<<<<<< HEAD
 AUGMENTATIONS = ("none", "light", "strong")
 BALANCES = ("weights", "oversample", "none")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential", "plateau")
+=======
+# Stands for what the architecture prescribes until the settings are made.
+_ARCHITECTURE_SAYS: Any = None
+>>>>>>> wip-archs
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Settings:
     `positive` is the label that a binary task looks for; None takes the second by name.
     `fine_tune_epochs` of None means 10 on pretrained weights, and 40 without any, where this
     phase trains every layer from scratch. Zero epochs skip a phase. `weights` is "imagenet",
+<<<<<<< HEAD
     "none", or the path of a weights file or run. `balance` makes uneven classes count the same, by
     weights or by drawing photos of rare ones more often; multilabel training knows no balance.
     Learning rates are those of Adam, from which the other optimizers' follow. `mixed_precision` of
@@ -35,9 +39,17 @@ class Settings:
 
     task: str = MULTICLASS
     positive: str | None = None
+=======
+    "none", or the path of a weights file or run. Size, weights and fine-tuned layers are those
+    that the architecture prescribes when they are not given.
+    """
+
+    task: str = "multiclass"
+    arch: str = DEFAULT_ARCHITECTURE
+>>>>>>> wip-archs
     alpha: float = 1.0
-    image_size: int = 224
-    weights: str = WEIGHTS_IMAGENET
+    image_size: int = _ARCHITECTURE_SAYS
+    weights: str = _ARCHITECTURE_SAYS
     resize_mode: str = "stretch"
     augmentation: str = "light"
     flip: bool = True
@@ -51,8 +63,13 @@ class Settings:
     head_epochs: int = 30
     fine_tune_epochs: int | None = None
     grid_epochs: int = 4
+<<<<<<< HEAD
     fine_tune_layers: int = 100
     head_learning_rate: float = 2e-3
+=======
+    fine_tune_layers: int = _ARCHITECTURE_SAYS
+    head_learning_rate: float = 1e-3
+>>>>>>> wip-archs
     fine_tune_learning_rate: float = 5e-5
     grid_learning_rate: float = 2e-5
     scratch_learning_rate: float = 2e-3
@@ -60,13 +77,24 @@ class Settings:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
+        """Fill in what the architecture prescribes, and refuse what cannot be trained."""
+        architecture = self.architecture
+        prescribed = {
+            "image_size": architecture.image_size,
+            "weights": WEIGHTS_IMAGENET if architecture.published_alphas else WEIGHTS_NONE,
+            "fine_tune_layers": architecture.fine_tune_layers,
+        }
+        for name, value in prescribed.items():
+            if getattr(self, name) is _ARCHITECTURE_SAYS:
+                object.__setattr__(self, name, value)
+        architecture.check_size(self.image_size)
+        architecture.check_alpha(self.alpha)
         _expect(
-            MIN_IMAGE_SIZE <= self.image_size <= MAX_IMAGE_SIZE,
-            f"an image size of {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels",
-            f"--image-size {self.image_size}",
+            bool(architecture.published_alphas) or self.weights != WEIGHTS_IMAGENET,
+            f"--weights none or an earlier run for {self.arch}, which nobody has trained on "
+            "ImageNet",
+            f"--weights {self.weights}",
         )
-        _expect(0.1 <= self.alpha <= 2.0, "an alpha of 0.1 to 2.0", f"--alpha {self.alpha}")
         _expect(self.batch_size >= 1, "a batch of at least one", f"--batch-size {self.batch_size}")
         for what, option, value, known in (
             ("a resize mode", "resize", self.resize_mode, RESIZE_MODES),
@@ -96,6 +124,11 @@ class Settings:
         _expect(min(epochs) >= 0, "epochs of 0 or more", f"{epochs}")
         trained = epochs if self.pretrained else (0, self.main_epochs, self.grid_epochs)
         _expect(sum(trained) > 0, "at least one epoch in one phase", "none")
+
+    @property
+    def architecture(self) -> Architecture:
+        """What is known of the architecture that was chosen."""
+        return find_architecture(self.arch)
 
     @property
     def pretrained(self) -> bool:
