@@ -8,7 +8,7 @@ DEMO ?= demo-out
 # Test models that the light environment's tests read, since it cannot train any.
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
-.PHONY: demo test test-wheel check format lock flowers peers clean
+.PHONY: demo test test-wheel check format lock flowers bit-flips peers clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -41,6 +41,11 @@ lock: $(VENV)/installed
 flowers: $(VENV)/installed
 	$(BIN)/python tests/measure/flowers.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet) \
 		--out build/flowers
+
+# Whether every damaged copy of a file is refused, and none takes the program down: minutes a file.
+# make bit-flips MODELS='models/*.tflite'
+bit-flips: $(VENV)/installed
+	$(BIN)/python tests/measure/bit_flips.py $(MODELS)
 
 # Whether MediaPipe Tasks reads converted files as pocketlens does, in an environment of its own.
 # make peers PHOTOS=folder-per-class MODELS='models/*.tflite'
