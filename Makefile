@@ -8,7 +8,7 @@ DEMO ?= demo-out
 # Test models that the light environment's tests read, since it cannot train any.
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
-.PHONY: demo test test-wheel check format lock flowers bit-flips peers clean
+.PHONY: demo test test-wheel test-old-runtime check format lock flowers bit-flips peers clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -17,10 +17,15 @@ test: $(VENV)/installed
 	rm -rf build/test-models
 	$(BIN)/python -m pytest
 	$(MAKE) test-wheel
+	$(MAKE) test-old-runtime
 
 # The wheel alone, in an environment without any extra and outside the repository.
 test-wheel: $(VENV)/installed
 	sh tests/wheel/run.sh $(BIN)/python
+
+# The wheel with tflite-runtime, against the interpreter here: the same answers from all five files.
+test-old-runtime: $(VENV)/installed
+	sh tests/old_runtime/run.sh $(BIN)/python
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
