@@ -8,7 +8,8 @@ DEMO ?= demo-out
 # Test models that the light environment's tests read, since it cannot train any.
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
-.PHONY: demo test test-wheel check format lock flowers head-cache input-pipeline peers clean
+.PHONY: demo test test-wheel test-old-runtime check format lock flowers head-cache input-pipeline \
+	bit-flips peers clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -17,10 +18,15 @@ test: $(VENV)/installed
 	rm -rf build/test-models
 	$(BIN)/python -m pytest
 	$(MAKE) test-wheel
+	$(MAKE) test-old-runtime
 
 # The wheel alone, in an environment without any extra and outside the repository.
 test-wheel: $(VENV)/installed
 	sh tests/wheel/run.sh $(BIN)/python
+
+# The wheel with tflite-runtime, against the interpreter here: the same answers from all five files.
+test-old-runtime: $(VENV)/installed
+	sh tests/old_runtime/run.sh $(BIN)/python
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
@@ -51,6 +57,11 @@ head-cache: $(VENV)/installed
 # make input-pipeline PHOTOS=folder-per-class WEIGHTS=imagenet|FILE
 input-pipeline: $(VENV)/installed
 	$(BIN)/python tests/measure/input_pipeline.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet)
+
+# Whether every damaged copy of a file is refused, and none takes the program down: minutes a file.
+# make bit-flips MODELS='models/*.tflite'
+bit-flips: $(VENV)/installed
+	$(BIN)/python tests/measure/bit_flips.py $(MODELS)
 
 # Whether MediaPipe Tasks reads converted files as pocketlens does, in an environment of its own.
 # make peers PHOTOS=folder-per-class MODELS='models/*.tflite'

@@ -3,6 +3,9 @@
 A `.tflite` file is a flatbuffer. Whatever follows it is not read by any interpreter, so the card
 travels as a zip archive appended to it, which is how TFLite Metadata stores associated files
 (https://ai.google.dev/edge/litert/models/metadata). `zipfile` and `unzip` open it.
+
+The card seals the file: the SHA-256 in it is that of the flatbuffer, and the archive has to be,
+byte for byte, the one that the card makes. It tells of damage, not of who wrote the file.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pocketlens.archive import append_archive, has_trace_of
 from pocketlens.errors import ModelFileError
 
 CARD_NAME = "card.json"
@@ -25,8 +29,8 @@ MULTICLASS, BINARY, MULTILABEL = TASKS = ("multiclass", "binary", "multilabel")
 DEFAULT_THRESHOLDS = {MULTICLASS: 0.0, BINARY: 0.5, MULTILABEL: 0.5}
 RESIZE_MODES = ("stretch", "crop", "pad")
 
-# The zip format cannot hold a time before 1980; a fixed one keeps files byte-identical.
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+# Of the text files in an archive: labels of every class there is take less.
+_MOST_TEXT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -142,15 +146,7 @@ def pack(flatbuffer: bytes, card: ModelCard) -> bytes:
     The card's `model_sha256` is set to that of `flatbuffer`.
     """
     card = dataclasses.replace(card, model_sha256=hashlib.sha256(flatbuffer).hexdigest())
-    buffer = io.BytesIO()
-    buffer.write(flatbuffer)
-    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
-        for name, text in (
-            (CARD_NAME, card.to_json()),
-            (LABELS_NAME, labels_text(card.score_labels)),
-        ):
-            archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), text)
-    return buffer.getvalue()
+    return _seal(flatbuffer, card, card.to_json().encode("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -193,28 +189,16 @@ def unpack(model_bytes: bytes) -> Unpacked:
             that the card was written for.
     """
     if not zipfile.is_zipfile(io.BytesIO(model_bytes)):
-        if _has_start_of_card(model_bytes):
-            raise ModelFileError(
-                "Expected a model file with its whole card at its end. Received: a file whose end "
-                "is cut off. Copy or convert it again."
-            )
+        if has_trace_of(model_bytes, CARD_NAME):
+            raise _damaged("one whose end is cut off or changed")
         return Unpacked(model_bytes, None, None)
     try:
-        with zipfile.ZipFile(io.BytesIO(model_bytes)) as archive:
-            entries = archive.infolist()
-            end = min((entry.header_offset for entry in entries), default=len(model_bytes))
-            texts = {
-                entry.filename: archive.read(entry)
-                for entry in entries
-                if entry.filename == CARD_NAME or entry.filename.endswith(".txt")
-            }
+        end, texts = _read_archive(model_bytes)
         label_files = [text for name, text in texts.items() if name != CARD_NAME]
         labels = _lines(label_files[0].decode("utf-8")) if len(label_files) == 1 else None
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise ModelFileError(
-            f"Expected a model file with a readable card at its end. Received: {error}. "
-            "Copy or convert the file again."
-        ) from error
+    # `zipfile` runs over damaged fields with whatever they make it do.
+    except Exception as error:
+        raise _damaged(str(error) or type(error).__name__) from error
     if CARD_NAME not in texts:
         return Unpacked(model_bytes, None, labels, texts)
     card = ModelCard.from_json(texts[CARD_NAME])
@@ -225,13 +209,41 @@ def unpack(model_bytes: bytes) -> Unpacked:
             f"Expected a model with the SHA-256 {card.model_sha256[:12]}… that its card names. "
             f"Received: {digest[:12]}…. The file is damaged: copy or convert it again."
         )
+    if _seal(flatbuffer, card, texts[CARD_NAME]) != model_bytes:
+        raise _damaged("one that was changed afterwards")
     return Unpacked(flatbuffer, card, labels, texts)
 
 
-def _has_start_of_card(model_bytes: bytes) -> bool:
-    # A zip entry: its signature, 26 bytes more, its name (PKWARE's APPNOTE, 4.3.7).
-    name_at = model_bytes.rfind(CARD_NAME.encode())
-    return name_at >= 30 and model_bytes[name_at - 30 : name_at - 26] == b"PK\x03\x04"
+def _seal(flatbuffer: bytes, card: ModelCard, card_json: bytes) -> bytes:
+    # The card's own text, since a newer version's may say more than this one knows.
+    labels = labels_text(card.score_labels).encode("utf-8")
+    return append_archive(flatbuffer, {CARD_NAME: card_json, LABELS_NAME: labels})
+
+
+def _read_archive(model_bytes: bytes) -> tuple[int, dict[str, bytes]]:
+    """Return where the archive begins, and the card and the text files in it."""
+    with zipfile.ZipFile(io.BytesIO(model_bytes)) as archive:
+        entries = archive.infolist()
+        texts = {}
+        if sum(entry.file_size for entry in entries if _is_text(entry)) > _MOST_TEXT_BYTES:
+            raise ValueError(f"text files of more than {_MOST_TEXT_BYTES >> 20} MB")
+        for entry in entries:
+            # Opening compares an entry's two names, so that none hides behind a changed one.
+            with archive.open(entry) as stream:
+                if _is_text(entry):
+                    texts[entry.filename] = stream.read()
+    return min((entry.header_offset for entry in entries), default=len(model_bytes)), texts
+
+
+def _is_text(entry: zipfile.ZipInfo) -> bool:
+    return entry.filename == CARD_NAME or entry.filename.endswith(".txt")
+
+
+def _damaged(came: str) -> ModelFileError:
+    return ModelFileError(
+        "Expected a model file with the archive at its end as it was written. "
+        f"Received: {came}. Copy or convert the file again."
+    )
 
 
 def _lines(text: str) -> tuple[str, ...]:

@@ -139,6 +139,21 @@ def refuse_targets(*targets: str | None, overwrite: bool) -> None:
     refuse_files(files, overwrite=overwrite)
 
 
+def cache_folder() -> Path:
+    """Return where things are kept that can be made again.
+
+    `POCKETLENS_CACHE` names it; otherwise it is `pocketlens` in the user's cache folder
+    (XDG Base Directory Specification). It may be deleted at any time.
+
+    Raises:
+        RuntimeError: neither is named, and the user has no home.
+    """
+    chosen = os.environ.get("POCKETLENS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pocketlens"
+
+
 def exchange(new: Path, out: Path) -> None:
     """Put a folder in the place of another, which goes when the new one is there."""
     if not out.exists():

@@ -16,7 +16,6 @@ from pocketlens.card import BINARY, MULTICLASS
 from pocketlens.errors import LabelsError, UsageError
 from pocketlens.runtime.answers import Answer, answer_of, label_scores
 from pocketlens.runtime.input_table import input_table
-from pocketlens.runtime.interpreters import load_interpreter
 from pocketlens.runtime.model_files import (
     ModelFile,
     count_labels,
@@ -24,6 +23,7 @@ from pocketlens.runtime.model_files import (
     read_signature,
 )
 from pocketlens.runtime.pictures import Pixels, decode, resize
+from pocketlens.runtime.trial import load_model
 
 DEFAULT_TOP_K = 5
 
@@ -105,7 +105,7 @@ class Classifier:
                 f"Expected at least one thread and one label. Received: {threads=}, {top_k=}."
             )
         self.model = model if isinstance(model, ModelFile) else read_model_file(model)
-        self.interpreter = load_interpreter(self.model.flatbuffer, threads=threads, backend=backend)
+        self.interpreter = load_model(self.model, threads=threads, backend=backend)
         self.signature = read_signature(self.interpreter, self.model.path)
         self.size_wh = self.signature.size_wh
         self.labels = self._fitting(labels if labels is not None else self.model.labels)

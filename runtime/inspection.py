@@ -12,7 +12,7 @@ import numpy as np
 
 from pocketlens.card import ModelCard
 from pocketlens.runtime.findings import find_slow_parts
-from pocketlens.runtime.interpreters import find_backend, load_interpreter
+from pocketlens.runtime.interpreters import find_backend
 from pocketlens.runtime.metadata import Metadata, read_metadata
 from pocketlens.runtime.model_files import (
     ModelFile,
@@ -24,6 +24,7 @@ from pocketlens.runtime.model_files import (
     with_labels,
 )
 from pocketlens.runtime.operators import list_operators
+from pocketlens.runtime.trial import load_model
 
 SCHEMA_VERSION = 1
 
@@ -84,7 +85,7 @@ def inspect(path: str | Path, labels_file: Path | None = None) -> Inspection:
     """
     model = with_labels(read_model_file(path), labels_file)
     metadata = model.metadata or read_metadata(model.flatbuffer)
-    interpreter = load_interpreter(model.flatbuffer)
+    interpreter = load_model(model)
     signature = read_signature(interpreter, model.path)
     operators, partitions = list_operators(interpreter)
     backend = find_backend()

@@ -35,8 +35,11 @@ class Backend:
     @property
     def version(self) -> str:
         """The version of the package that brings it."""
-        package = "tensorflow" if self.name == "tf.lite" else self.name
-        return importlib.import_module("importlib.metadata").version(package)  # type: ignore[no-any-return]
+        metadata = importlib.import_module("importlib.metadata")
+        try:
+            return str(metadata.version("tensorflow" if self.name == "tf.lite" else self.name))
+        except metadata.PackageNotFoundError:  # Other packages bring the same module.
+            return "unknown"
 
 
 def find_backend(name: str | None = None) -> Backend:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pocketlens.card import BINARY, LABELS_NAME, ModelCard, unpack
+from pocketlens.card import BINARY, LABELS_NAME, ModelCard, Unpacked, unpack
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.runtime.metadata import Metadata, read_metadata
 
@@ -17,6 +18,8 @@ SUFFIX = ".tflite"
 
 _IDENTIFIER = b"TFL3"
 _IDENTIFIER_OFFSET = 4
+
+_TYPES = (np.uint8, np.int8, np.float32)
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def read_model_file(path: str | Path) -> ModelFile:
         if unpacked.card is None:
             metadata = read_metadata(unpacked.flatbuffer)
             if metadata is not None and metadata.labels_file is not None:
-                labels = unpacked.labels_of(metadata.labels_file) or labels
+                labels = _named_labels(unpacked, metadata.labels_file)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from error
     beside = path.with_name(LABELS_NAME)
@@ -146,26 +149,52 @@ def read_signature(interpreter: Any, path: Path) -> Signature:
         ModelFileError: the model is no image classifier with one RGB picture as its input and one
             row of scores as its output.
     """
-    inputs = [_tensor(entry) for entry in interpreter.get_input_details()]
-    outputs = [_tensor(entry) for entry in interpreter.get_output_details()]
-    shapes = f"inputs {[t.shape for t in inputs]}, outputs {[t.shape for t in outputs]}"
-    known_types = (np.uint8, np.int8, np.float32)
-    is_classifier = (
-        len(inputs) == len(outputs) == 1
-        and len(inputs[0].shape) == 4
-        and inputs[0].shape[0] == 1
-        and inputs[0].shape[3] == 3
-        and min(inputs[0].shape) > 0
-        and inputs[0].dtype in known_types
-        and outputs[0].dtype in known_types
-        and np.prod(outputs[0].shape) == max((*outputs[0].shape, 0)) > 0
-    )
-    if not is_classifier:
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if not (len(inputs) == len(outputs) == 1 and _is_picture(inputs[0]) and _is_row(outputs[0])):
         raise ModelFileError(
-            "Expected an image classifier with one input [1, height, width, 3] and one output "
-            f"[1, classes]. Received: {path} with {shapes}."
+            "Expected an image classifier with one input [1, height, width, 3] of fixed size and "
+            "one output [1, classes], both float32, uint8 or int8. "
+            f"Received: {path} with {_listed('input', inputs)} and {_listed('output', outputs)}. "
+            "Convert the model again so, or take another."
         )
-    return Signature(inputs[0], outputs[0])
+    return Signature(_tensor(inputs[0]), _tensor(outputs[0]))
+
+
+def _is_picture(details: dict[str, Any]) -> bool:
+    shape = _shape(details)
+    return (
+        len(shape) == 4
+        and shape[0] == 1
+        and shape[3] == 3
+        and min(shape) > 0
+        and details["dtype"] in _TYPES
+    )
+
+
+def _is_row(details: dict[str, Any]) -> bool:
+    shape = tuple(int(side) for side in details["shape"])
+    return math.prod(shape) == max((*shape, 0)) > 0 and details["dtype"] in _TYPES
+
+
+def _shape(details: dict[str, Any]) -> tuple[int, ...]:
+    """Return a tensor's shape, -1 where the model leaves it to the caller."""
+    signature = details["shape_signature"]
+    return tuple(int(side) for side in (signature if len(signature) else details["shape"]))
+
+
+def _listed(what: str, tensors: list[dict[str, Any]]) -> str:
+    texts = ", ".join(f"{list(_shape(one))} {np.dtype(one['dtype'])}" for one in tensors)
+    return f"{len(tensors)} {what}{'' if len(tensors) == 1 else 's'} ({texts})"
+
+
+def _named_labels(unpacked: Unpacked, name: str) -> tuple[str, ...]:
+    labels = unpacked.labels_of(name)
+    if labels is None:
+        raise ModelFileError(
+            f"Expected the labels that the model's metadata names, {name}, at its end. "
+            "Received: none there. The file is cut off: get it again."
+        )
+    return labels
 
 
 def _tensor(details: dict[str, Any]) -> Tensor:

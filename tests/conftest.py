@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -38,6 +39,14 @@ def draw_tiny(label: str, rng: np.random.Generator) -> np.ndarray:
 def draw_nothing(rng: np.random.Generator) -> np.ndarray:
     """Draw soft spots of colour: uint8 (120, 160, 3)."""
     return cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (160, 120))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the tests cache out of the user's own cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POCKETLENS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -35,8 +35,7 @@ def _list_architectures(context: click.Context, _option: click.Parameter, asked:
     metavar="LABEL",
     help="What a binary task looks for. [default: the second class by name]",
 )
-@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width of MobileNetV2.")
-@click.option("--image-size", type=int, default=224, show_default=True, help="Pixels a side.")
+@click.option(
     "--arch",
     type=click.Choice(list(ARCHITECTURES)),
     default=DEFAULT_ARCHITECTURE,

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.errors import OutputError, PictureError
-from pocketlens.files import write_text
+from pocketlens.files import cache_folder, write_text
 from pocketlens.progress import track
 from pocketlens.runtime.photos import name_below
 from pocketlens.runtime.pictures import decode, read_header
 from pocketlens.train.duplicates import FINGERPRINT_VERSION, fingerprint
-from pocketlens.train.pixel_cache import PIXELS_VERSION, cache_folder
+from pocketlens.train.pixel_cache import PIXELS_VERSION
 
 # To be raised when the facts or their meaning change.
 _FACTS_VERSION = 1

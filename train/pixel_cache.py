@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.errors import DataError, PictureError
-from pocketlens.files import write_text
+from pocketlens.files import cache_folder, write_text
 from pocketlens.progress import track
 from pocketlens.runtime.photos import Photo, read_pixels, report_skipped
 from pocketlens.runtime.runs import PARTS
@@ -41,18 +40,6 @@ class Part:
     pixels: NDArray[np.uint8]
     labels: NDArray[Any]
     photos: tuple[Photo, ...]
-
-
-def cache_folder() -> Path:
-    """Return where pixels are cached.
-
-    `POCKETLENS_CACHE` names it; otherwise it is `pocketlens` in the user's cache folder
-    (XDG Base Directory Specification). It may be deleted at any time.
-    """
-    chosen = os.environ.get("POCKETLENS_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pocketlens"
 
 
 def load_pixels(split: Split, size_wh: tuple[int, int], resize_mode: str) -> dict[str, Part]:

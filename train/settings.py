@@ -12,41 +12,31 @@ from pocketlens.train.architectures import DEFAULT_ARCHITECTURE, Architecture, f
 WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
 
-<<<<<<< HEAD
 AUGMENTATIONS = ("none", "light", "strong")
 BALANCES = ("weights", "oversample", "none")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential", "plateau")
-=======
 # Stands for what the architecture prescribes until the settings are made.
 _ARCHITECTURE_SAYS: Any = None
->>>>>>> wip-archs
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to train.
 
-    `positive` is the label that a binary task looks for; None takes the second by name.
+    `positive` is the label that a binary task looks for; None takes the second by name. Size,
+    weights and fine-tuned layers are those that the architecture prescribes when they are not
+    given. `weights` is "imagenet", "none", or the path of a weights file or run.
     `fine_tune_epochs` of None means 10 on pretrained weights, and 40 without any, where this
-    phase trains every layer from scratch. Zero epochs skip a phase. `weights` is "imagenet",
-<<<<<<< HEAD
-    "none", or the path of a weights file or run. `balance` makes uneven classes count the same, by
-    weights or by drawing photos of rare ones more often; multilabel training knows no balance.
-    Learning rates are those of Adam, from which the other optimizers' follow. `mixed_precision` of
-    None takes it where it pays.
+    phase trains every layer from scratch. Zero epochs skip a phase. `balance` makes uneven classes
+    count the same, by weights or by drawing photos of rare ones more often; multilabel training
+    knows no balance. Learning rates are those of Adam, from which the other optimizers' follow.
+    `mixed_precision` of None takes it where it pays.
     """
 
     task: str = MULTICLASS
     positive: str | None = None
-=======
-    "none", or the path of a weights file or run. Size, weights and fine-tuned layers are those
-    that the architecture prescribes when they are not given.
-    """
-
-    task: str = "multiclass"
     arch: str = DEFAULT_ARCHITECTURE
->>>>>>> wip-archs
     alpha: float = 1.0
     image_size: int = _ARCHITECTURE_SAYS
     weights: str = _ARCHITECTURE_SAYS
@@ -63,13 +53,8 @@ class Settings:
     head_epochs: int = 30
     fine_tune_epochs: int | None = None
     grid_epochs: int = 4
-<<<<<<< HEAD
-    fine_tune_layers: int = 100
-    head_learning_rate: float = 2e-3
-=======
     fine_tune_layers: int = _ARCHITECTURE_SAYS
-    head_learning_rate: float = 1e-3
->>>>>>> wip-archs
+    head_learning_rate: float = 2e-3
     fine_tune_learning_rate: float = 5e-5
     grid_learning_rate: float = 2e-5
     scratch_learning_rate: float = 2e-3

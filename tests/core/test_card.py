@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pocketlens.archive import append_archive
 from pocketlens.card import CARD_NAME, LABELS_NAME, ModelCard, pack, unpack
 from pocketlens.errors import ModelFileError
 
@@ -45,6 +46,50 @@ def test_changed_model_is_refused() -> None:
     data[100] ^= 1
     with pytest.raises(ModelFileError, match="SHA-256"):
         unpack(bytes(data))
+
+
+def test_every_bit_of_the_archive_is_sealed() -> None:
+    data = pack(MODEL, CARD)
+    for bit in range(8 * len(MODEL), 8 * len(data)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << (bit % 8)
+        with pytest.raises(ModelFileError, match="Received"):
+            unpack(bytes(changed))
+
+
+def test_every_cut_in_the_archive_is_noticed() -> None:
+    data = pack(MODEL, CARD)
+    # A cut in the first 39 bytes leaves no name: `read_model_file` misses the labels then.
+    for size in range(len(MODEL) + 39, len(data)):
+        with pytest.raises(ModelFileError, match="cut off or changed"):
+            unpack(data[:size])
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "card.json", "more.txt"])
+def test_archive_that_was_written_again(name: str) -> None:
+    """Other labels, another card or another file, all by the rules of zip, break the seal."""
+    data = pack(MODEL, CARD)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        files = {entry: archive.read(entry) for entry in archive.namelist()}
+    files[name] = files.get(name, b"") + b" "
+    with pytest.raises(ModelFileError, match="changed afterwards"):
+        unpack(append_archive(MODEL, dict(reversed(files.items()))))
+
+
+def test_card_of_a_newer_version_is_sealed_too() -> None:
+    data = pack(MODEL, CARD)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files[CARD_NAME] = json.dumps({**json.loads(files[CARD_NAME]), "colour": "green"}).encode()
+    assert unpack(append_archive(MODEL, files)).card is not None
+
+
+def test_bomb_of_labels() -> None:
+    buffer = io.BytesIO(MODEL)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("labels.txt", bytes(20 << 20))
+    with pytest.raises(ModelFileError, match="more than 16 MB"):
+        unpack(buffer.getvalue())
 
 
 def test_file_without_card() -> None:

@@ -9,6 +9,7 @@ from pocketlens.card import unpack
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.interpreters import BACKENDS, find_backend
+from pocketlens.runtime.model_files import read_model_file
 from pocketlens.runtime.pictures import decode, resize
 
 FORMATS = ("float32", "float16", "dynamic", "weights8", "int8")
@@ -119,8 +120,12 @@ def test_labels_that_do_not_fit(tiny_tflite: Path) -> None:
 
 
 def without_card(path: Path, target: Path) -> Path:
-    """Write a file's model without its card, as it would come from elsewhere."""
-    target.write_bytes(unpack(path.read_bytes()).flatbuffer)
+    """Write a file's model without its card, as it would come from elsewhere.
+
+    Its standard metadata goes under another name, where nobody looks for the labels it names.
+    """
+    model = unpack(path.read_bytes()).flatbuffer
+    target.write_bytes(model.replace(b"TFLITE_METADATA", b"UNKNOWN_RECORDS"))
     return target
 
 
@@ -128,8 +133,6 @@ def test_float_file_from_elsewhere_needs_its_normalisation(
     tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
     plain = without_card(tiny_models["float32"], tmp_path / "plain.tflite")
-    # Its standard metadata under another name, where nobody looks for it.
-    plain.write_bytes(plain.read_bytes().replace(b"TFLITE_METADATA", b"UNKNOWN_RECORDS"))
     with pytest.raises(UsageError, match="--mean and --std"):
         Classifier(plain)
     with Classifier(plain, mean=0, std=1) as ours, Classifier(tiny_models["float32"]) as known:
@@ -166,6 +169,31 @@ def test_cut_file(tiny_models: dict[str, Path], tmp_path: Path, entry: str, shar
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ModelFileError, match="Received"):
         Classifier(path, mean=0, std=1) if entry != "int8" else Classifier(path)
+
+
+@pytest.mark.parametrize("entry", FORMATS)
+def test_every_flipped_bit_is_refused(
+    tiny_models: dict[str, Path], tmp_path: Path, entry: str
+) -> None:
+    """`make bit-flips` does this a thousand times for each file."""
+    data = tiny_models[entry].read_bytes()
+    archive_at = len(unpack(data).flatbuffer)
+    path = tmp_path / "damaged.tflite"
+    rng = np.random.default_rng(FORMATS.index(entry))
+    # Some anywhere, which is in the weights, some where the model's tables and the archive lie.
+    places = ((0, len(data)), (0, 2000), (archive_at - 2000, archive_at), (archive_at, len(data)))
+    for start, end in places:
+        for bit in rng.integers(8 * start, 8 * end, 15):
+            changed = bytearray(data)
+            changed[bit // 8] ^= 1 << (bit % 8)
+            path.write_bytes(changed)
+            with pytest.raises(ModelFileError, match="Received"):
+                read_model_file(path)
+    # Up to 39 bytes of the archive can be there without the name of the card.
+    for size in (*rng.integers(0, len(data), 10), *range(archive_at, archive_at + 40, 3)):
+        path.write_bytes(data[:size])
+        with pytest.raises(ModelFileError, match="Received"):
+            read_model_file(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x1c\x00\x00\x00TFL3" + bytes(100)])

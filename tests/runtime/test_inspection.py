@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pocketlens.archive import append_archive
 from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.runtime.findings import find_slow_parts
 from pocketlens.runtime.inspection import inspect
@@ -133,17 +134,21 @@ def test_json_is_plain(tiny_models: dict[str, Path]) -> None:
     assert floats["input"]["quantization"] is None
 
 
-def without_card(path: Path, target: Path) -> Path:
-    target.write_bytes(read_model_file(path).flatbuffer)
+def without_metadata(path: Path, target: Path) -> Path:
+    """Write a file's model without its card, and its metadata where nobody looks for it."""
+    flatbuffer = read_model_file(path).flatbuffer
+    target.write_bytes(flatbuffer.replace(b"TFLITE_METADATA", b"TFLITE_METADATO"))
     return target
 
 
 def test_file_from_elsewhere(tiny_models: dict[str, Path], tmp_path: Path) -> None:
-    path = without_card(tiny_models["float32"], tmp_path / "model.tflite")
+    path = tmp_path / "model.tflite"
+    flatbuffer = read_model_file(tiny_models["float32"]).flatbuffer
+    path.write_bytes(append_archive(flatbuffer, {"labels.txt": b"a\nb\nc\n"}))
     inspection = inspect(path)
-    assert (inspection.card, inspection.sha256_holds, inspection.labels) == (None, None, None)
+    assert (inspection.card, inspection.sha256_holds) == (None, None)
+    assert inspection.labels == ("a", "b", "c")
     assert inspection.pixels == "RGB as (pixel - 0) / 1, says its metadata"
-    assert "no labels" in inspection.findings[0]
     (tmp_path / "two.txt").write_text("a\nb\n")
     inspection = inspect(path, tmp_path / "two.txt")
     assert inspection.labels == ("a", "b")
@@ -153,11 +158,10 @@ def test_file_from_elsewhere(tiny_models: dict[str, Path], tmp_path: Path) -> No
 def test_float_file_that_does_not_say_its_pixels(
     tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
-    path = without_card(tiny_models["float32"], tmp_path / "model.tflite")
-    path.write_bytes(path.read_bytes().replace(b"TFLITE_METADATA", b"TFLITE_METADATO"))
-    inspection = inspect(path)
-    assert inspection.metadata is None
+    inspection = inspect(without_metadata(tiny_models["float32"], tmp_path / "model.tflite"))
+    assert (inspection.metadata, inspection.labels) == (None, None)
     assert "--mean and --std" in inspection.pixels
+    assert "no labels" in inspection.findings[0]
 
 
 def test_model_of_the_shared_material(elsewhere_model: Path) -> None:

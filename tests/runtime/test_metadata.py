@@ -144,6 +144,9 @@ def test_no_damage_ends_in_a_traceback(places: list[tuple[int, int]]) -> None:
         read_metadata(bytes(data))
 
 
+LABELS = {"labels.txt": b"a\nb\nc\n"}
+
+
 def elsewhere(path: Path, target: Path, files: dict[str, bytes]) -> Path:
     """Write a converted file again without its card, with other files at its end."""
     buffer = io.BytesIO(read_model_file(path).flatbuffer)
@@ -168,11 +171,21 @@ def test_float_model_from_elsewhere_needs_no_mean(
 def test_mean_and_std_count_before_the_metadata(
     tiny_models: dict[str, Path], tiny_photos: Path, tmp_path: Path
 ) -> None:
-    path = elsewhere(tiny_models["float32"], tmp_path / "model.tflite", {})
+    path = elsewhere(tiny_models["float32"], tmp_path / "model.tflite", LABELS)
     halves = resize(decode(tiny_photos / "cross" / "00.png"), (96, 96)) // 2
     # The metadata say mean 0 and std 1; twice a pixel's half is the pixel.
     with Classifier(path) as one, Classifier(path, mean=0.0, std=0.5) as other:
         np.testing.assert_array_equal(one.scores(2 * halves), other.scores(halves))
+
+
+@pytest.mark.parametrize("files", [{}, {"other.txt": b"a\nb\nc\n"}], ids=["none", "another"])
+def test_labels_that_are_not_there(
+    tiny_models: dict[str, Path], tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    """A cut can leave the model whole, and only its metadata tells that something is missing."""
+    path = elsewhere(tiny_models["float32"], tmp_path / "model.tflite", files)
+    with pytest.raises(ModelFileError, match="cut off"):
+        read_model_file(path)
 
 
 def test_labels_that_are_no_text(tiny_models: dict[str, Path], tmp_path: Path) -> None:
@@ -183,7 +196,7 @@ def test_labels_that_are_no_text(tiny_models: dict[str, Path], tmp_path: Path) -
 
 
 def test_damaged_file_names_its_path(tiny_models: dict[str, Path], tmp_path: Path) -> None:
-    path = elsewhere(tiny_models["float32"], tmp_path / "model.tflite", {})
+    path = elsewhere(tiny_models["float32"], tmp_path / "model.tflite", LABELS)
     data = path.read_bytes()
     assert data.count(b"M001") == 1
     path.write_bytes(data.replace(b"M001", b"M007"))
@@ -201,7 +214,7 @@ def test_model_of_the_shared_material(elsewhere_model: Path) -> None:
 
 def test_per_channel_pixels(tiny_models: dict[str, Path], tmp_path: Path) -> None:
     """Scores with a mean and std per channel are those of pixels that were prepared by hand."""
-    path = elsewhere(tiny_models["float32"], tmp_path / "model.tflite", {})
+    path = elsewhere(tiny_models["float32"], tmp_path / "model.tflite", LABELS)
     model = read_model_file(path)
     assert model.metadata is not None
     changed = Normalisation((10.0, 20.0, 30.0), (1.0, 0.5, 2.0))

@@ -1,0 +1,212 @@
+"""Trying a model without a card in a process of its own, before this one depends on it.
+
+An interpreter does not check all that it reads in a model, and a damaged one can take the process
+down with it. A card's SHA-256 rules damage out; a file from elsewhere has none. So it is loaded and
+run in a child process first, once: what passed is remembered by its SHA-256 in the cache folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pocketlens.errors import ModelFileError, OutputError
+from pocketlens.files import cache_folder, write_text
+from pocketlens.runtime.interpreters import Backend, find_backend, load_interpreter
+from pocketlens.runtime.model_files import ModelFile, Tensor, read_signature
+from pocketlens.runtime.operators import list_operators
+
+LOGGER = logging.getLogger("pocketlens")
+
+# A model that a small board runs live answers in far less.
+LIMIT_S = 60.0
+
+_READY = "ready"
+# The parent's own path, since the child must find the same packages and no others.
+_CHILD = (
+    "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
+    "from pocketlens.runtime.trial import main; main(*sys.argv[2:])"
+)
+
+# Rounding of a quantized score.
+_SCORE_TOLERANCE = 0.01
+
+_passed: set[str] = set()
+
+
+def load_model(model: ModelFile, *, threads: int = 1, backend: str | None = None) -> Any:
+    """Make an interpreter for a model file, after a trial where it has no card.
+
+    Args:
+        model: the file as it was read.
+        threads: how many threads an `invoke()` uses.
+        backend: name of an interpreter; None takes the first that works.
+
+    Raises:
+        ModelFileError: the interpreter does not take the model, crashes or hangs on it, or what
+            comes out are no scores.
+    """
+    found = find_backend(backend)
+    if model.card is None:
+        _try_once(model, found)
+    return load_interpreter(model.flatbuffer, threads=threads, backend=found.name)
+
+
+def main(backend: str, path: str) -> None:
+    """Be the child: try the model on standard input and print what came of it as JSON."""
+    _give_way()
+    print(_READY, flush=True)
+    flatbuffer = sys.stdin.buffer.read()
+    try:
+        low, high = _run(flatbuffer, Path(path), backend)
+        answer = {"error": _score_error(path, low, high)}
+    except ModelFileError as error:
+        answer = {"error": str(error)}
+    # A damaged model can make anything of what asks it.
+    except Exception as error:
+        came = f"{path}, at which {backend} says {type(error).__name__}: {error}"
+        answer = {"error": _unusable(" ".join(came.split()))}
+    print(json.dumps(answer), flush=True)
+
+
+def _try_once(model: ModelFile, backend: Backend) -> None:
+    digest = hashlib.sha256(model.flatbuffer).hexdigest()
+    name = f"{digest}-{backend.name}-{backend.version}"
+    if name in _passed:
+        return
+    mark = _mark(name)
+    if mark is None or not mark.is_file():
+        started = time.perf_counter()
+        tried = _try(model, backend)
+        if tried:
+            LOGGER.info(
+                "%s has no card, so it was tried in a process of its own first (%.2f s). "
+                "This is done once for a file.",
+                model.path,
+                time.perf_counter() - started,
+            )
+        if tried and mark is not None:
+            # Without a place for it the next process tries again, no more.
+            with contextlib.suppress(OutputError):
+                write_text(mark, "")
+    _passed.add(name)
+
+
+def _mark(name: str) -> Path | None:
+    try:
+        return cache_folder() / "tried" / name
+    except RuntimeError:  # Nobody's process: `Path.home` finds no home.
+        return None
+
+
+def _try(model: ModelFile, backend: Backend) -> bool:
+    """Try a model in a child; False if there can be none, ModelFileError if it failed."""
+    if getattr(sys, "frozen", False) or not sys.executable:
+        return _not_tried(model.path, "no Python of its own to start")
+    command = [sys.executable, "-c", _CHILD, "\n".join(sys.path), backend.name, str(model.path)]
+    try:
+        child = subprocess.run(
+            command,
+            input=model.flatbuffer,
+            capture_output=True,
+            timeout=LIMIT_S,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        _refuse(model.path, backend, f"gave no answer in {LIMIT_S:g} s")
+    except OSError as error:
+        return _not_tried(model.path, str(error))
+    lines = child.stdout.decode("utf-8", "replace").splitlines()
+    if _READY not in lines:
+        reason = child.stderr.decode("utf-8", "replace").strip().splitlines()
+        return _not_tried(model.path, reason[-1] if reason else f"exit code {child.returncode}")
+    if child.returncode:
+        _refuse(model.path, backend, _ended(child.returncode))
+    refusal = json.loads(lines[-1])["error"]
+    if refusal:
+        raise ModelFileError(refusal)
+    return True
+
+
+def _not_tried(path: Path, reason: str) -> bool:
+    LOGGER.warning(
+        "%s has no card, and no process could be started to try it in first (%s). "
+        "It is loaded all the same: should it be damaged, this program may end without a word.",
+        path,
+        reason,
+    )
+    return False
+
+
+def _refuse(path: Path, backend: Backend, what: str) -> None:
+    raise ModelFileError(
+        _unusable(f"{path}, on which {backend.name} {what}, tried in a process of its own")
+    )
+
+
+def _ended(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"crashed ({signal.Signals(-code).name})"
+    return f"crashed (exit code {code})"
+
+
+def _unusable(came: str) -> str:
+    return (
+        f"Expected a model that the interpreter can run. Received: {came}. "
+        "The file is damaged or needs another interpreter."
+    )
+
+
+def _run(flatbuffer: bytes, path: Path, backend: str) -> tuple[float, float]:
+    """Do all that is done with a model, and return the least and the greatest of its scores."""
+    interpreter = load_interpreter(flatbuffer, backend=backend)
+    signature = read_signature(interpreter, path)
+    list_operators(interpreter)
+    noise = np.random.default_rng(0).random(signature.input.shape)
+    if signature.input.dtype != np.float32:
+        noise = np.iinfo(signature.input.dtype).min + 255 * noise
+    scores = []
+    for values in (np.zeros_like(noise), noise):
+        interpreter.set_tensor(signature.input.index, values.astype(signature.input.dtype))
+        interpreter.invoke()
+        scores.append(_real(interpreter.get_tensor(signature.output.index), signature.output))
+    return float(np.min(scores)), float(np.max(scores))
+
+
+def _real(values: Any, tensor: Tensor) -> Any:
+    values = values.astype(np.float64)
+    return (values - tensor.zero_point) * tensor.scale if tensor.scale else values
+
+
+def _score_error(path: str, low: float, high: float) -> str | None:
+    # Written so that what is not a number is refused too.
+    if low >= -_SCORE_TOLERANCE and high <= 1 + _SCORE_TOLERANCE:
+        return None
+    return (
+        f"Expected scores between 0 and 1 to come out of {path}. Received: values from {low:.4g} "
+        f"to {high:.4g}. Convert it again with a softmax or a sigmoid as its last layer."
+    )
+
+
+def _give_way() -> None:
+    """Leave no core file behind, and be the first to go where memory runs out."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # The highest there is, see proc_pid_oom_score_adj(5).
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")

@@ -1,0 +1,321 @@
+"""Files without a card: tried in a process of their own, which may end as it likes."""
+
+import contextlib
+import logging
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pocketlens.card import unpack
+from pocketlens.cli import run
+from pocketlens.errors import ModelFileError
+from pocketlens.runtime import Classifier, trial
+from pocketlens.runtime.inspection import inspect
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("POCKETLENS_CACHE", str(folder))
+    monkeypatch.setattr(trial, "_passed", set())
+    return folder
+
+
+@pytest.fixture
+def stray(tiny_tflite: Path, tmp_path: Path) -> Path:
+    """A model without its card and metadata."""
+    path = tmp_path / "stray.tflite"
+    model = unpack(tiny_tflite.read_bytes()).flatbuffer
+    path.write_bytes(model.replace(b"TFLITE_METADATA", b"UNKNOWN_RECORDS"))
+    return path
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The commands of the processes that were started."""
+    started: list[Any] = []
+    original = trial.subprocess.run
+
+    def watched(command: Any, **options: Any) -> Any:
+        started.append(command)
+        return original(command, **options)
+
+    monkeypatch.setattr(trial.subprocess, "run", watched)
+    return started
+
+
+def test_once_for_each_file(
+    stray: Path,
+    cache: Path,
+    children: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "pocketlens"):
+        Classifier(stray)
+        inspect(stray)
+    assert len(children) == 1
+    (record,) = caplog.records
+    assert "process of its own" in record.getMessage()
+    # Another process, and another name.
+    monkeypatch.setattr(trial, "_passed", set())
+    Classifier(stray.rename(stray.with_name("other.tflite")))
+    assert len(children) == 1
+    (mark,) = (cache / "tried").iterdir()
+    assert "ai-edge-litert" in mark.name or "tflite-runtime" in mark.name
+
+
+def test_other_content_is_tried_again(stray: Path, children: list[Any]) -> None:
+    Classifier(stray)
+    stray.write_bytes(stray.read_bytes() + b"\0")
+    Classifier(stray)
+    assert len(children) == 2
+
+
+def test_sealed_files_are_not_tried(tiny_models: dict[str, Path], children: list[Any]) -> None:
+    for path in tiny_models.values():
+        Classifier(path)
+        inspect(path)
+    assert children == []
+
+
+def test_file_of_the_shared_material(elsewhere_model: Path, children: list[Any]) -> None:
+    Classifier(elsewhere_model)
+    assert len(children) == 1
+
+
+def test_without_a_place_to_remember(
+    stray: Path, children: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "file" / "cache"))
+    Classifier(stray)
+    Classifier(stray)
+    assert len(children) == 1
+    # Where there is not even a home.
+    monkeypatch.setattr(trial, "_passed", set())
+    monkeypatch.delenv("POCKETLENS_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    Classifier(stray)
+    assert len(children) == 2
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+# What is to happen in the child instead: first its own word that it began.
+BEGIN = "import os, sys, time; print('ready', flush=True); "
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("os.abort()", r"crashed \(SIGABRT\)"),
+        ("os.kill(os.getpid(), 11)", r"crashed \(SIGSEGV\)"),
+        ("os._exit(3)", r"crashed \(exit code 3\)"),
+        ("time.sleep(60)", "gave no answer"),
+    ],
+)
+def test_bad_ends(
+    stray: Path,
+    cache: Path,
+    code: str,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(trial, "_CHILD", BEGIN + code)
+    monkeypatch.setattr(trial, "LIMIT_S", 0.5)
+    with pytest.raises(ModelFileError, match=rf"Expected .* Received: .*stray.tflite.*{text}"):
+        Classifier(stray)
+    assert run(["inspect", str(stray)]) == 1
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    assert line.startswith("Error: Expected a model that the interpreter can run.")
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "executable", ["/nowhere/python", "", sys.executable], ids=["missing", "none", "no packages"]
+)
+def test_where_no_process_can_be_started(
+    stray: Path,
+    cache: Path,
+    executable: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    if executable and Path(executable).is_file():
+        monkeypatch.setattr(trial, "_CHILD", "import no_such_package")
+    Classifier(stray)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "may end without a word" in record.getMessage()
+    assert not cache.exists()
+
+
+def test_interpreter_that_crashes(stray: Path) -> None:
+    """A model whose parts call each other for ever: a whole flatbuffer, and a full stack."""
+    pytest.importorskip("tensorflow", reason="makes the model")
+    stray.write_bytes(endless(stray.read_bytes()))
+    with pytest.raises(ModelFileError, match=r"crashed \(SIG"):
+        Classifier(stray)
+
+
+def endless(model: bytes) -> bytes:
+    import flatbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    whole = schema.ModelT.InitFromPackedBuf(model, 0)
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.version = schema.BuiltinOperator.CALL_ONCE, 1
+    code.deprecatedBuiltinCode = 127
+    whole.operatorCodes.append(code)
+    for caller, called in ((0, 1), (1, 2), (2, 1)):
+        if caller:
+            part = schema.SubGraphT()
+            part.tensors, part.operators, part.name = [], [], b"part"
+            part.inputs = part.outputs = np.zeros(0, np.int32)
+            whole.subgraphs.append(part)
+        operator = schema.OperatorT()
+        operator.opcodeIndex = len(whole.operatorCodes) - 1
+        operator.builtinOptionsType = schema.BuiltinOptions.CallOnceOptions
+        operator.builtinOptions = schema.CallOnceOptionsT()
+        operator.builtinOptions.initSubgraphIndex = called
+        operator.inputs = operator.outputs = np.zeros(0, np.int32)
+        whole.subgraphs[caller].operators.append(operator)
+    builder = flatbuffers.Builder(len(model))
+    builder.Finish(whole.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_no_corruption_takes_this_process_down(stray: Path) -> None:
+    model = np.frombuffer(stray.read_bytes(), np.uint8)
+    rng = np.random.default_rng(0)
+    for index in range(10):
+        changed = model.copy()
+        places = rng.integers(8, len(model), int(rng.choice([1, 8, 64])))
+        changed[places] = rng.integers(0, 256, len(places))
+        stray.write_bytes(changed[: int(rng.integers(8, len(model))) if index % 6 == 0 else None])
+        with contextlib.suppress(ModelFileError), Classifier(stray) as classifier:
+            classifier.classify(np.zeros((9, 9, 3), np.uint8))
+
+
+Pixels = Any
+
+
+def tflite(function: Callable[..., Any], *inputs: Any) -> bytes:
+    tf = pytest.importorskip("tensorflow", reason="makes the model")
+    concrete = tf.function(function).get_concrete_function(*inputs)
+    data: bytes = tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+    return data
+
+
+def spec(*shape: int | None, dtype: str = "float32") -> Any:
+    tf = pytest.importorskip("tensorflow", reason="makes the model")
+    return tf.TensorSpec(shape, dtype)
+
+
+def row(pixels: Pixels) -> Any:
+    """Return what sums up to one for each picture."""
+    import tensorflow as tf
+
+    return tf.nn.softmax(tf.reduce_mean(tf.cast(pixels, tf.float32), axis=(1, 2)))
+
+
+MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "two inputs": (
+        lambda: tflite(
+            lambda one, two: row(one) + row(two) * 0.0, spec(1, 8, 8, 3), spec(1, 8, 8, 3)
+        ),
+        r"2 inputs \(\[1, 8, 8, 3\] float32, \[1, 8, 8, 3\] float32\) and 1 output",
+    ),
+    "two outputs": (
+        lambda: tflite(lambda pixels: (row(pixels), row(pixels * 2.0)), spec(1, 8, 8, 3)),
+        r"2 outputs \(\[1, 3\] float32, \[1, 3\] float32\)",
+    ),
+    "any batch": (
+        lambda: tflite(row, spec(None, 8, 8, 3)),
+        r"1 input \(\[-1, 8, 8, 3\] float32\)",
+    ),
+    "any size": (
+        lambda: tflite(row, spec(1, None, None, 3)),
+        r"1 input \(\[1, -1, -1, 3\] float32\)",
+    ),
+    "batch of 4": (lambda: tflite(row, spec(4, 8, 8, 3)), r"1 input \(\[4, 8, 8, 3\] float32\)"),
+    "grey": (lambda: tflite(row, spec(1, 8, 8, 1)), r"1 input \(\[1, 8, 8, 1\] float32\)"),
+    "rgba": (lambda: tflite(row, spec(1, 8, 8, 4)), r"1 input \(\[1, 8, 8, 4\] float32\)"),
+    "channels first": (
+        lambda: tflite(lambda pixels: row(pixels)[:, :3], spec(1, 3, 8, 8)),
+        r"1 input \(\[1, 3, 8, 8\] float32\)",
+    ),
+    "a vector": (
+        lambda: tflite(lambda values: values * 0.5, spec(1, 12)),
+        r"1 input \(\[1, 12\] float32\)",
+    ),
+    "32-bit pixels": (
+        lambda: tflite(row, spec(1, 8, 8, 3, dtype="int32")),
+        r"1 input \(\[1, 8, 8, 3\] int32\)",
+    ),
+    "a picture comes out": (
+        lambda: tflite(lambda pixels: pixels * 0.5, spec(1, 8, 8, 3)),
+        r"1 output \(\[1, 8, 8, 3\] float32\)",
+    ),
+    "an index comes out": (lambda: tflite(index_of_best, spec(1, 8, 8, 3)), r"\(\[1\] int64\)"),
+    "no scores": (
+        lambda: tflite(lambda pixels: row(pixels) * 8.0 - 3.0, spec(1, 8, 8, 3)),
+        r"Expected scores between 0 and 1 .* Received: values from -\d",
+    ),
+    "no numbers": (
+        lambda: tflite(lambda pixels: (-1.0 - row(pixels)) ** 0.5, spec(1, 8, 8, 3)),
+        r"values from nan to nan",
+    ),
+}
+
+
+def index_of_best(pixels: Pixels) -> Any:
+    import tensorflow as tf
+
+    return tf.argmax(row(pixels), axis=-1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_that_classify_no_picture(name: str, tmp_path: Path) -> None:
+    make, text = MODELS[name]
+    path = tmp_path / "model.tflite"
+    path.write_bytes(make())
+    with pytest.raises(ModelFileError, match=text):
+        inspect(path)
+    with pytest.raises(ModelFileError, match=text):
+        Classifier(path, mean=0, std=1)
+
+
+def test_commands_say_so_in_one_line(
+    tiny_photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make, text = MODELS["any batch"]
+    path = tmp_path / "model.tflite"
+    path.write_bytes(make())
+    options = ["--mean", "0", "--std", "1"]
+    photo = str(tiny_photos / "cross" / "00.png")
+    for arguments in (["inspect"], ["classify", photo, *options], ["benchmark", *options]):
+        capfd.readouterr()
+        assert run([arguments[0], str(path), *arguments[1:]]) == 1
+        streams = capfd.readouterr()
+        (line,) = streams.err.strip().splitlines()
+        assert re.search(text, line)
+        assert streams.out == ""
+
+
+def test_a_plain_model_is_none_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tflite(row, spec(1, 8, 8, 3)))
+    with Classifier(path, mean=0, std=1) as classifier:
+        assert classifier.signature.classes == 3
