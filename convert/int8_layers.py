@@ -86,4 +86,4 @@ class _AveragePooling(keras.layers.Layer):
             there = tf.nn.conv2d(ones, kernel, self._strides, self._padding).numpy()
         factors = kernel.size / there
         steps = np.rint(factors / factors.max() * _CONSTANT_STEPS)
-        return (factors.min() * steps / steps.min()).astype(np.float32)
+        return np.asarray(factors.min() * steps / steps.min(), np.float32)

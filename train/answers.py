@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.train.objectives import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
 
 # Of a sigmoid's score, where nothing else is said.
 THRESHOLD = 0.5

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.card import BINARY, MULTICLASS
 from pocketlens.train.answers import Answers
-from pocketlens.train.objectives import BINARY, MULTICLASS
 
 # As many as Guo et al. used.
 BINS = 15

@@ -27,7 +27,8 @@ def all_gpus() -> AbstractContextManager[object]:
     """
     if len(tf.config.list_logical_devices("GPU")) < 2:
         return contextlib.nullcontext()
-    return tf.distribute.MirroredStrategy().scope()
+    scope: AbstractContextManager[object] = tf.distribute.MirroredStrategy().scope()
+    return scope
 
 
 def compile_with_xla() -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.intervals import wilson
 from pocketlens.train import figures
 from pocketlens.train.answers import Answers
@@ -15,7 +16,6 @@ from pocketlens.train.diagnosis import diagnose
 from pocketlens.train.evaluation import Evaluation
 from pocketlens.train.galleries import confident_mistakes, confused_pairs, counted
 from pocketlens.train.mistakes import Confusion, confusions, mistakes
-from pocketlens.train.objectives import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.train.plots import SERIES, Plot
 
 _CLASSES_OPEN = 25

@@ -73,7 +73,7 @@ def feature_change(
     differences = np.concatenate(changed) - features[rows]
 
     def change(values: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float32]:
-        return values + differences[rng.integers(count, size=len(values))]
+        return np.asarray(values + differences[rng.integers(count, size=len(values))], np.float32)
 
     return change
 

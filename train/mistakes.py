@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pocketlens.card import MULTILABEL
 from pocketlens.train.answers import Answers
-from pocketlens.train.objectives import MULTILABEL
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.card import BINARY, MULTICLASS
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.keras_files import load_keras_model
 from pocketlens.runtime.classifier import Classifier
@@ -20,7 +21,6 @@ from pocketlens.runtime.model_files import SUFFIX, read_labels, read_model_file,
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.runs import MODEL_NAME, is_run, read_run
 from pocketlens.train.answers import THRESHOLD
-from pocketlens.train.objectives import BINARY, MULTICLASS
 
 KERAS_SUFFIX = ".keras"
 

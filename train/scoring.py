@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.card import MULTICLASS
 from pocketlens.errors import DataError, ModelFileError, PictureError, UsageError
 from pocketlens.files import staged_folder
 from pocketlens.progress import track
@@ -21,7 +22,6 @@ from pocketlens.runtime.runs import evaluation_photos
 from pocketlens.train.answers import Answers, to_answers
 from pocketlens.train.evaluation import Evaluation, evaluate_answers
 from pocketlens.train.evaluation_page import Shown
-from pocketlens.train.objectives import MULTICLASS
 from pocketlens.train.report import JSON_NAME, refuse_report, write_evaluation_report
 from pocketlens.train.scorers import Elsewhere, Scorer, open_scorer
 from pocketlens.train.truth import truth
