@@ -66,7 +66,7 @@ def _purpose(card: ModelCard) -> str:
         )
     count = f"{len(card.labels)} classes, {card.labels[0]} to {card.labels[-1]}"
     if card.task == MULTILABEL:
-        return f"Says which of {count} a photo shows: any number of them, also none."
+        return f"Says which of {count}, a photo shows: any number of them, also none."
     return f"Classifies photos into {count}."
 
 

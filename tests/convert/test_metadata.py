@@ -42,6 +42,22 @@ def test_what_it_says(tiny_models: dict[str, Path], entry: str) -> None:
         assert metadata.normalisation.std == (1, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("binary", "photos of circle from those of cross: one score, that of circle."),
+        ("multilabel", "which of 3 classes, circle to stripes, a photo shows"),
+    ],
+)
+def test_what_it_says_of_other_tasks(
+    task_models: dict[str, dict[str, Path]], task: str, words: str
+) -> None:
+    metadata = read_metadata(read_model_file(task_models[task]["float32"]).flatbuffer)
+    assert metadata is not None
+    assert words in metadata.description
+    assert metadata.labels_file == "labels.txt"
+
+
 @pytest.mark.parametrize("entry", FORMATS)
 def test_fields_of_the_schema(tiny_models: dict[str, Path], entry: str) -> None:
     data = metadata_buffers(read_model_file(tiny_models[entry]).flatbuffer)["TFLITE_METADATA"]

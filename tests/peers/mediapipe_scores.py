@@ -44,7 +44,9 @@ def compare(model: Path, photos: list[Path]) -> bool:
     with Classifier(model) as classifier:
         pixels = [resize(decode(photo), classifier.size_wh, "stretch") for photo in photos]
         ours = np.stack([classifier.scores(entry) for entry in pixels])
-        labels = classifier.labels
+        card = classifier.model.card
+        # A binary model has one score, that of its positive label.
+        labels = card.score_labels if card else classifier.labels
         eight_bit = classifier.signature.output.dtype == np.uint8
     options = ImageClassifierOptions(BaseOptions(model_asset_path=str(model)), max_results=-1)
     theirs = np.full_like(ours, np.nan)
