@@ -1,5 +1,6 @@
 """The standard metadata that every converted file carries."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,25 @@ def test_what_it_says_of_other_tasks(
     assert metadata is not None
     assert words in metadata.description
     assert metadata.labels_file == "labels.txt"
+
+
+def thresholds(path: Path) -> list[tuple[int, float]]:
+    """Return kind and first number of what the metadata wants done to the scores."""
+    data = metadata_buffers(read_model_file(path).flatbuffer)["TFLITE_METADATA"]
+    (scores,) = Table.root(data).tables(3)[0].tables(3)
+    found = []
+    for unit in scores.tables(4):
+        options = unit.table(1)
+        assert options is not None
+        (number,) = struct.unpack("<f", struct.pack("<I", options.number(0, "I")))
+        found.append((unit.number(0, "B"), number))
+    return found
+
+
+def test_threshold(task_models: dict[str, dict[str, Path]], tiny_tflite: Path) -> None:
+    for models in task_models.values():
+        assert all(thresholds(path) == [(3, 0.5)] for path in models.values())
+    assert thresholds(tiny_tflite) == []
 
 
 @pytest.mark.parametrize("entry", FORMATS)
