@@ -16,6 +16,7 @@ from pocketlens.card import BINARY, LABELS_NAME, MULTILABEL, ModelCard
 from pocketlens.runtime.metadata import (
     METADATA_IDENTIFIER,
     NORMALIZATION_OPTIONS,
+    SCORE_THRESHOLDING_OPTIONS,
     TENSOR_AXIS_LABELS,
 )
 
@@ -66,7 +67,7 @@ def _purpose(card: ModelCard) -> str:
         )
     count = f"{len(card.labels)} classes, {card.labels[0]} to {card.labels[-1]}"
     if card.task == MULTILABEL:
-        return f"Says which of {count} a photo shows: any number of them, also none."
+        return f"Says which of {count}, a photo shows: any number of them, also none."
     return f"Classifies photos into {count}."
 
 
@@ -114,6 +115,9 @@ def _output(builder: flatbuffers.Builder, card: ModelCard) -> int:
         },
         {2: TENSOR_AXIS_LABELS},
     )
+    units = (
+        {4: _tables(builder, [_thresholding(builder, card.threshold)])} if card.threshold else {}
+    )
     return _table(
         builder,
         {
@@ -124,8 +128,17 @@ def _output(builder: flatbuffers.Builder, card: ModelCard) -> int:
             3: content,
             5: _table(builder, {0: _floats(builder, 1.0), 1: _floats(builder, 0.0)}),
             6: _tables(builder, [labels]),
+            **units,
         },
     )
+
+
+def _thresholding(builder: flatbuffers.Builder, threshold: float) -> int:
+    """Write that readers leave out labels whose score is lower, unless they are told otherwise."""
+    builder.StartObject(1)
+    builder.PrependFloat32Slot(0, threshold, 0.0)
+    options = int(builder.EndObject())
+    return _table(builder, {1: options}, {0: SCORE_THRESHOLDING_OPTIONS})
 
 
 def _table(

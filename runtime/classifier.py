@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, MULTICLASS
+from pocketlens.card import BINARY, DEFAULT_THRESHOLDS
 from pocketlens.errors import LabelsError, UsageError
 from pocketlens.runtime.answers import Answer, answer_of, label_scores
 from pocketlens.runtime.input_table import input_table
 from pocketlens.runtime.model_files import (
     ModelFile,
     count_labels,
+    find_task,
     read_model_file,
     read_signature,
 )
@@ -77,7 +78,7 @@ class Classifier:
         threads: how many threads an inference uses.
         top_k: how many labels a result has at least.
         labels: names of the classes, for a file that brings none; without any, classes are called
-            by their number. For a binary file of ours the negative one and the positive one.
+            by their number. For a binary file, which has one score, the negative and the positive.
         mean, std: for a model from elsewhere: it gets (pixel - mean) / std. None takes what its
             metadata says.
         backend: name of an interpreter; None takes the first that is installed.
@@ -108,11 +109,12 @@ class Classifier:
         self.interpreter = load_model(self.model, threads=threads, backend=backend)
         self.signature = read_signature(self.interpreter, self.model.path)
         self.size_wh = self.signature.size_wh
-        self.labels = self._fitting(labels if labels is not None else self.model.labels)
+        labels = labels if labels is not None else self.model.labels
+        self.task = find_task(self.model, self.signature, labels)
+        self.labels = self._fitting(labels)
         card = self.model.card
         self.resize_mode = card.resize_mode if card else "stretch"
-        self.task = card.task if card else MULTICLASS
-        self.threshold = card.threshold if card else 0.0
+        self.threshold = card.threshold if card else DEFAULT_THRESHOLDS[self.task]
         self._top_k = top_k
         self._table = input_table(self.model, self.signature.input, mean, std)
         # The functions are kept, not the arrays: a living view makes `invoke` raise.
@@ -203,7 +205,7 @@ class Classifier:
         self.close()
 
     def _fitting(self, labels: Sequence[str] | None) -> tuple[str, ...]:
-        expected = count_labels(self.model, self.signature)
+        expected = count_labels(self.task, self.signature)
         if labels is None:
             return tuple(f"class {index}" for index in range(expected))
         if len(labels) != expected:

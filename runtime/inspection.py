@@ -19,6 +19,7 @@ from pocketlens.runtime.model_files import (
     Signature,
     Tensor,
     count_labels,
+    find_task,
     read_model_file,
     read_signature,
     with_labels,
@@ -142,7 +143,7 @@ def _pixels(model: ModelFile, tensor: Tensor) -> str:
 def _labels_findings(model: ModelFile, signature: Signature) -> list[str]:
     if model.labels is None:
         return ["It brings no labels: give them with --labels, or classes are called by number."]
-    expected = count_labels(model, signature)
+    expected = count_labels(find_task(model, signature, model.labels), signature)
     if len(model.labels) != expected:
         text = (
             f"It has {len(model.labels)} labels for {signature.classes} "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pocketlens.card import BINARY, LABELS_NAME, ModelCard, Unpacked, unpack
+from pocketlens.card import BINARY, LABELS_NAME, MULTICLASS, ModelCard, Unpacked, unpack
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.runtime.metadata import Metadata, read_metadata
 
@@ -101,20 +102,28 @@ def read_model_file(path: str | Path) -> ModelFile:
     return ModelFile(path, unpacked.flatbuffer, len(data), unpacked.card, labels, metadata)
 
 
-def count_labels(model: ModelFile, signature: Signature) -> int:
-    """Return how many labels a model has to have.
+def find_task(model: ModelFile, signature: Signature, labels: Sequence[str] | None) -> str:
+    """Return a model's task: what its card says, else what its score or scores are for.
+
+    A file from elsewhere with one score is binary if it has two labels, the negative and the
+    positive one.
 
     Raises:
         ModelFileError: its card says that it is binary and it has several scores.
     """
-    if model.card is None or model.card.task != BINARY:
-        return signature.classes
-    if signature.classes != 1:
+    if model.card is None:
+        return BINARY if signature.classes == 1 and len(labels or ()) == 2 else MULTICLASS
+    if model.card.task == BINARY and signature.classes != 1:
         raise ModelFileError(
             f"Expected one score from the binary model {model.path}. Received: "
             f"{signature.classes}. Convert it again."
         )
-    return len(model.card.labels)
+    return model.card.task
+
+
+def count_labels(task: str, signature: Signature) -> int:
+    """Return how many labels a model has to have: one for each score, and two if it is binary."""
+    return 2 if task == BINARY else signature.classes
 
 
 def with_labels(model: ModelFile, labels_file: Path | None) -> ModelFile:

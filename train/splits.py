@@ -47,12 +47,13 @@ class Split:
 
     @property
     def data_hash(self) -> str:
-        """A SHA-256 over every photo's name, part and content: the same for the same data."""
+        """A SHA-256 over every photo's name, part, labels and content."""
         total = hashlib.sha256()
         for part in PARTS:
             for photo in self.parts[part]:
                 name = name_below(photo.path, self.root)
-                total.update(f"{part}\0{name}\0{self.digests[photo.path]}\n".encode())
+                labels = "|".join(self.labels[index] for index in photo.label_indices)
+                total.update(f"{part}\0{name}\0{labels}\0{self.digests[photo.path]}\n".encode())
         return total.hexdigest()
 
 

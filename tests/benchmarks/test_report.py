@@ -1,5 +1,6 @@
 """The tables and the JSON."""
 
+import dataclasses
 import io
 import json
 
@@ -77,7 +78,7 @@ def test_payload(made_up):
     assert payload["schema_version"] == 1
     assert set(payload) == {
         *("schema_version", "machine", "settings", "reference", "photos", "skipped_photos"),
-        *("rule", "files", "verdict"),
+        *("rule", "files", "verdict", "task"),
     }
     assert {"cpu", "cores", "python", "numpy", "opencv", "interpreter", "busy_cores"} <= set(
         payload["machine"]
@@ -98,6 +99,25 @@ def test_payload(made_up):
     assert set(second["latencies"][0]["invoke"]) == {"median_ms", "p95_ms", "runs", "ratio"}
     assert payload["verdict"]["file"] == "int81.tflite"
     assert payload["verdict"]["sentence"].startswith("Take ")
+
+
+@pytest.mark.parametrize(
+    ("task", "keys", "header"),
+    [
+        ("binary", {"accuracy"}, "accuracy %"),
+        ("multilabel", {"exact_match", "micro_f1"}, "exact match %"),
+    ],
+)
+def test_accuracy_is_called_as_the_task_has_it(made_up, task, keys, header):
+    result = dataclasses.replace(made_up(*FILES), task=task)
+    accuracy = to_payload(result)["files"][1]["accuracy"]
+    assert set(accuracy) - {"interval_95", "correct", "total", "agreement"} == keys
+    assert all(accuracy[key] == 0.9 for key in keys)
+    stream = io.StringIO()
+    print_report(result, stream)
+    assert header in stream.getvalue()
+    assert ("F1" in stream.getvalue()) == (task == "multilabel")
+    assert max(map(len, stream.getvalue().splitlines()[:-1])) <= 100
 
 
 def test_payload_without_accuracy(made_up):

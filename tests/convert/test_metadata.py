@@ -1,5 +1,6 @@
 """The standard metadata that every converted file carries."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,41 @@ def test_what_it_says(tiny_models: dict[str, Path], entry: str) -> None:
         assert metadata.normalisation is not None
         assert metadata.normalisation.mean == (0, 0, 0)
         assert metadata.normalisation.std == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("binary", "photos of circle from those of cross: one score, that of circle."),
+        ("multilabel", "which of 3 classes, circle to stripes, a photo shows"),
+    ],
+)
+def test_what_it_says_of_other_tasks(
+    task_models: dict[str, dict[str, Path]], task: str, words: str
+) -> None:
+    metadata = read_metadata(read_model_file(task_models[task]["float32"]).flatbuffer)
+    assert metadata is not None
+    assert words in metadata.description
+    assert metadata.labels_file == "labels.txt"
+
+
+def thresholds(path: Path) -> list[tuple[int, float]]:
+    """Return kind and first number of what the metadata wants done to the scores."""
+    data = metadata_buffers(read_model_file(path).flatbuffer)["TFLITE_METADATA"]
+    (scores,) = Table.root(data).tables(3)[0].tables(3)
+    found = []
+    for unit in scores.tables(4):
+        options = unit.table(1)
+        assert options is not None
+        (number,) = struct.unpack("<f", struct.pack("<I", options.number(0, "I")))
+        found.append((unit.number(0, "B"), number))
+    return found
+
+
+def test_threshold(task_models: dict[str, dict[str, Path]], tiny_tflite: Path) -> None:
+    for models in task_models.values():
+        assert all(thresholds(path) == [(3, 0.5)] for path in models.values())
+    assert thresholds(tiny_tflite) == []
 
 
 @pytest.mark.parametrize("entry", FORMATS)

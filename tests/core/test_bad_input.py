@@ -127,7 +127,7 @@ CASES: dict[str, tuple[int, str, Case]] = {
     ),
     "benchmark: other classes": (
         2,
-        "Rename the folders",
+        "Rename the labels",
         lambda p: ["benchmark", p.model, "--data", str(p.folder)],
     ),
     "benchmark: existing result": (

@@ -37,6 +37,14 @@ def test_packed_file_is_a_zip_with_labels() -> None:
         assert archive.read(LABELS_NAME).decode() == "".join(f"{x}\n" for x in CARD.labels)
 
 
+def test_a_binary_model_has_one_label_for_its_one_score() -> None:
+    card = dataclasses.replace(CARD, task="binary", threshold=0.5)
+    unpacked = unpack(pack(MODEL, card))
+    assert unpacked.labels == CARD.labels[1:]
+    assert unpacked.card is not None
+    assert unpacked.card.labels == CARD.labels
+
+
 def test_packing_twice_gives_the_same_bytes() -> None:
     assert pack(MODEL, CARD) == pack(MODEL, CARD)
 
@@ -115,6 +123,9 @@ def test_labels_of_a_file_from_elsewhere() -> None:
         {"resize_mode": "bend"},
         {"schema_version": 99},
         {"schema_version": None},
+        {"threshold": 1.5},
+        {"threshold": None},
+        {"task": "binary", "labels": ["a", "b", "c"]},
     ],
     ids=str,
 )

@@ -22,6 +22,7 @@ from pocketlens.runtime.pictures import decode, resize
 MAX_DIFFERENCE = 0.01
 # Two steps of an 8-bit output: each side may round its own way on the way there.
 MAX_DIFFERENCE_8_BIT = 2 / 256
+_NEARLY_0 = 1e-9
 
 
 def main() -> int:
@@ -44,10 +45,16 @@ def compare(model: Path, photos: list[Path]) -> bool:
     with Classifier(model) as classifier:
         pixels = [resize(decode(photo), classifier.size_wh, "stretch") for photo in photos]
         ours = np.stack([classifier.scores(entry) for entry in pixels])
-        labels = classifier.labels
+        card = classifier.model.card
+        # A binary model has one score, that of its positive label.
+        labels = card.score_labels if card else classifier.labels
         eight_bit = classifier.signature.output.dtype == np.uint8
-    options = ImageClassifierOptions(BaseOptions(model_asset_path=str(model)), max_results=-1)
-    theirs = np.full_like(ours, np.nan)
+    # Every score is to be compared, so the file's own threshold is not to count; MediaPipe takes 0
+    # for none given.
+    options = ImageClassifierOptions(
+        BaseOptions(model_asset_path=str(model)), max_results=-1, score_threshold=_NEARLY_0
+    )
+    theirs = np.zeros_like(ours)
     names = [""] * len(labels)
     with ImageClassifier.create_from_options(options) as peer:
         for row, entry in zip(theirs, pixels, strict=True):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pocketlens.card import unpack
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.answers import answer_of, label_scores, micro_f1, share_of_equal
 from pocketlens.runtime.pictures import decode
@@ -88,6 +89,21 @@ def test_multilabel_result(
     assert result.categories[: len(answers)] == result.answers
     assert len(result.categories) == shown
     assert result.top.score == pytest.approx(max(scores))
+
+
+def test_one_score_and_two_labels_from_elsewhere_are_binary(
+    task_models: dict[str, dict[str, Path]], tiny_photos: Path, tmp_path: Path
+) -> None:
+    known = task_models["binary"]["int8"]
+    plain = tmp_path / "plain.tflite"
+    plain.write_bytes(unpack(known.read_bytes()).flatbuffer)
+    path = next((tiny_photos / "cross").iterdir())
+    with Classifier(plain, labels=["cross", "circle"]) as one, Classifier(known) as other:
+        assert (one.task, one.threshold) == ("binary", 0.5)
+        assert one.classify_photo(path) == other.classify_photo(path)
+    with Classifier(plain) as nameless:
+        assert nameless.task == "multiclass"
+        assert nameless.labels == ("class 0",)
 
 
 def test_frame_and_photo_of_a_binary_model(

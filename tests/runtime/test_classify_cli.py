@@ -8,7 +8,7 @@ from PIL import Image
 
 from pocketlens.cli import COMMANDS, run
 from pocketlens.runtime import Classifier
-from pocketlens.runtime.classify_cli import classify_command
+from pocketlens.runtime.classify_cli import _text, classify_command
 
 
 @pytest.fixture
@@ -33,6 +33,32 @@ def test_a_photo_gets_its_path_and_aligned_answers(tiny_tflite, photo, capfd):
         [f"{category.score:.4f}", category.label] for category in expected
     ]
     assert len({line.index(line.split()[1]) for line in answers}) == 1
+
+
+def test_answers_of_several_labels_are_marked(task_models, photo, capfd):
+    model = task_models["multilabel"]["float32"]
+    assert classify(model, photo, "--json", "-") == 0
+    (picture,) = json.loads(capfd.readouterr().out)["pictures"]
+    assert classify(model, photo) == 0
+    _, *lines = capfd.readouterr().out.splitlines()
+    assert [line[2:].split()[1] for line in lines if line[0] == "*"] == picture["answers"]
+    with Classifier(model) as classifier:
+        result = classifier.best(np.array([0.9, 0.2, 0.6], np.float32))
+    text = _text(photo, result, mark=True).splitlines()
+    assert text[1:] == ["* 0.9000  circle", "* 0.6000  stripes", "  0.2000  cross"]
+
+
+def test_a_binary_file_may_get_two_other_labels(task_models, photo, tmp_path, capfd):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("no\nyes\n")
+    model = task_models["binary"]["int8"]
+    assert classify(model, photo, "--labels", labels) == 0
+    lines = capfd.readouterr().out.splitlines()[1:]
+    assert {line.split()[1] for line in lines} == {"yes", "no"}
+    assert sum(float(line.split()[0]) for line in lines) == pytest.approx(1, abs=1e-3)
+    labels.write_text("yes\n")
+    assert classify(model, photo, "--labels", labels) == 2
+    assert "Expected 2 labels" in capfd.readouterr().err
 
 
 def test_top_k_bounds_the_answers(tiny_tflite, photo, capfd):

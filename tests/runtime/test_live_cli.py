@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 from pocketlens.cli import COMMANDS, run
+from pocketlens.runtime.classifier import Category
+from pocketlens.runtime.live import FrameResult
 from pocketlens.runtime.live_cli import live_command
+from pocketlens.runtime.live_output import ChangeLines
 
 FRAMES = 12
 
@@ -66,6 +69,36 @@ def test_changes_of_the_label_are_lines_and_the_summary_goes_to_standard_error(
     assert out.startswith("0.00 s  ")
     assert len(err.splitlines()) == 1
     assert "fps" in err
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+def test_answers_follow_the_task(task_models, video, tmp_path, capfd, task):
+    recording = tmp_path / "out.mp4"
+    model = task_models[task]["float32"]
+    assert live(model, video, "--jsonl", "-", "--top-k", 3, "--record", recording) == 0
+    entries = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert len(entries) == FRAMES == count_frames(recording)
+    for entry in entries:
+        scores = {category["label"]: category["score"] for category in entry["categories"]}
+        if task == "binary":
+            assert set(scores) == {"circle", "cross"}
+            assert entry["answers"] == ["circle" if scores["circle"] >= 0.5 else "cross"]
+        else:
+            assert set(scores) == {"circle", "cross", "stripes"}
+            assert set(entry["answers"]) == {n for n, score in scores.items() if score >= 0.5}
+
+
+def test_changes_of_several_labels_are_lines(capfd):
+    frame = np.zeros((4, 4, 3), np.uint8)
+    show = ChangeLines()
+    a, b = Category("a", 0.9, 0), Category("b", 0.6, 1)
+    for second, answers in enumerate([(a,), (a, b), (b, a), (), ()]):
+        show(frame, FrameResult(second, float(second), (a, b), answers, 1.0, 1.0))
+    assert capfd.readouterr().out.splitlines() == [
+        "0.00 s  a  0.90",
+        "1.00 s  a  0.90, b  0.60",
+        "3.00 s  –",
+    ]
 
 
 def test_everything_at_once(tiny_tflite, video, tmp_path, capfd):

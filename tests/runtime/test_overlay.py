@@ -46,6 +46,17 @@ def test_text_is_as_high_as_the_frame_asks(size_wh):
     assert 0.03 < share < 0.25
 
 
+def test_every_answer_is_large():
+    def heights(answers):
+        frame = np.zeros((480, 640, 3), np.uint8)
+        draw_categories(frame, [Category("HI", 0.9, 0), Category("HI", 0.8, 1)], answers)
+        rows = np.flatnonzero((frame.min(axis=2) > 120).any(axis=1))
+        return [len(run) for run in np.split(rows, np.flatnonzero(np.diff(rows) > 3) + 1)]
+
+    none, one, both = heights(0), heights(1), heights(2)
+    assert none[0] == none[1] == one[1] < one[0] == both[0] == both[1]
+
+
 def test_several_answers_have_bars_as_long_as_their_scores():
     frame = np.full((480, 640, 3), 128, np.uint8)
     draw_categories(frame, [Category("", score, 0) for score in (1.0, 0.5, 0.0)])

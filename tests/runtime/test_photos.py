@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from pocketlens.errors import DataError, LabelsError, PictureError, UsageError
-from pocketlens.runtime.photos import read_pixels, report_skipped, scan
+from pocketlens.runtime.photos import (
+    LabelledPhotos,
+    Photo,
+    name_below,
+    read_pixels,
+    report_skipped,
+    scan,
+)
 
 
 def picture(path: Path, value: int = 0) -> Path:
@@ -61,6 +68,20 @@ def test_foreign_class(tmp_path: Path) -> None:
     picture(tmp_path / "bird" / "1.png")
     with pytest.raises(LabelsError, match="bird"):
         scan(tmp_path).with_labels(("cat", "dog"))
+
+
+@pytest.mark.parametrize("indices", [(), (0, 1)], ids=["none", "two"])
+def test_number_of_labels_follows_the_task(indices: tuple[int, ...]) -> None:
+    photos = LabelledPhotos(("a", "b"), (Photo(Path("x.jpg"), indices),))
+    assert photos.with_labels(("b", "a"), "multilabel").photos[0].label_indices == indices
+    for task in ("multiclass", "binary"):
+        with pytest.raises(DataError, match=f"task {task} wants.* Received: x.jpg with"):
+            photos.with_labels(("b", "a"), task)
+
+
+def test_paths_outside_a_folder_have_a_way_from_it() -> None:
+    assert name_below(Path("/a/b/c.jpg"), Path("/a")) == "b/c.jpg"
+    assert name_below(Path("/a/b/c.jpg"), Path("/a/d")) == "../b/c.jpg"
 
 
 def test_pixels_come_in_order_with_errors_in_place(tmp_path: Path) -> None:

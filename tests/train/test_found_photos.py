@@ -99,6 +99,18 @@ def test_layout_in_a_table_is_kept(tiny_photos: Path, tmp_path: Path) -> None:
     assert len(split.parts["val"]) == pytest.approx(45 * 0.15 / 0.8, abs=2)
 
 
+def test_hash_follows_the_labels(tiny_binary_table: Path) -> None:
+    table = tiny_binary_table.with_name("changed.csv")
+    first, *rows = tiny_binary_table.read_text().splitlines()
+    rows[0], rows[30] = rows[0].replace(",circle", ",cross"), rows[30].replace(",cross", ",circle")
+    table.write_text("\n".join([first, *rows]))
+    try:
+        hashes = [check_data(path).split(0).data_hash for path in (table, tiny_binary_table)]
+    finally:
+        table.unlink()
+    assert len(set(hashes)) == 2
+
+
 def test_same_photo_under_other_labels(tiny_photos: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_photos, tmp_path / "photos")
     again = tmp_path / "photos" / "again.png"
