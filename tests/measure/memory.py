@@ -21,7 +21,7 @@ import numpy as np
 from pocketlens.demo.cards import LABELS
 from pocketlens.demo.scenes import render_many
 
-SIZE = 96
+SIZE = 32
 PHOTO_WH = (320, 240)
 DRAWN = 1000
 OPTIONS = ["--alpha", "0.35", "--image-size", str(SIZE), "--head-epochs", "1"]
