@@ -38,6 +38,7 @@ def main() -> None:
     """Kill, resume and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=Path, help="a folder per class; drawn without one")
+    parser.add_argument("--weights", type=Path, help="an earlier run; trained without one")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("build/power-cuts"))
@@ -46,9 +47,10 @@ def main() -> None:
     chosen.out.mkdir(parents=True)
     os.environ["POCKETLENS_CACHE"] = str(chosen.out / "cache")
     photos = chosen.photos or draw_photos(chosen.out / "photos")
-    start = chosen.out / "start"
-    scratch = ["--weights", "none", "--fine-tune-epochs", "4"]
-    finish(command(photos, start, *OPTIONS, *scratch))
+    start = chosen.weights or chosen.out / "start"
+    if not is_run(start):
+        scratch = ["--weights", "none", "--fine-tune-epochs", "4"]
+        finish(command(photos, start, *OPTIONS, *scratch))
     options = [*OPTIONS, *EPOCHS, "--weights", str(start)]
     began = time.monotonic()
     finish(command(photos, chosen.out / "whole", *options))
