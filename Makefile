@@ -9,7 +9,7 @@ DEMO ?= demo-out
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test test-wheel test-old-runtime check format lock flowers head-cache input-pipeline \
-	bit-flips peers clean
+	bit-flips power-cuts memory peers clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -62,6 +62,14 @@ input-pipeline: $(VENV)/installed
 # make bit-flips MODELS='models/*.tflite'
 bit-flips: $(VENV)/installed
 	$(BIN)/python tests/measure/bit_flips.py $(MODELS)
+
+# Thirty SIGKILLs at random moments of a training, each followed by --resume.
+power-cuts: $(VENV)/installed
+	$(BIN)/python tests/measure/power_cuts.py
+
+# Whether memory grows with the number of photos, and whether check keeps the cores busy.
+memory: $(VENV)/installed
+	$(BIN)/python tests/measure/memory.py
 
 # Whether MediaPipe Tasks reads converted files as pocketlens does, in an environment of its own.
 # make peers PHOTOS=folder-per-class MODELS='models/*.tflite'

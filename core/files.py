@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pocketlens.errors import OutputError, OutputExistsError
+from pocketlens.errors import OutputError, OutputExistsError, PocketlensError
 
 STANDARD_OUTPUT = "-"
 
@@ -182,9 +182,9 @@ def output_errors(path: Path) -> Iterator[None]:
     """Turn any OSError of the block into an OutputError about `path`."""
     try:
         yield
+    except PocketlensError:
+        raise
     except OSError as error:
-        if isinstance(error, OutputError):
-            raise
         raise OutputError(
             f"Expected to be able to write {path}. Received: {_reason(error)}. "
             "Choose a place with room where you may write."

@@ -62,13 +62,19 @@ def feature_change(
     augment: Change,
     batch_size: int,
     seed: int,
+    path: Path,
 ) -> Change:
-    """Return what does to features, (batch, channels), what `augment` does to pictures."""
+    """Return what does to features, (batch, channels), what `augment` does to pictures.
+
+    The augmented pictures lie in a new file at `path`.
+    """
     rng = np.random.default_rng((seed, len(features)))
     count = max(_MIN_VIEWED, round(_VIEWED_SHARE * len(features)))
     rows = np.sort(np.resize(rng.permutation(len(features)), count))
     LOGGER.info("Computing the features of %d augmented photos …", count)
-    views = augment(part.pixels[rows], rng)
+    starts = range(0, count, batch_size)
+    blocks = (augment(part.pixels[rows[start : start + batch_size]], rng) for start in starts)
+    views = write_array(path, (count, *part.pixels.shape[1:]), np.uint8, blocks)
     changed = [*_features(extractor, views, part.labels[rows], batch_size)]
     differences = np.concatenate(changed) - features[rows]
 

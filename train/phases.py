@@ -107,7 +107,13 @@ class Trainer:
             for name in ("train", "val")
         )
         change = self.augmentation and feature_change(
-            extractor, train, features, self.augmentation, size, settings.seed
+            extractor,
+            train,
+            features,
+            self.augmentation,
+            size,
+            settings.seed,
+            self._scratch / "views.npy",
         )
         self._fit(
             HEAD,

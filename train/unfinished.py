@@ -107,7 +107,7 @@ def unfinished_run(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Unfi
             with output_errors(out):
                 _sync_all(unfinished.run)
                 exchange(unfinished.run, out)
-            unfinished.checkpoint.unlink()
+            unfinished.checkpoint.unlink(missing_ok=True)
         finally:
             if unfinished.checkpoint.is_file():
                 shutil.rmtree(unfinished.scratch, ignore_errors=True)

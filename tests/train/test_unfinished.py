@@ -1,0 +1,105 @@
+"""The place of a run that is made: SIGKILL at any moment, one process at a time."""
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pocketlens.errors import OutputExistsError
+from pocketlens.train.unfinished import UnfinishedRun, refuse_run, unfinished_run
+
+# Makes a run in twenty steps of some milliseconds, going on from where the last process was.
+CHILD = """
+import sys
+from pathlib import Path
+from pocketlens.files import write_text
+from pocketlens.train.unfinished import unfinished_run
+with unfinished_run(Path(sys.argv[1]), overwrite=True, resume=True) as unfinished:
+    kept = unfinished.checkpoint
+    first = len(kept.read_text()) // 100_000 if kept.is_file() else 0
+    print("at it", flush=True)
+    for step in range(first, 20):
+        write_text(unfinished.run / "history.csv", "h" * 100_000 * (step + 1))
+        write_text(unfinished.scratch / "features", "f" * 1_000_000)
+        write_text(kept, "c" * 100_000 * (step + 1))
+    write_text(unfinished.run / "model.keras", "m" * 1_000_000)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    checkpoint = UnfinishedRun.of(out).checkpoint
+    chooser = random.Random(0)
+    steps, kills = 0, 0
+    while not out.exists():
+        process = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            _, errors = process.communicate(
+                timeout=chooser.uniform(0, 0.05) if kills < 12 else None
+            )
+            assert process.returncode == 0, errors.decode()
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            assert process.returncode == -signal.SIGKILL
+            kills += 1
+        if checkpoint.is_file():
+            before, steps = steps, len(checkpoint.read_text()) // 100_000
+            assert checkpoint.read_text() == "c" * 100_000 * steps
+            assert steps >= before
+    assert kills > 0
+    assert {path.name for path in out.iterdir()} <= {"history.csv", "model.keras"}
+    assert (out / "model.keras").read_text() == "m" * 1_000_000
+    # What was killed after the very last step may have left the emptied place beside the run.
+    refuse_run(out, overwrite=True, resume=True)
+
+
+def test_only_one_training_at_a_time(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with unfinished_run(out, overwrite=False, resume=False) as unfinished:
+        unfinished.checkpoint.write_bytes(b"mine")
+        with pytest.raises(OutputExistsError, match="one that is at it"):
+            refuse_run(out, overwrite=True, resume=False)
+        with (
+            pytest.raises(OutputExistsError, match="one that is at it"),
+            unfinished_run(out, overwrite=True, resume=False),
+        ):
+            pass
+        assert unfinished.checkpoint.read_bytes() == b"mine"
+        (unfinished.run / "model.keras").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_nothing_stays_of_a_training_without_an_epoch(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="no epoch"),
+        unfinished_run(tmp_path / "run", overwrite=False, resume=True),
+    ):
+        raise ValueError("no epoch")
+    assert not list(tmp_path.iterdir())
+
+
+def test_earlier_run_comes_back_after_a_cut_while_it_was_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    unfinished = UnfinishedRun.of(out)
+    earlier = unfinished.folder / "run.old"
+    earlier.mkdir(parents=True)
+    (earlier / "model.keras").write_text("earlier")
+    with (
+        pytest.raises(OutputExistsError, match="--overwrite"),
+        unfinished_run(out, overwrite=False, resume=True),
+    ):
+        pass
+    assert (out / "model.keras").read_text() == "earlier"
+    with unfinished_run(out, overwrite=True, resume=True) as unfinished:
+        (unfinished.run / "model.keras").write_text("new")
+    assert (out / "model.keras").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
