@@ -132,7 +132,10 @@ def _augmentation(folder: Path) -> str:
     if not sheet.is_file():
         return ""
     picture = embedded_file(sheet.read_bytes(), "png", "Training photos as they were augmented")
-    return f"<h2>Augmentation</h2><p>What training made of some photos.</p>{picture}"
+    return (
+        "<h2>Augmentation</h2><p>A training photo of each class, and what training made of it. "
+        f"Validation and test photos stay as they are.</p>{picture}"
+    )
 
 
 def _table(values: Mapping[str, Any]) -> str:
