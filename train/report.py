@@ -101,8 +101,9 @@ def to_payload(shown: Shown) -> dict[str, Any]:
     """Return an evaluation as plain JSON values.
 
     These are the fields of `Evaluation`, `ece`, `temperature` (null where none is known),
-    `ece_before_temperature`, `confused` (pairs with the number of photos, the most frequent first)
-    and `mistakes` (every wrong answer with its photo, the surest first).
+    `ece_before_temperature`, `log_loss_before_temperature`, `confused` (pairs with the number of
+    photos, the most frequent first) and `mistakes` (every wrong answer with its photo, the surest
+    first).
     """
     every = mistakes(shown.answers)
     return {
@@ -111,6 +112,7 @@ def to_payload(shown: Shown) -> dict[str, Any]:
         "ece": shown.result.ece,
         "temperature": shown.temperature,
         "ece_before_temperature": shown.before.ece if shown.before else None,
+        "log_loss_before_temperature": shown.before.log_loss if shown.before else None,
         "confused": [
             {"truth": pair.truth, "answer": pair.answer, "photos": len(pair.mistakes)}
             for pair in confusions(every)
