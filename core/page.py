@@ -14,7 +14,7 @@ _STYLE = """
 body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1rem 4rem; color: var(--ink);
   background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; } h2 { margin-top: 2.2rem; font-size: 1.2rem; }
-.lead { font-size: 1.15rem; } strong { color: var(--accent); }
+a { color: var(--accent); } .lead { font-size: 1.15rem; } strong { color: var(--accent); }
 img, video { max-width: 100%; height: auto; border-radius: .4rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }

@@ -19,6 +19,8 @@ COLDEST, HOTTEST = 0.1, 10.0
 # The smallest score whose logarithm is taken, and how close to 1 a float32 sigmoid can tell.
 _SMALLEST = 1e-38
 _SIGMOID_MARGIN = 1e-7
+# What a score of 0 for the truth counts as, in scikit-learn too.
+_LEAST = float(np.finfo(np.float32).eps)
 _HALVINGS = 40
 
 
@@ -35,9 +37,14 @@ class Bin:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far scores are from the shares they promise: `ece` in 0-1, over all `bins`."""
+    """How far scores are from the shares they promise: `ece` in 0-1, over all `bins`.
+
+    `log_loss` is the mean negative natural logarithm of the score of what is true, which a
+    temperature is fitted to; it punishes mistakes by how sure they were.
+    """
 
     ece: float
+    log_loss: float
     bins: tuple[Bin, ...]
 
 
@@ -51,10 +58,12 @@ def reliability(answers: Answers) -> Reliability:
     """
     if answers.task == MULTICLASS:
         scores, right = answers.scores.max(axis=1), ~answers.wrong
-    elif answers.task == BINARY:
-        scores, right = answers.scores[:, 1], answers.truth[:, 1]
+        of_truth = answers.scores[answers.truth]
     else:
-        scores, right = answers.scores.ravel(), answers.truth.ravel()
+        # The two scores of a binary task say the same, so one is enough.
+        columns = slice(1, None) if answers.task == BINARY else slice(None)
+        scores, right = answers.scores[:, columns].ravel(), answers.truth[:, columns].ravel()
+        of_truth = np.where(right, scores, 1 - scores)
     # Rounded first, so that 0.2 in float32 is no more than 0.2.
     place = np.ceil(np.round(scores, 6) * BINS).astype(np.int64) - 1
     place = place.clip(0, BINS - 1)
@@ -65,6 +74,7 @@ def reliability(answers: Answers) -> Reliability:
     ece = float((counts * np.abs(shares - mean_scores)).sum() / max(counts.sum(), 1))
     return Reliability(
         ece,
+        float(-np.log(np.maximum(of_truth, _LEAST)).mean()),
         tuple(
             Bin(
                 index / BINS,

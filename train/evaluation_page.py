@@ -261,7 +261,11 @@ def _calibration(shown: Shown, plot: Plot) -> str:
             "on the validation photos; it is in the model and in every file made of it."
         )
     if shown.before is not None:
-        words += f" Without it scores would be {_percent(shown.before.ece)} off."
+        words += (
+            f" Without it scores would be {_percent(shown.before.ece)} off, and the log loss, "
+            "which counts mistakes by how sure they were, would be "
+            f"{shown.before.log_loss:.3f} instead of {result.reliability.log_loss:.3f}."
+        )
     return f"<section><h2>Calibration</h2><p>{words}</p>{plot.figure()}</section>"
 
 

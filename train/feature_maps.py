@@ -61,7 +61,7 @@ def feature_maps(network: keras.Model, pixels: Pixels) -> tuple[FeatureMaps, ...
             "Expected a model with convolutions for feature maps. Received: one whose layers "
             "keep no rows and columns. Leave --feature-maps out."
         )
-    outputs = keras.Model(inner.inputs, [layer.output for layer in layers])(values, training=False)
+    outputs = keras.Model(inner.input, [layer.output for layer in layers])(values, training=False)
     return tuple(
         _drawn(layer.name, keras.ops.convert_to_numpy(output)[0].astype(np.float32))
         for layer, output in zip(layers, outputs, strict=True)
@@ -73,7 +73,7 @@ def _picture_part(network: keras.Model) -> tuple[keras.Model, keras.Model | None
     for position, layer in enumerate(network.layers):
         if isinstance(layer, keras.Model) and _last_of_each_size(layer):
             before = network.layers[position - 1]
-            return layer, keras.Model(network.inputs, before.output)
+            return layer, keras.Model(network.input, before.output)
     return network, None
 
 

@@ -36,6 +36,7 @@ MAX_NAMES = 120
 # Up to so many, cells are large.
 _ROOMY = 20
 _SIZE_IN = (4.6, 3.9)
+_FEW_EPOCHS = 8
 _PHASE_ALPHAS = (0.06, 0.14, 0.22)
 # Points of an ROC curve; more cannot be seen.
 _CURVE_POINTS = 200
@@ -208,7 +209,9 @@ def _curve(epochs: Sequence[Epoch], what: str, label: str) -> Plot:
         axes = figure.subplots()
         for prefix, line, part in (("", "--", "training"), ("val_", "-", "validation")):
             values = [getattr(epoch, prefix + what) for epoch in epochs]
-            axes.plot(steps, values, line, color=INK, linewidth=1.4, label=part)
+            # A line between few epochs is short, and of one there is none.
+            mark = "." if len(epochs) < _FEW_EPOCHS else ""
+            axes.plot(steps, values, line, color=INK, linewidth=1.4, label=part, marker=mark)
         for place, phase in enumerate(dict.fromkeys(epoch.phase for epoch in epochs)):
             inside = [
                 step for step, epoch in zip(steps, epochs, strict=True) if epoch.phase == phase
@@ -222,11 +225,11 @@ def _curve(epochs: Sequence[Epoch], what: str, label: str) -> Plot:
                 label=phase,
             )
         axes.set(xlabel="epoch", ylabel=label, xlim=(0.5, len(epochs) + 0.5))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.7)
         axes.legend(fontsize=9)
         if what == "accuracy":
-            axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
         return rendered(figure, what, f"{what} of training and validation over the epochs")
 
 

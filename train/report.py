@@ -101,8 +101,9 @@ def to_payload(shown: Shown) -> dict[str, Any]:
     """Return an evaluation as plain JSON values.
 
     These are the fields of `Evaluation`, `ece`, `temperature` (null where none is known),
-    `ece_before_temperature`, `confused` (pairs with the number of photos, the most frequent first)
-    and `mistakes` (every wrong answer with its photo, the surest first).
+    `ece_before_temperature`, `log_loss_before_temperature`, `confused` (pairs with the number of
+    photos, the most frequent first) and `mistakes` (every wrong answer with its photo, the surest
+    first).
     """
     every = mistakes(shown.answers)
     return {
@@ -111,6 +112,7 @@ def to_payload(shown: Shown) -> dict[str, Any]:
         "ece": shown.result.ece,
         "temperature": shown.temperature,
         "ece_before_temperature": shown.before.ece if shown.before else None,
+        "log_loss_before_temperature": shown.before.log_loss if shown.before else None,
         "confused": [
             {"truth": pair.truth, "answer": pair.answer, "photos": len(pair.mistakes)}
             for pair in confusions(every)
@@ -132,7 +134,10 @@ def _augmentation(folder: Path) -> str:
     if not sheet.is_file():
         return ""
     picture = embedded_file(sheet.read_bytes(), "png", "Training photos as they were augmented")
-    return f"<h2>Augmentation</h2><p>What training made of some photos.</p>{picture}"
+    return (
+        "<h2>Augmentation</h2><p>A training photo of each class, and what training made of it. "
+        f"Validation and test photos stay as they are.</p>{picture}"
+    )
 
 
 def _table(values: Mapping[str, Any]) -> str:

@@ -45,6 +45,19 @@ def test_ece_by_hand() -> None:
     assert len(found.bins) == 15
 
 
+def test_log_loss_by_hand() -> None:
+    scores = two_classes([0.5, 0.8, 0.2])
+    found = reliability(to_answers(scores, np.array([0, 0, 0]), ("a", "b")))
+    assert found.log_loss == pytest.approx(-math.log(0.5 * 0.8 * 0.2) / 3, abs=1e-6)
+    sigmoids = np.array([[0.5], [0.8], [0.2]], np.float32)
+    binary = reliability(to_answers(sigmoids, np.array([1, 0, 0]), ("no", "yes"), "binary"))
+    assert binary.log_loss == pytest.approx(-math.log(0.5 * 0.2 * 0.8) / 3, abs=1e-6)
+    labels = reliability(
+        to_answers(sigmoids.T, np.array([[1, 0, 0]]), ("a", "b", "c"), "multilabel")
+    )
+    assert labels.log_loss == pytest.approx(binary.log_loss)
+
+
 def test_score_on_an_edge_is_in_the_lower_bin() -> None:
     answers = to_answers(two_classes([0.6]), np.array([0]), ("a", "b"))
     (entry,) = (entry for entry in reliability(answers).bins if entry.count)

@@ -152,8 +152,6 @@ def test_keras_file_from_elsewhere(
     known = evaluate_model(tiny_run, tiny_photos)
     np.testing.assert_array_equal(same.answers.scores, known.answers.scores)
     assert same.temperature is None
-    cropped = evaluate_model(foreign, tiny_photos, Elsewhere(labels, "crop"))
-    assert not np.array_equal(cropped.answers.scores, known.answers.scores)
 
 
 def small_keras(path: Path, outputs: int, activation: str | None) -> Path:
@@ -195,6 +193,22 @@ def test_foreign_keras_with_normalisation_and_logits(
     # The mean red is -1 or 1, so the logits are 10 apart from nought, or from each other.
     certain = 1 / (1 + np.exp(-10))
     np.testing.assert_allclose(found.answers.scores.max(axis=1), certain, atol=1e-5)
+
+
+@pytest.mark.parametrize(("mode", "answer"), [(None, "red"), ("stretch", "red"), ("crop", "blue")])
+def test_resize_mode_for_a_model_from_elsewhere(
+    mode: str | None, answer: str, tmp_path: Path
+) -> None:
+    model = small_keras(tmp_path / "red.keras", 2, "softmax")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("blue\nred\n")
+    pixels = np.zeros((10, 40, 3), np.uint8)
+    pixels[..., 0] = 255
+    pixels[:, 15:25] = (0, 0, 255)
+    (tmp_path / "photos" / answer).mkdir(parents=True)
+    Image.fromarray(pixels).save(tmp_path / "photos" / answer / "wings.png")
+    said = Elsewhere(labels, mode, mean=127.5, std=127.5)
+    assert evaluate_model(model, tmp_path / "photos", said).result.accuracy == 1
 
 
 def test_foreign_keras_that_is_no_classifier(
@@ -317,7 +331,7 @@ def test_feature_maps_are_what_the_layers_give() -> None:
     # The brightest pixel of the strongest channel is where its value is highest.
     values = np.asarray(inner.get_layer("first")(photo[None] / 255.0))[0]
     strongest = values[..., values.std(axis=(0, 1)).argmax()]
-    tile = np.asarray(Image.open(io.BytesIO(maps[0].png)).convert("L"))[:104, :104]
+    tile = np.asarray(Image.open(io.BytesIO(maps[0].png)).convert("RGBA").convert("L"))[:104, :104]
     row, column = np.unravel_index(strongest.argmax(), strongest.shape)
     low_row, low_column = np.unravel_index(strongest.argmin(), strongest.shape)
     step = 104 / 16

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="evaluation needs the train extra")
-pytest.importorskip("tensorflow", reason="the tasks are in a module that needs Keras")
 
 from pocketlens.train.answers import to_answers
 from pocketlens.train.diagnosis import diagnose

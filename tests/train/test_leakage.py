@@ -16,7 +16,7 @@ import keras
 from pocketlens.convert import conversion, convert
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import PARTS, read_run
-from pocketlens.train import Settings, evaluate_model, measuring, train, training
+from pocketlens.train import Settings, evaluate_model, measuring, phases, train, training
 from pocketlens.train.calibration import tempered
 
 SIZE = 64
@@ -33,6 +33,7 @@ class Seen:
     run: Path
     parts: dict[str, Any]
     validation: list[np.ndarray]
+    augmented: set[bytes]
     fitted: list[tuple[np.ndarray, np.ndarray]]
     test_scores: np.ndarray
 
@@ -64,16 +65,23 @@ def seen(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
                 plant_copies(path)
     parts: dict[str, Any] = {}
     validation, fitted = [], []
+    augmented: set[bytes] = set()
     really_fit, really_load = keras.Model.fit, training.load_pixels
-    really_fit_temperature = measuring.fit_temperature
+    really_fit_temperature, really_augment = measuring.fit_temperature, phases.augment
 
     def load(*arguments: Any) -> Any:
         parts.update(really_load(*arguments))
         return parts
 
     def fit(model: Any, *arguments: Any, **named: Any) -> Any:
-        validation.append(np.concatenate([pixels for pixels, _ in named["validation_data"]]))
+        validation.append(
+            np.concatenate([np.asarray(batch[0]) for batch in named["validation_data"]])
+        )
         return really_fit(model, *arguments, **named)
+
+    def augment(pixels: np.ndarray, *arguments: Any, **named: Any) -> np.ndarray:
+        augmented.update(picture.tobytes() for picture in pixels)
+        return really_augment(pixels, *arguments, **named)
 
     def fit_temperature(scores: Any, truth: Any, task: str) -> float:
         fitted.append((scores, truth))
@@ -83,10 +91,11 @@ def seen(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
         patch.setenv("POCKETLENS_CACHE", str(home / "cache"))
         patch.setattr(training, "load_pixels", load)
         patch.setattr(keras.Model, "fit", fit)
+        patch.setattr(phases, "augment", augment)
         patch.setattr(measuring, "fit_temperature", fit_temperature)
         train(home / "photos", home / "run", SETTINGS)
     scores = evaluate_model(home / "run", home / "run").answers.scores
-    return Seen(home / "run", parts, validation, fitted, scores)
+    return Seen(home / "run", parts, validation, augmented, fitted, scores)
 
 
 def originals(names: Any) -> set[tuple[str, str]]:
@@ -117,6 +126,14 @@ def test_each_step_gets_the_photos_of_its_part(seen: Seen) -> None:
         np.testing.assert_array_equal(seen.parts[part].pixels, pixels_of(seen.run, part))
         names = [photo.path for photo in seen.parts[part].photos]
         assert names == paths_of(seen.run, part)
+
+
+def test_all_that_is_augmented_is_training_photos(seen: Seen) -> None:
+    of_parts = {
+        part: {picture.tobytes() for picture in pixels_of(seen.run, part)} for part in PARTS
+    }
+    assert seen.augmented == of_parts["train"]
+    assert not seen.augmented & (of_parts["val"] | of_parts["test"])
 
 
 def test_validation_is_not_augmented(seen: Seen) -> None:
