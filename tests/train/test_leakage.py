@@ -72,7 +72,7 @@ def seen(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
         return parts
 
     def fit(model: Any, *arguments: Any, **named: Any) -> Any:
-        validation.append(np.concatenate([pixels for pixels, _ in named["validation_data"]]))
+        validation.append(np.concatenate([pixels for pixels, *_ in named["validation_data"]]))
         return really_fit(model, *arguments, **named)
 
     def fit_temperature(scores: Any, truth: Any, task: str) -> float:

@@ -1,5 +1,6 @@
 """Training with options other than the defaults: what they do to a run, and what they must not."""
 
+import base64
 import csv
 import dataclasses
 import subprocess
@@ -15,7 +16,6 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 import keras
 
 from pocketlens.errors import UsageError
-from pocketlens.runtime.runs import read_run
 from pocketlens.train import Settings, phases, train
 from pocketlens.train.data_check import check_data
 from pocketlens.train.grid import LEVELS, kernel_of
@@ -73,36 +73,18 @@ def test_augmentation_sees_training_photos_only(
 ) -> None:
     """Every picture that is augmented, for any phase or the sheet, is of the training part."""
     seen: list[bytes] = []
-    validated: list[Any] = []
 
     def augment(pixels: np.ndarray, rng: np.random.Generator, **_: Any) -> np.ndarray:
         del rng
         seen.extend(picture.tobytes() for picture in pixels)
         return 255 - pixels
 
-    real = phases.plain_batches
-
-    def plain_batches(values: np.ndarray, *rest: Any) -> Any:
-        validated.append(values)
-        return real(values, *rest)
-
     monkeypatch.setattr(phases, "augment", augment)
-    monkeypatch.setattr(phases, "plain_batches", plain_batches)
     settings = dataclasses.replace(TINY, weights=str(tiny_run), head_epochs=1, fine_tune_epochs=1)
     train(tiny_photos, tmp_path / "run", settings)
     split = check_data(tiny_photos).split(settings.seed)
     parts = load_pixels(split, (96, 96), settings.resize_mode)
-    pictures = {
-        name: {picture.tobytes() for picture in part.pixels} for name, part in parts.items()
-    }
-    assert set(seen) == pictures["train"]
-    # Validated and tested: features and pictures of val, scores of val and test.
-    shown = {picture.tobytes() for values in validated if values.ndim == 4 for picture in values}
-    assert shown == pictures["val"] | pictures["test"]
-    # int8 files are calibrated with the run's training photos, read from their files.
-    assert {photo.path for photo in read_run(tmp_path / "run").photos("train").photos} == {
-        photo.path for photo in parts["train"].photos
-    }
+    assert set(seen) == {picture.tobytes() for picture in parts["train"].pixels}
 
 
 def test_no_augmentation_no_sheet(tiny_photos: Path, tmp_path: Path) -> None:
@@ -116,12 +98,13 @@ def test_no_augmentation_no_sheet(tiny_photos: Path, tmp_path: Path) -> None:
     )
     train(tiny_photos, tmp_path / "run", settings)
     report = tmp_path / "run" / "report"
+    assert (report / "index.html").exists()
     assert not (report / "augmentation.png").exists()
-    assert "Augmentation</h2>" not in (report / "index.html").read_text("utf-8")
 
 
 def test_sheet_is_in_the_report(tiny_run: Path) -> None:
-    assert "Augmentation</h2>" in (tiny_run / "report" / "index.html").read_text("utf-8")
+    sheet = base64.b64encode((tiny_run / "report" / "augmentation.png").read_bytes()).decode()
+    assert sheet in (tiny_run / "report" / "index.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
