@@ -15,6 +15,7 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
+from pocketlens.cli import run
 from pocketlens.errors import UsageError
 from pocketlens.train import Settings, phases, train
 from pocketlens.train.data_check import check_data
@@ -124,6 +125,35 @@ def test_settings_that_cannot_be(values: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match="Expected") as error:
         Settings(**values)
     assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], {}),
+        (["--oversample"], {"balance": "oversample"}),
+        (["--no-class-weights"], {"balance": "none"}),
+        (["--augment", "strong", "--no-flip"], {"augmentation": "strong", "flip": False}),
+        (
+            ["--optimizer", "sgd", "--schedule", "plateau"],
+            {"optimizer": "sgd", "schedule": "plateau"},
+        ),
+        (["--label-smoothing", "0.1"], {"label_smoothing": 0.1}),
+        (["--mixed-precision"], {"mixed_precision": True}),
+        (["--no-mixed-precision"], {"mixed_precision": False}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_flags(flags: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Settings] = []
+
+    def train(_photos: Path, _out: Path, settings: Settings, **_: Any) -> None:
+        given.append(settings)
+
+    monkeypatch.setattr("pocketlens.train.train", train)
+    monkeypatch.setattr("pocketlens.train.summarise", lambda *_: None)
+    assert run(["train", "photos", "--out", "run", *flags]) == 0
+    assert given == [Settings(**expected)]
 
 
 TWO_DEVICES = """
