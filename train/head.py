@@ -11,7 +11,7 @@ photos through the base.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pocketlens.train.arrays import write_array
-from pocketlens.train.batches import Change, plain_batches
+from pocketlens.train.batches import Change
 from pocketlens.train.networks import HEAD_NAME
 from pocketlens.train.pixel_cache import Part
 
@@ -49,10 +49,11 @@ def head_model(network: keras.Model) -> keras.Model:
 
 def features_of(extractor: keras.Model, part: Part, batch_size: int, path: Path) -> NDArray[Any]:
     """Return float32 (N, channels): the features of photos as they are, mapped from a new file."""
-    LOGGER.info("Computing the features of %d photos …", len(part.labels))
-    shape = (len(part.labels), extractor.output.shape[-1])
-    rows = _features(extractor, part.pixels, part.labels, batch_size)
-    return write_array(path, shape, np.float32, rows)
+    LOGGER.info("Computing the features of %d photos …", len(part.pixels))
+    shape = (len(part.pixels), extractor.output.shape[-1])
+    starts = range(0, len(part.pixels), batch_size)
+    batches = (part.pixels[start : start + batch_size] for start in starts)
+    return write_array(path, shape, np.float32, _features(extractor, batches))
 
 
 def feature_change(
@@ -62,21 +63,15 @@ def feature_change(
     augment: Change,
     batch_size: int,
     seed: int,
-    path: Path,
 ) -> Change:
-    """Return what does to features, (batch, channels), what `augment` does to pictures.
-
-    The augmented pictures lie in a new file at `path`.
-    """
+    """Return what does to features, (batch, channels), what `augment` does to pictures."""
     rng = np.random.default_rng((seed, len(features)))
     count = max(_MIN_VIEWED, round(_VIEWED_SHARE * len(features)))
     rows = np.sort(np.resize(rng.permutation(len(features)), count))
     LOGGER.info("Computing the features of %d augmented photos …", count)
-    starts = range(0, count, batch_size)
-    blocks = (augment(part.pixels[rows[start : start + batch_size]], rng) for start in starts)
-    views = write_array(path, (count, *part.pixels.shape[1:]), np.uint8, blocks)
-    changed = [*_features(extractor, views, part.labels[rows], batch_size)]
-    differences = np.concatenate(changed) - features[rows]
+    batches = (rows[start : start + batch_size] for start in range(0, count, batch_size))
+    views = (augment(part.pixels[batch], rng) for batch in batches)
+    differences = np.concatenate([*_features(extractor, views)]) - features[rows]
 
     def change(values: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float32]:
         return np.asarray(values + differences[rng.integers(count, size=len(values))], np.float32)
@@ -91,10 +86,12 @@ def rounds(count: int, batch_size: int) -> int:
 
 
 def _features(
-    extractor: keras.Model, pixels: NDArray[np.uint8], labels: NDArray[Any], batch_size: int
+    extractor: keras.Model, batches: Iterable[NDArray[np.uint8]]
 ) -> Iterator[NDArray[np.float32]]:
-    batches = plain_batches(pixels, labels, batch_size)
-    # Not `predict_on_batch`, which gives every row once for each GPU.
-    compute = tf.function(extractor, input_signature=[batches.element_spec[0]])
-    for values, *_ in batches:
-        yield np.asarray(tf.cast(compute(values), tf.float32))
+    # Not Keras's `predict_on_batch`, which gives every row once for each GPU.
+    @tf.function(input_signature=[tf.TensorSpec(extractor.input.shape, tf.uint8)])
+    def compute(pixels: Any) -> Any:
+        return tf.cast(extractor(tf.cast(pixels, tf.float32)), tf.float32)
+
+    for pixels in batches:
+        yield compute(pixels).numpy()

@@ -22,7 +22,7 @@ _OPTIMIZERS = {
 }
 # The learning rates of the settings are Adam's, whose steps are about as long as the rate whatever
 # the gradient. Plain gradients of these networks are much smaller and want a higher rate.
-_RATE_FACTORS = {"adam": 1.0, "adamw": 1.0, "sgd": 30.0}
+_RATE_FACTORS = {"adam": 1.0, "adamw": 1.0, "sgd": 5.0}
 
 # The exponential schedule ends at this share of where it started.
 _EXPONENTIAL_END = 0.01

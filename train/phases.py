@@ -107,13 +107,7 @@ class Trainer:
             for name in ("train", "val")
         )
         change = self.augmentation and feature_change(
-            extractor,
-            train,
-            features,
-            self.augmentation,
-            size,
-            settings.seed,
-            self._scratch / "views.npy",
+            extractor, train, features, self.augmentation, size, settings.seed
         )
         self._fit(
             HEAD,
