@@ -1,10 +1,14 @@
 """`convert`: five files, each what it promises."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +17,10 @@ pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 
 import keras
 
-from pocketlens.card import unpack
+from pocketlens.card import ModelCard, unpack
 from pocketlens.cli import run
-from pocketlens.convert import FORMATS, convert
+from pocketlens.convert import FORMATS, Demands, convert
+from pocketlens.convert.comparison import Rerun, rerun
 from pocketlens.convert.recipes import mixed_recipe
 from pocketlens.errors import (
     ConversionError,
@@ -69,7 +74,7 @@ def test_card_inside(tiny_models: dict[str, Path], tiny_run: Path, entry: str) -
     assert card.metrics["partitions"] == 1
     assert 0.8 <= card.metrics["agreement_with_keras"] <= 1
     assert card.metrics["operators"]["DEPTHWISE_CONV_2D"] == 17
-    assert bool(card.calibration) == (entry == "int8")
+    assert bool(card.calibration) == (entry in ("dynamic", "weights8", "int8"))
     with zipfile.ZipFile(tiny_models[entry]) as archive:
         assert json.loads(archive.read("card.json"))["format"] == entry
         assert archive.read("labels.txt") == b"circle\ncross\nstripes\n"
@@ -132,11 +137,28 @@ def test_formats_agree_on_unseen_photos(
     assert same / len(photos) >= least
 
 
-def test_converting_twice_gives_the_same_bytes(tiny_run: Path, tmp_path: Path) -> None:
+def test_another_process_writes_the_same_bytes(tiny_run: Path, tmp_path: Path) -> None:
+    """And nothing of what TensorFlow says along the way."""
     first = convert(tiny_run, tmp_path / "a", samples=10)
-    again = convert(tiny_run, tmp_path / "b", samples=10)
-    for one, other in zip(first, again, strict=True):
-        assert one.path.read_bytes() == other.path.read_bytes(), one.format
+    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--samples", "10"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "b")], capture_output=True, text=True, check=True
+    )
+    for file in first:
+        assert file.path.read_bytes() == (tmp_path / "b" / file.path.name).read_bytes()
+    assert done.stderr == ""
+    assert "Compared with the Keras model" in done.stdout
+
+
+def test_killed_while_it_writes(tiny_run: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--no-search"]
+    with subprocess.Popen([*command, "--samples", "5", "--out", str(tmp_path / "out")]) as process:
+        while process.poll() is None and not list(tmp_path.glob("out/*")):
+            time.sleep(0.001)
+        process.kill()
+    found = [path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
+    for path in found:
+        read_model_file(path)  # Whole, by the SHA-256 in its card.
 
 
 def test_chosen_formats_name_and_photos(tiny_run: Path, tiny_photos: Path, tmp_path: Path) -> None:
@@ -153,7 +175,13 @@ def test_chosen_formats_name_and_photos(tiny_run: Path, tiny_photos: Path, tmp_p
     assert [file.format for file in files] == ["float16", "int8"]
     card = read_model_file(tmp_path / "mine_int8.tflite").card
     assert card is not None
-    assert card.calibration == {"photos": 7, "source": "a folder that was given"}
+    assert card.calibration["photos"] == 7
+    assert card.calibration["source"] == "a folder that was given"
+    assert len(card.calibration["candidates"]) == 8
+    assert card.calibration["chosen"] in [
+        {key: value for key, value in entry.items() if key not in ("agreement", "distance")}
+        for entry in card.calibration["candidates"]
+    ]
 
 
 def test_dark_photos_do_not_shift_int8s_input(tiny_run: Path, tmp_path: Path) -> None:
@@ -171,15 +199,6 @@ def test_dark_photos_do_not_shift_int8s_input(tiny_run: Path, tmp_path: Path) ->
     assert tensor.zero_point in (127, 128)
 
 
-def test_nothing_of_tensorflow_is_printed(tiny_run: Path, tmp_path: Path) -> None:
-    import sys
-
-    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    assert "Compared with the Keras model" in done.stdout
-
-
 def test_json(tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     arguments = ["convert", str(tiny_run), "--out", str(tmp_path), "--format", "float32"]
     assert run([*arguments, "--json", "-"]) == 0
@@ -187,6 +206,58 @@ def test_json(tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str])
     assert entry["format"] == "float32"
     assert entry["size_bytes"] == (tmp_path / "tiny_float32.tflite").stat().st_size
     assert entry["agreement"] == 1.0
+    assert entry["lost"] == entry["won"] == 0
+    assert not entry["held_back"]
+
+
+@pytest.fixture
+def bad_dynamic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the dynamic file answer each photo with the wrong class."""
+
+    def worse(flatbuffer: bytes, card: ModelCard, *rest: Any) -> Rerun:
+        result = rerun(flatbuffer, card, *rest)
+        turned = np.roll(result.scores, card.format == "dynamic", axis=1)
+        return dataclasses.replace(result, scores=turned)
+
+    monkeypatch.setattr("pocketlens.convert.conversion.rerun", worse)
+
+
+@pytest.mark.usefixtures("bad_dynamic")
+def test_a_file_beyond_the_limit_is_held_back(
+    tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    formats = ["--format", "dynamic", "--format", "weights8"]
+    arguments = ["convert", str(tiny_run), "--out", str(tmp_path), *formats, "--samples", "5"]
+    assert run([*arguments, "--json", "-"]) == 1
+    said = capfd.readouterr()
+    for text in ("at most 1 points", "dynamic", "--adapt", "--force", "--max-drop"):
+        assert text in said.err
+    assert "weights8" not in said.err
+    dynamic, weights8 = json.loads(said.out)
+    assert dynamic["held_back"]
+    assert dynamic["drop_points"] > 1
+    assert dynamic["hardest"]
+    assert not weights8["held_back"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny_weights8.tflite"]
+    assert run([*arguments, "--overwrite", "--force"]) == 0
+    assert (tmp_path / "tiny_dynamic.tflite").is_file()
+    assert "dynamic loses most photos of" in capfd.readouterr().out
+
+
+def test_adapting_says_what_it_did(
+    tiny_run: Path, tiny_photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """On photos without labels, in one folder."""
+    (tmp_path / "loose").mkdir()
+    for path in sorted(tiny_photos.rglob("*.png"))[::6]:
+        shutil.copy(path, tmp_path / "loose" / f"{path.parent.name}_{path.name}")
+    arguments = ["convert", str(tiny_run), "--out", str(tmp_path), "--format", "weights8"]
+    assert run([*arguments, "--adapt", str(tmp_path / "loose"), "--samples", "5"]) == 0
+    assert "Adapted on 15 photos" in capfd.readouterr().out
+    card = read_model_file(tmp_path / "tiny_weights8.tflite").card
+    assert card is not None
+    assert card.metrics["adaptation"]["photos"] == 15
+    assert 0 <= card.metrics["adaptation"]["agreement_before"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -197,6 +268,7 @@ def test_json(tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str])
         ({"samples": 0}, UsageError),
         ({"name": "../evil"}, UsageError),
         ({"representative": Path("nowhere")}, UsageError),
+        ({"demands": Demands(adapt=Path("nowhere"))}, UsageError),
     ],
     ids=str,
 )
@@ -206,6 +278,12 @@ def test_bad_options(
     with pytest.raises(error, match="Received"):
         convert(tiny_run, tmp_path / "out", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("limit", [-1.0, 101.0, float("nan")])
+def test_limit_that_cannot_be(limit: float) -> None:
+    with pytest.raises(UsageError, match="--max-drop"):
+        Demands(max_drop=limit)
 
 
 def test_no_run(tmp_path: Path) -> None:
@@ -241,7 +319,7 @@ def test_existing_files_are_not_replaced_unasked(tiny_run: Path, tmp_path: Path)
 def test_failure_leaves_no_file(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(name: str, *_: object) -> None:
+    def refuse(name: str, *_: object, **__: object) -> None:
         if name == "int8":
             raise ConversionError("Expected a. Received: b. Do c.")
 
