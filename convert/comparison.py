@@ -145,4 +145,3 @@ def rerun(
     with Classifier(model, threads=_THREADS) as classifier:
         scores = np.stack([classifier.scores(entry) for entry in pixels])
         return Rerun(classifier.signature, describe_operators(classifier.interpreter), scores)
-

@@ -9,11 +9,13 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
+from pocketlens.card import ModelCard
 from pocketlens.convert import Reference, adapt
 from pocketlens.convert.adaptation import predict
 from pocketlens.train.grid import kernel_of, rounded
 
 LABELS = ("a", "b", "c")
+CARD = ModelCard("x", LABELS, (32, 32))
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def network() -> Any:
 
 def told(model: Any, pixels: list[np.ndarray]) -> Reference:
     scores = predict(model, np.stack(pixels))
-    return Reference(pixels, scores.argmax(axis=1), scores, LABELS)
+    return Reference(pixels, [(int(i),) for i in scores.argmax(axis=1)], scores, CARD)
 
 
 def test_scores_come_back(network: Any, photos: list[np.ndarray]) -> None:

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pocketlens.convert.comparison import ClassLoss, Reference, decide
+from pocketlens.card import ModelCard
+from pocketlens.convert.comparison import ClassLoss, Reference
 
 LABELS = ("a", "b", "c")
 
@@ -16,7 +17,8 @@ def one_hot(answers: list[int]) -> np.ndarray:
 
 def reference(truth: list[int], answers: list[int]) -> Reference:
     pixels = [np.zeros((1, 1, 3), np.uint8)] * len(truth)
-    return Reference(pixels, np.array(truth), one_hot(answers), LABELS)
+    card = ModelCard("x", LABELS, (1, 1))
+    return Reference(pixels, [(index,) for index in truth], one_hot(answers), card)
 
 
 def test_what_is_counted() -> None:
@@ -70,14 +72,27 @@ def test_limit(photos: int, lost: int, won: int, limit: float, kept: bool) -> No
     assert result.keeps(limit) is kept
 
 
+def test_all_labels_of_a_photo_have_to_be_right() -> None:
+    card = ModelCard("x", LABELS, (1, 1), task="multilabel", threshold=0.5)
+    pixels = [np.zeros((1, 1, 3), np.uint8)] * 3
+    scores = np.array([[0.9, 0.8, 0.1], [0.9, 0.1, 0.1], [0.2, 0.3, 0.1]], np.float32)
+    told = Reference(pixels, [(0, 1), (0,), ()], scores, card)
+    result = told.compare(scores - np.array([0, 0.4, 0], np.float32))
+    assert result.keras_accuracy == 1
+    assert (result.lost, result.won) == (1, 0)
+    assert result.hardest == (ClassLoss("a", 1, 2), ClassLoss("b", 1, 1))
+
+
 def test_one_output_is_a_yes_or_no() -> None:
-    assert decide(np.array([[0.2], [0.5], [0.7]], np.float32)).tolist() == [0, 0, 1]
-    assert decide(one_hot([2, 0])).tolist() == [2, 0]
+    card = ModelCard("x", ("no", "yes"), (1, 1), task="binary", threshold=0.5)
+    scores = np.array([[0.2], [0.7]], np.float32)
+    told = Reference([np.zeros((1, 1, 3), np.uint8)] * 2, [(0,), (1,)], scores, card)
+    assert told.compare(np.array([[0.6], [0.6]], np.float32)).agreement == 0.5
 
 
 def test_thinned_keeps_rows_together() -> None:
     told = reference([0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 0, 1, 2, 0])
     few = told.thinned(3)
-    assert few.truth.tolist() == [0, 0, 0]
+    assert list(few.truth) == [(0,), (0,), (0,)]
     assert len(few.pixels) == len(few.scores) == 3
-    assert told.thinned(100).truth.tolist() == told.truth.tolist()
+    assert list(told.thinned(100).truth) == list(told.truth)

@@ -36,6 +36,9 @@ from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import Settings, train
 
+# What small networks answer is left to chance, and whether they keep a limit too.
+ANYHOW = Demands(force=True)
+
 
 @pytest.fixture(scope="module")
 def flower_run(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -58,7 +61,7 @@ def flower_run(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def flower_models(flower_run: Path) -> dict[str, Path]:
-    files = convert(flower_run, flower_run.parent / "models", samples=50)
+    files = convert(flower_run, flower_run.parent / "models", samples=50, demands=ANYHOW)
     return {file.format: file.path for file in files}
 
 
@@ -139,10 +142,13 @@ def test_formats_agree_on_unseen_photos(
 
 def test_another_process_writes_the_same_bytes(tiny_run: Path, tmp_path: Path) -> None:
     """And nothing of what TensorFlow says along the way."""
-    first = convert(tiny_run, tmp_path / "a", samples=10)
-    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--samples", "10"]
+    first = convert(tiny_run, tmp_path / "a", samples=10, demands=ANYHOW)
+    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--force"]
     done = subprocess.run(
-        [*command, "--out", str(tmp_path / "b")], capture_output=True, text=True, check=True
+        [*command, "--samples", "10", "--out", str(tmp_path / "b")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for file in first:
         assert file.path.read_bytes() == (tmp_path / "b" / file.path.name).read_bytes()
@@ -151,8 +157,8 @@ def test_another_process_writes_the_same_bytes(tiny_run: Path, tmp_path: Path) -
 
 
 def test_killed_while_it_writes(tiny_run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--no-search"]
-    with subprocess.Popen([*command, "--samples", "5", "--out", str(tmp_path / "out")]) as process:
+    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--force"]
+    with subprocess.Popen([*command, "--no-search", "--out", str(tmp_path / "out")]) as process:
         while process.poll() is None and not list(tmp_path.glob("out/*")):
             time.sleep(0.001)
         process.kill()
@@ -169,6 +175,7 @@ def test_chosen_formats_name_and_photos(tiny_run: Path, tiny_photos: Path, tmp_p
         name="mine",
         representative=tiny_photos / "circle",
         samples=7,
+        demands=ANYHOW,
     )
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["mine_float16.tflite", "mine_int8.tflite"]
@@ -192,7 +199,7 @@ def test_dark_photos_do_not_shift_int8s_input(tiny_run: Path, tmp_path: Path) ->
     for index in range(5):
         grey = np.full((96, 96, 3), 60 + index, np.uint8)
         cv2.imwrite(str(tmp_path / "dark" / f"{index}.png"), grey)
-    convert(tiny_run, tmp_path, ["int8"], representative=tmp_path / "dark")
+    convert(tiny_run, tmp_path, ["int8"], representative=tmp_path / "dark", demands=ANYHOW)
     with Classifier(tmp_path / "tiny_int8.tflite") as classifier:
         tensor = classifier.signature.input
     assert tensor.scale == pytest.approx(1 / 127.5, rel=0.01)
@@ -226,19 +233,19 @@ def bad_dynamic(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_beyond_the_limit_is_held_back(
     tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    formats = ["--format", "dynamic", "--format", "weights8"]
+    formats = ["--format", "float32", "--format", "dynamic"]
     arguments = ["convert", str(tiny_run), "--out", str(tmp_path), *formats, "--samples", "5"]
     assert run([*arguments, "--json", "-"]) == 1
     said = capfd.readouterr()
     for text in ("at most 1 points", "dynamic", "--adapt", "--force", "--max-drop"):
         assert text in said.err
-    assert "weights8" not in said.err
-    dynamic, weights8 = json.loads(said.out)
+    assert "float32" not in said.err
+    float32, dynamic = json.loads(said.out)
     assert dynamic["held_back"]
     assert dynamic["drop_points"] > 1
     assert dynamic["hardest"]
-    assert not weights8["held_back"]
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny_weights8.tflite"]
+    assert not float32["held_back"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny_float32.tflite"]
     assert run([*arguments, "--overwrite", "--force"]) == 0
     assert (tmp_path / "tiny_dynamic.tflite").is_file()
     assert "dynamic loses most photos of" in capfd.readouterr().out
@@ -252,7 +259,8 @@ def test_adapting_says_what_it_did(
     for path in sorted(tiny_photos.rglob("*.png"))[::6]:
         shutil.copy(path, tmp_path / "loose" / f"{path.parent.name}_{path.name}")
     arguments = ["convert", str(tiny_run), "--out", str(tmp_path), "--format", "weights8"]
-    assert run([*arguments, "--adapt", str(tmp_path / "loose"), "--samples", "5"]) == 0
+    adapting = ["--adapt", str(tmp_path / "loose"), "--samples", "5", "--force"]
+    assert run([*arguments, *adapting]) == 0
     assert "Adapted on 15 photos" in capfd.readouterr().out
     card = read_model_file(tmp_path / "tiny_weights8.tflite").card
     assert card is not None

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 
+from pocketlens.card import ModelCard
 from pocketlens.convert.comparison import Reference
 from pocketlens.convert.encoders import Encoder
 from pocketlens.convert.formats import check_promise
@@ -16,6 +17,7 @@ from pocketlens.convert.sensitivity import measure_sensitivity
 from pocketlens.runtime.interpreters import describe_operators, load_interpreter
 
 LABELS = ("a", "b", "c")
+CARD = ModelCard("x", LABELS, (32, 32))
 
 
 def float_convolutions(flatbuffer: bytes) -> int:
@@ -38,7 +40,7 @@ def run(flatbuffer: bytes, reference: Reference) -> np.ndarray:
 @pytest.fixture(scope="module")
 def reference(rough_network: Any, photos: list[np.ndarray]) -> Reference:
     scores = rough_network.predict(np.stack(photos).astype(np.float32), verbose=0)
-    return Reference(photos, scores.argmax(axis=1), scores, LABELS)
+    return Reference(photos, [(int(i),) for i in scores.argmax(axis=1)], scores, CARD)
 
 
 @pytest.mark.parametrize("in_float", [[], [0], [1, 2], [0, 1, 2, 3]], ids=str)

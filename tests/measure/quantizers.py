@@ -53,7 +53,7 @@ def compare(folder: Path) -> dict[str, Comparison]:
     size_wh, mode = run.card.input_size_wh, run.card.resize_mode
     pixels, truth = load_labelled(run.photos("test"), size_wh, mode)
     model = load_keras_model(run.model)
-    test = Reference(pixels, truth, predict(model, np.stack(pixels)), run.card.labels)
+    test = Reference(pixels, truth, predict(model, np.stack(pixels)), run.card)
     seed = int(run.card.training["seed"])
     photos = load_pixels(
         choose_stratified(run.photos("train").photos, _PHOTOS, seed), size_wh, mode
