@@ -118,7 +118,7 @@ class Reference:
         return [answer_of(row, self.card.task, self.card.threshold) for row in scores]
 
     def _labels_where(self, chosen: NDArray[np.bool_]) -> Iterator[int]:
-        return (index for row in np.flatnonzero(chosen) for index in self.truth[row])
+        return (index for row in np.flatnonzero(chosen) for index in self.truth[int(row)])
 
 
 @dataclass(frozen=True)
