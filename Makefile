@@ -9,7 +9,7 @@ DEMO ?= demo-out
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test test-wheel test-old-runtime check format lock flowers head-cache input-pipeline \
-	bit-flips power-cuts memory peers clean
+	bit-flips power-cuts memory quantizers conversion-time imagenet peers clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -70,6 +70,19 @@ power-cuts: $(VENV)/installed
 # Whether memory grows with the number of photos, and whether check keeps the cores busy.
 memory: $(VENV)/installed
 	$(BIN)/python tests/measure/memory.py
+
+# What each format of trained runs loses on their test photos, beside TFLiteConverter's plain files.
+# make quantizers RUNS='build/flowers/seed0_grid0 build/flowers/seed1_grid0'
+quantizers: $(VENV)/installed
+	$(BIN)/python tests/measure/quantizers.py $(RUNS)
+
+# Five formats of a run against five plain conversions. make conversion-time RUN=runs/flowers
+conversion-time: $(VENV)/installed
+	$(BIN)/python tests/measure/conversion_time.py $(RUN)
+
+# The ImageNet MobileNetV2 on POCKETLENS_SHARED's sample photos, with weights from KERAS_HOME.
+imagenet: $(VENV)/installed
+	$(BIN)/python tests/measure/imagenet.py
 
 # Whether MediaPipe Tasks reads converted files as pocketlens does, in an environment of its own.
 # make peers PHOTOS=folder-per-class MODELS='models/*.tflite'

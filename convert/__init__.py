@@ -7,11 +7,34 @@ from typing import TYPE_CHECKING
 from pocketlens.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from pocketlens.convert.conversion import ConvertedFile, convert
+    from pocketlens.convert.adaptation import Adaptation, adapt
+    from pocketlens.convert.comparison import Comparison, Reference
+    from pocketlens.convert.conversion import ConvertedFile, Demands, DropError, convert
     from pocketlens.convert.formats import FORMATS
 
-__all__ = ["FORMATS", "ConvertedFile", "convert"]
+__all__ = [
+    "FORMATS",
+    "Adaptation",
+    "Comparison",
+    "ConvertedFile",
+    "Demands",
+    "DropError",
+    "Reference",
+    "adapt",
+    "convert",
+]
 
 __getattr__ = lazy_names(
-    __name__, {"FORMATS": "formats", "ConvertedFile": "conversion", "convert": "conversion"}
+    __name__,
+    {
+        "FORMATS": "formats",
+        "Adaptation": "adaptation",
+        "Comparison": "comparison",
+        "ConvertedFile": "conversion",
+        "Demands": "conversion",
+        "DropError": "conversion",
+        "Reference": "comparison",
+        "adapt": "adaptation",
+        "convert": "conversion",
+    },
 )

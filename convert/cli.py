@@ -25,9 +25,36 @@ from pocketlens.options import json_option, overwrite_option
 @click.option(
     "--representative",
     metavar="FOLDER",
-    help="Photos that int8's ranges are measured on. [default: the run's training photos]",
+    help="Photos that the 8-bit formats are measured on. [default: the run's training photos]",
 )
 @click.option("--samples", type=int, default=200, show_default=True, help="How many of them.")
+@click.option(
+    "--max-drop",
+    metavar="POINTS",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Hold a file back that loses more accuracy to the Keras model on validation photos. "
+    "One photo alone never counts.",
+)
+@click.option("--force", is_flag=True, help="Write files that lose more all the same.")
+@click.option(
+    "--search/--no-search",
+    default=True,
+    help="Compare several ways to make the int8 file, and leave layers in float where the limit "
+    "asks for it; or take the way that is usually best.  [default: search]",
+)
+@click.option(
+    "--sensitivity",
+    is_flag=True,
+    help="Measure what each layer of the int8 file adds in error and saves in time.",
+)
+@click.option(
+    "--adapt",
+    metavar="FOLDER",
+    help="Train the model on the int8 grid first, with its own answers on these photos, which "
+    "need no labels. For models that were trained without the grid.",
+)
 @overwrite_option
 @json_option
 def convert_command(
@@ -37,6 +64,11 @@ def convert_command(
     name: str | None,
     representative: str | None,
     samples: int,
+    max_drop: float,
+    force: bool,
+    search: bool,
+    sensitivity: bool,
+    adapt: str | None,
     overwrite: bool,
     json_target: str | None,
 ) -> None:
@@ -48,16 +80,22 @@ def convert_command(
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.convert import FORMATS, convert
+    from pocketlens.convert import FORMATS, Demands, DropError, convert
     from pocketlens.convert.summary import summarise
 
-    files = convert(
-        Path(run),
-        Path(out),
-        formats or FORMATS,
-        name=name,
-        representative=Path(representative) if representative else None,
-        samples=samples,
-        overwrite=overwrite,
-    )
+    demands = Demands(max_drop, force, search, sensitivity, Path(adapt) if adapt else None)
+    try:
+        files = convert(
+            Path(run),
+            Path(out),
+            formats or FORMATS,
+            name=name,
+            representative=Path(representative) if representative else None,
+            samples=samples,
+            demands=demands,
+            overwrite=overwrite,
+        )
+    except DropError as error:
+        summarise(error.files, json_target)
+        raise
     summarise(files, json_target)

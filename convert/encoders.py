@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,66 +12,117 @@ import tensorflow as tf
 from ai_edge_quantizer import quantizer, recipe
 from numpy.typing import NDArray
 
-from pocketlens.convert.formats import DYNAMIC, FLOAT16, FLOAT32, INT8, WEIGHTS8
+from pocketlens.convert.bias_correction import Kernel, bias_shifts, correct_biases
+from pocketlens.convert.formats import DYNAMIC, FLOAT16, FLOAT32, WEIGHTS8
 from pocketlens.convert.graphs import Graphs
-from pocketlens.convert.input_bytes import delegate_input
+from pocketlens.convert.int8 import EDGE, TENSORFLOW, quantize_int8
 from pocketlens.convert.recipes import mixed_recipe
+from pocketlens.convert.statistics import MIN_MAX, MOVING_AVERAGE, Statistics, measure
+from pocketlens.quiet import quiet
 
-Encoder = Callable[[], bytes]
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to make the int8 file.
+
+    `quantizer` is TensorFlow's or ai-edge-quantizer; `ranges` is the rule over the first `photos`
+    photos; `corrected` says whether the biases were corrected for the rounding of the weights.
+    """
+
+    quantizer: str
+    ranges: str
+    photos: int
+    corrected: bool
+
+    def __str__(self) -> str:
+        biases = "corrected" if self.corrected else "plain"
+        return f"{self.quantizer}, {self.ranges} of {self.photos}, {biases} biases"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return asdict(self)
 
 
-def encoders(graphs: Graphs, samples: Sequence[NDArray[np.uint8]]) -> dict[str, Encoder]:
-    """Return for each format the function that makes its bytes.
+class Encoder:
+    """Makes the bytes of every format; keeps what several of them start from.
 
     Args:
         graphs: the model.
-        samples: the representative dataset for int8, each uint8 (height, width, 3) RGB.
+        samples: the representative photos, each uint8 (height, width, 3) RGB. The 8-bit formats
+            but int8 can do without.
     """
-    made: dict[str, bytes] = {}
 
-    def float32() -> bytes:
-        # The quantizer's formats start from this one, so it is made once.
-        if FLOAT32 not in made:
-            made[FLOAT32] = bytes(_converter(graphs.pixels).convert())
-        return made[FLOAT32]
+    def __init__(self, graphs: Graphs, samples: Sequence[NDArray[np.uint8]]) -> None:
+        self._graphs = graphs
+        self._samples = samples
 
-    return {
-        FLOAT32: float32,
-        FLOAT16: lambda: _float16(graphs),
-        DYNAMIC: lambda: _quantize(float32(), mixed_recipe(float32())),
-        WEIGHTS8: lambda: _quantize(float32(), recipe.weight_only_wi8_afp32()),
-        INT8: lambda: _int8(graphs, samples),
-    }
+    def encode(self, name: str) -> bytes:
+        """Return the bytes of a format, for int8 those of the first candidate."""
+        with quiet():
+            if name == FLOAT32:
+                return self._float32
+            if name == FLOAT16:
+                return self._float16()
+            if name == DYNAMIC:
+                return _quantize(self._corrected, mixed_recipe(self._corrected))
+            if name == WEIGHTS8:
+                return _quantize(self._corrected, recipe.weight_only_wi8_afp32())
+        return self.int8(self.candidates()[0])
+
+    def candidates(self) -> list[Candidate]:
+        """Return the ways to make the int8 file, the one that is usually best first."""
+        photos = len(self._samples)
+        few = max(1, photos // 4)
+        return [
+            Candidate(TENSORFLOW, MIN_MAX, photos, corrected=True),
+            Candidate(TENSORFLOW, MIN_MAX, few, corrected=True),
+            Candidate(TENSORFLOW, MOVING_AVERAGE, photos, corrected=True),
+            Candidate(EDGE, MIN_MAX, photos, corrected=True),
+            Candidate(EDGE, MIN_MAX, few, corrected=True),
+            Candidate(EDGE, MOVING_AVERAGE, photos, corrected=True),
+            Candidate(TENSORFLOW, MIN_MAX, photos, corrected=False),
+            Candidate(EDGE, MOVING_AVERAGE, photos, corrected=False),
+        ]
+
+    def int8(self, candidate: Candidate, float_layers: Collection[str] = ()) -> bytes:
+        """Return the bytes of a candidate, with some layers, by name, left in float."""
+        with quiet():
+            start = self.normalised
+            if candidate.corrected:
+                start = correct_biases(start, self._shifts, except_layers=float_layers)
+            ranges = self._statistics.ranges(candidate.ranges, candidate.photos)
+            return quantize_int8(start, ranges, candidate.quantizer, float_layers)
+
+    @cached_property
+    def normalised(self) -> bytes:
+        """The float32 model that takes normalised pixels, which int8 starts from."""
+        return bytes(_converter(self._graphs.normalised).convert())
+
+    @cached_property
+    def _float32(self) -> bytes:
+        return bytes(_converter(self._graphs.pixels).convert())
+
+    @cached_property
+    def _statistics(self) -> Statistics:
+        return measure(self.normalised, self._samples, self._graphs.normalise)
+
+    @cached_property
+    def _shifts(self) -> dict[Kernel, NDArray[np.float32]]:
+        return bias_shifts(self.normalised, self._statistics)
+
+    @cached_property
+    def _corrected(self) -> bytes:
+        return correct_biases(self._float32, self._shifts) if self._samples else self._float32
+
+    def _float16(self) -> bytes:
+        converter = _converter(self._graphs.pixels)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+        return bytes(converter.convert())
 
 
 def _converter(function: Any) -> Any:
     return tf.lite.TFLiteConverter.from_concrete_functions([function])
-
-
-def _float16(graphs: Graphs) -> bytes:
-    converter = _converter(graphs.pixels)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-    return bytes(converter.convert())
-
-
-def _int8(graphs: Graphs, samples: Sequence[NDArray[np.uint8]]) -> bytes:
-    def representative() -> Iterator[list[NDArray[np.float32]]]:
-        for index, sample in enumerate(samples):
-            pixels = sample[None].astype(np.float32)
-            if index == 0:
-                # One black and one white pixel fix the input's range to 0-255 whatever the
-                # photos are like, so that a raw byte is the quantized value.
-                pixels[0, 0, 0], pixels[0, -1, -1] = 0.0, 255.0
-            yield [graphs.normalise(pixels).astype(np.float32)]
-
-    converter = _converter(graphs.normalised)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representative
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.uint8
-    converter.inference_output_type = tf.uint8
-    return delegate_input(bytes(converter.convert()))
 
 
 def _quantize(float_model: bytes, chosen_recipe: list[dict[str, Any]]) -> bytes:

@@ -1,4 +1,4 @@
-"""Choosing the photos that int8's ranges are measured on."""
+"""Choosing and loading the photos that a conversion measures on."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from pocketlens.errors import DataError, PictureError, UsageError
 from pocketlens.runtime.answers import Answer
 from pocketlens.runtime.photos import (
+    LabelledPhotos,
     Photo,
     existing_folder,
     find_pictures,
+    read_labelled,
     read_pixels,
     report_skipped,
 )
@@ -39,8 +41,8 @@ def choose_stratified(photos: Sequence[Photo], count: int, seed: int) -> list[Pa
     return chosen
 
 
-def choose_from_folder(folder: Path, count: int, seed: int) -> list[Path]:
-    """Choose `count` photos anywhere below a folder.
+def choose_from_folder(folder: Path, count: int, seed: int, option: str) -> list[Path]:
+    """Choose `count` photos anywhere below a folder that was given as `option`.
 
     Raises:
         UsageError: there is no such folder.
@@ -49,7 +51,7 @@ def choose_from_folder(folder: Path, count: int, seed: int) -> list[Path]:
     paths = sorted(find_pictures(existing_folder(folder)))
     if not paths:
         raise DataError(
-            f"Expected photos below {folder} for --representative. Received: none. "
+            f"Expected photos below {folder} for {option}. Received: none. "
             "Choose a folder with photos like those that the camera will see."
         )
     chooser = random.Random(seed)  # noqa: S311 (no secret)
@@ -72,7 +74,26 @@ def load_pixels(
     return pixels
 
 
+def load_labelled(
+    photos: LabelledPhotos, size_wh: tuple[int, int], resize_mode: str
+) -> tuple[list[NDArray[np.uint8]], list[Answer]]:
+    """Decode and resize photos; return those that can be read with their labels.
+
+    Raises:
+        DataError: none can be read.
+    """
+    skipped: list[PictureError] = []
+    samples = list(read_labelled(photos, size_wh, resize_mode, skipped))
+    report_skipped(skipped, len(photos.photos))
+    if not samples:
+        raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
+    pixels, truth = zip(*samples, strict=True)
+    return list(pixels), list(truth)
+
+
 def check_count(count: int) -> None:
     """Raise UsageError for a number of photos that cannot be."""
     if count < 1:
-        raise UsageError(f"Expected at least one photo for int8. Received: --samples {count}.")
+        raise UsageError(
+            f"Expected at least one photo for the 8-bit formats. Received: --samples {count}."
+        )

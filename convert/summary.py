@@ -4,32 +4,129 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from pocketlens.convert.adaptation import Adaptation
 from pocketlens.convert.conversion import ConvertedFile
+from pocketlens.convert.search import Choice
 from pocketlens.files import write_json
+
+# How many layers the terminal shows; --json has them all.
+_WORST_LAYERS = 5
 
 
 def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) -> None:
-    """Print a table of the files, or write it as JSON where that was asked for."""
+    """Print what was made, or write it as JSON where that was asked for."""
     if json_target is not None:
-        write_json(json_target, [{**asdict(file), "path": str(file.path)} for file in files])
+        write_json(json_target, [_payload(file) for file in files])
         return
     console = Console(markup=False)
-    console.print(f"Written to {files[0].path.parent}")
-    table = Table(title=f"Compared with the Keras model on {files[0].photos} validation photos")
+    written = [file for file in files if not file.held_back]
+    if written:
+        console.print(f"Written to {written[0].path.parent}")
+    if files[0].adaptation:
+        _print_adaptation(console, files[0].adaptation)
+    console.print(_table(files))
+    for file in files:
+        if file.comparison.hardest:
+            losses = ", ".join(
+                f"{entry.label} {entry.lost} of {entry.photos}" for entry in file.comparison.hardest
+            )
+            console.print(f"{file.format} loses most photos of: {losses}")
+        if file.choice and file.choice.trials:
+            _print_choice(console, file.choice)
+
+
+def _table(files: Sequence[ConvertedFile]) -> Table:
+    first = files[0].comparison
+    table = Table(
+        title=f"Compared with the Keras model ({first.keras_accuracy:.1%}) "
+        f"on {first.photos} validation photos"
+    )
     table.add_column("file", overflow="fold")
-    for name in ("MB", "same answer", "accuracy", "operators", "partitions"):
+    for name in ("MB", "same answer", "accuracy", "lost/won", "ops", "parts"):
         table.add_column(name, justify="right")
     for file in files:
+        comparison = file.comparison
         table.add_row(
-            file.path.name,
+            file.path.name + (" (not written)" if file.held_back else ""),
             f"{file.size_bytes / 1e6:.2f}",
-            f"{file.agreement:.1%}",
-            f"{file.accuracy:.1%}",
+            f"{comparison.agreement:.1%}",
+            f"{comparison.accuracy:.1%}",
+            f"{comparison.lost}/{comparison.won}",
             str(sum(file.operators.counts.values())),
             str(file.operators.partitions),
         )
-    console.print(table)
+    return table
+
+
+def _print_adaptation(console: Console, adaptation: Adaptation) -> None:
+    before, after = adaptation.before, adaptation.after
+    console.print(
+        f"Adapted on {adaptation.photos} photos in {adaptation.seconds:.0f} s. With rounded "
+        f"weights, before and after: same answer {before.agreement:.1%}, {after.agreement:.1%}; "
+        f"accuracy {before.accuracy:.1%}, {after.accuracy:.1%}; "
+        f"distance of scores {before.distance:.4f}, {after.distance:.4f}"
+    )
+    if not adaptation.kept:
+        console.print("That brought nothing, so the model was left as it was.")
+
+
+def _print_choice(console: Console, choice: Choice) -> None:
+    best, worst = choice.trials[0], choice.trials[-1]
+    console.print(
+        f"int8 is the best of {len(choice.trials)}: {best.candidate} (distance of scores "
+        f"{best.comparison.distance:.4f}; the last one's {worst.comparison.distance:.4f})"
+    )
+    if choice.float_layers:
+        console.print(
+            f"{len(choice.float_layers)} layers stay in float, for {choice.float_cost_ms:.2f} ms "
+            f"of an inference: {', '.join(map(short_name, choice.float_layers))}"
+        )
+    if choice.sensitivity:
+        table = Table(title="The layers whose rounding adds most error")
+        table.add_column("layer", overflow="fold")
+        for name in ("error added", "ms saved"):
+            table.add_column(name, justify="right")
+        for row in choice.sensitivity[:_WORST_LAYERS]:
+            table.add_row(
+                short_name(row.layer), f"{row.error_added:.5f}", f"{row.time_saved_ms:.3f}"
+            )
+        console.print(table)
+
+
+def short_name(layer: str) -> str:
+    """Return the first of the operations that were folded into a layer."""
+    return layer.split(";")[0]
+
+
+def _payload(file: ConvertedFile) -> dict[str, Any]:
+    payload = {
+        "path": str(file.path),
+        "format": file.format,
+        "held_back": file.held_back,
+        "size_bytes": file.size_bytes,
+        "seconds": file.seconds,
+        **asdict(file.comparison),
+        "drop_points": file.comparison.drop_points,
+        "operators": asdict(file.operators),
+    }
+    if file.choice:
+        choice = file.choice
+        payload["int8"] = {
+            "chosen": asdict(choice.candidate),
+            "candidates": [
+                {**asdict(trial.candidate), **asdict(trial.comparison)} for trial in choice.trials
+            ],
+            "float_layers": list(map(short_name, choice.float_layers)),
+            "float_cost_ms": choice.float_cost_ms,
+            "sensitivity": [
+                {**asdict(row), "layer": short_name(row.layer)} for row in choice.sensitivity
+            ],
+        }
+    if file.adaptation:
+        payload["adaptation"] = asdict(file.adaptation)
+    return payload

@@ -20,7 +20,7 @@ from pocketlens.benchmarks import Settings as TimingSettings
 from pocketlens.benchmarks.plot import write_plot
 from pocketlens.benchmarks.report import to_payload
 from pocketlens.benchmarks.verdict import choose
-from pocketlens.convert import ConvertedFile, convert
+from pocketlens.convert import ConvertedFile, Demands, convert
 from pocketlens.demo.cards import LABELS, write_cards
 from pocketlens.demo.scenes import render_many
 from pocketlens.demo.showcase import write_page
@@ -107,7 +107,8 @@ def demo(out: Path, *, seed: int = 0, overwrite: bool = False, scale: Scale | No
             training = train(photos, folder / NAME, settings, pictures=pictures)
         LOGGER.info("3/6  Converting to five formats …")
         models = folder / "models"
-        files = convert(folder / NAME, models)
+        # A demo ends with files to look at, and says what each loses.
+        files = convert(folder / NAME, models, demands=Demands(force=True))
         LOGGER.info("4/6  Comparing them on %d test pictures …", scale.test)
         comparison = benchmark(
             [file.path for file in files], data=folder / NAME, settings=scale.timing

@@ -114,9 +114,10 @@ def tiny_models(tiny_home: Path, tiny_run: Path) -> dict[str, Path]:
     """The tiny run's five files by format."""
     paths = {entry: tiny_home / f"tiny_{entry}.tflite" for entry in FORMATS}
     if not all(path.is_file() for path in paths.values()):
-        from pocketlens.convert import convert
+        from pocketlens.convert import Demands, convert
 
-        convert(tiny_run, tiny_home, samples=20, overwrite=True)
+        # Whether so small a network keeps a limit is left to chance.
+        convert(tiny_run, tiny_home, samples=20, demands=Demands(force=True), overwrite=True)
     return paths
 
 
@@ -161,7 +162,7 @@ def task_models(
         if all(path.is_file() for path in models[task].values()):
             continue
         pytest.importorskip("tensorflow", reason="training needs the train extra")
-        from pocketlens.convert import convert
+        from pocketlens.convert import Demands, convert
         from pocketlens.train import Settings, train
 
         settings = Settings(
@@ -175,7 +176,9 @@ def task_models(
             grid_epochs=1,
         )
         train(table, tiny_home / task, settings, overwrite=True)
-        convert(tiny_home / task, tiny_home, samples=20, overwrite=True)
+        convert(
+            tiny_home / task, tiny_home, samples=20, demands=Demands(force=True), overwrite=True
+        )
     return models
 
 

@@ -1,10 +1,14 @@
 """`convert`: five files, each what it promises."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +17,10 @@ pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 
 import keras
 
-from pocketlens.card import unpack
+from pocketlens.card import ModelCard, unpack
 from pocketlens.cli import run
-from pocketlens.convert import FORMATS, convert
+from pocketlens.convert import FORMATS, Demands, convert
+from pocketlens.convert.comparison import Rerun, rerun
 from pocketlens.convert.recipes import mixed_recipe
 from pocketlens.errors import (
     ConversionError,
@@ -30,6 +35,9 @@ from pocketlens.runtime.model_files import read_model_file
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import Settings, train
+
+# What small networks answer is left to chance, and whether they keep a limit too.
+ANYHOW = Demands(force=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +61,7 @@ def flower_run(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def flower_models(flower_run: Path) -> dict[str, Path]:
-    files = convert(flower_run, flower_run.parent / "models", samples=50)
+    files = convert(flower_run, flower_run.parent / "models", samples=50, demands=ANYHOW)
     return {file.format: file.path for file in files}
 
 
@@ -69,7 +77,7 @@ def test_card_inside(tiny_models: dict[str, Path], tiny_run: Path, entry: str) -
     assert card.metrics["partitions"] == 1
     assert 0.8 <= card.metrics["agreement_with_keras"] <= 1
     assert card.metrics["operators"]["DEPTHWISE_CONV_2D"] == 17
-    assert bool(card.calibration) == (entry == "int8")
+    assert bool(card.calibration) == (entry in ("dynamic", "weights8", "int8"))
     with zipfile.ZipFile(tiny_models[entry]) as archive:
         assert json.loads(archive.read("card.json"))["format"] == entry
         assert archive.read("labels.txt") == b"circle\ncross\nstripes\n"
@@ -132,11 +140,31 @@ def test_formats_agree_on_unseen_photos(
     assert same / len(photos) >= least
 
 
-def test_converting_twice_gives_the_same_bytes(tiny_run: Path, tmp_path: Path) -> None:
-    first = convert(tiny_run, tmp_path / "a", samples=10)
-    again = convert(tiny_run, tmp_path / "b", samples=10)
-    for one, other in zip(first, again, strict=True):
-        assert one.path.read_bytes() == other.path.read_bytes(), one.format
+def test_another_process_writes_the_same_bytes(tiny_run: Path, tmp_path: Path) -> None:
+    """And nothing of what TensorFlow says along the way."""
+    first = convert(tiny_run, tmp_path / "a", samples=10, demands=ANYHOW)
+    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--force"]
+    done = subprocess.run(
+        [*command, "--samples", "10", "--out", str(tmp_path / "b")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for file in first:
+        assert file.path.read_bytes() == (tmp_path / "b" / file.path.name).read_bytes()
+    assert done.stderr == ""
+    assert "Compared with the Keras model" in done.stdout
+
+
+def test_killed_while_it_writes(tiny_run: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--force"]
+    with subprocess.Popen([*command, "--no-search", "--out", str(tmp_path / "out")]) as process:
+        while process.poll() is None and not list(tmp_path.glob("out/*")):
+            time.sleep(0.001)
+        process.kill()
+    found = [path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
+    for path in found:
+        read_model_file(path)  # Whole, by the SHA-256 in its card.
 
 
 def test_chosen_formats_name_and_photos(tiny_run: Path, tiny_photos: Path, tmp_path: Path) -> None:
@@ -147,13 +175,20 @@ def test_chosen_formats_name_and_photos(tiny_run: Path, tiny_photos: Path, tmp_p
         name="mine",
         representative=tiny_photos / "circle",
         samples=7,
+        demands=ANYHOW,
     )
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["mine_float16.tflite", "mine_int8.tflite"]
     assert [file.format for file in files] == ["float16", "int8"]
     card = read_model_file(tmp_path / "mine_int8.tflite").card
     assert card is not None
-    assert card.calibration == {"photos": 7, "source": "a folder that was given"}
+    assert card.calibration["photos"] == 7
+    assert card.calibration["source"] == "a folder that was given"
+    assert len(card.calibration["candidates"]) == 8
+    assert card.calibration["chosen"] in [
+        {key: value for key, value in entry.items() if key not in ("agreement", "distance")}
+        for entry in card.calibration["candidates"]
+    ]
 
 
 def test_dark_photos_do_not_shift_int8s_input(tiny_run: Path, tmp_path: Path) -> None:
@@ -164,20 +199,11 @@ def test_dark_photos_do_not_shift_int8s_input(tiny_run: Path, tmp_path: Path) ->
     for index in range(5):
         grey = np.full((96, 96, 3), 60 + index, np.uint8)
         cv2.imwrite(str(tmp_path / "dark" / f"{index}.png"), grey)
-    convert(tiny_run, tmp_path, ["int8"], representative=tmp_path / "dark")
+    convert(tiny_run, tmp_path, ["int8"], representative=tmp_path / "dark", demands=ANYHOW)
     with Classifier(tmp_path / "tiny_int8.tflite") as classifier:
         tensor = classifier.signature.input
     assert tensor.scale == pytest.approx(1 / 127.5, rel=0.01)
     assert tensor.zero_point in (127, 128)
-
-
-def test_nothing_of_tensorflow_is_printed(tiny_run: Path, tmp_path: Path) -> None:
-    import sys
-
-    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    assert "Compared with the Keras model" in done.stdout
 
 
 def test_json(tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -187,6 +213,59 @@ def test_json(tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str])
     assert entry["format"] == "float32"
     assert entry["size_bytes"] == (tmp_path / "tiny_float32.tflite").stat().st_size
     assert entry["agreement"] == 1.0
+    assert entry["lost"] == entry["won"] == 0
+    assert not entry["held_back"]
+
+
+@pytest.fixture
+def bad_dynamic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the dynamic file answer each photo with the wrong class."""
+
+    def worse(flatbuffer: bytes, card: ModelCard, *rest: Any) -> Rerun:
+        result = rerun(flatbuffer, card, *rest)
+        turned = np.roll(result.scores, card.format == "dynamic", axis=1)
+        return dataclasses.replace(result, scores=turned)
+
+    monkeypatch.setattr("pocketlens.convert.conversion.rerun", worse)
+
+
+@pytest.mark.usefixtures("bad_dynamic")
+def test_a_file_beyond_the_limit_is_held_back(
+    tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    formats = ["--format", "float32", "--format", "dynamic"]
+    arguments = ["convert", str(tiny_run), "--out", str(tmp_path), *formats, "--samples", "5"]
+    assert run([*arguments, "--json", "-"]) == 1
+    said = capfd.readouterr()
+    for text in ("at most 1 points", "dynamic", "--adapt", "--force", "--max-drop"):
+        assert text in said.err
+    assert "float32" not in said.err
+    float32, dynamic = json.loads(said.out)
+    assert dynamic["held_back"]
+    assert dynamic["drop_points"] > 1
+    assert dynamic["hardest"]
+    assert not float32["held_back"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny_float32.tflite"]
+    assert run([*arguments, "--overwrite", "--force"]) == 0
+    assert (tmp_path / "tiny_dynamic.tflite").is_file()
+    assert "dynamic loses most photos of" in capfd.readouterr().out
+
+
+def test_adapting_says_what_it_did(
+    tiny_run: Path, tiny_photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """On photos without labels, in one folder."""
+    (tmp_path / "loose").mkdir()
+    for path in sorted(tiny_photos.rglob("*.png"))[::6]:
+        shutil.copy(path, tmp_path / "loose" / f"{path.parent.name}_{path.name}")
+    arguments = ["convert", str(tiny_run), "--out", str(tmp_path), "--format", "weights8"]
+    adapting = ["--adapt", str(tmp_path / "loose"), "--samples", "5", "--force"]
+    assert run([*arguments, *adapting]) == 0
+    assert "Adapted on 15 photos" in capfd.readouterr().out
+    card = read_model_file(tmp_path / "tiny_weights8.tflite").card
+    assert card is not None
+    assert card.metrics["adaptation"]["photos"] == 15
+    assert 0 <= card.metrics["adaptation"]["agreement_before"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -197,6 +276,7 @@ def test_json(tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str])
         ({"samples": 0}, UsageError),
         ({"name": "../evil"}, UsageError),
         ({"representative": Path("nowhere")}, UsageError),
+        ({"demands": Demands(adapt=Path("nowhere"))}, UsageError),
     ],
     ids=str,
 )
@@ -206,6 +286,12 @@ def test_bad_options(
     with pytest.raises(error, match="Received"):
         convert(tiny_run, tmp_path / "out", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("limit", [-1.0, 101.0, float("nan")])
+def test_limit_that_cannot_be(limit: float) -> None:
+    with pytest.raises(UsageError, match="--max-drop"):
+        Demands(max_drop=limit)
 
 
 def test_no_run(tmp_path: Path) -> None:
@@ -241,7 +327,7 @@ def test_existing_files_are_not_replaced_unasked(tiny_run: Path, tmp_path: Path)
 def test_failure_leaves_no_file(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(name: str, *_: object) -> None:
+    def refuse(name: str, *_: object, **__: object) -> None:
         if name == "int8":
             raise ConversionError("Expected a. Received: b. Do c.")
 

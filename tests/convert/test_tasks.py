@@ -14,7 +14,7 @@ from PIL import Image
 pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 from pocketlens.cli import run
-from pocketlens.convert import FORMATS, convert
+from pocketlens.convert import FORMATS, Demands, convert
 from pocketlens.keras_files import load_keras_model
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.answers import answer_of, share_of_equal
@@ -210,7 +210,7 @@ def test_real_photos(
         batch_size=16,
     )
     train(table, tmp_path / task, settings)
-    files = convert(tmp_path / task, tmp_path / "models", samples=20)
+    files = convert(tmp_path / task, tmp_path / "models", samples=20, demands=Demands(force=True))
     models = {file.format: file.path for file in files}
     scored = check_metrics(tmp_path / task, models)
     for photo in scored.photos.photos[:3]:

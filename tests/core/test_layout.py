@@ -16,12 +16,12 @@ FOLDERS = {
     "runtime": "pocketlens.runtime",
     "train": "pocketlens.train",
 }
-# What each folder may import of the others.
+# What each folder may import of the others. `convert` may train: `--adapt` does.
 ALLOWED = {
     "core": set(),
     "runtime": {"core"},
     "train": {"core", "runtime"},
-    "convert": {"core", "runtime"},
+    "convert": {"core", "runtime", "train"},
     "benchmarks": {"core", "runtime"},
     "demo": {"core", "runtime", "train", "convert", "benchmarks"},
 }

@@ -13,7 +13,8 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
-from pocketlens.convert import conversion, convert
+from pocketlens.convert import Demands, conversion, convert
+from pocketlens.runtime.photos import LabelledPhotos
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import PARTS, read_run
 from pocketlens.train import Settings, evaluate_model, measuring, phases, train, training
@@ -169,10 +170,18 @@ def test_int8_is_calibrated_on_plain_training_photos(
         used.append(([path.resolve() for path in paths], really(paths, *arguments)))
         return used[-1][1]
 
+    checked: list[Path] = []
+    really_labelled = conversion.load_labelled
+
+    def load_labelled(photos: LabelledPhotos, *arguments: Any) -> Any:
+        checked.extend(photo.path.resolve() for photo in photos.photos)
+        return really_labelled(photos, *arguments)
+
     monkeypatch.setattr(conversion, "load_pixels", load)
-    convert(seen.run, tmp_path, ["int8"], samples=20)
+    monkeypatch.setattr(conversion, "load_labelled", load_labelled)
+    convert(seen.run, tmp_path, ["int8"], samples=20, demands=Demands(force=True))
     parts = {part: set(paths_of(seen.run, part)) for part in PARTS}
-    (calibrated, pixels), (checked, _) = used
+    ((calibrated, pixels),) = used
     assert len(calibrated) == 20
     assert set(calibrated) <= parts["train"]
     assert set(checked) <= parts["val"]

@@ -1,0 +1,81 @@
+"""Biases that take back what rounding adds."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="conversion needs the train extra")
+
+import keras
+from ai_edge_quantizer import recipe
+from tensorflow.lite.python import schema_py_generated as schema
+
+from pocketlens.convert.bias_correction import bias_shifts, correct_biases
+from pocketlens.convert.encoders import Encoder, _quantize
+from pocketlens.convert.graphs import trace
+from pocketlens.convert.statistics import measure
+from pocketlens.runtime.interpreters import load_interpreter
+from pocketlens.train.grid import round_kernels
+
+
+def outputs(flatbuffer: bytes, photos: list[np.ndarray]) -> np.ndarray:
+    interpreter = load_interpreter(flatbuffer)
+    entry, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    rows = []
+    for photo in photos:
+        interpreter.set_tensor(entry["index"], photo[None].astype(np.float32))
+        interpreter.invoke()
+        rows.append(interpreter.get_tensor(answer["index"])[0])
+    return np.array(rows)
+
+
+def test_nothing_is_left_of_the_mean_shift(photos: list[np.ndarray]) -> None:
+    """In a linear network the mean over the photos of calibration comes out as it was."""
+    rng = np.random.default_rng(0)
+    pixels = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 127.5, 0)(pixels)
+    x = keras.layers.Conv2D(16, 1)(x)
+    x = keras.layers.DepthwiseConv2D(1)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    network = keras.Model(pixels, keras.layers.Dense(3)(x))
+    network.set_weights([rng.normal(size=weight.shape) for weight in network.get_weights()])
+    graphs = trace(network)
+    start = Encoder(graphs, photos).normalised
+    shifts = bias_shifts(start, measure(start, photos, graphs.normalise))
+    values = [graphs.normalise(photo.astype(np.float32)) for photo in photos]
+    exact, plain, corrected = (
+        outputs(flatbuffer, values).mean(axis=0)
+        for flatbuffer in (
+            start,
+            _quantize(start, recipe.weight_only_wi8_afp32()),
+            _quantize(correct_biases(start, shifts), recipe.weight_only_wi8_afp32()),
+        )
+    )
+    assert np.abs(corrected - exact).max() < np.abs(plain - exact).max() / 100
+
+
+def test_weights_on_the_grid_need_nothing(rough_network: Any, photos: list[np.ndarray]) -> None:
+    network = keras.models.clone_model(rough_network)
+    network.set_weights(rough_network.get_weights())
+    round_kernels(network.layers)
+    graphs = trace(network)
+    encoder = Encoder(graphs, photos)
+    statistics = measure(encoder.normalised, photos, graphs.normalise)
+    shifts = bias_shifts(encoder.normalised, statistics)
+    assert len(shifts) == 4
+    for shift in shifts.values():
+        assert np.abs(shift).max() < 1e-5
+
+
+def test_layers_that_stay_in_float_keep_their_bias(
+    rough_encoder: Encoder, photos: list[np.ndarray]
+) -> None:
+    start = rough_encoder.normalised
+    tensors = schema.ModelT.InitFromPackedBuf(start, 0).subgraphs[0].tensors
+    names = [tensor.name.decode() for tensor in tensors]
+    statistics = measure(start, photos, lambda pixels: pixels / 127.5 - 1)
+    shifts = bias_shifts(start, statistics)
+    assert len(shifts) == 4
+    assert correct_biases(start, shifts, except_layers=names) == correct_biases(start, {})
+    assert correct_biases(start, shifts) != correct_biases(start, {})

@@ -1,0 +1,126 @@
+"""The full ImageNet MobileNetV2 on sample photos: all formats, beside plain ones; adapting.
+
+Run by hand (`make imagenet`), with POCKETLENS_SHARED naming the folder of shared test material and
+KERAS_HOME the cache with the weights. Three tables:
+
+- all samples scored, calibrated on photos of flowers only;
+- 300 of the samples scored, calibrated on 100 others;
+- adapted on 600 photos without labels that are not scored, 70 samples and 530 flowers; 300
+  samples scored.
+
+The int8 search compares on the photos of calibration's kind that calibration did not see, never
+on those that are scored.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+from plain import PLAIN, convert_plainly
+
+from pocketlens.card import ModelCard
+from pocketlens.convert import FORMATS, Comparison, Reference, adapt
+from pocketlens.convert.adaptation import predict
+from pocketlens.convert.comparison import rerun
+from pocketlens.convert.encoders import Encoder
+from pocketlens.convert.graphs import trace
+from pocketlens.convert.samples import load_pixels
+from pocketlens.convert.search import choose_int8
+from pocketlens.quiet import quiet
+
+_SIZE = 224
+_CALIBRATION = 100
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=["flowers", "samples", "adapt"])
+    only = parser.parse_args().only
+    data = Path(os.environ["POCKETLENS_SHARED"]) / "data"
+    labels = tuple((data / "imagenet_samples" / "labels.txt").read_text("utf-8").splitlines())
+    samples = sorted((data / "imagenet_samples").rglob("*.jpg"))
+    flowers = sorted((data / "flowers").rglob("*.jpg"))
+    order = np.random.default_rng(0).permutation(len(samples))
+    known = [samples[index] for index in order[:100]]
+    scored = [samples[index] for index in order[100:]]
+    # Every fifth photo of the flowers for calibration and choice, the others to adapt on.
+    measured = flowers[::5]
+    model = whole_model()
+    if only in (None, "flowers"):
+        test = reference(model, samples, labels)
+        search = reference(model, measured[_CALIBRATION:], labels)
+        table("calibrated on flowers", model, measured[:_CALIBRATION], search, test)
+    test = reference(model, scored, labels)
+    search = reference(model, known[70:], labels)
+    if only in (None, "samples"):
+        table("calibrated on samples", model, known[:70], search, test)
+    if only in (None, "adapt"):
+        others = [path for index, path in enumerate(flowers) if index % 5]
+        unlabelled = known[:70] + [others[index] for index in np.linspace(0, 799, 530, dtype=int)]
+        result = adapt(model, pixels(unlabelled), search)
+        print(result)
+        show("adapted, in Keras", test.compare(predict(model, np.stack(test.pixels))))
+        table(f"adapted on {len(unlabelled)} photos", model, known[:70], search, test)
+
+
+def whole_model() -> keras.Model:
+    """Return the model with its normalisation inside, for raw pixels."""
+    entry = keras.Input((_SIZE, _SIZE, 3))
+    network = keras.applications.MobileNetV2(weights="imagenet")
+    scores = network(keras.layers.Rescaling(1 / 127.5, -1)(entry))
+    return keras.Model(entry, scores)
+
+
+def pixels(paths: list[Path]) -> list[np.ndarray]:
+    """Load photos at the model's size."""
+    return load_pixels(paths, (_SIZE, _SIZE), "stretch")
+
+
+def reference(model: keras.Model, paths: list[Path], labels: tuple[str, ...]) -> Reference:
+    """Return photos with the class that their names number, and the model's answers on them."""
+    loaded = pixels(paths)
+    card = ModelCard("imagenet", labels, (_SIZE, _SIZE))
+    # Flowers have no class among them, and only their scores are compared.
+    truth = [(int(path.stem),) if path.stem.isdigit() else () for path in paths]
+    return Reference(loaded, truth, predict(model, np.stack(loaded)), card)
+
+
+def table(
+    title: str, model: keras.Model, calibration: list[Path], search: Reference, test: Reference
+) -> None:
+    """Print what every format of a model answers on the scored photos."""
+    print(f"\n{title}; {len(test.truth)} photos scored", flush=True)
+    photos = pixels(calibration)
+    encoder = Encoder(trace(model), photos)
+
+    def run(flatbuffer: bytes, told: Reference) -> np.ndarray:
+        return rerun(flatbuffer, told.card, told.pixels, Path("imagenet.tflite")).scores
+
+    for name in FORMATS:
+        show(name, test.compare(run(encoder.encode(name), test)))
+    choice = choose_int8(encoder, search, run, max_drop=100)
+    for trial in choice.trials:
+        print(f"    {trial.candidate}: distance {trial.comparison.distance:.4f}")
+    show("int8, best of search", test.compare(run(choice.flatbuffer, test)))
+    for name in PLAIN:
+        with quiet():
+            flatbuffer = convert_plainly(model, name, photos)
+        show(f"{name}, plain", test.compare(run(flatbuffer, test)))
+
+
+def show(name: str, result: Comparison) -> None:
+    """Print one line."""
+    low, high = result.agreement_interval
+    print(
+        f"{name:24} accuracy {result.accuracy:.4f} (Keras {result.keras_accuracy:.4f})  "
+        f"agreement {result.agreement:.4f} ({low:.4f} to {high:.4f})  "
+        f"distance {result.distance:.4f}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
