@@ -43,19 +43,28 @@ def trace(model: keras.Model) -> Graphs:
             "Expected a model that begins with a Rescaling layer. Received: one without. "
             "Train it with pocketlens train."
         )
-    scale, offset = float(rescaling.scale), float(rescaling.offset)
+    network = keras.Model(rescaling.output, model.output, name="network")
+    height, width = model.input_shape[1:3]
+    return trace_function(
+        lambda values: network(values, training=False),
+        (width, height),
+        float(rescaling.scale),
+        float(rescaling.offset),
+    )
+
+
+def trace_function(
+    network: Callable[[Any], Any], size_wh: tuple[int, int], scale: float, offset: float
+) -> Graphs:
+    """Trace a function of normalised pixels, which are pixels * `scale` + `offset`."""
 
     def normalise(pixels: Any) -> Any:
         return pixels * scale + offset
 
-    network = keras.Model(rescaling.output, model.output, name="network")
-    shape = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="pixels")
-
-    @tf.function
-    def run(values: Any) -> Any:
-        return network(values, training=False)
-
-    normalised = convert_variables_to_constants_v2(run.get_concrete_function(shape))
+    shape = tf.TensorSpec((1, size_wh[1], size_wh[0], 3), tf.float32, name="pixels")
+    normalised = convert_variables_to_constants_v2(
+        tf.function(network).get_concrete_function(shape)
+    )
 
     # A thin layer around the frozen graph, so that the network itself is traced once only.
     @tf.function

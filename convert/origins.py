@@ -1,0 +1,320 @@
+"""Where a model to convert comes from: a run, or a file that others made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow.core.protobuf import saved_model_pb2
+
+from pocketlens.card import ModelCard
+from pocketlens.convert.float_files import (
+    file_scores,
+    normalisation_of,
+    open_float_file,
+    take_raw_pixels,
+)
+from pocketlens.convert.graphs import Graphs, trace, trace_function
+from pocketlens.errors import LabelsError, ModelFileError, UsageError
+from pocketlens.keras_files import load_keras_model
+from pocketlens.quiet import quiet
+from pocketlens.runtime.model_files import SUFFIX, read_labels, read_model_file, with_labels
+from pocketlens.runtime.runs import MODEL_NAME, Run, is_run, read_run
+
+KERAS_SUFFIX = ".keras"
+_SAVED_MODEL_NAME = "saved_model.pb"
+_SIGNATURE = "serving_default"
+_BATCH = 32
+
+# Operations of a SavedModel that reach beyond its own tensors: code of the machine and files.
+_REFUSED_OPERATIONS = frozenset(
+    {
+        *("PyFunc", "PyFuncStateless", "EagerPyFunc", "RemoteCall", "LoadLibrary"),
+        *("ReadFile", "WriteFile", "MatchingFiles", "TextLineReaderV2", "WholeFileReaderV2"),
+        *("FixedLengthRecordReaderV2", "TFRecordReaderV2", "TextLineDataset", "TFRecordDataset"),
+        *("SaveDataset", "SaveDatasetV2", "LoadDataset", "DatasetFromGraph", "PrintV2"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file from elsewhere does not say of itself.
+
+    Its input is (pixel - `mean`) / `std` of pixels in 0-255; None for both where the model has its
+    normalisation inside. `image_size` counts where the model takes any size.
+    """
+
+    labels_file: Path | None = None
+    mean: float | None = None
+    std: float | None = None
+    resize_mode: str = "stretch"
+    task: str = "multiclass"
+    image_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model to convert.
+
+    `graphs` gives its traced functions, or `float_file` the float32 `.tflite` that it is, taking
+    raw pixels. `model` is the Keras model where there is one; `run` its run.
+    """
+
+    card: ModelCard
+    scores: Callable[[NDArray[np.uint8]], NDArray[np.float32]] = field(repr=False)
+    graphs: Callable[[], Graphs] | None = field(default=None, repr=False)
+    float_file: bytes | None = field(default=None, repr=False)
+    model: Any = field(default=None, repr=False)
+    run: Run | None = None
+
+
+def read_origin(path: Path, description: Description) -> Origin:
+    """Open a run folder, a `.keras` file, a SavedModel folder or a float32 `.tflite` file.
+
+    Raises:
+        UsageError: there is nothing of the kind, or the description lacks something or does not
+            go with it.
+        LabelsError: there are not as many labels as outputs.
+        ModelFileError: it is no image classifier, or nothing that can be loaded safely.
+    """
+    run_folder = path.parent if path.name == MODEL_NAME and is_run(path.parent) else path
+    if is_run(run_folder):
+        return _from_run(read_run(run_folder), description)
+    if (path / _SAVED_MODEL_NAME).is_file():
+        return _from_saved_model(path, description)
+    if path.is_file() and path.suffix == KERAS_SUFFIX:
+        return _from_keras(path, description)
+    if path.is_file() and path.suffix == SUFFIX:
+        return _from_float_file(path, description)
+    came = "a file of another kind" if path.is_file() else "nothing of the kind there"
+    raise UsageError(
+        f"Expected a run folder, a {KERAS_SUFFIX} file, a SavedModel folder or a float32 {SUFFIX} "
+        f"file at {path}. Received: {came}. Make a run with: pocketlens train PHOTOS --out RUN"
+    )
+
+
+def _from_run(run: Run, description: Description) -> Origin:
+    if description != Description():
+        raise UsageError(
+            f"Expected no description of {run.folder}, a run, which has its own. Received: "
+            f"{', '.join(_given(description))}. Leave it out."
+        )
+    model = load_keras_model(run.model)
+    return Origin(run.card, _keras_scores(model), lambda: trace(model), model=model, run=run)
+
+
+def _from_keras(path: Path, description: Description) -> Origin:
+    model = load_keras_model(path)
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        _refuse(path, f"{len(model.inputs)} inputs and {len(model.outputs)} outputs")
+    size_wh = _size(path, tuple(model.inputs[0].shape), description)
+    classes = _classes(path, tuple(model.outputs[0].shape))
+    inside = _has_normalisation(model)
+    if description.mean is None and not inside:
+        _refuse_unknown_pixels(path)
+    pixels = keras.Input((size_wh[1], size_wh[0], 3), name="pixels")
+    values = pixels
+    if description.mean is not None:
+        scale, offset = _rescaling(description)
+        values = keras.layers.Rescaling(scale, offset, name="normalisation")(pixels)
+    wrapped = keras.Model(pixels, model(values), name="pocketlens")
+    card = _card(path, description, size_wh, classes)
+    return Origin(card, _keras_scores(wrapped), lambda: trace(wrapped), model=wrapped)
+
+
+def _from_saved_model(path: Path, description: Description) -> Origin:
+    operations = _operations(path / _SAVED_MODEL_NAME)
+    refused = sorted(operations & _REFUSED_OPERATIONS)
+    if refused:
+        raise ModelFileError(
+            f"Expected a SavedModel that only calculates. Received: {path} with "
+            f"{', '.join(refused)}, which can run code or reach files. Export the network alone."
+        )
+    try:
+        with quiet():
+            loaded = tf.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow raises everything from KeyError to its own.
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFileError(
+            f"Expected a SavedModel at {path}. Received: {reason}. Export it again."
+        ) from error
+    if _SIGNATURE not in loaded.signatures:
+        _refuse(path, f"no signature {_SIGNATURE!r} among {sorted(loaded.signatures)}")
+    function = loaded.signatures[_SIGNATURE]
+    inputs, outputs = function.structured_input_signature[1], function.structured_outputs
+    if len(inputs) != 1 or len(outputs) != 1:
+        _refuse(path, f"{len(inputs)} inputs and {len(outputs)} outputs")
+    (input_name, spec), (output_name, output) = *inputs.items(), *outputs.items()
+    if spec.dtype != tf.float32:
+        _refuse(path, f"an input of {spec.dtype.name}")
+    size_wh = _size(path, tuple(spec.shape), description)
+    if description.mean is None:
+        _refuse_unknown_pixels(path)
+    scale, offset = _rescaling(description)
+
+    def network(values: Any) -> Any:
+        return function(**{input_name: values})[output_name]
+
+    with quiet():
+        graphs = trace_function(network, size_wh, scale, offset)
+    classes = _classes(path, tuple(output.shape))
+    card = _card(path, description, size_wh, classes)
+    return Origin(card, _graph_scores(graphs), lambda: graphs)
+
+
+def _from_float_file(path: Path, description: Description) -> Origin:
+    model = with_labels(read_model_file(path), description.labels_file)
+    classifier = open_float_file(model, description.mean, description.std)
+    size_wh, classes = classifier.size_wh, classifier.signature.classes
+    normalisation = normalisation_of(model, description.mean, description.std)
+    flatbuffer = take_raw_pixels(model.flatbuffer, normalisation, path)
+    card = model.card or _card(path, description, size_wh, classes, model.labels)
+    return Origin(card, file_scores(classifier), float_file=flatbuffer)
+
+
+def _keras_scores(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    def scores(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = (
+            model.predict_on_batch(pixels[start : start + _BATCH].astype(np.float32))
+            for start in range(0, len(pixels), _BATCH)
+        )
+        return np.concatenate([np.asarray(part, np.float32) for part in parts])
+
+    return scores
+
+
+def _graph_scores(graphs: Graphs) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    def scores(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        rows = (graphs.pixels(tf.constant(one[None], tf.float32)) for one in pixels)
+        return np.concatenate([np.asarray(tf.nest.flatten(row)[0], np.float32) for row in rows])
+
+    return scores
+
+
+def _card(
+    path: Path,
+    description: Description,
+    size_wh: tuple[int, int],
+    classes: int,
+    labels: tuple[str, ...] | None = None,
+) -> ModelCard:
+    labels = labels or _labels(description)
+    if labels is None:
+        raise UsageError(
+            f"Expected labels for {path}, a model from elsewhere. Received: none. Add --labels "
+            "FILE with one a line, in the order of its outputs."
+        )
+    wanted = 2 if description.task == "binary" else classes
+    if len(labels) != wanted or (description.task == "binary" and classes != 1):
+        raise LabelsError(
+            f"Expected {wanted} labels for the {classes} outputs of {path}, a "
+            f"{description.task} model. Received: {len(labels)}. Give one a line, in their order."
+        )
+    return ModelCard(
+        name=path.stem,
+        labels=labels,
+        input_size_wh=size_wh,
+        task=description.task,
+        resize_mode=description.resize_mode,
+    )
+
+
+def _labels(description: Description) -> tuple[str, ...] | None:
+    return read_labels(description.labels_file) if description.labels_file else None
+
+
+def _size(path: Path, shape: tuple[int | None, ...], description: Description) -> tuple[int, int]:
+    """Return the size of the pictures that an input of this shape takes."""
+    if len(shape) != 4 or shape[3] not in (3, None) or shape[0] not in (1, None):
+        _refuse(path, f"an input of {_text(shape)}")
+    height, width = shape[1:3]
+    chosen = description.image_size
+    if height is None or width is None:
+        if chosen is None:
+            raise UsageError(
+                f"Expected a size for the pictures of {path}, which takes any. Received: none. "
+                "Add --image-size."
+            )
+        return chosen, chosen
+    if chosen not in (None, height, width):
+        raise UsageError(
+            f"Expected the size that {path} has, {width}x{height}. Received: --image-size "
+            f"{chosen}. Leave it out."
+        )
+    return width, height
+
+
+def _classes(path: Path, shape: tuple[int | None, ...]) -> int:
+    if len(shape) != 2 or not shape[1]:
+        _refuse(path, f"an output of {_text(shape)}")
+    return int(shape[1] or 0)
+
+
+def _refuse(path: Path, received: str) -> None:
+    raise ModelFileError(
+        "Expected an image classifier with one input [batch, height, width, 3] of float32 and one "
+        f"output [batch, classes]. Received: {path} with {received}."
+    )
+
+
+def _refuse_unknown_pixels(path: Path) -> None:
+    raise UsageError(
+        f"Expected to know what pixels {path} takes, a model from elsewhere. Received: nothing "
+        "about it. Add --mean and --std, for example --mean 127.5 --std 127.5 for pixels in -1 to "
+        "1, or --mean 0 --std 1 where it takes them as they are, 0 to 255."
+    )
+
+
+def _has_normalisation(model: keras.Model) -> bool:
+    kinds = (keras.layers.Rescaling, keras.layers.Normalization)
+    return any(
+        _has_normalisation(layer) if isinstance(layer, keras.Model) else isinstance(layer, kinds)
+        for layer in model.layers
+    )
+
+
+def _rescaling(description: Description) -> tuple[float, float]:
+    """Return scale and offset of (pixel - mean) / std as pixel * scale + offset."""
+    mean, std = description.mean, description.std
+    if mean is None or not std:
+        raise UsageError(
+            f"Expected both --mean and --std, the latter not 0. Received: {mean=}, {std=}."
+        )
+    return 1 / std, -mean / std
+
+
+def _given(description: Description) -> Iterable[str]:
+    plain = Description()
+    for entry in dataclasses.fields(description):
+        if getattr(description, entry.name) != getattr(plain, entry.name):
+            yield "--" + entry.name.removesuffix("_file").replace("_", "-")
+
+
+def _operations(path: Path) -> set[str]:
+    """Return the names of all operations in a SavedModel, read without running any."""
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString(path.read_bytes())
+    except Exception as error:  # The parser's own class differs between its versions.
+        raise ModelFileError(
+            f"Expected a SavedModel in {path}. Received: {' '.join(str(error).split())}. "
+            "Export it again."
+        ) from error
+    names: set[str] = set()
+    for graph in saved.meta_graphs:
+        names.update(node.op for node in graph.graph_def.node)
+        for function in graph.graph_def.library.function:
+            names.update(node.op for node in function.node_def)
+    return names
+
+
+def _text(shape: tuple[int | None, ...]) -> str:
+    return "[" + ", ".join("any" if side is None else str(side) for side in shape) + "]"
