@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pocketlens.convert.adaptation import Adaptation, adapt
     from pocketlens.convert.comparison import Comparison, Reference
     from pocketlens.convert.conversion import ConvertedFile, Demands, DropError, convert
+    from pocketlens.convert.descriptions import Description
     from pocketlens.convert.formats import FORMATS
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Comparison",
     "ConvertedFile",
     "Demands",
+    "Description",
     "DropError",
     "Reference",
     "adapt",
@@ -32,6 +34,7 @@ __getattr__ = lazy_names(
         "Comparison": "comparison",
         "ConvertedFile": "conversion",
         "Demands": "conversion",
+        "Description": "descriptions",
         "DropError": "conversion",
         "Reference": "comparison",
         "adapt": "adaptation",

@@ -14,14 +14,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
+from pocketlens.convert.flatbuffer_models import pack_model, unpack_model
 from pocketlens.convert.statistics import Statistics, weighted_layers
 
-_IDENTIFIER = b"TFL3"
 # Symmetric int8 leaves -128 out (https://ai.google.dev/edge/litert/models/quantization_spec).
 _LEVELS = 127
 
@@ -39,7 +38,7 @@ def bias_shifts(flatbuffer: bytes, statistics: Statistics) -> dict[Kernel, NDArr
         flatbuffer: a float32 model.
         statistics: what was measured on it.
     """
-    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    model = unpack_model(flatbuffer)
     found = [
         (weights, statistics.means[int(operator.inputs[0])], code)
         for operator, code in weighted_layers(model)
@@ -63,7 +62,7 @@ def correct_biases(
         except_layers: layers that will not be rounded, by the names of their output tensors.
     """
     # A copy that may be written to: the parsed model's arrays are views of it.
-    model = schema.ModelT.InitFromPackedBuf(bytearray(flatbuffer), 0)
+    model = unpack_model(flatbuffer)
     graph = model.subgraphs[0]
     for operator, _ in weighted_layers(model):
         index = int(operator.inputs[2]) if len(operator.inputs) > 2 else -1
@@ -81,9 +80,7 @@ def correct_biases(
         model.buffers.append(buffer)
         operator.inputs = np.array([*operator.inputs[:2], len(graph.tensors)], np.int32)
         graph.tensors.append(tensor)
-    builder = flatbuffers.Builder(len(flatbuffer))
-    builder.Finish(model.Pack(builder), _IDENTIFIER)
-    return bytes(builder.Output())
+    return pack_model(model)
 
 
 def _shift(

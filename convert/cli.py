@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import click
 
-from pocketlens.options import json_option, overwrite_option
+from pocketlens.options import (
+    json_option,
+    labels_option,
+    mean_option,
+    overwrite_option,
+    std_option,
+)
 
 
 @click.command(
     "convert",
-    short_help="Turn a trained run into .tflite files.",
+    short_help="Turn a trained model into .tflite files.",
     epilog="Example: pocketlens convert runs/flowers --out models --format int8 --format float16",
 )
-@click.argument("run")
+@click.argument("model")
 @click.option("--out", required=True, metavar="DIR", help="The folder for the files.")
 @click.option(
     "--format",
@@ -21,7 +27,12 @@ from pocketlens.options import json_option, overwrite_option
     type=click.Choice(["float32", "float16", "dynamic", "weights8", "int8"]),
     help="A format to write; may be repeated. [default: all five]",
 )
-@click.option("--name", help="Name the files so. [default: the run's name]")
+@click.option("--name", help="Name the files so. [default: the model's name]")
+@click.option(
+    "--data",
+    metavar="PHOTOS",
+    help="Labelled photos to compare the files on. [default: the run's validation photos]",
+)
 @click.option(
     "--representative",
     metavar="FOLDER",
@@ -34,7 +45,7 @@ from pocketlens.options import json_option, overwrite_option
     type=float,
     default=1.0,
     show_default=True,
-    help="Hold a file back that loses more accuracy to the Keras model on validation photos. "
+    help="Hold a file back that loses more accuracy to the original model. "
     "One photo alone never counts.",
 )
 @click.option("--force", is_flag=True, help="Write files that lose more all the same.")
@@ -55,13 +66,33 @@ from pocketlens.options import json_option, overwrite_option
     help="Train the model on the int8 grid first, with its own answers on these photos, which "
     "need no labels. For models that were trained without the grid.",
 )
+@labels_option
+@mean_option
+@std_option
+@click.option(
+    "--resize",
+    "resize_mode",
+    type=click.Choice(["stretch", "crop", "pad"]),
+    default="stretch",
+    help="For a model from elsewhere: how a photo is brought to its size. [default: stretch]",
+)
+@click.option(
+    "--image-size", type=int, help="For a model from elsewhere that takes any: pixels a side."
+)
+@click.option(
+    "--task",
+    type=click.Choice(["multiclass", "binary", "multilabel"]),
+    default="multiclass",
+    help="For a model from elsewhere: what its scores mean. [default: multiclass]",
+)
 @overwrite_option
 @json_option
 def convert_command(
-    run: str,
+    model: str,
     out: str,
     formats: tuple[str, ...],
     name: str | None,
+    data: str | None,
     representative: str | None,
     samples: int,
     max_drop: float,
@@ -69,10 +100,21 @@ def convert_command(
     search: bool,
     sensitivity: bool,
     adapt: str | None,
+    labels_file: str | None,
+    mean: float | None,
+    std: float | None,
+    resize_mode: str,
+    image_size: int | None,
+    task: str,
     overwrite: bool,
     json_target: str | None,
 ) -> None:
-    """Write the model of RUN as NAME_FORMAT.tflite files, each loaded again and checked."""
+    """Write MODEL as NAME_FORMAT.tflite files, each loaded again and checked.
+
+    MODEL is a run folder; or, from elsewhere, a .keras file, a SavedModel folder or a float32
+    .tflite file. That has to be described: its labels, what its pixels are (--mean and --std, where
+    it does not normalise them itself), and photos for int8 and to compare the files on.
+    """
     from pathlib import Path
 
     from pocketlens.extras import require_train
@@ -80,16 +122,20 @@ def convert_command(
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.convert import FORMATS, Demands, DropError, convert
+    from pocketlens.convert import FORMATS, Demands, Description, DropError, convert
     from pocketlens.convert.summary import summarise
 
     demands = Demands(max_drop, force, search, sensitivity, Path(adapt) if adapt else None)
+    labels = Path(labels_file) if labels_file else None
+    description = Description(labels, mean, std, resize_mode, task, image_size)
     try:
         files = convert(
-            Path(run),
+            Path(model),
             Path(out),
             formats or FORMATS,
             name=name,
+            description=description,
+            data=Path(data) if data else None,
             representative=Path(representative) if representative else None,
             samples=samples,
             demands=demands,

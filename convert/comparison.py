@@ -34,19 +34,20 @@ class ClassLoss:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A file beside its Keras model on `photos` photos.
+    """A file beside the model that it was made from, on `photos` photos.
 
     `agreement` is the share, 0-1, of photos with the same answer (one label or, of a multilabel
-    model, all labels of a photo), `accuracy` and `keras_accuracy`
-    the shares of right answers. `lost` photos were right in Keras and are wrong in the file, `won`
-    photos the other way round. `distance` is the mean over photos of the sum of the scores'
-    differences (0-2 for scores that add up to 1). `hardest` are the classes that lose most.
+    model, all labels of a photo), `accuracy` and `original_accuracy` the shares of right answers.
+    `lost` photos were right in the original and are wrong in the file, `won` photos the other way
+    round. `distance` is the mean over photos of the sum of the scores' differences (0-2 for scores
+    that add up to 1). `hardest` are the classes that lose most. On photos without labels the
+    original is taken to be right: then the accuracies are None.
     """
 
     photos: int
     agreement: float
-    accuracy: float
-    keras_accuracy: float
+    accuracy: float | None
+    original_accuracy: float | None
     lost: int
     won: int
     distance: float
@@ -66,39 +67,42 @@ class Comparison:
         """Tell whether the net loss is within `max_drop` points.
 
         One photo alone never breaks a limit: among fewer than 100 / `max_drop` photos it weighs
-        more than the limit, and says nothing yet.
+        more than the limit, and says nothing yet. Without labels nothing is known of a loss.
         """
+        if self.accuracy is None:
+            return True
         net = self.lost - self.won
         return net <= max(1.0, max_drop * self.photos / 100)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Labelled photos and what the Keras model answers on them.
+    """Photos and what the original model answers on them.
 
-    `pixels` are uint8 (height, width, 3) RGB, `truth` the photos' labels, `scores` float32
-    (photos, outputs); `card` says what scores mean.
+    `pixels` are uint8 (height, width, 3) RGB, `truth` the photos' labels or None where they are
+    not known, `scores` float32 (photos, outputs); `card` says what scores mean.
     """
 
     pixels: Sequence[NDArray[np.uint8]]
-    truth: Sequence[Answer]
+    truth: Sequence[Answer] | None
     scores: NDArray[np.float32]
     card: ModelCard
 
     def compare(self, scores: NDArray[np.float32]) -> Comparison:
-        """Compare scores (photos, outputs) with the Keras model's."""
+        """Compare scores (photos, outputs) with the original's."""
         answers, expected = self._answers(scores), self._answers(self.scores)
-        right = np.array([a == b for a, b in zip(answers, self.truth, strict=True)])
-        was_right = np.array([a == b for a, b in zip(expected, self.truth, strict=True)])
+        truth = expected if self.truth is None else self.truth
+        right = np.array([a == b for a, b in zip(answers, truth, strict=True)])
+        was_right = np.array([a == b for a, b in zip(expected, truth, strict=True)])
         lost, won = was_right & ~right, right & ~was_right
-        net = Counter(self._labels_where(lost))
-        net.subtract(self._labels_where(won))
-        each = Counter(self._labels_where(np.ones_like(lost)))
+        net = Counter(_labels_where(lost, truth))
+        net.subtract(_labels_where(won, truth))
+        each = Counter(_labels_where(np.ones_like(lost), truth))
         return Comparison(
-            photos=len(self.truth),
+            photos=len(truth),
             agreement=share_of_equal(answers, expected),
-            accuracy=float(right.mean()),
-            keras_accuracy=float(was_right.mean()),
+            accuracy=None if self.truth is None else float(right.mean()),
+            original_accuracy=None if self.truth is None else float(was_right.mean()),
             lost=int(lost.sum()),
             won=int(won.sum()),
             distance=float(np.abs(scores - self.scores).sum(axis=1).mean()),
@@ -111,14 +115,12 @@ class Reference:
 
     def thinned(self, most: int) -> Reference:
         """Return at most about `most` of the photos, evenly taken."""
-        step = -(-len(self.truth) // most)
-        return Reference(self.pixels[::step], self.truth[::step], self.scores[::step], self.card)
+        step = -(-len(self.pixels) // most)
+        truth = None if self.truth is None else self.truth[::step]
+        return Reference(self.pixels[::step], truth, self.scores[::step], self.card)
 
     def _answers(self, scores: NDArray[np.float32]) -> list[Answer]:
         return [answer_of(row, self.card.task, self.card.threshold) for row in scores]
-
-    def _labels_where(self, chosen: NDArray[np.bool_]) -> Iterator[int]:
-        return (index for row in np.flatnonzero(chosen) for index in self.truth[int(row)])
 
 
 @dataclass(frozen=True)
@@ -145,3 +147,7 @@ def rerun(
     with Classifier(model, threads=_THREADS) as classifier:
         scores = np.stack([classifier.scores(entry) for entry in pixels])
         return Rerun(classifier.signature, describe_operators(classifier.interpreter), scores)
+
+
+def _labels_where(chosen: NDArray[np.bool_], truth: Sequence[Answer]) -> Iterator[int]:
+    return (index for row in np.flatnonzero(chosen) for index in truth[int(row)])

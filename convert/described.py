@@ -46,13 +46,14 @@ def with_figures(
     """
     metrics = {
         **card.metrics,
-        "agreement_with_keras": round(comparison.agreement, 4),
-        "converted_val_accuracy": round(comparison.accuracy, 4),
-        "converted_val_photos": comparison.photos,
-        "lost_to_keras_points": round(comparison.drop_points, 2),
+        "agreement_with_original": round(comparison.agreement, 4),
+        "compared_photos": comparison.photos,
         "operators": operators.counts,
         "partitions": operators.partitions,
     }
+    if comparison.accuracy is not None:
+        metrics["converted_accuracy"] = round(comparison.accuracy, 4)
+        metrics["lost_to_original_points"] = round(comparison.drop_points, 2)
     if adaptation is not None:
         metrics["adaptation"] = {
             "photos": adaptation.photos,
@@ -62,6 +63,7 @@ def with_figures(
                 f"{what}_{when}": round(getattr(getattr(adaptation, when), what), 4)
                 for when in ("before", "after")
                 for what in ("agreement", "accuracy")
+                if getattr(adaptation.after, what) is not None
             },
         }
     calibrated = dict(card.calibration)

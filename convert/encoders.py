@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import tensorflow as tf
 from ai_edge_quantizer import quantizer, recipe
 from numpy.typing import NDArray
 
 from pocketlens.convert.bias_correction import Kernel, bias_shifts, correct_biases
 from pocketlens.convert.formats import DYNAMIC, FLOAT16, FLOAT32, WEIGHTS8
-from pocketlens.convert.graphs import Graphs
 from pocketlens.convert.int8 import EDGE, TENSORFLOW, quantize_int8
 from pocketlens.convert.recipes import mixed_recipe
 from pocketlens.convert.statistics import MIN_MAX, MOVING_AVERAGE, Statistics, measure
 from pocketlens.quiet import quiet
+
+
+class FloatModel(Protocol):
+    """A model as the float `.tflite` files that the others are made from."""
+
+    @property
+    def normalise(self) -> Callable[[Any], Any]:
+        """What is made of raw pixels for the file that int8 starts from."""
+
+    def float32(self) -> bytes:
+        """Return the float32 model that takes raw pixels."""
+
+    def float16(self) -> bytes:
+        """Return the same with weights in float16."""
+
+    def for_int8(self) -> bytes:
+        """Return the float32 model that takes normalised pixels."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +62,13 @@ class Encoder:
     """Makes the bytes of every format; keeps what several of them start from.
 
     Args:
-        graphs: the model.
+        model: in float32.
         samples: the representative photos, each uint8 (height, width, 3) RGB. The 8-bit formats
             but int8 can do without.
     """
 
-    def __init__(self, graphs: Graphs, samples: Sequence[NDArray[np.uint8]]) -> None:
-        self._graphs = graphs
+    def __init__(self, model: FloatModel, samples: Sequence[NDArray[np.uint8]]) -> None:
+        self._model = model
         self._samples = samples
 
     def encode(self, name: str) -> bytes:
@@ -62,7 +77,7 @@ class Encoder:
             if name == FLOAT32:
                 return self._float32
             if name == FLOAT16:
-                return self._float16()
+                return self._model.float16()
             if name == DYNAMIC:
                 return _quantize(self._corrected, mixed_recipe(self._corrected))
             if name == WEIGHTS8:
@@ -96,15 +111,15 @@ class Encoder:
     @cached_property
     def normalised(self) -> bytes:
         """The float32 model that takes normalised pixels, which int8 starts from."""
-        return bytes(_converter(self._graphs.normalised).convert())
+        return self._model.for_int8()
 
     @cached_property
     def _float32(self) -> bytes:
-        return bytes(_converter(self._graphs.pixels).convert())
+        return self._model.float32()
 
     @cached_property
     def _statistics(self) -> Statistics:
-        return measure(self.normalised, self._samples, self._graphs.normalise)
+        return measure(self.normalised, self._samples, self._model.normalise)
 
     @cached_property
     def _shifts(self) -> dict[Kernel, NDArray[np.float32]]:
@@ -113,16 +128,6 @@ class Encoder:
     @cached_property
     def _corrected(self) -> bytes:
         return correct_biases(self._float32, self._shifts) if self._samples else self._float32
-
-    def _float16(self) -> bytes:
-        converter = _converter(self._graphs.pixels)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
-        return bytes(converter.convert())
-
-
-def _converter(function: Any) -> Any:
-    return tf.lite.TFLiteConverter.from_concrete_functions([function])
 
 
 def _quantize(float_model: bytes, chosen_recipe: list[dict[str, Any]]) -> bytes:

@@ -1,4 +1,4 @@
-"""From a Keras model to the frozen graphs that all formats are made from."""
+"""From a model to the frozen graphs that all formats are made from."""
 
 from __future__ import annotations
 
@@ -27,30 +27,63 @@ class Graphs:
     normalised: Any
     normalise: Callable[[Any], Any]
 
+    def float32(self) -> bytes:
+        """Return the float32 `.tflite` model that takes raw pixels."""
+        return bytes(_converter(self.pixels).convert())
+
+    def float16(self) -> bytes:
+        """Return the same with weights in float16."""
+        converter = _converter(self.pixels)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+        return bytes(converter.convert())
+
+    def for_int8(self) -> bytes:
+        """Return the float32 `.tflite` model that takes normalised pixels."""
+        return bytes(_converter(self.normalised).convert())
+
 
 def trace(model: keras.Model) -> Graphs:
     """Trace a model for a fixed batch of one.
 
     A model that begins with a Rescaling layer is traced behind it for int8, any other from the raw
     pixels, whose quantization then has scale 1 and zero point 0.
-
-    Freezing is not optional: the converter leaves the weights out of a concrete function whose
-    variables are still variables, without an error.
     """
     scale, offset, network = _split(model)
+    height, width = model.input_shape[1:3]
+    int8_network = with_int8_layers(network)
+    return trace_function(
+        lambda values: network(values, training=False),
+        (width, height),
+        scale,
+        offset,
+        None if int8_network is network else lambda values: int8_network(values, training=False),
+    )
+
+
+def trace_function(
+    network: Callable[[Any], Any],
+    size_wh: tuple[int, int],
+    scale: float,
+    offset: float,
+    int8_network: Callable[[Any], Any] | None = None,
+) -> Graphs:
+    """Trace a function of normalised pixels, which are pixels * `scale` + `offset`.
+
+    `int8_network` is the same for int8 where that is to consist of other operators.
+    """
 
     def normalise(pixels: Any) -> Any:
         return pixels * scale + offset
 
-    shape = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="pixels")
-    int8_network = with_int8_layers(network)
-    normalised = _frozen(int8_network, shape)
-    float_network = normalised if int8_network is network else _frozen(network, shape)
+    shape = tf.TensorSpec((1, size_wh[1], size_wh[0], 3), tf.float32, name="pixels")
+    frozen = _frozen(network, shape)
+    normalised = _frozen(int8_network, shape) if int8_network else frozen
 
     # A thin layer around the frozen graph, so that the network itself is traced once only.
     @tf.function
     def run_pixels(values: Any) -> Any:
-        return float_network(normalise(values))
+        return frozen(normalise(values))
 
     return Graphs(run_pixels.get_concrete_function(shape), normalised, normalise)
 
@@ -67,9 +100,14 @@ def _split(model: keras.Model) -> tuple[float, float, keras.Model]:
     return 1.0, 0.0, model
 
 
-def _frozen(network: keras.Model, shape: tf.TensorSpec) -> Any:
-    @tf.function
-    def run(values: Any) -> Any:
-        return network(values, training=False)
+def _frozen(network: Callable[[Any], Any], shape: tf.TensorSpec) -> Any:
+    """Trace with constants for variables.
 
-    return convert_variables_to_constants_v2(run.get_concrete_function(shape))
+    Not optional: the converter leaves the weights out of a concrete function whose variables are
+    still variables, without an error.
+    """
+    return convert_variables_to_constants_v2(tf.function(network).get_concrete_function(shape))
+
+
+def _converter(function: Any) -> Any:
+    return tf.lite.TFLiteConverter.from_concrete_functions([function])

@@ -11,11 +11,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-_IDENTIFIER = b"TFL3"
+from pocketlens.convert.flatbuffer_models import (
+    add_tensor,
+    operator_code,
+    pack_model,
+    unpack_model,
+)
+
 _SIGN_BIT = 128
 # The name of the tensor between the two.
 _NAME = b"pixels_float"
@@ -26,27 +31,20 @@ def delegate_input(flatbuffer: bytes) -> bytes:
 
     A model without one, or whose bytes are not the int8 values shifted by 128, stays as it is.
     """
-    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    model = unpack_model(flatbuffer)
     graph = model.subgraphs[0]
     position = _find(model)
     if position is None:
         return flatbuffer
     quantize = graph.operators[position]
-    middle = schema.TensorT()
-    middle.name = _NAME
-    middle.type = schema.TensorType.FLOAT32
-    middle.shape = graph.tensors[quantize.inputs[0]].shape
-    middle.buffer = 0  # By convention the empty one: a tensor that is calculated.
-    graph.tensors.append(middle)
-    between = np.array([len(graph.tensors) - 1], np.int32)
+    shape = graph.tensors[quantize.inputs[0]].shape
+    between = np.array([add_tensor(model, _NAME, schema.TensorType.FLOAT32, shape)], np.int32)
     dequantize = schema.OperatorT()
-    dequantize.opcodeIndex = _code(model, schema.BuiltinOperator.DEQUANTIZE)
+    dequantize.opcodeIndex = operator_code(model, schema.BuiltinOperator.DEQUANTIZE)
     dequantize.inputs, dequantize.outputs = quantize.inputs, between
     quantize.inputs = between
     graph.operators.insert(position, dequantize)
-    builder = flatbuffers.Builder(len(flatbuffer))
-    builder.Finish(model.Pack(builder), _IDENTIFIER)
-    return bytes(builder.Output())
+    return pack_model(model)
 
 
 def _find(model: Any) -> int | None:
@@ -71,15 +69,3 @@ def _shifted(source: Any, target: Any) -> bool:
         np.array_equal(source.scale, target.scale)
         and source.zeroPoint[0] - target.zeroPoint[0] == _SIGN_BIT
     )
-
-
-def _code(model: Any, builtin: int) -> int:
-    """Return the index of an operator among the model's codes, which gets it if it has none."""
-    for index, code in enumerate(model.operatorCodes):
-        if code.builtinCode == builtin:
-            return index
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = builtin
-    code.version = 1
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1

@@ -6,19 +6,18 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-import flatbuffers
 import numpy as np
 import tensorflow as tf
 from ai_edge_quantizer import quantizer, recipe
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
 
+from pocketlens.convert.flatbuffer_models import pack_model, unpack_model
 from pocketlens.convert.input_bytes import delegate_input
 from pocketlens.convert.statistics import Ranges
 
 TENSORFLOW, EDGE = "TensorFlow", "ai-edge-quantizer"
 
-_IDENTIFIER = b"TFL3"
 _SIGN_BIT = 128
 
 
@@ -39,7 +38,7 @@ def quantize_int8(
 
 def _by_tensorflow(flatbuffer: bytes, ranges: Ranges, float_layers: list[str]) -> bytes:
     """Quantize as TFLiteConverter does, with ranges in the place of its calibration's."""
-    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    model = unpack_model(flatbuffer)
     tensors = model.subgraphs[0].tensors
     for index, low, high in zip(ranges.indices, ranges.low, ranges.high, strict=True):
         tensors[index].quantization = schema.QuantizationParametersT()
@@ -47,7 +46,7 @@ def _by_tensorflow(flatbuffer: bytes, ranges: Ranges, float_layers: list[str]) -
         tensors[index].quantization.max = np.array([high], np.float32)
     return bytes(
         mlir_quantize(
-            _packed(model),
+            pack_model(model),
             input_data_type=tf.uint8,
             output_data_type=tf.uint8,
             denylisted_nodes=float_layers or None,
@@ -56,7 +55,7 @@ def _by_tensorflow(flatbuffer: bytes, ranges: Ranges, float_layers: list[str]) -
 
 
 def _by_edge(flatbuffer: bytes, ranges: Ranges, float_layers: list[str]) -> bytes:
-    tensors = schema.ModelT.InitFromPackedBuf(flatbuffer, 0).subgraphs[0].tensors
+    tensors = unpack_model(flatbuffer).subgraphs[0].tensors
     seen = {
         tensors[index].name.decode(): {"min": np.array([low]), "max": np.array([high])}
         for index, low, high in zip(ranges.indices, ranges.low, ranges.high, strict=True)
@@ -72,12 +71,7 @@ def _by_edge(flatbuffer: bytes, ranges: Ranges, float_layers: list[str]) -> byte
 
 def _with_byte_ends(flatbuffer: bytes) -> bytes:
     """Return an int8 model with uint8 at its input and output, as TFLiteConverter writes it."""
-    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
-    for buffer in model.buffers:
-        if buffer.size:  # Data behind the flatbuffer, which packing would lose.
-            data = flatbuffer[buffer.offset : buffer.offset + buffer.size]
-            buffer.data = np.frombuffer(data, np.uint8)
-            buffer.offset = buffer.size = 0
+    model = unpack_model(flatbuffer)
     graph = model.subgraphs[0]
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.QUANTIZE
@@ -93,7 +87,7 @@ def _with_byte_ends(flatbuffer: bytes) -> bytes:
     for signature in model.signatureDefs or []:
         signature.inputs[0].tensorIndex = first
         signature.outputs[0].tensorIndex = last
-    return _packed(model)
+    return pack_model(model)
 
 
 def _as_bytes(inner: Any) -> Any:
@@ -114,9 +108,3 @@ def _operator(code: int, source: int, target: int) -> Any:
     operator.inputs = np.array([source], np.int32)
     operator.outputs = np.array([target], np.int32)
     return operator
-
-
-def _packed(model: Any) -> bytes:
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), _IDENTIFIER)
-    return bytes(builder.Output())

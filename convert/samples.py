@@ -54,8 +54,13 @@ def choose_from_folder(folder: Path, count: int, seed: int, option: str) -> list
             f"Expected photos below {folder} for {option}. Received: none. "
             "Choose a folder with photos like those that the camera will see."
         )
-    chooser = random.Random(seed)  # noqa: S311 (no secret)
-    return sorted(chooser.sample(paths, min(count, len(paths))))
+    return sorted(_shuffled(paths, seed)[:count])
+
+
+def choose_others(folder: Path, count: int, most: int, seed: int) -> list[Path]:
+    """Choose at most `most` photos that `choose_from_folder` leaves over when it takes `count`."""
+    paths = sorted(find_pictures(existing_folder(folder)))
+    return sorted(_shuffled(paths, seed)[count : count + most])
 
 
 def load_pixels(
@@ -97,3 +102,7 @@ def check_count(count: int) -> None:
         raise UsageError(
             f"Expected at least one photo for the 8-bit formats. Received: --samples {count}."
         )
+
+
+def _shuffled(paths: Sequence[Path], seed: int) -> list[Path]:
+    return random.Random(seed).sample(paths, len(paths))  # noqa: S311 (no secret)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
-_IDENTIFIER = b"TFL3"
+from pocketlens.convert.flatbuffer_models import pack_model, unpack_model
 
 # What the schema asks for with `force_align`, which the generated Python code does not know.
 _DATA_ALIGNMENT = 16
@@ -31,20 +31,13 @@ def slim(flatbuffer: bytes, metadata: Mapping[str, bytes] | None = None) -> byte
         flatbuffer: the model.
         metadata: contents of buffers by name; one that the model has already is replaced.
     """
-    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
-    for buffer in model.buffers:
-        if buffer.size:
-            data = flatbuffer[buffer.offset : buffer.offset + buffer.size]
-            buffer.data = np.frombuffer(data, np.uint8)
-            buffer.offset = buffer.size = 0
+    model = unpack_model(flatbuffer)
     for subgraph in model.subgraphs:
         for tensor in subgraph.tensors:
             tensor.name = tensor.name.split(b";")[0]
     for name, data in (metadata or {}).items():
         _set_metadata(model, name.encode(), data)
-    builder = _SharingBuilder(len(flatbuffer))
-    builder.Finish(model.Pack(builder), _IDENTIFIER)
-    return bytes(builder.Output())
+    return pack_model(model, _SharingBuilder(len(flatbuffer)))
 
 
 def _set_metadata(model: Any, name: bytes, data: bytes) -> None:

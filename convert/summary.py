@@ -42,10 +42,8 @@ def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) ->
 
 def _table(files: Sequence[ConvertedFile]) -> Table:
     first = files[0].comparison
-    table = Table(
-        title=f"Compared with the Keras model ({first.keras_accuracy:.1%}) "
-        f"on {first.photos} validation photos"
-    )
+    accuracy = "" if first.original_accuracy is None else f" ({first.original_accuracy:.1%})"
+    table = Table(title=f"Compared with the original model{accuracy} on {first.photos} photos")
     table.add_column("file", overflow="fold")
     for name in ("MB", "same answer", "accuracy", "lost/won", "ops", "parts"):
         table.add_column(name, justify="right")
@@ -55,7 +53,7 @@ def _table(files: Sequence[ConvertedFile]) -> Table:
             file.path.name + (" (not written)" if file.held_back else ""),
             f"{file.size_bytes / 1e6:.2f}",
             f"{comparison.agreement:.1%}",
-            f"{comparison.accuracy:.1%}",
+            _percent(comparison.accuracy),
             f"{comparison.lost}/{comparison.won}",
             str(sum(file.operators.counts.values())),
             str(file.operators.partitions),
@@ -68,7 +66,7 @@ def _print_adaptation(console: Console, adaptation: Adaptation) -> None:
     console.print(
         f"Adapted on {adaptation.photos} photos in {adaptation.seconds:.0f} s. With rounded "
         f"weights, before and after: same answer {before.agreement:.1%}, {after.agreement:.1%}; "
-        f"accuracy {before.accuracy:.1%}, {after.accuracy:.1%}; "
+        f"accuracy {_percent(before.accuracy)}, {_percent(after.accuracy)}; "
         f"distance of scores {before.distance:.4f}, {after.distance:.4f}"
     )
     if not adaptation.kept:
@@ -96,6 +94,10 @@ def _print_choice(console: Console, choice: Choice) -> None:
                 short_name(row.layer), f"{row.error_added:.5f}", f"{row.time_saved_ms:.3f}"
             )
         console.print(table)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def short_name(layer: str) -> str:

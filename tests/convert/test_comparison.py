@@ -26,7 +26,7 @@ def test_what_is_counted() -> None:
     result = reference(truth, [0, 0, 0, 1, 0, 1]).compare(one_hot([1, 1, 0, 1, 1, 0]))
     assert result.photos == 6
     assert result.agreement == pytest.approx(2 / 6)
-    assert result.keras_accuracy == pytest.approx(4 / 6)
+    assert result.original_accuracy == pytest.approx(4 / 6)
     assert result.accuracy == pytest.approx(3 / 6)
     assert (result.lost, result.won) == (2, 1)
     assert result.drop_points == pytest.approx(100 / 6)
@@ -78,7 +78,7 @@ def test_all_labels_of_a_photo_have_to_be_right() -> None:
     scores = np.array([[0.9, 0.8, 0.1], [0.9, 0.1, 0.1], [0.2, 0.3, 0.1]], np.float32)
     told = Reference(pixels, [(0, 1), (0,), ()], scores, card)
     result = told.compare(scores - np.array([0, 0.4, 0], np.float32))
-    assert result.keras_accuracy == 1
+    assert result.original_accuracy == 1
     assert (result.lost, result.won) == (1, 0)
     assert result.hardest == (ClassLoss("a", 1, 2), ClassLoss("b", 1, 1))
 

@@ -75,7 +75,7 @@ def test_card_inside(tiny_models: dict[str, Path], tiny_run: Path, entry: str) -
     for name in ("labels", "task", "input_size_wh", "resize_mode", "data_hash", "training"):
         assert getattr(card, name) == getattr(trained, name)
     assert card.metrics["partitions"] == 1
-    assert 0.8 <= card.metrics["agreement_with_keras"] <= 1
+    assert 0.8 <= card.metrics["agreement_with_original"] <= 1
     assert card.metrics["operators"]["DEPTHWISE_CONV_2D"] == 17
     assert bool(card.calibration) == (entry in ("dynamic", "weights8", "int8"))
     with zipfile.ZipFile(tiny_models[entry]) as archive:

@@ -115,7 +115,7 @@ def show(name: str, result: Comparison) -> None:
     """Print one line."""
     low, high = result.agreement_interval
     print(
-        f"{name:24} accuracy {result.accuracy:.4f} (Keras {result.keras_accuracy:.4f})  "
+        f"{name:24} accuracy {result.accuracy:.4f} (original {result.original_accuracy:.4f})  "
         f"agreement {result.agreement:.4f} ({low:.4f} to {high:.4f})  "
         f"distance {result.distance:.4f}",
         flush=True,

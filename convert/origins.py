@@ -1,0 +1,227 @@
+"""Where a model to convert comes from: a run, or a file that others made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow.core.protobuf import saved_model_pb2
+
+from pocketlens.card import ModelCard
+from pocketlens.convert.descriptions import (
+    Description,
+    count_classes,
+    described_card,
+    given_options,
+    picture_size,
+    refuse_model,
+    rescaling,
+)
+from pocketlens.convert.encoders import FloatModel
+from pocketlens.convert.float_files import (
+    file_scores,
+    float_file,
+    normalisation_of,
+    open_float_file,
+)
+from pocketlens.convert.graphs import Graphs, trace, trace_function
+from pocketlens.errors import ModelFileError, UsageError
+from pocketlens.keras_files import load_keras_model
+from pocketlens.quiet import quiet
+from pocketlens.runtime.model_files import SUFFIX, read_model_file, with_labels
+from pocketlens.runtime.runs import MODEL_NAME, Run, is_run, read_run
+
+KERAS_SUFFIX = ".keras"
+_SAVED_MODEL_NAME = "saved_model.pb"
+_SIGNATURE = "serving_default"
+_BATCH = 32
+
+# Operations of a SavedModel that reach beyond its own tensors: code of the machine and files.
+_REFUSED_OPERATIONS = frozenset(
+    {
+        *("PyFunc", "PyFuncStateless", "EagerPyFunc", "RemoteCall", "LoadLibrary"),
+        *("ReadFile", "WriteFile", "MatchingFiles", "TextLineReaderV2", "WholeFileReaderV2"),
+        *("FixedLengthRecordReaderV2", "TFRecordReaderV2", "TextLineDataset", "TFRecordDataset"),
+        *("SaveDataset", "SaveDatasetV2", "LoadDataset", "DatasetFromGraph", "PrintV2"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model to convert.
+
+    `scores` are what it answers for pixels uint8 (N, height, width, 3): float32 (N, outputs).
+    `float_model` makes what the formats are made from. `network` is the Keras model where there is
+    one, `run` its run.
+    """
+
+    card: ModelCard
+    scores: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    float_model: Callable[[], FloatModel]
+    network: Any = None
+    run: Run | None = None
+
+
+def read_origin(path: Path, description: Description) -> Origin:
+    """Open a run folder, a `.keras` file, a SavedModel folder or a float32 `.tflite` file.
+
+    Raises:
+        UsageError: there is nothing of the kind, or the description lacks something or does not
+            go with it.
+        LabelsError: there are not as many labels as outputs.
+        ModelFileError: it is no image classifier, or nothing that can be loaded safely.
+    """
+    run_folder = path.parent if path.name == MODEL_NAME and is_run(path.parent) else path
+    if is_run(run_folder):
+        return _from_run(read_run(run_folder), description)
+    if (path / _SAVED_MODEL_NAME).is_file():
+        return _from_saved_model(path, description)
+    if path.is_file() and path.suffix == KERAS_SUFFIX:
+        return _from_keras(path, description)
+    if path.is_file() and path.suffix == SUFFIX:
+        return _from_float_file(path, description)
+    came = "a file of another kind" if path.is_file() else "nothing of the kind there"
+    raise UsageError(
+        f"Expected a run folder, a {KERAS_SUFFIX} file, a SavedModel folder or a float32 {SUFFIX} "
+        f"file at {path}. Received: {came}. Make a run with: pocketlens train PHOTOS --out RUN"
+    )
+
+
+def _from_run(run: Run, description: Description) -> Origin:
+    if description != Description():
+        raise UsageError(
+            f"Expected no description of {run.folder}, a run, which has its own. Received: "
+            f"{', '.join(given_options(description))}. Leave it out."
+        )
+    model = load_keras_model(run.model)
+    return Origin(run.card, _keras_scores(model), lambda: trace(model), model, run)
+
+
+def _from_keras(path: Path, description: Description) -> Origin:
+    model = load_keras_model(path)
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        refuse_model(path, f"{len(model.inputs)} inputs and {len(model.outputs)} outputs")
+    size_wh = picture_size(path, tuple(model.inputs[0].shape), description)
+    classes = count_classes(path, tuple(model.outputs[0].shape))
+    inside = _has_normalisation(model)
+    if description.mean is None and not inside:
+        _refuse_unknown_pixels(path)
+    pixels = keras.Input((size_wh[1], size_wh[0], 3), name="pixels")
+    values = pixels
+    if description.mean is not None:
+        scale, offset = rescaling(description)
+        values = keras.layers.Rescaling(scale, offset, name="normalisation")(pixels)
+    wrapped = keras.Model(pixels, model(values), name="pocketlens")
+    card = described_card(path, description, size_wh, classes)
+    return Origin(card, _keras_scores(wrapped), lambda: trace(wrapped), wrapped)
+
+
+def _from_saved_model(path: Path, description: Description) -> Origin:
+    operations = _operations(path / _SAVED_MODEL_NAME)
+    refused = sorted(operations & _REFUSED_OPERATIONS)
+    if refused:
+        raise ModelFileError(
+            f"Expected a SavedModel that only calculates. Received: {path} with "
+            f"{', '.join(refused)}, which can run code or reach files. Export the network alone."
+        )
+    try:
+        with quiet():
+            loaded = tf.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow raises everything from KeyError to its own.
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFileError(
+            f"Expected a SavedModel at {path}. Received: {reason}. Export it again."
+        ) from error
+    if _SIGNATURE not in loaded.signatures:
+        refuse_model(path, f"no signature {_SIGNATURE!r} among {sorted(loaded.signatures)}")
+    function = loaded.signatures[_SIGNATURE]
+    inputs, outputs = function.structured_input_signature[1], function.structured_outputs
+    if len(inputs) != 1 or len(outputs) != 1:
+        refuse_model(path, f"{len(inputs)} inputs and {len(outputs)} outputs")
+    ((input_name, spec),) = inputs.items()
+    ((output_name, output),) = outputs.items()
+    if spec.dtype != tf.float32:
+        refuse_model(path, f"an input of {spec.dtype.name}")
+    size_wh = picture_size(path, tuple(spec.shape), description)
+    if description.mean is None:
+        _refuse_unknown_pixels(path)
+    scale, offset = rescaling(description)
+
+    def network(values: Any) -> Any:
+        return function(**{input_name: values})[output_name]
+
+    with quiet():
+        graphs = trace_function(network, size_wh, scale, offset)
+    classes = count_classes(path, tuple(output.shape))
+    card = described_card(path, description, size_wh, classes)
+    return Origin(card, _graph_scores(graphs), lambda: graphs)
+
+
+def _from_float_file(path: Path, description: Description) -> Origin:
+    model = with_labels(read_model_file(path), description.labels_file)
+    classifier = open_float_file(model, description.mean, description.std)
+    size_wh, classes = classifier.size_wh, classifier.signature.classes
+    normalisation = normalisation_of(model, description.mean, description.std)
+    found = float_file(model.flatbuffer, normalisation, path)
+    card = model.card or described_card(path, description, size_wh, classes, model.labels)
+    return Origin(card, file_scores(classifier), lambda: found)
+
+
+def _keras_scores(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    def scores(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = (
+            model.predict_on_batch(pixels[start : start + _BATCH].astype(np.float32))
+            for start in range(0, len(pixels), _BATCH)
+        )
+        return np.concatenate([np.asarray(part, np.float32) for part in parts])
+
+    return scores
+
+
+def _graph_scores(graphs: Graphs) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    def scores(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        rows = (graphs.pixels(tf.constant(one[None], tf.float32)) for one in pixels)
+        return np.concatenate([np.asarray(tf.nest.flatten(row)[0], np.float32) for row in rows])
+
+    return scores
+
+
+def _refuse_unknown_pixels(path: Path) -> None:
+    raise UsageError(
+        f"Expected to know what pixels {path} takes, a model from elsewhere. Received: nothing "
+        "about it. Add --mean and --std, for example --mean 127.5 --std 127.5 for pixels in -1 to "
+        "1, or --mean 0 --std 1 where it takes them as they are, 0 to 255."
+    )
+
+
+def _has_normalisation(model: keras.Model) -> bool:
+    kinds = (keras.layers.Rescaling, keras.layers.Normalization)
+    return any(
+        _has_normalisation(layer) if isinstance(layer, keras.Model) else isinstance(layer, kinds)
+        for layer in model.layers
+    )
+
+
+def _operations(path: Path) -> set[str]:
+    """Return the names of all operations in a SavedModel, read without running any."""
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString(path.read_bytes())
+    except Exception as error:  # The parser's own class differs between its versions.
+        raise ModelFileError(
+            f"Expected a SavedModel in {path}. Received: {' '.join(str(error).split())}. "
+            "Export it again."
+        ) from error
+    names: set[str] = set()
+    for graph in saved.meta_graphs:
+        names.update(node.op for node in graph.graph_def.node)
+        for function in graph.graph_def.library.function:
+            names.update(node.op for node in function.node_def)
+    return names

@@ -1,0 +1,180 @@
+"""Models from elsewhere: what is taken, with the same answers, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="conversion needs the train extra")
+
+import keras
+import tensorflow as tf
+
+from pocketlens.convert.descriptions import Description
+from pocketlens.convert.graphs import trace_function
+from pocketlens.convert.origins import read_origin
+from pocketlens.errors import LabelsError, ModelFileError, UsageError
+from pocketlens.runtime import Classifier
+
+SIZE = 32
+PIXELS = np.random.default_rng(5).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def network(*, inside: bool = False, channels: int = 3, size: int | None = SIZE) -> keras.Model:
+    """A small network whose scores differ from picture to picture."""
+    keras.utils.set_random_seed(1)
+    pixels = keras.Input((size, size, channels))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(pixels) if inside else pixels
+    x = keras.layers.Conv2D(8, 3, strides=2)(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
+    return keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    path = tmp_path / "labels.txt"
+    path.write_text("a\nb\nc\n")
+    return path
+
+
+def normalised_scores(model: keras.Model) -> np.ndarray:
+    return model.predict(PIXELS / np.float32(127.5) - 1, verbose=0)
+
+
+def saved(model: keras.Model, folder: Path, kind: str) -> Path:
+    """Save a model as one of the kinds that `convert` reads."""
+    if kind == "keras":
+        path = folder / "model.keras"
+        model.save(path)
+    elif kind == "SavedModel":
+        path = folder / "exported"
+        model.export(path, verbose=False)
+    else:
+        path = folder / "model.tflite"
+        function = trace_function(model, (SIZE, SIZE), 1.0, 0.0).pixels
+        path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([function]).convert())
+    return path
+
+
+@pytest.mark.parametrize("kind", ["keras", "SavedModel", "tflite"])
+def test_described_model_gives_its_own_scores(kind: str, labels: Path, tmp_path: Path) -> None:
+    model = network()
+    path = saved(model, tmp_path, kind)
+    origin = read_origin(path, Description(labels, 127.5, 127.5, resize_mode="crop"))
+    assert origin.card.labels == ("a", "b", "c")
+    assert origin.card.input_size_wh == (SIZE, SIZE)
+    assert origin.card.resize_mode == "crop"
+    np.testing.assert_allclose(origin.scores(PIXELS), normalised_scores(model), atol=1e-5)
+
+
+def test_float_file_takes_raw_pixels(labels: Path, tmp_path: Path) -> None:
+    model = network()
+    path = saved(model, tmp_path, "tflite")
+    origin = read_origin(path, Description(labels, 127.5, 127.5))
+    raw = tmp_path / "raw.tflite"
+    raw.write_bytes(origin.float_model().float32())
+    with Classifier(raw, mean=0.0, std=1.0) as classifier:
+        scores = np.stack([classifier.scores(one) for one in PIXELS])
+    np.testing.assert_allclose(scores, normalised_scores(model), atol=1e-5)
+
+
+def test_normalisation_inside_needs_no_description(labels: Path, tmp_path: Path) -> None:
+    model = network(inside=True)
+    origin = read_origin(saved(model, tmp_path, "keras"), Description(labels))
+    expected = model.predict(PIXELS.astype(np.float32), verbose=0)
+    np.testing.assert_allclose(origin.scores(PIXELS), expected, atol=1e-6)
+
+
+def test_any_size_needs_one(labels: Path, tmp_path: Path) -> None:
+    path = saved(network(inside=True, size=None), tmp_path, "keras")
+    with pytest.raises(UsageError, match="--image-size"):
+        read_origin(path, Description(labels))
+    assert read_origin(path, Description(labels, image_size=48)).card.input_size_wh == (48, 48)
+
+
+@pytest.mark.parametrize("kind", ["keras", "SavedModel", "tflite"])
+def test_unknown_pixels(kind: str, labels: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--mean"):
+        read_origin(saved(network(), tmp_path, kind), Description(labels))
+
+
+@pytest.mark.parametrize("kind", ["keras", "SavedModel", "tflite"])
+def test_no_labels(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--labels"):
+        read_origin(saved(network(), tmp_path, kind), Description(mean=0.0, std=1.0))
+
+
+@pytest.mark.parametrize("kind", ["keras", "SavedModel", "tflite"])
+def test_other_number_of_labels(kind: str, tmp_path: Path) -> None:
+    two = tmp_path / "two.txt"
+    two.write_text("a\nb\n")
+    with pytest.raises(LabelsError, match="Expected 3 labels"):
+        read_origin(saved(network(), tmp_path, kind), Description(two, 0.0, 1.0))
+
+
+def two_inputs() -> keras.Model:
+    one, other = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3))
+    mixed = keras.layers.GlobalAveragePooling2D()(one + other)
+    return keras.Model([one, other], keras.layers.Dense(3, activation="softmax")(mixed))
+
+
+def map_output() -> keras.Model:
+    pixels = keras.Input((SIZE, SIZE, 3))
+    return keras.Model(pixels, keras.layers.Conv2D(3, 3)(pixels))
+
+
+@pytest.mark.parametrize("kind", ["keras", "SavedModel"])
+@pytest.mark.parametrize(
+    ("model", "received"),
+    [
+        (two_inputs, "2 inputs"),
+        (lambda: network(channels=1), r"\[any, 32, 32, 1\]"),
+        (map_output, r"\[any, 30, 30, 3\]"),
+    ],
+    ids=["two inputs", "grey", "a map"],
+)
+def test_no_image_classifier(model, received: str, kind: str, labels: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=received):
+        read_origin(saved(model(), tmp_path, kind), Description(labels, 0.0, 1.0))
+
+
+def test_saved_model_that_reads_files(labels: Path, tmp_path: Path) -> None:
+    class Reader(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((1, SIZE, SIZE, 3))])
+        def __call__(self, pixels: tf.Tensor) -> tf.Tensor:
+            size = tf.strings.length(tf.io.read_file("/etc/hostname"))
+            return tf.reduce_mean(pixels, (1, 2)) * tf.cast(size, tf.float32)
+
+    module = Reader()
+    tf.saved_model.save(module, str(tmp_path / "reader"))
+    with pytest.raises(ModelFileError, match="ReadFile"):
+        read_origin(tmp_path / "reader", Description(labels, 0.0, 1.0))
+
+
+def test_damaged_saved_model(labels: Path, tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff nothing")
+    with pytest.raises(ModelFileError, match="Expected a SavedModel"):
+        read_origin(tmp_path, Description(labels, 0.0, 1.0))
+
+
+def test_quantized_file(tiny_models: dict[str, Path]) -> None:
+    with pytest.raises(ModelFileError, match="tensors of int8"):
+        read_origin(tiny_models["weights8"], Description())
+    with pytest.raises(ModelFileError, match="input of uint8"):
+        read_origin(tiny_models["int8"], Description())
+
+
+def test_run_describes_itself(tiny_run: Path, labels: Path) -> None:
+    origin = read_origin(tiny_run, Description())
+    assert origin.run is not None
+    assert origin.card == origin.run.card
+    assert read_origin(tiny_run / "model.keras", Description()).run is not None
+    with pytest.raises(UsageError, match="--labels"):
+        read_origin(tiny_run, Description(labels))
+
+
+@pytest.mark.parametrize("name", ["nothing", "photo.jpg"])
+def test_nothing_of_the_kind(name: str, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    with pytest.raises(UsageError, match="Expected a run folder"):
+        read_origin(tmp_path / name, Description())
