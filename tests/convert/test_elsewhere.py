@@ -1,0 +1,128 @@
+"""Models from elsewhere, all the way to files that answer as they do."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="conversion needs the train extra")
+
+import keras
+import tensorflow as tf
+
+from pocketlens.cli import run
+from pocketlens.convert import FORMATS, Demands, Description, convert
+from pocketlens.convert.graphs import trace_function
+from pocketlens.errors import UsageError
+from pocketlens.runtime import Classifier
+from pocketlens.runtime.photos import read_pixels
+
+SIZE = 64
+# Of scores: float formats add nothing but rounding, int8 half a step of 1/256 and what adds up.
+TOLERANCES = {"float32": 1e-4, "float16": 5e-3, "dynamic": 0.03, "weights8": 0.03, "int8": 0.06}
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    """A network for pixels in -1 to 1 whose scores differ from picture to picture."""
+    keras.utils.set_random_seed(2)
+    pixels = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Conv2D(24, 3, strides=2, padding="same", activation="relu")(pixels)
+    x = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu")(x)
+    x = keras.layers.Conv2D(48, 1, activation="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+
+
+@pytest.fixture(scope="module")
+def models(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same network in every form that `convert` takes."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "labels.txt").write_text("circle\ncross\nstripes\n")
+    network.save(folder / "net.keras")
+    network.export(folder / "exported", verbose=False)
+    function = trace_function(network, (SIZE, SIZE), 1.0, 0.0).pixels
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    (folder / "net.tflite").write_bytes(converter.convert())
+    return {
+        "keras": folder / "net.keras",
+        "SavedModel": folder / "exported",
+        "tflite": folder / "net.tflite",
+        "labels": folder / "labels.txt",
+    }
+
+
+@pytest.mark.parametrize("kind", ["keras", "SavedModel", "tflite"])
+def test_five_formats(
+    kind: str,
+    models: dict[str, Path],
+    network: keras.Model,
+    tiny_photos: Path,
+    tmp_path: Path,
+) -> None:
+    description = Description(models["labels"], 127.5, 127.5)
+    files = convert(
+        models[kind],
+        tmp_path,
+        name="net",
+        description=description,
+        data=tiny_photos,
+        representative=tiny_photos,
+        samples=12,
+        # Nobody trained it, so its answers hang by a hair.
+        demands=Demands(force=True, search=False),
+    )
+    assert [file.format for file in files] == list(FORMATS)
+    paths = sorted(tiny_photos.rglob("*.png"))[::6]
+    pixels = np.stack(list(read_pixels(paths, (SIZE, SIZE), "stretch")))
+    expected = network.predict(pixels / np.float32(127.5) - 1, verbose=0)
+    assert np.ptp(expected, axis=0).max() > 0.01
+    for file in files:
+        with Classifier(file.path) as classifier:
+            assert classifier.labels == ("circle", "cross", "stripes")
+            assert classifier.model.card is not None
+            scores = np.stack([classifier.scores(entry) for entry in pixels])
+        np.testing.assert_allclose(scores, expected, atol=TOLERANCES[file.format])
+        assert file.comparison.photos == 90
+        assert file.operators.partitions == 1
+
+
+def test_without_labelled_photos(
+    models: dict[str, Path],
+    tiny_photos: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    arguments = ["convert", str(models["keras"]), "--out", str(tmp_path), "--format", "weights8"]
+    arguments += ["--labels", str(models["labels"]), "--mean", "127.5", "--std", "127.5"]
+    given = ["--representative", str(tiny_photos), "--samples", "10", "--json", "-"]
+    assert run([*arguments, *given]) == 0
+    (file,) = json.loads(capfd.readouterr().out)
+    assert file["photos"] == 80
+    assert file["accuracy"] is None
+    assert "--max-drop is not" in caplog.text
+    assert run(arguments) == 2
+    assert "Add --data PHOTOS" in capfd.readouterr().err
+
+
+def test_int8_needs_photos(models: dict[str, Path], tiny_photos: Path, tmp_path: Path) -> None:
+    description = Description(models["labels"], 127.5, 127.5)
+    with pytest.raises(UsageError, match="--representative"):
+        convert(models["keras"], tmp_path, ["int8"], description=description, data=tiny_photos)
+
+
+@pytest.mark.parametrize("kind", ["SavedModel", "tflite"])
+def test_adapting_needs_layers(
+    kind: str, models: dict[str, Path], tiny_photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="whose layers can learn"):
+        convert(
+            models[kind],
+            tmp_path,
+            ["weights8"],
+            description=Description(models["labels"], 127.5, 127.5),
+            data=tiny_photos,
+            demands=Demands(adapt=tiny_photos),
+        )
