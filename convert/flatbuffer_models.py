@@ -46,10 +46,16 @@ def operator_code(model: Any, builtin: int) -> int:
 
 
 def add_tensor(model: Any, name: bytes, kind: int, shape: Any) -> int:
-    """Add a tensor that is calculated to the model's graph and return its index."""
+    """Add a tensor that is calculated to the model's graph and return its index.
+
+    It gets another name where that is taken: quantizers know tensors by their names.
+    """
+    tensors = model.subgraphs[0].tensors
+    taken = {tensor.name for tensor in tensors}
+    while name in taken:
+        name += b"_"
     tensor = schema.TensorT()
     tensor.name, tensor.type, tensor.shape = name, kind, shape
     tensor.buffer = 0  # By convention the empty one.
-    tensors = model.subgraphs[0].tensors
     tensors.append(tensor)
     return len(tensors) - 1

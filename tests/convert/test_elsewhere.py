@@ -32,7 +32,9 @@ def network() -> keras.Model:
     x = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu")(x)
     x = keras.layers.Conv2D(48, 1, activation="relu")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+    sharp = keras.initializers.RandomNormal(stddev=8.0, seed=3)
+    dense = keras.layers.Dense(3, activation="softmax", kernel_initializer=sharp)
+    return keras.Model(pixels, dense(x))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_five_formats(
     paths = sorted(tiny_photos.rglob("*.png"))[::6]
     pixels = np.stack(list(read_pixels(paths, (SIZE, SIZE), "stretch")))
     expected = network.predict(pixels / np.float32(127.5) - 1, verbose=0)
-    assert np.ptp(expected, axis=0).max() > 0.01
+    assert np.ptp(expected, axis=0).max() > 0.1
     for file in files:
         with Classifier(file.path) as classifier:
             assert classifier.labels == ("circle", "cross", "stripes")
@@ -103,7 +105,7 @@ def test_without_labelled_photos(
     assert file["photos"] == 80
     assert file["accuracy"] is None
     assert "--max-drop is not" in caplog.text
-    assert run(arguments) == 2
+    assert run([*arguments, "--overwrite"]) == 2
     assert "Add --data PHOTOS" in capfd.readouterr().err
 
 
