@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# The weights of red, green and blue in the brightness of a pixel (ITU-R BT.601).
-_LUMA = np.array([0.299, 0.587, 0.114])
+# Makes a colour grey, of the same brightness (ITU-R BT.601).
+_GREY = np.tile([0.299, 0.587, 0.114], (3, 1))
+# The cross product with the unit vector of grey.
+_AXIS = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
 
 
 @dataclass(frozen=True)
@@ -57,44 +59,47 @@ def augment(
         uint8 (batch, height, width, 3).
     """
     size_wh = (pixels.shape[2], pixels.shape[1])
+    movements = _movements(len(pixels), size_wh, ranges, rng, flip=flip)
+    mixes, contrasts, brightnesses = _colours(len(pixels), ranges, rng)
     changed = np.empty_like(pixels)
-    for picture, target in zip(pixels, changed, strict=True):
+    for index, picture in enumerate(pixels):
         moved = cv2.warpAffine(
             picture,
-            _movement(size_wh, ranges, rng, flip=flip),
+            movements[index],
             size_wh,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT,
         )
-        cv2.transform(moved, _colours(cv2.mean(moved)[:3], ranges, rng), dst=target)
+        # Contrast leaves the mean colour where it is.
+        offset = (1 - contrasts[index]) * np.array(cv2.mean(moved)[:3]) + brightnesses[index]
+        colours = np.column_stack([mixes[index], offset])
+        cv2.transform(moved, colours, dst=changed[index])
     return changed
 
 
-def _movement(
-    size_wh: tuple[int, int], ranges: Ranges, rng: np.random.Generator, *, flip: bool
+def _movements(
+    count: int, size_wh: tuple[int, int], ranges: Ranges, rng: np.random.Generator, *, flip: bool
 ) -> NDArray[np.float64]:
-    """Return (2, 3): the affine map from a pixel of the result to one of the photo."""
-    angle = math.radians(rng.uniform(-1, 1) * ranges.rotation_degrees)
-    zoom = 1 + rng.uniform(-1, 1) * ranges.zoom
-    shift = rng.uniform(-1, 1, 2) * ranges.shift * size_wh
-    mirror = -1.0 if rng.random() < 0.5 and flip else 1.0
-    cosine, sine = math.cos(angle) * zoom, math.sin(angle) * zoom
-    turn = np.array([[cosine * mirror, -sine], [sine * mirror, cosine]])
+    """Return (count, 2, 3): affine maps from a pixel of the result to one of the photo."""
+    angle = np.radians(rng.uniform(-1, 1, count) * ranges.rotation_degrees)
+    zoom = 1 + rng.uniform(-1, 1, count) * ranges.zoom
+    shift = rng.uniform(-1, 1, (count, 2)) * ranges.shift * size_wh
+    mirror = np.where((rng.random(count) < 0.5) & flip, -1.0, 1.0)
+    cosine, sine = np.cos(angle) * zoom, np.sin(angle) * zoom
+    turn = np.array([[cosine * mirror, -sine], [sine * mirror, cosine]]).transpose(2, 0, 1)
     centre = (np.array(size_wh) - 1) / 2
-    return np.column_stack([turn, centre - turn @ centre + shift])
+    return np.concatenate([turn, (centre - turn @ centre + shift)[..., None]], axis=2)
 
 
 def _colours(
-    mean_rgb: tuple[float, ...], ranges: Ranges, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return (3, 4): the affine map of a pixel's colours; contrast is around the mean."""
-    brightness = rng.uniform(-1, 1) * ranges.brightness * 255
-    contrast = 1 + rng.uniform(-1, 1) * ranges.contrast
-    saturation = 1 + rng.uniform(-1, 1) * ranges.saturation
-    hue = math.radians(rng.uniform(-1, 1) * ranges.hue_degrees)
+    count: int, ranges: Ranges, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return (count, 3, 3) mixes of red, green and blue, (count,) contrasts and brightnesses."""
+    brightness = rng.uniform(-1, 1, count) * ranges.brightness * 255
+    contrast = 1 + rng.uniform(-1, 1, count) * ranges.contrast
+    saturation = 1 + rng.uniform(-1, 1, (count, 1, 1)) * ranges.saturation
+    hue = np.radians(rng.uniform(-1, 1, (count, 1, 1)) * ranges.hue_degrees)
     # A turn around the grey axis (Rodrigues' formula), then towards or away from grey.
-    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    turn = np.eye(3) * math.cos(hue) + cross * math.sin(hue) + (1 - math.cos(hue)) / 3
-    grey = np.tile(_LUMA, (3, 1))
-    mix = contrast * (grey + saturation * (np.eye(3) - grey)) @ turn
-    return np.column_stack([mix, (1 - contrast) * np.array(mean_rgb) + brightness])
+    turn = np.eye(3) * np.cos(hue) + _AXIS * np.sin(hue) + (1 - np.cos(hue)) / 3
+    mix = (_GREY + saturation * (np.eye(3) - _GREY)) @ turn
+    return contrast[:, None, None] * mix, contrast, brightness

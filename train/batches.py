@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,14 +82,13 @@ def training_batches(
             chance = np.array([shuffling.seed, epoch, start], np.int64)
             yield values[rows], labels[rows], photo_weights(labels[rows], weights), chance
 
-    def changed(values: NDArray[Any], chance: NDArray[np.int64]) -> NDArray[Any]:
-        change = shuffling.change
-        return change(values, np.random.default_rng(chance)) if change else values
-
     def prepared(values: Any, labels: Any, weights: Any, chance: Any) -> tuple[Any, ...]:
-        # Beside the training step, several batches at once: OpenCV and NumPy let go of Python.
-        done = tf.numpy_function(changed, [values, chance], values.dtype)
-        return _to_float(tf.ensure_shape(done, values.shape), labels, weights)
+        if shuffling.change is not None:
+            # Beside the training step, several batches at once: OpenCV lets go of Python.
+            change = partial(_changed, shuffling.change)
+            done = tf.numpy_function(change, [values, chance], values.dtype)
+            values = tf.ensure_shape(done, values.shape)
+        return _to_float(values, labels, weights)
 
     values, labels = like
     steps = -(-len(labels) * shuffling.rounds // batch_size)
@@ -118,6 +118,10 @@ def _dataset(
     )
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+
+
+def _changed(change: Change, values: NDArray[Any], chance: NDArray[np.int64]) -> NDArray[Any]:
+    return change(values, np.random.default_rng(chance))
 
 
 def _to_float(values: Any, labels: Any, weights: Any) -> tuple[Any, ...]:

@@ -63,7 +63,7 @@ def test_movements_keep_the_middle_in_the_picture(what: str) -> None:
     changed = augment(pixels, np.random.default_rng(0), ranges)
     assert not np.array_equal(changed, pixels)
     white = (changed > 250).sum(axis=(1, 2, 3)) / (pixels > 250).sum(axis=(1, 2, 3))
-    assert (white > 0.5).all()
+    assert (white > 0.4).all()
     assert (white < 2.1).all()
     assert set(np.unique(changed[:, :2, :2])) <= {90}
 
