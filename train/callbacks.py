@@ -91,8 +91,10 @@ class History(keras.callbacks.Callback):
             self._log(logs / "train", row, ("loss", "accuracy", "learning_rate"))
             self._log(logs / "validation", row, ("val_loss", "val_accuracy"))
         except tf.errors.OpError as error:
+            # "path; reason", and below it what else could not be done because of it.
+            reason = error.message.splitlines()[0].rpartition("; ")[2]
             raise OutputError(
-                f"Expected to be able to write {logs}. Received: {error.message}. "
+                f"Expected to be able to write {logs}. Received: {reason}. "
                 "Choose a place with room where you may write."
             ) from error
 

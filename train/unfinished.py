@@ -109,9 +109,10 @@ def unfinished_run(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Unfi
                 exchange(unfinished.run, out)
             unfinished.checkpoint.unlink(missing_ok=True)
         finally:
-            if unfinished.checkpoint.is_file():
-                shutil.rmtree(unfinished.scratch, ignore_errors=True)
-            else:
+            shutil.rmtree(unfinished.scratch, ignore_errors=True)
+            if not unfinished.checkpoint.is_file():
+                # The lock goes last: by it a folder that is only half removed is known as ours.
+                shutil.rmtree(unfinished.run, ignore_errors=True)
                 shutil.rmtree(unfinished.folder, ignore_errors=True)
 
 
@@ -148,6 +149,11 @@ def _locked(folder: Path, out: Path) -> Iterator[None]:
         yield
         return
     path = folder / _LOCK_NAME
+    if any(folder.iterdir()) and not path.is_file():
+        raise OutputExistsError(
+            f"Expected {folder} to be free for the unfinished run. Received: a folder with "
+            "something else in it. Rename it or choose another folder for the results."
+        )
     with output_errors(out):
         stream = path.open("a")
     with stream:

@@ -30,7 +30,7 @@ from pocketlens.demo.scenes import render_many
 from pocketlens.runtime.runs import is_run
 
 SIZE = 96
-OPTIONS = ["--alpha", "0.35", "--image-size", str(SIZE), "--grid-epochs", "2"]
+OPTIONS = ["--image-size", str(SIZE), "--grid-epochs", "2"]
 EPOCHS = ["--head-epochs", "4", "--fine-tune-epochs", "2"]
 
 
@@ -38,7 +38,8 @@ def main() -> None:
     """Kill, resume and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=Path, help="a folder per class; drawn without one")
-    parser.add_argument("--weights", type=Path, help="an earlier run; trained without one")
+    parser.add_argument("--weights", type=Path, help="a run or file; trained without one")
+    parser.add_argument("--alpha", type=float, default=0.35, help="that of the weights")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("build/power-cuts"))
@@ -47,11 +48,12 @@ def main() -> None:
     chosen.out.mkdir(parents=True)
     os.environ["POCKETLENS_CACHE"] = str(chosen.out / "cache")
     photos = chosen.photos or draw_photos(chosen.out / "photos")
+    common = ["--alpha", str(chosen.alpha), *OPTIONS]
     start = chosen.weights or chosen.out / "start"
-    if not is_run(start):
-        scratch = ["--weights", "none", "--fine-tune-epochs", "4"]
-        finish(command(photos, start, *OPTIONS, *scratch))
-    options = [*OPTIONS, *EPOCHS, "--weights", str(start)]
+    if not chosen.weights:
+        scratch = ["--weights", "none", "--fine-tune-epochs", "20"]
+        finish(command(photos, start, *common, *scratch))
+    options = [*common, *EPOCHS, "--weights", str(start)]
     began = time.monotonic()
     finish(command(photos, chosen.out / "whole", *options))
     duration = time.monotonic() - began
@@ -84,8 +86,8 @@ def main() -> None:
 
 
 def draw_photos(folder: Path) -> Path:
-    """Render pictures of the demo's cards: 40 a class."""
-    pixels, labels = render_many(40 * len(LABELS), 1, (SIZE, SIZE))
+    """Render pictures of the demo's cards: 60 a class."""
+    pixels, labels = render_many(60 * len(LABELS), 1, (SIZE, SIZE))
     for index, (picture, label_index) in enumerate(zip(pixels, labels, strict=True)):
         path = folder / LABELS[label_index] / f"{index:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 import keras
 
 from pocketlens.cli import run
-from pocketlens.errors import ModelFileError, UsageError
+from pocketlens.errors import ModelFileError, OutputError, UsageError
 from pocketlens.train import Settings, train
+from pocketlens.train.callbacks import Epoch, History
 from pocketlens.train.checkpoints import read_checkpoint
 from pocketlens.train.unfinished import UnfinishedRun
 
@@ -29,6 +31,7 @@ CHILD = """
 import logging, os, signal, sys
 from pathlib import Path
 from pocketlens.train import Settings, train
+from pocketlens.train.callbacks import Epoch, History
 from pocketlens.train.checkpoints import read_checkpoint
 class Cut(logging.Handler):
     def emit(self, record):
@@ -170,6 +173,29 @@ def test_damaged_checkpoint_is_refused(tiny_photos: Path, settings: Settings, ou
         train(tiny_photos, out, settings, resume=True)
 
 
+@pytest.fixture
+def small_files() -> Iterator[Callable[[int], None]]:
+    """Limits the size of files, in bytes, from then on: the errors of a full disk.
+
+    Python ignores the signal that comes with it, so that calls fail as they do without room.
+    """
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits on file sizes")
+def test_no_room_for_the_logs(tmp_path: Path, small_files: Callable[[int], None]) -> None:
+    epochs = [Epoch("head", number, 1.0, 0.5, 1.0, 0.5, 1e-3, 1.0) for number in range(1, 9)]
+    small_files(600)
+    with pytest.raises(OutputError, match=r"Received: File too large\. Choose") as raised:
+        History(tmp_path).restore(epochs)
+    assert "logs" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits on file sizes")
 def test_disk_full(
     tiny_photos: Path,
@@ -177,23 +203,15 @@ def test_disk_full(
     settings: Settings,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
+    small_files: Callable[[int], None],
 ) -> None:
-    """A limit on the size of files stands for the full disk: the same error from the same calls.
-
-    The head's checkpoints are smaller than it, those of all layers with their optimizer larger.
-    """
-    import resource
-
+    """The head's checkpoints fit, those of all layers with their optimizer do not."""
     out = tmp_path / "runs" / "run"
     line = ["train", str(tiny_photos), "--out", str(out), "--weights", settings.weights]
     line += ["--alpha", "0.35", "--image-size", "64", "--head-epochs", "1", "--grid-epochs", "0"]
     line += ["--fine-tune-epochs", "1", "--batch-size", "16"]
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, limits[1]))
-    try:
-        assert run(line) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    small_files(3_000_000)
+    assert run(line) == 1
     error = (
         f"Error: Expected to be able to write {UnfinishedRun.of(out).checkpoint}. "
         "Received: File too large. Choose a place with room where you may write."
@@ -203,6 +221,7 @@ def test_disk_full(
     left = UnfinishedRun.of(out)
     assert read_checkpoint(left.checkpoint).phase == "head"
     assert not [path for path in left.folder.rglob("*") if ".partial" in path.name]
+    small_files(2**40)
     assert run([*line, "--resume"]) == 0
     assert [(row["phase"], row["epoch"]) for row in history(out)] == [
         ("head", "1"),

@@ -92,6 +92,7 @@ def test_earlier_run_comes_back_after_a_cut_while_it_was_replaced(tmp_path: Path
     unfinished = UnfinishedRun.of(out)
     earlier = unfinished.folder / "run.old"
     earlier.mkdir(parents=True)
+    (unfinished.folder / "lock").touch()
     (earlier / "model.keras").write_text("earlier")
     with (
         pytest.raises(OutputExistsError, match="--overwrite"),
@@ -103,3 +104,15 @@ def test_earlier_run_comes_back_after_a_cut_while_it_was_replaced(tmp_path: Path
         (unfinished.run / "model.keras").write_text("new")
     assert (out / "model.keras").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_folder_of_that_name_with_something_else_is_left_alone(tmp_path: Path) -> None:
+    other = UnfinishedRun.of(tmp_path / "run").folder
+    other.mkdir()
+    (other / "precious").write_text("")
+    with (
+        pytest.raises(OutputExistsError, match="something else"),
+        unfinished_run(tmp_path / "run", overwrite=True, resume=False),
+    ):
+        pass
+    assert [path.name for path in other.iterdir()] == ["precious"]
