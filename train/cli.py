@@ -21,7 +21,12 @@ def _list_architectures(context: click.Context, _option: click.Parameter, asked:
     short_help="Train a classifier on labelled photos.",
     epilog="Example: pocketlens train photos/ --out runs/flowers --alpha 0.5",
 )
-@click.argument("photos")
+@click.argument("photos", required=False)
+@click.option(
+    "--dataset",
+    type=click.Choice(["cifar10", "cifar100", "mnist", "fashion_mnist", "tf_flowers"]),
+    help="A published dataset in place of PHOTOS; downloaded the first time.",
+)
 @click.option("--out", required=True, metavar="RUN", help="The run folder to make.")
 @click.option(
     "--task",
@@ -133,7 +138,8 @@ def _list_architectures(context: click.Context, _option: click.Parameter, asked:
 @overwrite_option
 @json_option
 def train_command(
-    photos: str,
+    photos: str | None,
+    dataset: str | None,
     out: str,
     no_flip: bool,
     oversample: bool,
@@ -153,15 +159,19 @@ def train_command(
     Paths are relative to the table's folder. A further column part, or split, may say train, val
     or test. Photos with several labels or none need --task multilabel.
 
-    RUN appears when everything in it is complete.
-    Until then it is kept in a hidden folder beside it: when the training is interrupted, by a
-    power cut too, the same command with --resume goes on.
+    RUN appears when everything in it is complete. Until then it is kept in a hidden folder beside
+    it: when the training is interrupted, by a power cut too, the same command with --resume goes
+    on.
     """
     from pathlib import Path
 
+    from pocketlens.errors import UsageError
     from pocketlens.extras import require_train
     from pocketlens.files import refuse_targets
 
+    if (photos is None) == (dataset is None):
+        came = "neither" if photos is None else "both"
+        raise UsageError(f"Expected PHOTOS or --dataset. Received: {came}. Give one of them.")
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.train import Settings, summarise, train
@@ -169,8 +179,14 @@ def train_command(
 
     balance = "oversample" if oversample else "none" if no_class_weights else "weights"
     settings = Settings(flip=not no_flip, balance=balance, **chosen)  # type: ignore[arg-type]
+    if dataset is not None:
+        from pocketlens.train.datasets import dataset_folder
+
+        place = dataset_folder(dataset)
+    else:
+        place = Path(photos or "")
     with saying_how_to_resume(Path(out)):
         training = train(
-            Path(photos), Path(out), settings, overwrite=overwrite, resume=resume, strict=strict
+            place, Path(out), settings, overwrite=overwrite, resume=resume, strict=strict
         )
     summarise(training, json_target)
