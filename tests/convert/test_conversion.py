@@ -20,7 +20,7 @@ import keras
 from pocketlens.card import ModelCard, unpack
 from pocketlens.cli import run
 from pocketlens.convert import FORMATS, Demands, convert
-from pocketlens.convert.comparison import Rerun, rerun
+from pocketlens.convert.comparison import ClassLoss, Comparison, Reference, Rerun, rerun
 from pocketlens.convert.recipes import mixed_recipe
 from pocketlens.errors import (
     ConversionError,
@@ -219,14 +219,22 @@ def test_json(tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str])
 
 @pytest.fixture
 def bad_dynamic(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the dynamic file answer each photo with the wrong class."""
+    """Let the dynamic file lose nine photos and any other none."""
+    compared = [""]
+    really = Reference.compare
 
-    def worse(flatbuffer: bytes, card: ModelCard, *rest: Any) -> Rerun:
-        result = rerun(flatbuffer, card, *rest)
-        turned = np.roll(result.scores, card.format == "dynamic", axis=1)
-        return dataclasses.replace(result, scores=turned)
+    def noted(flatbuffer: bytes, card: ModelCard, *rest: Any) -> Rerun:
+        compared[0] = card.format
+        return rerun(flatbuffer, card, *rest)
 
-    monkeypatch.setattr("pocketlens.convert.conversion.rerun", worse)
+    def worse(reference: Reference, scores: np.ndarray) -> Comparison:
+        lost = 9 if compared[0] == "dynamic" else 0
+        hardest = (ClassLoss("cross", 9, 10),) if lost else ()
+        result = really(reference, scores)
+        return dataclasses.replace(result, lost=lost, won=0, hardest=hardest)
+
+    monkeypatch.setattr("pocketlens.convert.conversion.rerun", noted)
+    monkeypatch.setattr(Reference, "compare", worse)
 
 
 @pytest.mark.usefixtures("bad_dynamic")
