@@ -13,7 +13,8 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
-from pocketlens.convert import Demands, conversion, convert
+from pocketlens.convert import Demands, convert
+from pocketlens.convert import photos as photos_of
 from pocketlens.runtime.photos import LabelledPhotos
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import PARTS, read_run
@@ -164,21 +165,21 @@ def test_int8_is_calibrated_on_plain_training_photos(
     seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[tuple[list[Path], list[np.ndarray]]] = []
-    really = conversion.load_pixels
+    really = photos_of.load_pixels
 
     def load(paths: list[Path], *arguments: Any) -> Any:
         used.append(([path.resolve() for path in paths], really(paths, *arguments)))
         return used[-1][1]
 
     checked: list[Path] = []
-    really_labelled = conversion.load_labelled
+    really_labelled = photos_of.load_labelled
 
     def load_labelled(photos: LabelledPhotos, *arguments: Any) -> Any:
         checked.extend(photo.path.resolve() for photo in photos.photos)
         return really_labelled(photos, *arguments)
 
-    monkeypatch.setattr(conversion, "load_pixels", load)
-    monkeypatch.setattr(conversion, "load_labelled", load_labelled)
+    monkeypatch.setattr(photos_of, "load_pixels", load)
+    monkeypatch.setattr(photos_of, "load_labelled", load_labelled)
     convert(seen.run, tmp_path, ["int8"], samples=20, demands=Demands(force=True))
     parts = {part: set(paths_of(seen.run, part)) for part in PARTS}
     ((calibrated, pixels),) = used
