@@ -117,7 +117,13 @@ def tiny_models(tiny_home: Path, tiny_run: Path) -> dict[str, Path]:
         from pocketlens.convert import Demands, convert
 
         # Whether so small a network keeps a limit is left to chance.
-        convert(tiny_run, tiny_home, samples=20, demands=Demands(force=True), overwrite=True)
+        convert(
+            tiny_run,
+            tiny_home,
+            samples=20,
+            demands=Demands(force=True, search=False),
+            overwrite=True,
+        )
     return paths
 
 
@@ -177,7 +183,11 @@ def task_models(
         )
         train(table, tiny_home / task, settings, overwrite=True)
         convert(
-            tiny_home / task, tiny_home, samples=20, demands=Demands(force=True), overwrite=True
+            tiny_home / task,
+            tiny_home,
+            samples=20,
+            demands=Demands(force=True, search=False),
+            overwrite=True,
         )
     return models
 

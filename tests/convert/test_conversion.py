@@ -37,7 +37,7 @@ from pocketlens.runtime.runs import read_run
 from pocketlens.train import Settings, train
 
 # What small networks answer is left to chance, and whether they keep a limit too.
-ANYHOW = Demands(force=True)
+ANYHOW = Demands(force=True, search=False)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,9 @@ def flower_run(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def flower_models(flower_run: Path) -> dict[str, Path]:
-    files = convert(flower_run, flower_run.parent / "models", samples=50, demands=ANYHOW)
+    files = convert(
+        flower_run, flower_run.parent / "models", samples=50, demands=Demands(force=True)
+    )
     return {file.format: file.path for file in files}
 
 
