@@ -23,9 +23,9 @@ COMMANDS = {
     "train": ("pocketlens.train.cli", "Train a classifier on labelled photos."),
     "evaluate": (
         "pocketlens.train.evaluate_cli",
-        "Measure a run or a .tflite file on labelled photos.",
+        "Measure a run, a .keras or a .tflite file on labelled photos.",
     ),
-    "convert": ("pocketlens.convert.cli", "Turn a trained run into .tflite files."),
+    "convert": ("pocketlens.convert.cli", "Turn a trained model into .tflite files."),
     "inspect": (
         "pocketlens.runtime.inspect_cli",
         "Say what is inside a model file and what in it is slow.",

@@ -55,7 +55,7 @@ it up to the camera so that it fills about half of the picture, and run</p>
 <div class="row">{_figures(_pictures(folder))}</div>
 
 <h2>How training went</h2>
-<img src="{result.training.card.name}/report/curves.png" alt="Loss and accuracy over the epochs">
+<img src="{result.training.card.name}/report/accuracy.png" alt="Accuracy over the epochs">
 <h2>What it confuses</h2>
 <img src="{result.training.card.name}/report/confusion.png" alt="Confusion matrix on the test part">
 <p>More in the <a href="{result.training.card.name}/report/index.html">training report</a>.</p>

@@ -108,18 +108,23 @@ def write_card(folder: Path, card: ModelCard) -> None:
 
 
 def write_split(
-    folder: Path, root: Path, labels: Sequence[str], parts: Mapping[str, Sequence[Photo]]
+    folder: Path,
+    place: Path,
+    root: Path,
+    labels: Sequence[str],
+    parts: Mapping[str, Sequence[Photo]],
 ) -> None:
     """Write which photo had which part and labels, with paths relative to the folder `root`.
 
-    Photos beside the run are named by their way from it, so that both may move together.
+    Photos beside `place`, where the run in `folder` is to lie when it is complete, are named by
+    their way from there, so that both may move together.
     """
-    root = root.absolute()
-    beside = root.is_relative_to(folder.absolute().parent)
+    root, place = root.absolute(), place.absolute()
+    beside = root.is_relative_to(place.parent)
     write_json(
         folder / SPLIT_NAME,
         {
-            "photos": name_below(root, folder.absolute()) if beside else str(root),
+            "photos": name_below(root, place) if beside else str(root),
             "parts": {
                 part: {
                     name_below(photo.path.absolute(), root): _as_text(photo, labels)

@@ -131,7 +131,7 @@ def train(
         )
         write_card(folder, card)
         readable = {name: part.photos for name, part in parts.items()}
-        write_split(folder, split.root, split.labels, readable)
+        write_split(folder, out, split.root, split.labels, readable)
         write_data_report(folder / REPORT_NAME, check)
         if trainer.augmentation:
             sheet = augmentation_sheet(
