@@ -147,7 +147,7 @@ def test_another_process_writes_the_same_bytes(tiny_run: Path, tmp_path: Path) -
     first = convert(tiny_run, tmp_path / "a", samples=10, demands=ANYHOW)
     command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--force"]
     done = subprocess.run(
-        [*command, "--samples", "10", "--out", str(tmp_path / "b")],
+        [*command, "--no-search", "--samples", "10", "--out", str(tmp_path / "b")],
         capture_output=True,
         text=True,
         check=True,
@@ -155,7 +155,7 @@ def test_another_process_writes_the_same_bytes(tiny_run: Path, tmp_path: Path) -
     for file in first:
         assert file.path.read_bytes() == (tmp_path / "b" / file.path.name).read_bytes()
     assert done.stderr == ""
-    assert "Compared with the Keras model" in done.stdout
+    assert "Compared with the original model" in done.stdout
 
 
 def test_killed_while_it_writes(tiny_run: Path, tmp_path: Path) -> None:
