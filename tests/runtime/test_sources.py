@@ -6,7 +6,7 @@ import pytest
 
 from pocketlens.errors import SourceError
 from pocketlens.runtime.fake_camera import FakeCamera, frame_number
-from pocketlens.runtime.sources import open_source
+from pocketlens.runtime.sources import SourceRequest, open_source
 
 # Far enough apart to survive compression.
 GREYS = [20, 60, 100, 140, 180, 220]
@@ -28,7 +28,7 @@ def read_all(source):
 
 
 def test_a_file_is_read_completely_and_in_order(tmp_path):
-    source = open_source(str(write_video(tmp_path / "v.mp4")))
+    source = open_source(SourceRequest(str(write_video(tmp_path / "v.mp4"))))
     frames = read_all(source)
     assert [min(GREYS, key=lambda g: abs(g - int(f.mean()))) for f in frames] == GREYS
     assert frames[0].shape == (48, 64, 3)
@@ -60,19 +60,19 @@ def no_frames(tmp_path):
     ("make", "came"),
     [
         pytest.param(lambda folder: folder / "missing.mp4", "nothing there", id="missing"),
-        pytest.param(lambda folder: folder, "a folder", id="folder"),
+        pytest.param(lambda folder: folder, "without any", id="folder-without-pictures"),
         pytest.param(damaged, "has none", id="cut-off"),
         pytest.param(no_video, "has none", id="text"),
         pytest.param(no_frames, "has none", id="no-frames"),
         pytest.param(lambda folder: "57", "no such camera", id="no-camera"),
         pytest.param(lambda folder: "9" * 30, "no such camera", id="huge-number"),
         pytest.param(lambda folder: "-1", "nothing there", id="negative"),
-        pytest.param(lambda folder: "", "a folder", id="empty"),
+        pytest.param(lambda folder: "", "an empty name", id="empty"),
     ],
 )
 def test_what_does_not_open_is_one_sentence(tmp_path, capfd, make, came):
     with pytest.raises(SourceError, match=r"Expected .* Received: .*\.") as caught:
-        open_source(str(make(tmp_path)))
+        open_source(SourceRequest(str(make(tmp_path))))
     assert came in str(caught.value)
     assert capfd.readouterr() == ("", "")
 
