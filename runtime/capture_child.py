@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -39,6 +40,8 @@ class CaptureChild:
     """
 
     def __init__(self, open_source: Callable[[], Source]) -> None:
+        # What cannot be pickled shows before there is a process.
+        opener = pickle.dumps(open_source)
         with contextlib.ExitStack() as stack:
             self._connection, theirs = Pipe()
             stack.callback(self._connection.close)
@@ -64,7 +67,7 @@ class CaptureChild:
                     start_new_session=True,
                 )
             with contextlib.suppress(OSError):
-                self._connection.send(open_source)
+                self._connection.send_bytes(opener)
             self._resources = stack.pop_all()
 
     @property

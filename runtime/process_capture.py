@@ -102,7 +102,8 @@ class ProcessCapture:
         self._stage = _Stage.PAUSING
         self._until_s = self._started_s = time.monotonic()
         self._alive_s = self._opened_s = self._started_s
-        self._asked_s: float | None = None
+        self._asked = False
+        self._waiting_s: float | None = None
         self._pause_s = 0.0
         self._opened_once = False
         self._killed = False
@@ -120,9 +121,10 @@ class ProcessCapture:
         while not stop.is_set():
             if self._pending:
                 return self._pending.popleft()
-            if self._stage is _Stage.READING and self._asked_s is None and self._child:
-                self._asked_s = time.monotonic()
+            if self._stage is _Stage.READING and not self._asked and self._child:
+                self._asked = True
                 self._child.send(NEXT)
+                self._waiting_s = self._waiting_s or time.monotonic()
             self._step()
         return None
 
@@ -185,7 +187,7 @@ class ProcessCapture:
 
     def _enter(self, stage: _Stage, limit_s: float) -> None:
         self._stage = stage
-        self._asked_s = None
+        self._asked, self._waiting_s = False, None
         self._until_s = time.monotonic() + limit_s
 
     def _take(self, message: object) -> None:
@@ -196,7 +198,7 @@ class ProcessCapture:
         elif isinstance(message, Frame):
             self._take_frame(message)
         elif isinstance(message, Noted):
-            self._asked_s = None
+            self._asked = False
             self._count_noted(message)
         elif isinstance(message, Failed):
             self._fail(message.error)
@@ -213,7 +215,7 @@ class ProcessCapture:
 
     def _take_frame(self, message: Frame) -> None:
         assert self._child is not None  # noqa: S101
-        self._asked_s = None
+        self._asked = False
         self._alive_s = message.time_s
         self._seen = self._seen_before + message.number + 1
         self._count_noted(message.noted)
@@ -223,6 +225,7 @@ class ProcessCapture:
             time_s = message.time_s - self._started_s
             self._pending.append(Captured(self._seen - 1, time_s, message.capture_ms, frame_bgr))
             self._given += 1
+            self._waiting_s = None
         self.counts = replace(self.counts, dropped=self._seen - self._given)
 
     def _count_noted(self, noted: Noted) -> None:
@@ -234,11 +237,11 @@ class ProcessCapture:
 
     def _check_time(self, now_s: float) -> None:
         if self._stage is _Stage.READING:
-            # The parent may have been busy: what it did not ask for cannot have come.
-            asked_s = self._asked_s if self._asked_s is not None else now_s
-            if now_s > max(self._alive_s + self._stale_s, asked_s + _ANSWER_S):
+            # Whoever asks seldom finds out only then, and gives the process time to answer.
+            waiting_s = self._waiting_s or now_s
+            if now_s > max(self._alive_s + self._stale_s, waiting_s + _ANSWER_S):
                 self._change(STALE, f"no new frame for {self._stale_s:g} s")
-            if now_s > max(self._alive_s + self._silence_s, asked_s + 2 * _ANSWER_S):
+            if now_s > max(self._alive_s + self._silence_s, waiting_s + 2 * _ANSWER_S):
                 self._fail(
                     SourceError(
                         f"Expected a frame from {self._name} within {self._silence_s:g} s. "

@@ -24,7 +24,7 @@ _PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif",
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 # What may hold a password, with or without a scheme before it. Redacting too much costs nothing.
-_CREDENTIALS = re.compile(r"(\w[\w+.-]*:/+)\S*@|(?<![^\s'\"(])[^\s:@/'\"(]+:[^\s@]+@")
+_CREDENTIALS = re.compile(r"(\w[\w+.-]*:/+)\S*@|(?<![^\s'\"(])[^\s:@'\"(]+:[^\s@]+@")
 _SECRET_PARAMETERS = re.compile(
     r"([?&;][^=&;\s]*(?:pass|pwd|pw|token|secret|key|auth|sig|user|usr|login)[^=&;\s]*=)[^&;\s#]*",
     re.IGNORECASE,

@@ -72,7 +72,9 @@ class Parts:
         end = self._held.find(self._mark, max(0, self._searched - len(self._mark)), limit)
         if end < 0:
             complete = (
-                self._held[-2:] == _JPEG_END if self._length is None else size >= self._length
+                self._held[-4:].rstrip().endswith(_JPEG_END)
+                if self._length is None
+                else size >= self._length
             )
             if not complete:
                 if size > MAX_PART_BYTES:

@@ -1,12 +1,16 @@
 """Opening sources: files whole and in order, everything else one sentence."""
 
+import threading
+
 import cv2
 import numpy as np
 import pytest
 
 from pocketlens.errors import SourceError
 from pocketlens.runtime.fake_camera import FakeCamera, frame_number
+from pocketlens.runtime.pictures import decode
 from pocketlens.runtime.sources import SourceRequest, open_source
+from pocketlens.runtime.thread_capture import ThreadCapture
 
 # Far enough apart to survive compression.
 GREYS = [20, 60, 100, 140, 180, 220]
@@ -89,3 +93,51 @@ def test_a_fake_camera_follows_its_script():
 def test_frame_numbers_are_told_apart_beyond_a_byte():
     camera = FakeCamera(frames=300)
     assert [frame_number(frame) for frame in read_all(camera)] == list(range(300))
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """Pictures in two folders whose greys tell their order."""
+    names = ["b/shot10.png", "b/shot9.png", "a/shot2.jpg", "b/shot100.png"]
+    greys = {"a/shot2.jpg": 20, "b/shot9.png": 60, "b/shot10.png": 100, "b/shot100.png": 140}
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), greys[name], np.uint8))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "greys"),
+    [
+        pytest.param("", [20, 60, 100, 140], id="folder"),
+        pytest.param("b", [60, 100, 140], id="one-folder"),
+        pytest.param("b/*.png", [60, 100, 140], id="pattern"),
+        pytest.param("**/shot1*.png", [100, 140], id="at-any-depth"),
+        pytest.param("a/shot2.jpg", [20], id="picture"),
+    ],
+)
+def test_pictures_come_completely_and_in_order(numbered, pattern, greys):
+    source = open_source(SourceRequest(str(numbered / pattern), fps=2.0))
+    assert (source.live, source.fps) == (False, 2.0)
+    assert [int(frame.mean()) for frame in read_all(source)] == pytest.approx(greys, abs=1)
+    source.close()
+    assert source.read() is None
+
+
+def test_a_picture_is_blue_first_and_upright(shared):
+    source = open_source(SourceRequest(str(shared / "data" / "awkward_images" / "good.jpg")))
+    frame = source.read()
+    assert np.array_equal(frame[..., ::-1], decode(shared / "data" / "awkward_images" / "good.jpg"))
+    assert frame.flags.c_contiguous
+
+
+def test_a_damaged_picture_is_counted_and_costs_only_itself(numbered, caplog):
+    (numbered / "b" / "shot9.png").write_bytes(b"no picture")
+    capture = ThreadCapture(open_source(SourceRequest(str(numbered))))
+    came = []
+    while (captured := capture.next(threading.Event())) is not None:
+        came.append((captured.number, captured.time_s))
+    capture.close()
+    assert came == [(0, 0.0), (2, 2 / 25), (3, 3 / 25)]
+    assert capture.counts.damaged == 1
+    assert "shot9.png" in caplog.text
