@@ -204,7 +204,7 @@ class _Server:
                 asked = self._connection.recv()
                 with self._changed:
                     self._next_asked = asked == NEXT
-                    self._open_asked = asked == OPEN
+                    self._open_asked = self._open_asked or asked == OPEN
                     self._answer()
                     self._changed.notify_all()
         except (EOFError, OSError):

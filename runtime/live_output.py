@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import click
 import cv2
+import numpy as np
 
 from pocketlens.errors import MissingDependencyError, OutputError
 from pocketlens.files import STANDARD_OUTPUT
@@ -30,6 +31,7 @@ _REFRESH_S = 0.1
 _RATE_FRAMES = 30
 _QUIT_KEYS = (ord("q"), 27)
 _WINDOW = "pocketlens"
+_DARK = 40
 # What stands where a multilabel model gives no label.
 _NOTHING = "–"
 
@@ -115,12 +117,25 @@ class Window:
     def __init__(self, stop: threading.Event) -> None:
         check_display()
         self._stop = stop
+        self._shape: tuple[int, ...] = (480, 640, 3)
         cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL)
 
     def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
+        self._shape = frame_bgr.shape
         shown_bgr = frame_bgr.copy()
         draw_categories(shown_bgr, result.categories, len(result.answers))
+        self._show(shown_bgr)
+
+    def watch(self, state: SourceState) -> None:
+        """Take a change of state: no old picture stays, and no old label."""
+        if state.state == STALE:
+            shown_bgr = np.full(self._shape, _DARK, np.uint8)
+            place = (_DARK, self._shape[0] // 2)
+            cv2.putText(shown_bgr, STALE, place, cv2.FONT_HERSHEY_SIMPLEX, 1, (220, 220, 220), 2)
+            self._show(shown_bgr)
+
+    def _show(self, shown_bgr: Pixels) -> None:
         cv2.imshow(_WINDOW, shown_bgr)
         key = cv2.waitKey(1) & 0xFF
         if key in _QUIT_KEYS or cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) < 1:
@@ -151,7 +166,7 @@ class Outputs:
     observers: list[Observer] = field(default_factory=list)
     watchers: list[Watcher] = field(default_factory=list)
 
-    def add(self, output: JsonLines | LiveLine) -> None:
+    def add(self, output: JsonLines | LiveLine | Window) -> None:
         """Add what takes both."""
         self.observers.append(output)
         self.watchers.append(output.watch)
@@ -176,7 +191,7 @@ def open_outputs(
     outputs = Outputs()
     with contextlib.ExitStack() as stack:
         if display:
-            outputs.observers.append(Window(stop))
+            outputs.add(Window(stop))
             stack.callback(cv2.destroyAllWindows)
         if jsonl_target == STANDARD_OUTPUT:
             outputs.add(JsonLines(sys.stdout))

@@ -14,7 +14,7 @@ import cv2
 from pocketlens.errors import SourceError
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.sources import DEVICES, SourceRequest, by_id
-from pocketlens.runtime.sources.opencv import Frames, as_bgr, open_capture
+from pocketlens.runtime.sources.opencv import Frames, as_bgr, open_stream
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -50,7 +50,7 @@ class Camera:
         target = int(request.address) if number else _device(request.address, devices)
         # Left to itself, OpenCV may choose GStreamer, which ignores the buffer's size.
         backend = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
-        capture = open_capture(target, backend)
+        capture = open_stream(target, backend)
         if capture is None:
             raise SourceError(
                 f"Expected {self._name} to open. Received: {_obstacle(target, devices)}"

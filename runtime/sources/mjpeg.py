@@ -45,7 +45,7 @@ class MjpegStream:
         self._name = request.name
         timeout_s = max(_TIMEOUT_S, _LATE_FRAMES / request.fps if request.fps else 0.0)
         response = _connect(request.address, self._name, timeout_s)
-        self._parts = Parts(response.headers.get_param("boundary") or "")  # type: ignore[arg-type]
+        self._parts = Parts(response.headers.get_boundary(""))
         self._newest: bytes | None = None
         self._ended = False
         self._closed = False
@@ -128,7 +128,7 @@ def _connect(address: str, name: str, timeout_s: float) -> http.client.HTTPRespo
             "Check the address, user and password, and that the camera is on."
         ) from error
     kind = response.headers.get_content_type()
-    if not kind.startswith("multipart/") or not response.headers.get_param("boundary"):
+    if not kind.startswith("multipart/") or not response.headers.get_boundary():
         response.close()
         raise SourceError(
             f"Expected an MJPEG stream (multipart/x-mixed-replace) at {name}. Received: {kind}. "

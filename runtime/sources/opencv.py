@@ -74,7 +74,7 @@ class Frames:
                 self._lock.release()
 
 
-def open_capture(
+def open_stream(
     target: int | str, backend: int, options: tuple[int, ...] = ()
 ) -> cv2.VideoCapture | None:
     """Open a device, file or URL with OpenCV; None where that fails.

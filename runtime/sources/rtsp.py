@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import cv2
 
 from pocketlens.errors import SourceError
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.sources import SourceRequest
-from pocketlens.runtime.sources.opencv import Frames, as_bgr, open_capture
+from pocketlens.runtime.sources.opencv import Frames, as_bgr, open_stream
 
 # Shorter than the capture's own limits, so that a silent server does not cost its process.
 _OPEN_TIMEOUT_MS = 5000
 _READ_TIMEOUT_MS = 3000
 # TCP, since over UDP lost packets smear pictures; nothing held back for the sake of smoothness.
-_FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer+discardcorrupt|flags;low_delay"
+_OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer+discardcorrupt|flags;low_delay"
 
 
 class RtspStream:
@@ -33,14 +36,14 @@ class RtspStream:
 
     def __init__(self, request: SourceRequest) -> None:
         self._name = request.name
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
         timeouts = (
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
             _OPEN_TIMEOUT_MS,
             cv2.CAP_PROP_READ_TIMEOUT_MSEC,
             _READ_TIMEOUT_MS,
         )
-        capture = open_capture(request.address, cv2.CAP_FFMPEG, timeouts)
+        with _options():
+            capture = open_stream(request.address, cv2.CAP_FFMPEG, timeouts)
         if capture is None:
             raise SourceError(
                 f"Expected an RTSP stream at {self._name}. Received: no answer, or none with "
@@ -66,3 +69,16 @@ class RtspStream:
     def close(self) -> None:
         """Leave the stream."""
         self._frames.close()
+
+
+@contextlib.contextmanager
+def _options() -> Iterator[None]:
+    """Give FFmpeg our options, unless the user has some; a file opened later must not see them."""
+    if _OPTIONS_VARIABLE in os.environ:
+        yield
+        return
+    os.environ[_OPTIONS_VARIABLE] = _OPTIONS
+    try:
+        yield
+    finally:
+        del os.environ[_OPTIONS_VARIABLE]

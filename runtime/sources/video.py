@@ -11,7 +11,7 @@ import cv2
 from pocketlens.errors import PictureError, SourceError
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.sources import SourceRequest
-from pocketlens.runtime.sources.opencv import Frames, as_bgr, open_capture
+from pocketlens.runtime.sources.opencv import Frames, as_bgr, open_stream
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -42,7 +42,7 @@ class VideoFile:
                 f"{self._name or 'an empty name'} (nothing there). Check the path, or give 0 for "
                 "the first camera."
             )
-        self._frames = Frames(open_capture(str(path), cv2.CAP_ANY))
+        self._frames = Frames(open_stream(str(path), cv2.CAP_ANY))
         # Many broken files open well and fail only here.
         self._first = self._first_whole()
         if self._first is None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import cv2
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 from pocketlens.cli import COMMANDS, run
+from pocketlens.runtime.captures import STALE, SourceState
 from pocketlens.runtime.classifier import Category
 from pocketlens.runtime.live import FrameResult
 from pocketlens.runtime.live_cli import live_command
-from pocketlens.runtime.live_output import ChangeLines
+from pocketlens.runtime.live_output import ChangeLines, Window
 
 FRAMES = 12
 
@@ -168,6 +170,24 @@ def test_a_window_needs_an_opencv_with_windows_and_a_display(
     monkeypatch.setattr("sys.platform", "linux")
     assert live(tiny_tflite, video, "--display") == 1
     assert "DISPLAY is not set" in capfd.readouterr().err
+
+
+def test_a_stale_window_keeps_no_picture_and_no_label(monkeypatch):
+    shown = []
+    monkeypatch.setattr("pocketlens.runtime.live_output.check_display", lambda: None)
+    monkeypatch.setattr("cv2.namedWindow", lambda *_: None)
+    monkeypatch.setattr("cv2.imshow", lambda _, picture: shown.append(picture))
+    monkeypatch.setattr("cv2.waitKey", lambda _: -1)
+    monkeypatch.setattr("cv2.getWindowProperty", lambda *_: 1.0)
+    categories = (Category("tulips", 0.9, 0),)
+    window = Window(threading.Event())
+    picture = np.full((120, 160, 3), 200, np.uint8)
+    window(picture, FrameResult(0, 0.0, categories, categories, 1.0, 1.0))
+    window.watch(SourceState(STALE, 2.0, "unplugged", 0))
+    assert (shown[0] == 200).mean() > 0.5
+    assert shown[1].shape == picture.shape
+    assert (shown[1] == 40).mean() > 0.8
+    assert (picture == 200).all()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
