@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from pocketlens.errors import PictureError, PocketlensError, SourceError
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.shared_frames import SLOTS, FrameWriter
 from pocketlens.runtime.sources import Source, redact
+
+LOGGER = logging.getLogger("pocketlens")
 
 OPEN = "open"
 NEXT = "next"
@@ -74,6 +77,8 @@ class Said:
 
 def main(connection_descriptor: str, memory_descriptor: str) -> NoReturn:
     """Serve one parent until it closes the connection or dies."""
+    # What ends everything at once, as a service's stop does, is for the parent to act on.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection: Connection[Any, Any] = Connection(int(connection_descriptor))
     try:
         open_source = connection.recv()
@@ -114,10 +119,9 @@ class _Server:
 
     def run(self) -> None:
         """Open and read the source as often as the parent asks for it."""
-        logger = logging.getLogger("pocketlens")
-        logger.addHandler(_Forwarder(self._send))
-        logger.propagate = False
-        logger.setLevel(logging.DEBUG)
+        LOGGER.addHandler(_Forwarder(self._send))
+        LOGGER.propagate = False
+        LOGGER.setLevel(logging.DEBUG)
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         self._send(Ready())
         while self._wait_until_asked():
@@ -134,13 +138,17 @@ class _Server:
     def _read(self) -> None:
         source = self._open_source()
         last_stamp = None
+        explained = False
         try:
             self._send(Opened(source.fps))
             while not self._ended:
                 before_s = time.monotonic()
                 try:
                     frame_bgr = source.read()
-                except PictureError:
+                except PictureError as error:
+                    if not explained:
+                        LOGGER.info("%s", error)
+                        explained = True
                     self._note(damaged=1)
                     continue
                 now_s = time.monotonic()
@@ -162,9 +170,10 @@ class _Server:
             source.close()
 
     def _publish(self, number: int, time_s: float, capture_ms: float, frame_bgr: Pixels) -> None:
-        newest = self._newest[0] if self._newest else None
+        with self._changed:
+            taken = {self._lent, self._newest[0] if self._newest else None}
         # Neither of the two can become this one while it is written.
-        slot = next(entry for entry in range(SLOTS) if entry not in (newest, self._lent))
+        slot = next(entry for entry in range(SLOTS) if entry not in taken)
         offset = self._writer.write(slot, frame_bgr)
         frame = Frame(number, time_s, capture_ms, offset, frame_bgr.shape, self._noted)
         with self._changed:

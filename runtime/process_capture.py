@@ -123,8 +123,8 @@ class ProcessCapture:
                 return self._pending.popleft()
             if self._stage is _Stage.READING and not self._asked and self._child:
                 self._asked = True
-                self._child.send(NEXT)
                 self._waiting_s = self._waiting_s or time.monotonic()
+                self._child.send(NEXT)
             self._step()
         return None
 
@@ -261,8 +261,9 @@ class ProcessCapture:
     def _fail(self, error: PocketlensError, *, kill: bool = False) -> None:
         if not self._opened_once:
             raise error
+        if self._state == STALE:
+            LOGGER.debug("%s: %s", self._name, redact(str(error)))
         self._change(STALE, redact(str(error)))
-        LOGGER.debug("%s: %s", self._name, redact(str(error)))
         if kill and self._child:
             self._killed = True
             self._child.kill()
