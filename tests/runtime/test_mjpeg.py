@@ -1,6 +1,7 @@
 """HTTP streams of JPEGs, from a real server on loopback that behaves badly on purpose."""
 
 import contextlib
+import socket
 import threading
 import time
 
@@ -142,6 +143,14 @@ def shape_or_none(source):
         return None
 
 
+def test_a_server_that_never_answers_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("pocketlens.runtime.sources.mjpeg._TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(SourceError, match="nothing for too long"):
+            open_source(SourceRequest(url))
+
+
 def test_damaged_frames_raise_and_the_next_is_well(mjpeg_server):
     mjpeg_server.interval_s = 0.05
     mjpeg_server.faults = {1: JPEG[:200], 2: b"garbage"}
@@ -207,3 +216,21 @@ def test_a_server_that_falls_silent_goes_and_comes_back(mjpeg_server):
         assert capture.counts.stalls == 2
     finally:
         capture.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_spoilt_stream_ends_or_goes_on(seed):
+    rng = np.random.default_rng(seed)
+    good = part(JPEG, length=len(JPEG)) * 6
+    spoilt = bytearray(good)
+    for at in rng.integers(0, len(good) // 2, 20):
+        spoilt[at] = rng.integers(256)
+    cut = int(rng.integers(len(good) // 2))
+    del spoilt[cut : cut + int(rng.integers(400))]
+    parts = Parts("frame")
+    try:
+        found = parts.feed(bytes(spoilt))
+    except SourceError:
+        return
+    # What comes after the damage is whole again.
+    assert found[-1][: len(JPEG)] == JPEG
