@@ -180,9 +180,11 @@ def _kind_of(address: str) -> _Kind:
             f"Expected a URL that starts with {', '.join(_SCHEMES)}. Received: {redact(address)}. "
             "Choose a stream of the camera that is one of these."
         )
-    if Path(address).is_relative_to(DEVICES) or by_id(address):
-        return _CAMERA
     path = Path(address)
+    # /dev/shm is for files.
+    device = path.is_relative_to(DEVICES) and not path.is_relative_to(DEVICES / "shm")
+    if device or by_id(address):
+        return _CAMERA
     if address and (path.is_dir() or path.suffix.lower() in _PICTURE_SUFFIXES):
         return _STILLS
     return _STILLS if glob.has_magic(address) and not path.exists() else _VIDEO

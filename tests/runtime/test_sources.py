@@ -141,3 +141,22 @@ def test_a_damaged_picture_is_counted_and_costs_only_itself(numbered, caplog):
     assert came == [(0, 0.0), (2, 2 / 25), (3, 3 / 25)]
     assert capture.counts.damaged == 1
     assert "shot9.png" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("address", "live"),
+    [
+        ("0", True),
+        ("/dev/video7", True),
+        ("/dev/v4l/by-id/usb-Cam-index0", True),
+        ("picamera2", True),
+        ("rtsp://camera/live", True),
+        ("HTTPS://camera/live", True),
+        ("garden.mp4", False),
+        ("/dev/shm/garden.mp4", False),
+        ("photos/*.jpg", False),
+        ("-1", False),
+    ],
+)
+def test_cameras_and_streams_are_live_and_files_are_not(address, live):
+    assert SourceRequest(address).live is live
