@@ -9,7 +9,7 @@ DEMO ?= demo-out
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test test-wheel test-old-runtime check format lock flowers head-cache input-pipeline \
-	bit-flips power-cuts memory quantizers conversion-time imagenet peers clean
+	bit-flips power-cuts memory quantizers conversion-time imagenet peers soak clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -93,6 +93,12 @@ build/peers/installed: pyproject.toml
 	$(PYTHON) -m venv build/peers
 	build/peers/bin/python -m pip install --quiet 'mediapipe>=0.10' -e .
 	touch $@
+
+# A live run with a fault every 20 seconds, then a thousand times open and close.
+# make soak MINUTES=30 MODEL=file.tflite
+soak: $(VENV)/installed
+	$(BIN)/python tests/measure/soak.py --minutes $(or $(MINUTES),30) --cycles $(or $(CYCLES),1000) \
+		$(if $(MODEL),--model $(MODEL))
 
 clean:
 	rm -rf build dist .venv demo-out *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -26,11 +26,12 @@ from pocketlens.demo.scenes import render_many
 from pocketlens.demo.showcase import write_page
 from pocketlens.demo.video import UNSURE, write_video
 from pocketlens.files import staged_folder, write_json, write_text
+from pocketlens.runtime.captures import open_capture
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.live import FrameResult, classify_source
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.recording import Recording, labelled_recorder
-from pocketlens.runtime.sources import open_source
+from pocketlens.runtime.sources import SourceRequest
 from pocketlens.train import Settings, Training, train
 
 LOGGER = logging.getLogger("pocketlens")
@@ -172,12 +173,12 @@ def _classify_video(folder: Path, model: Path, seconds: float) -> tuple[float, f
     results: list[FrameResult] = []
     with (
         Classifier(model, top_k=3) as classifier,
-        closing(open_source(str(video))) as source,
-        Recording(folder / "video_labelled.mp4", source.fps) as recording,
+        closing(open_capture(SourceRequest(str(video)))) as capture,
+        Recording(folder / "video_labelled.mp4", capture.fps) as recording,
     ):
         summary = classify_source(
             classifier,
-            source,
+            capture,
             observers=[lambda _frame, result: results.append(result)],
             recorder=labelled_recorder(recording, live=False),
         )

@@ -1,27 +1,21 @@
-"""Capturing ahead: a thread that reads a source while the last frame is still being classified."""
+"""Capturing: frames of a source with their numbers and times, and whether they still come."""
 
 from __future__ import annotations
 
+import sys
 import threading
-import time
-from collections import deque
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 
-from pocketlens.errors import SourceError
 from pocketlens.runtime.pictures import Pixels
-from pocketlens.runtime.sources import Source
+from pocketlens.runtime.sources import SourceRequest, check_wishes, open_source
 
 DEFAULT_FPS = 25.0
 """Taken where a file declares none."""
 
-SILENCE_S = 5.0
-"""How long a camera may be silent before it counts as gone, in seconds."""
-
-# Frames of a file that are held decoded: enough to even out, 75 MB at 4K.
-_FILE_ROOM = 3
-# A short wait lets the main thread run its signal handlers and see that it is to stop.
-_POLL_S = 0.1
-_JOIN_S = 1.0
+LIVE = "live"
+STALE = "stale"
 
 
 @dataclass(frozen=True)
@@ -39,95 +33,98 @@ class Captured:
     frame_bgr: Pixels
 
 
-class Capture:
-    """Reads a source in a thread of its own.
+@dataclass(frozen=True)
+class SourceState:
+    """A change of whether frames come.
 
-    Of a file it holds a few frames ahead, loses none and keeps their order. Of a camera it holds
-    the newest only; `dropped` counts those that a newer one pushed out unread.
-
-    Args:
-        source: read by this thread alone from now on; closing it stays with the caller.
-        silence_s: how long a camera may take for a frame before it counts as gone.
+    `state` is "live" or "stale", `time_s` the time since the start, `reason` why it is stale (""
+    where it is live); passwords are left out. `reconnects` counts how often the source was opened
+    again until then.
     """
 
-    def __init__(self, source: Source, *, silence_s: float = SILENCE_S) -> None:
-        self.dropped = 0
-        self._source = source
-        self._silence_s = silence_s
-        self._room = 1 if source.live else _FILE_ROOM
-        self._held: deque[Captured] = deque()
-        self._changed = threading.Condition()
-        self._ended = False
-        self._stopped = False
-        self._error: BaseException | None = None
-        self._started_s = time.perf_counter()
-        # A daemon, so that a driver that hangs in a read cannot keep the process alive.
-        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
-        self._thread.start()
+    state: str
+    time_s: float
+    reason: str
+    reconnects: int
 
-    def next(self, stop: threading.Event) -> Captured | None:
-        """Return the next frame; None at the end or when `stop` is set.
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as plain JSON values."""
+        reason = {"reason": self.reason} if self.reason else {}
+        return {
+            "state": self.state,
+            "time_s": round(self.time_s, 6),
+            **reason,
+            "reconnects": self.reconnects,
+        }
+
+
+@dataclass(frozen=True)
+class CaptureCounts:
+    """What happened until now.
+
+    `dropped` frames came from a camera and were pushed out unread by newer ones or were too old
+    when they were asked for, `damaged` ones could not be decoded, `repeated` ones were the same
+    once more. `stalls` is how often the source was stale, `reconnects` how often it was opened
+    again.
+    """
+
+    dropped: int = 0
+    damaged: int = 0
+    repeated: int = 0
+    stalls: int = 0
+    reconnects: int = 0
+
+
+class Capture(Protocol):
+    """Gives the frames of a source one after the other, while it reads on in the background.
+
+    Of a file none is lost and their order is kept; of a camera `next` gives the newest, and none
+    twice. `live` says which of the two it is, `fps` is the declared rate, None if unknown.
+    """
+
+    @property
+    def live(self) -> bool:
+        """Whether frames are lost while nobody asks for them."""
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second as declared."""
+
+    @property
+    def counts(self) -> CaptureCounts:
+        """What happened until now."""
+
+    def next(self, stop: threading.Event) -> Captured | SourceState | None:
+        """Wait for the next frame or change of state; None at the end or when `stop` is set.
 
         Raises:
-            SourceError: a camera gave no new frame for `silence_s`.
-            Exception: what the source raised.
+            SourceError: the source failed for good.
         """
-        deadline_s = time.perf_counter() + self._silence_s
-        with self._changed:
-            while not stop.is_set():
-                if self._held:
-                    captured = self._held.popleft()
-                    self._changed.notify_all()
-                    return captured
-                if self._error is not None:
-                    raise self._error
-                if self._ended:
-                    return None
-                if self._source.live and time.perf_counter() > deadline_s:
-                    raise SourceError(
-                        f"Expected a new frame from the camera within {self._silence_s:g} s. "
-                        "Received: none. Check its cable and power, then start again."
-                    )
-                self._changed.wait(_POLL_S)
-        return None
 
-    def stop(self) -> None:
-        """Stop reading; waits a moment for a read that is under way, but not for a hanging one."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        self._thread.join(_JOIN_S)
+    def close(self) -> None:
+        """Give the source back. A second call does nothing."""
 
-    def _run(self) -> None:
-        number = 0
-        try:
-            while not self._stopped:
-                before_s = time.perf_counter()
-                frame_bgr = self._source.read()
-                now_s = time.perf_counter()
-                if frame_bgr is None:
-                    break
-                time_s = (
-                    now_s - self._started_s
-                    if self._source.live
-                    else number / (self._source.fps or DEFAULT_FPS)
-                )
-                self._hold(Captured(number, time_s, 1000 * (now_s - before_s), frame_bgr))
-                number += 1
-        except BaseException as error:  # It belongs to the thread that classifies.
-            self._error = error
-        finally:
-            with self._changed:
-                self._ended = True
-                self._changed.notify_all()
 
-    def _hold(self, captured: Captured) -> None:
-        with self._changed:
-            if self._source.live:
-                if len(self._held) >= self._room:
-                    self._held.popleft()
-                    self.dropped += 1
-            else:
-                self._changed.wait_for(lambda: len(self._held) < self._room or self._stopped)
-            self._held.append(captured)
-            self._changed.notify_all()
+def open_capture(request: SourceRequest, stop: threading.Event | None = None) -> Capture:
+    """Open a source and begin to read it: a camera in a process of its own, a file in a thread.
+
+    Where processes cannot share memory by descriptors (Windows), a camera is read in a thread too,
+    and one that falls silent ends with an error.
+
+    Args:
+        request: what to open.
+        stop: ends the wait for a camera when it is set; there are no frames then.
+
+    Raises:
+        UsageError: something is asked of a source that has no such thing.
+        SourceError: it is not there, does not open, or has no readable frame.
+        MissingDependencyError: it needs a package that is not installed.
+    """
+    check_wishes(request)
+    if request.live and sys.platform != "win32":
+        from pocketlens.runtime.process_capture import ProcessCapture
+
+        return ProcessCapture(partial(open_source, request), name=request.name, stop=stop)
+    from pocketlens.runtime.thread_capture import ThreadCapture
+
+    return ThreadCapture(open_source(request))

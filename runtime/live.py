@@ -8,15 +8,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from pocketlens.runtime.captures import SILENCE_S, Capture
+from pocketlens.runtime.captures import Capture, CaptureCounts, SourceState
 from pocketlens.runtime.classifier import Category, Result, to_json
 from pocketlens.runtime.pictures import Pixels
-from pocketlens.runtime.sources import Source
 
 # A camera may run for months; the latencies of the last frames say enough.
 _LATENCIES = 10_000
@@ -73,12 +72,12 @@ class Latency:
 class LiveSummary:
     """What a run came to.
 
-    `frames` were classified; `dropped` came from the camera while an older one was being
-    classified and were replaced by newer ones. `fps` is the rate of answers per second.
+    `frames` were classified; `counts` is what happened while capturing. `fps` is the rate of
+    answers per second.
     """
 
     frames: int
-    dropped: int
+    counts: CaptureCounts
     seconds: float
     fps: float
     capture: Latency
@@ -88,7 +87,7 @@ class LiveSummary:
         """Return the summary as plain JSON values."""
         return {
             "frames": self.frames,
-            "dropped": self.dropped,
+            **asdict(self.counts),
             "seconds": round(self.seconds, 3),
             "fps": round(self.fps, 3),
             "latency_ms": {
@@ -101,18 +100,21 @@ class LiveSummary:
 Observer = Callable[[Pixels, FrameResult], None]
 """Gets a frame, uint8 (height, width, 3) BGR, and the answers for it."""
 
+Watcher = Callable[[SourceState], None]
+"""Gets told when frames stop coming and when they come again."""
+
 
 def classify_source(
     classifier: FrameClassifier,
-    source: Source,
+    capture: Capture,
     *,
     observers: Sequence[Observer] = (),
+    watchers: Sequence[Watcher] = (),
     recorder: Observer | None = None,
     max_frames: int | None = None,
     stop: threading.Event | None = None,
-    silence_s: float = SILENCE_S,
 ) -> LiveSummary:
-    """Classify what a source gives until it ends.
+    """Classify what a capture gives until it ends.
 
     Of a file every frame is classified, in order; of a camera always the newest, and none twice.
     Reading, classifying and recording overlap: they run in a thread each, classifying in the
@@ -120,27 +122,31 @@ def classify_source(
 
     Args:
         classifier: classifies the frames.
-        source: stays open; whoever opened it closes it.
+        capture: stays open; whoever opened it closes it.
         observers: called with every result, in the caller's thread; must not change the frame.
+        watchers: called when a camera's frames stop coming and when they come again, in the
+            caller's thread.
         recorder: called with every result in a thread of its own, in order; may draw on the
             frame. A camera's frames that it has no time for are left out, a file's are waited for.
         max_frames: ends after so many classified frames.
         stop: ends the run when it is set, from a signal handler, an observer or another thread.
-        silence_s: how long a camera may be silent, in seconds.
 
     Raises:
-        SourceError: the source failed, or a camera was silent for too long.
-        Exception: what an observer or the recorder raised.
+        SourceError: the source failed for good.
+        Exception: what an observer, a watcher or the recorder raised.
     """
     stop = stop or threading.Event()
     measures = _Measures()
-    recording = _RecordThread(recorder, patient=not source.live) if recorder else None
-    capture = Capture(source, silence_s=silence_s)
+    recording = _RecordThread(recorder, patient=not capture.live) if recorder else None
     try:
         while max_frames is None or measures.frames < max_frames:
             captured = capture.next(stop)
             if captured is None:
                 break
+            if isinstance(captured, SourceState):
+                for watcher in watchers:
+                    watcher(captured)
+                continue
             before_s = time.perf_counter()
             said = classifier.classify(captured.frame_bgr)
             after_s = time.perf_counter()
@@ -158,12 +164,11 @@ def classify_source(
             if recording:
                 recording.put(captured.frame_bgr, result)
     finally:
-        capture.stop()
         if recording:
             recording.finish()
     if recording:
         recording.check()
-    return measures.summary(capture.dropped)
+    return measures.summary(capture.counts)
 
 
 class _RecordThread:
@@ -224,14 +229,14 @@ class _Measures:
         self._capture_ms.append(result.capture_ms)
         self._classify_ms.append(result.classify_ms)
 
-    def summary(self, dropped: int) -> LiveSummary:
+    def summary(self, counts: CaptureCounts) -> LiveSummary:
         # From answer to answer, so that a camera's warming up does not count.
         between_s = self._last_s - self._first_s
         seconds = time.perf_counter() - self._started_s
         fps = (self.frames - 1) / between_s if between_s > 0 else self.frames / max(seconds, 1e-9)
         return LiveSummary(
             self.frames,
-            dropped,
+            counts,
             seconds,
             fps,
             _latency(self._capture_ms),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from pocketlens.options import (
 if TYPE_CHECKING:
     from pocketlens.runtime.classifier import Classifier
     from pocketlens.runtime.live import LiveSummary
+    from pocketlens.runtime.sources import SourceRequest
 
 
 @click.command(
@@ -39,8 +41,28 @@ if TYPE_CHECKING:
     "--source",
     default="0",
     show_default=True,
-    metavar="N|FILE",
-    help="Number of a camera, or a video file.",
+    metavar="N|FILE|URL",
+    help="Number of a camera, /dev/video*, a name in /dev/v4l/by-id, picamera2, an RTSP or HTTP "
+    "MJPEG URL, a video file, or pictures: a file, a folder or a pattern like 'photos/*.jpg'.",
+)
+@click.option(
+    "--size",
+    "size_wh",
+    metavar="WxH",
+    callback=lambda _ctx, _option, text: _parse_size(text),
+    help="Size of a camera's frames in pixels.",
+)
+@click.option(
+    "--fps",
+    type=click.FloatRange(min=0.01, max=1000),
+    help="Frames per second: what a camera is asked for, what a stream that gives fewer than 1.5 "
+    "is expected to give, what pictures count as.",
+)
+@click.option(
+    "--fourcc",
+    metavar="CODE",
+    callback=lambda _ctx, _option, text: _check_fourcc(text),
+    help="A camera's pixel format; MJPG reaches large sizes over USB.",
 )
 @click.option(
     "--jsonl",
@@ -67,6 +89,9 @@ if TYPE_CHECKING:
 def live_command(
     model: str,
     source: str,
+    size_wh: tuple[int, int] | None,
+    fps: float | None,
+    fourcc: str | None,
     top_k: int,
     threads: int,
     labels_file: str | None,
@@ -77,26 +102,32 @@ def live_command(
 ) -> None:
     """Classify a camera or a video, frame by frame.
 
-    A camera runs until Ctrl-C, which ends it cleanly: recordings are finished, logs complete.
+    A camera or stream runs until Ctrl-C, which ends it cleanly: recordings are finished, logs
+    complete. Whatever happens to it on the way, it is opened again until frames come again, and
+    no answer is given for an old one.
     """
     with _stop_on_signals() as stop:
         _check_outputs(json_target, **outputs)
+        from pocketlens.runtime.sources import SourceRequest, check_wishes
+
+        request = SourceRequest(source, size_wh, fps, fourcc)
+        check_wishes(request)
         from pocketlens.runtime.classifier import Classifier
         from pocketlens.runtime.model_files import read_model_file, with_labels
 
         model_file = with_labels(read_model_file(model), Path(labels_file) if labels_file else None)
         with Classifier(model_file, threads=threads, top_k=top_k, mean=mean, std=std) as classifier:
-            summary = _run(classifier, source, stop, json_target=json_target, **outputs)
+            summary = _run(classifier, request, stop, json_target=json_target, **outputs)
     from pocketlens.runtime.live_output import summary_line
 
     click.echo(summary_line(summary), err=True)
     if json_target:
-        write_json(json_target, {"model": model, "source": source, **summary.to_dict()})
+        write_json(json_target, {"model": model, "source": request.name, **summary.to_dict()})
 
 
 def _run(
     classifier: Classifier,
-    source: str,
+    request: SourceRequest,
     stop: threading.Event,
     *,
     json_target: str | None,
@@ -106,29 +137,50 @@ def _run(
     max_frames: int | None,
     overwrite: bool,
 ) -> LiveSummary:
+    from pocketlens.runtime.captures import open_capture
     from pocketlens.runtime.live import Observer, classify_source
-    from pocketlens.runtime.live_output import open_observers
+    from pocketlens.runtime.live_output import open_outputs
     from pocketlens.runtime.recording import Recording, labelled_recorder
-    from pocketlens.runtime.sources import open_source
 
     silent = STANDARD_OUTPUT in (json_target, jsonl_target)
     with contextlib.ExitStack() as stack:
-        frames = stack.enter_context(closing(open_source(source)))
+        capture = stack.enter_context(closing(open_capture(request, stop)))
         recorder: Observer | None = None
         if record is not None:
-            recording = Recording(Path(record), frames.fps, overwrite=overwrite)
-            recorder = labelled_recorder(stack.enter_context(recording), live=frames.live)
-        observers = stack.enter_context(
-            open_observers(jsonl_target=jsonl_target, display=display, silent=silent, stop=stop)
+            recording = Recording(Path(record), capture.fps, overwrite=overwrite)
+            recorder = labelled_recorder(stack.enter_context(recording), live=capture.live)
+        shown = stack.enter_context(
+            open_outputs(jsonl_target=jsonl_target, display=display, silent=silent, stop=stop)
         )
         return classify_source(
             classifier,
-            frames,
-            observers=observers,
+            capture,
+            observers=shown.observers,
+            watchers=shown.watchers,
             recorder=recorder,
             max_frames=max_frames,
             stop=stop,
         )
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})", text)
+    if match is None:
+        raise UsageError(
+            f"Expected --size as width and height in pixels. Received: {text}. "
+            "Write it like 1280x720."
+        )
+    return int(match[1]), int(match[2])
+
+
+def _check_fourcc(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[ -~]{4}", text):
+        raise UsageError(
+            f"Expected --fourcc to be four characters. Received: {text}. Write it like MJPG."
+        )
+    return text
 
 
 def _check_outputs(

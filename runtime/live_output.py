@@ -11,15 +11,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import click
 import cv2
+import numpy as np
 
 from pocketlens.errors import MissingDependencyError, OutputError
 from pocketlens.files import STANDARD_OUTPUT
-from pocketlens.runtime.live import FrameResult, LiveSummary, Observer
+from pocketlens.runtime.captures import STALE, SourceState
+from pocketlens.runtime.live import FrameResult, LiveSummary, Observer, Watcher
 from pocketlens.runtime.overlay import draw_categories
 from pocketlens.runtime.pictures import Pixels
 
@@ -28,6 +31,7 @@ _REFRESH_S = 0.1
 _RATE_FRAMES = 30
 _QUIT_KEYS = (ord("q"), 27)
 _WINDOW = "pocketlens"
+_DARK = 40
 # What stands where a multilabel model gives no label.
 _NOTHING = "–"
 
@@ -75,16 +79,31 @@ class LiveLine:
         line.append(f"{rate}   {result.time_s:.1f} s", "dim")
         self._live.update(line, refresh=True)
 
+    def watch(self, state: SourceState) -> None:
+        """Take a change of state: without frames there is no answer to show."""
+        from rich.text import Text
+
+        if state.state == STALE:
+            self._times_s.clear()
+            self._live.update(Text(f"{STALE}: {state.reason}", style="yellow"), refresh=True)
+
 
 class JsonLines:
-    """Writes a JSON object and a line end per frame, each line at once."""
+    """Writes a JSON object and a line end per frame and change of state, each line at once."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
 
     def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
-        self._stream.write(json.dumps(result.to_dict(), ensure_ascii=False) + "\n")
+        self._write(result.to_dict())
+
+    def watch(self, state: SourceState) -> None:
+        """Take a change of state."""
+        self._write(state.to_dict())
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self._stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
         self._stream.flush()
 
 
@@ -98,12 +117,25 @@ class Window:
     def __init__(self, stop: threading.Event) -> None:
         check_display()
         self._stop = stop
+        self._shape: tuple[int, ...] = (480, 640, 3)
         cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL)
 
     def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
+        self._shape = frame_bgr.shape
         shown_bgr = frame_bgr.copy()
         draw_categories(shown_bgr, result.categories, len(result.answers))
+        self._show(shown_bgr)
+
+    def watch(self, state: SourceState) -> None:
+        """Take a change of state: no old picture stays, and no old label."""
+        if state.state == STALE:
+            shown_bgr = np.full(self._shape, _DARK, np.uint8)
+            place = (_DARK, self._shape[0] // 2)
+            cv2.putText(shown_bgr, STALE, place, cv2.FONT_HERSHEY_SIMPLEX, 1, (220, 220, 220), 2)
+            self._show(shown_bgr)
+
+    def _show(self, shown_bgr: Pixels) -> None:
         cv2.imshow(_WINDOW, shown_bgr)
         key = cv2.waitKey(1) & 0xFF
         if key in _QUIT_KEYS or cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) < 1:
@@ -127,10 +159,23 @@ def check_display() -> None:
         )
 
 
+@dataclass
+class Outputs:
+    """What shall see every result, and what shall be told whether frames come."""
+
+    observers: list[Observer] = field(default_factory=list)
+    watchers: list[Watcher] = field(default_factory=list)
+
+    def add(self, output: JsonLines | LiveLine | Window) -> None:
+        """Add what takes both."""
+        self.observers.append(output)
+        self.watchers.append(output.watch)
+
+
 @contextlib.contextmanager
-def open_observers(
+def open_outputs(
     *, jsonl_target: str | None, display: bool, silent: bool, stop: threading.Event
-) -> Iterator[list[Observer]]:
+) -> Iterator[Outputs]:
     """Give what shall see every result, and put everything away afterwards.
 
     Args:
@@ -143,30 +188,32 @@ def open_observers(
         OutputError: the file cannot be written.
         MissingDependencyError: a window is not to be had.
     """
-    observers: list[Observer] = []
+    outputs = Outputs()
     with contextlib.ExitStack() as stack:
         if display:
-            observers.append(Window(stop))
+            outputs.add(Window(stop))
             stack.callback(cv2.destroyAllWindows)
         if jsonl_target == STANDARD_OUTPUT:
-            observers.append(JsonLines(sys.stdout))
+            outputs.add(JsonLines(sys.stdout))
         elif jsonl_target is not None:
-            observers.append(JsonLines(stack.enter_context(_log_file(Path(jsonl_target)))))
+            outputs.add(JsonLines(stack.enter_context(_log_file(Path(jsonl_target)))))
         if not silent and sys.stdout.isatty():
             from rich.live import Live
 
             live = stack.enter_context(Live(auto_refresh=False, transient=True))
-            observers.append(LiveLine(live))
+            outputs.add(LiveLine(live))
         elif not silent and jsonl_target is None:
-            observers.append(ChangeLines())
-        yield observers
+            outputs.observers.append(ChangeLines())
+        yield outputs
 
 
 def summary_line(summary: LiveSummary) -> str:
     """Return a run's summary as one line for people."""
-    dropped = f", {summary.dropped} dropped" if summary.dropped else ""
+    counted = "".join(
+        f", {count} {name}" for name, count in asdict(summary.counts).items() if count
+    )
     return (
-        f"{summary.frames} frames{dropped} in {summary.seconds:.1f} s: {summary.fps:.1f} fps; "
+        f"{summary.frames} frames{counted} in {summary.seconds:.1f} s: {summary.fps:.1f} fps; "
         f"classify {summary.classify.median_ms:.1f} ms (95 %: {summary.classify.p95_ms:.1f}), "
         f"capture {summary.capture.median_ms:.1f} ms (95 %: {summary.capture.p95_ms:.1f})"
     )

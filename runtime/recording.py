@@ -23,6 +23,7 @@ _CODEC = "mp4v"
 # The MPEG-4 encoder refuses clocks beyond 65,535 ticks per second; nobody plays beyond this.
 _FPS_RANGE = (0.5, 240.0)
 _SMALLEST = 2
+_LONGEST_GAP_S = 10.0
 
 
 class Recording:
@@ -72,7 +73,8 @@ class Recording:
             frame_bgr: uint8 (height, width, 3). It must not change afterwards.
             time_s: when it was taken, for a camera. The file then plays at true speed: the frame
                 before is repeated until this one is due, and it is left out where the rate of the
-                file has no place for it. None adds just this frame.
+                file has no place for it. A source that was away for more than ten seconds goes on
+                at once. None adds just this frame.
         """
         if time_s is not None:
             if self._first_time_s is None:
@@ -81,6 +83,10 @@ class Recording:
             place = math.floor((time_s - self._first_time_s) * self.fps + 0.5 + 1e-6)
             if place < self.frames:
                 return
+            if place - self.frames > _LONGEST_GAP_S * self.fps:
+                # A still of the hours in which a camera was away is of no use to anybody.
+                self._first_time_s += (place - self.frames) / self.fps
+                place = self.frames
             while self._last is not None and self.frames < place:
                 self._encode(self._last)
         self._last = self._fitted(frame_bgr)

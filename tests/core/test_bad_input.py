@@ -97,6 +97,31 @@ CASES: dict[str, tuple[int, str, Case]] = {
         lambda p: ["live", p.model, "--source", str(p.folder / "nowhere.mp4")],
     ),
     "live: no camera": (1, "Received", lambda p: ["live", p.model, "--source", "77"]),
+    "live: no server": (
+        1,
+        "rtsp://***@127.0.0.1:9/x",
+        lambda p: ["live", p.model, "--source", "rtsp://me:secret@127.0.0.1:9/x"],
+    ),
+    "live: no stream": (
+        1,
+        "refused",
+        lambda p: ["live", p.model, "--source", "http://me:secret@127.0.0.1:9/x"],
+    ),
+    "live: unknown protocol": (
+        1,
+        "rtmp://***@camera/",
+        lambda p: ["live", p.model, "--source", "rtmp://me:secret@camera/"],
+    ),
+    "live: pattern without pictures": (
+        1,
+        "without any",
+        lambda p: ["live", p.model, "--source", str(p.folder / "*.webp")],
+    ),
+    "live: format of a file": (
+        2,
+        "Leave --fourcc out",
+        lambda p: ["live", p.model, "--source", p.file("v.mp4", "no"), "--fourcc", "MJPG"],
+    ),
     "live: text as a video": (
         1,
         "Received",

@@ -10,8 +10,9 @@ import pytest
 
 from pocketlens.errors import OutputError, SourceError
 from pocketlens.runtime.classifier import Category, Result
-from pocketlens.runtime.fake_camera import FakeCamera, frame_number
+from pocketlens.runtime.fake_camera import HANG, FakeCamera, frame_number
 from pocketlens.runtime.live import classify_source
+from pocketlens.runtime.thread_capture import SILENCE_S, ThreadCapture
 
 
 class FakeClassifier:
@@ -29,11 +30,11 @@ class FakeClassifier:
         return Result(categories, categories)
 
 
-def run(source, classifier=None, **options):
+def run(source, classifier=None, *, silence_s=SILENCE_S, **options):
     results = []
     summary = classify_source(
         classifier or FakeClassifier(),
-        source,
+        ThreadCapture(source, silence_s=silence_s),
         observers=[lambda frame, result: results.append(result)],
         **options,
     )
@@ -60,7 +61,7 @@ def test_every_frame_of_a_file_in_order(read_s, classify_s):
     assert [result.categories[0].label for result in results] == [str(n) for n in range(60)]
     assert [result.time_s for result in results] == pytest.approx([n / 20 for n in range(60)])
     assert recorded == [(n, n) for n in range(60)]
-    assert (summary.frames, summary.dropped) == (60, 0)
+    assert (summary.frames, summary.counts.dropped) == (60, 0)
 
 
 def test_a_camera_that_is_too_fast_loses_old_frames_and_repeats_none():
@@ -71,9 +72,9 @@ def test_a_camera_that_is_too_fast_loses_old_frames_and_repeats_none():
     assert classifier.seen == numbers
     assert numbers == sorted(set(numbers))
     assert summary.frames == 15
-    assert summary.dropped >= 15
+    assert summary.counts.dropped >= 15
     # All but those that came while the last was classified are accounted for.
-    assert summary.dropped >= numbers[-1] + 1 - 15
+    assert summary.counts.dropped >= numbers[-1] + 1 - 15
 
 
 def test_the_newest_frame_is_taken():
@@ -85,7 +86,7 @@ def test_the_newest_frame_is_taken():
         time.sleep(0.1)
 
     started_s = time.perf_counter()
-    classify_source(FakeClassifier(), camera, observers=[observe], max_frames=6)
+    classify_source(FakeClassifier(), ThreadCapture(camera), observers=[observe], max_frames=6)
     # A queue of the frames of 0.1 s would make each frame older than the one before.
     assert np.median(ages_s[1:]) < 0.06
 
@@ -94,7 +95,7 @@ def test_a_slow_camera_is_waited_for_and_no_frame_is_repeated():
     camera = FakeCamera(interval_s=0.03, frames=8)
     results, summary = run(camera)
     assert [result.number for result in results] == list(range(8))
-    assert summary.dropped == 0
+    assert summary.counts.dropped == 0
     assert 20 < summary.fps < 45
     assert results[-1].capture_ms == pytest.approx(30, abs=20)
 
@@ -105,7 +106,7 @@ def test_a_camera_may_pause_for_less_than_the_limit():
 
 
 def test_a_camera_that_hangs_ends_with_an_error_in_time():
-    camera = FakeCamera(interval_s=0.01, hangs_at=3)
+    camera = FakeCamera(interval_s=0.01, faults={3: HANG})
     started_s = time.perf_counter()
     with pytest.raises(SourceError, match=r"within 0\.3 s"):
         run(camera, silence_s=0.3)
@@ -114,9 +115,11 @@ def test_a_camera_that_hangs_ends_with_an_error_in_time():
 
 def test_a_hanging_read_does_not_keep_the_process_alive():
     program = (
-        "from pocketlens.runtime.fake_camera import FakeCamera\n"
+        "from pocketlens.runtime.fake_camera import HANG, FakeCamera\n"
         "from pocketlens.runtime.live import classify_source\n"
-        "classify_source(None, FakeCamera(hangs_at=0), silence_s=0.1)\n"
+        "from pocketlens.runtime.thread_capture import ThreadCapture\n"
+        "capture = ThreadCapture(FakeCamera(faults={0: HANG}), silence_s=0.1)\n"
+        "classify_source(None, capture)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
@@ -126,8 +129,6 @@ def test_a_hanging_read_does_not_keep_the_process_alive():
 
 
 def test_the_limit_of_silence_is_five_seconds_unless_told():
-    from pocketlens.runtime.captures import SILENCE_S
-
     assert SILENCE_S == 5.0
 
 
@@ -158,7 +159,7 @@ def test_an_error_of_an_observer_wins_and_the_recorder_still_finishes():
     with pytest.raises(BrokenPipeError):
         classify_source(
             FakeClassifier(),
-            FakeCamera(frames=20, live=False),
+            ThreadCapture(FakeCamera(frames=20, live=False)),
             observers=[observe],
             recorder=lambda frame, result: recorded.append(result.number),
         )
@@ -177,7 +178,7 @@ def test_stop_ends_a_camera_and_everything_handed_over_is_recorded():
 
     summary = classify_source(
         FakeClassifier(),
-        FakeCamera(interval_s=0.01),
+        ThreadCapture(FakeCamera(interval_s=0.01)),
         observers=[observe],
         recorder=lambda frame, result: recorded.append(result.number),
         stop=stop,

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import cv2
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 from pocketlens.cli import COMMANDS, run
+from pocketlens.runtime.captures import STALE, SourceState
 from pocketlens.runtime.classifier import Category
 from pocketlens.runtime.live import FrameResult
 from pocketlens.runtime.live_cli import live_command
-from pocketlens.runtime.live_output import ChangeLines
+from pocketlens.runtime.live_output import ChangeLines, Window
 
 FRAMES = 12
 
@@ -170,6 +172,24 @@ def test_a_window_needs_an_opencv_with_windows_and_a_display(
     assert "DISPLAY is not set" in capfd.readouterr().err
 
 
+def test_a_stale_window_keeps_no_picture_and_no_label(monkeypatch):
+    shown = []
+    monkeypatch.setattr("pocketlens.runtime.live_output.check_display", lambda: None)
+    monkeypatch.setattr("cv2.namedWindow", lambda *_: None)
+    monkeypatch.setattr("cv2.imshow", lambda _, picture: shown.append(picture))
+    monkeypatch.setattr("cv2.waitKey", lambda _: -1)
+    monkeypatch.setattr("cv2.getWindowProperty", lambda *_: 1.0)
+    categories = (Category("tulips", 0.9, 0),)
+    window = Window(threading.Event())
+    picture = np.full((120, 160, 3), 200, np.uint8)
+    window(picture, FrameResult(0, 0.0, categories, categories, 1.0, 1.0))
+    window.watch(SourceState(STALE, 2.0, "unplugged", 0))
+    assert (shown[0] == 200).mean() > 0.5
+    assert shown[1].shape == picture.shape
+    assert (shown[1] == 40).mean() > 0.8
+    assert (picture == 200).all()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_ends_cleanly(tiny_tflite, tmp_path, name):
@@ -219,3 +239,92 @@ def test_it_runs_with_a_model_from_elsewhere(elsewhere_model, video, capfd):
 def test_help_is_the_promised_line_and_ends_with_an_example():
     assert live_command.get_short_help_str(200) == COMMANDS["live"][1]
     assert live_command.epilog.startswith("Example: pocketlens live ")
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_stream_that_goes_and_comes_back_is_logged_without_its_password(
+    tiny_tflite, mjpeg_server, tmp_path
+):
+    mjpeg_server.password = SECRET
+    log, summary = tmp_path / "o.jsonl", tmp_path / "o.json"
+    source = mjpeg_server.url(f"me:{SECRET}@") + f"?token={SECRET}"
+    outputs = ["--jsonl", log, "--json", summary, "--record", tmp_path / "o.mp4"]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "pocketlens",
+            "-v",
+            "live",
+            tiny_tflite,
+            "--source",
+            source,
+            *outputs,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def lines():
+        text = log.read_text("utf-8") if log.is_file() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
+
+    def wait_until(enough):
+        deadline_s = time.monotonic() + 60
+        while not enough(lines()):
+            assert time.monotonic() < deadline_s, lines()[-3:]
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+
+    def states(entries):
+        return [entry["state"] for entry in entries if "state" in entry]
+
+    try:
+        wait_until(lambda entries: len(entries) >= 5)
+        mjpeg_server.stop()
+        wait_until(lambda entries: states(entries) == ["stale"])
+        mjpeg_server.start()
+        wait_until(lambda entries: states(entries) == ["stale", "live"])
+        wait_until(lambda entries: "frame" in entries[-1])
+        stopped_s = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+        assert time.monotonic() - stopped_s < 6
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    result = json.loads(summary.read_text("utf-8"))
+    assert (result["stalls"], result["reconnects"]) == (1, 1)
+    assert result["frames"] == len([entry for entry in lines() if "frame" in entry])
+    assert result["source"] == f"http://***@127.0.0.1:{mjpeg_server.port}/stream.mjpg?token=***"
+    assert "is stale: " in err
+    assert "is live again after" in err
+    assert "1 stalls, 1 reconnects" in err
+    shown = [out, err, log.read_text("utf-8"), summary.read_text("utf-8")]
+    assert not [text for text in shown if SECRET in text]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(["--size", "big"], "1280x720", id="size"),
+        pytest.param(["--size", "0x720"], "1280x720", id="no-size"),
+        pytest.param(["--fourcc", "MJPEG"], "MJPG", id="fourcc"),
+        pytest.param(["--fps", "0"], "fps", id="fps"),
+        pytest.param(["--size", "64x48"], "Leave --size out", id="size-of-a-video"),
+    ],
+)
+def test_wishes_that_cannot_be_are_one_sentence(tiny_tflite, video, capfd, options, words):
+    assert live(tiny_tflite, video, *options) == 2
+    assert words in capfd.readouterr().err
+
+
+def test_pictures_are_classified_like_a_video(tiny_tflite, tiny_photos, capfd):
+    folder = tiny_photos / "circle"
+    assert live(tiny_tflite, folder, "--jsonl", "-", "--fps", 2, "--max-frames", 4) == 0
+    entries = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [entry["time_s"] for entry in entries] == [0.0, 0.5, 1.0, 1.5]

@@ -166,3 +166,12 @@ def test_a_full_disk_is_an_output_error_and_leaves_nothing(tmp_path):
     assert done.returncode == 1
     assert "OutputError: Expected to write a playable recording" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hours_without_frames_are_left_out(tmp_path):
+    times_s = [0.0, 0.1, 0.2, 5.0, 7200.0, 7200.1]
+    with Recording(tmp_path / "r.mp4", 10) as recording:
+        for time_s in times_s:
+            recording.write(frame(), time_s)
+    # Five seconds are filled, two hours are not.
+    assert len(play(tmp_path / "r.mp4")[0]) == 51 + 2

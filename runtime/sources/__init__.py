@@ -1,0 +1,190 @@
+"""Where frames come from: what `--source` names, and opening it.
+
+Each kind of source has a module of its own, which is imported when one of its kind is opened.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pocketlens.errors import SourceError, UsageError
+
+if TYPE_CHECKING:
+    from pocketlens.runtime.pictures import Pixels
+
+DEVICES = Path("/dev")
+
+_PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+
+# What may hold a password, with or without a scheme before it. Redacting too much costs nothing.
+_CREDENTIALS = re.compile(r"(\w[\w+.-]*:/+)\S*@|(?<![^\s'\"(])[^\s:@'\"(]+:[^\s@]+@")
+_SECRET_PARAMETERS = re.compile(
+    r"([?&;][^=&;\s]*(?:pass|pwd|pw|token|secret|key|auth|sig|user|usr|login)[^=&;\s]*=)[^&;\s#]*",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A module with its class, whether it is live, and which wishes it understands."""
+
+    module: str
+    opener: str
+    live: bool
+    wishes: frozenset[str]
+    words: str
+
+
+_CAMERA = _Kind("camera", "Camera", True, frozenset({"size", "fps", "fourcc"}), "a camera")
+_PICAMERA = _Kind("picamera", "Picamera", True, frozenset({"size", "fps"}), "picamera2")
+_RTSP = _Kind("rtsp", "RtspStream", True, frozenset({"fps"}), "an RTSP stream")
+_MJPEG = _Kind("mjpeg", "MjpegStream", True, frozenset({"fps"}), "an HTTP stream")
+_STILLS = _Kind("stills", "Stills", False, frozenset({"fps"}), "pictures")
+_VIDEO = _Kind("video", "VideoFile", False, frozenset(), "a video file")
+
+_SCHEMES = {"rtsp": _RTSP, "rtsps": _RTSP, "http": _MJPEG, "https": _MJPEG}
+
+
+class Source(Protocol):
+    """Something that gives frames one after the other.
+
+    `live` says whether time passes while nobody reads: from a camera only the newest frame counts,
+    of a file every frame does. `fps` is the declared rate in frames per second, None if unknown.
+    `stamp` is the source's own mark of the last frame, None where it has none: the same mark again
+    is the same frame again. `skipped` counts the frames so far that a newer one replaced before
+    they were decoded.
+    """
+
+    @property
+    def live(self) -> bool:
+        """Whether frames are lost while nobody reads."""
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second as declared."""
+
+    @property
+    def stamp(self) -> float | None:
+        """The source's own mark of the last frame."""
+
+    @property
+    def skipped(self) -> int:
+        """Frames that were not decoded because a newer one was there."""
+
+    def read(self) -> Pixels | None:
+        """Return the next frame, uint8 (height, width, 3) BGR, or None at the end.
+
+        Raises:
+            PictureError: a frame came that is damaged; the next may be well.
+            SourceError: the frames stopped coming before the end.
+        """
+
+    def close(self) -> None:
+        """Give the device or file back. A second call does nothing."""
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """What to open and what to ask of it.
+
+    `address` is what `--source` takes: a camera's number, a device below `/dev` or its name in
+    `/dev/v4l/by-id`, `picamera2`, a URL, a video file, a picture, a folder or pattern of pictures.
+    It may hold a password, `name` is what may be shown. `size_wh` in pixels, `fps` in frames per
+    second and `fourcc` (four characters) are wishes; None leaves them to the source.
+    """
+
+    address: str = field(repr=False)
+    size_wh: tuple[int, int] | None = None
+    fps: float | None = None
+    fourcc: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The address without passwords."""
+        return redact(self.address)
+
+    @property
+    def live(self) -> bool:
+        """Whether it is a camera or stream, of which only the newest frame counts.
+
+        Raises:
+            SourceError: the address is none that can be opened.
+        """
+        return _kind_of(self.address).live
+
+
+def open_source(request: SourceRequest) -> Source:
+    """Open what a request names.
+
+    Raises:
+        UsageError: something is asked of a source that has no such thing.
+        SourceError: it is not there, does not open, or has no readable frame.
+        MissingDependencyError: it needs a package that is not installed.
+    """
+    kind = _kind_of(request.address)
+    check_wishes(request)
+    module = import_module(f"{__name__}.{kind.module}")
+    return cast(Callable[[SourceRequest], Source], getattr(module, kind.opener))(request)
+
+
+def check_wishes(request: SourceRequest) -> None:
+    """Raise UsageError where a request asks a source for what its kind does not have."""
+    kind = _kind_of(request.address)
+    asked = {"size": request.size_wh, "fps": request.fps, "fourcc": request.fourcc}
+    for wish, value in asked.items():
+        if value is not None and wish not in kind.wishes:
+            raise UsageError(
+                f"Expected --{wish} only with a source that can be asked for it. Received: "
+                f"{kind.words} ({request.name}). Leave --{wish} out."
+            )
+
+
+def redact(text: str) -> str:
+    """Return a text with `***` for whatever in it may be a password in a URL.
+
+    These are user and password before an `@`, and the values of parameters called like secrets.
+    """
+    text = _CREDENTIALS.sub(lambda match: f"{match[1] or ''}***@", text)
+    return _SECRET_PARAMETERS.sub(r"\1***", text)
+
+
+def by_id(name: str, devices: Path = DEVICES) -> Path | None:
+    """Return the device that has a stable name in `/dev/v4l/by-id`, or None."""
+    path = devices / "v4l" / "by-id" / name
+    return path if name and "/" not in name and path.exists() else None
+
+
+def _kind_of(address: str) -> _Kind:
+    if address.isascii() and address.isdecimal():
+        return _CAMERA
+    if address == "picamera2":
+        return _PICAMERA
+    scheme = _SCHEME.match(address)
+    if scheme:
+        if re.search(r"\s", address):
+            # What is before and after a space cannot be told from a password.
+            raise SourceError(
+                "Expected a URL without spaces as the source. Received: one that has some. "
+                "Write %20 for each."
+            )
+        if scheme[1].lower() in _SCHEMES:
+            return _SCHEMES[scheme[1].lower()]
+        raise SourceError(
+            f"Expected a URL that starts with {', '.join(_SCHEMES)}. Received: {redact(address)}. "
+            "Choose a stream of the camera that is one of these."
+        )
+    path = Path(address)
+    # /dev/shm is for files.
+    device = path.is_relative_to(DEVICES) and not path.is_relative_to(DEVICES / "shm")
+    if device or by_id(address):
+        return _CAMERA
+    if address and (path.is_dir() or path.suffix.lower() in _PICTURE_SUFFIXES):
+        return _STILLS
+    return _STILLS if glob.has_magic(address) and not path.exists() else _VIDEO
