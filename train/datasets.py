@@ -211,9 +211,8 @@ def _write_pictures(arrays: Arrays, folder: Path) -> None:
     total = len(arrays.train[1]) + len(arrays.test[1])
     for path, picture in track(_placed(arrays, folder), "Unpacking pictures", total):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if picture.ndim == 3:
-            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        done, png = cv2.imencode(".png", picture)
+        # OpenCV writes blue first.
+        done, png = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)
         if not done:
             raise DataError(f"Expected a picture for {path.name}. Received: {picture.shape}.")
         path.write_bytes(png.tobytes())
