@@ -177,7 +177,7 @@ def test_chosen_formats_name_and_photos(tiny_run: Path, tiny_photos: Path, tmp_p
         name="mine",
         representative=tiny_photos / "circle",
         samples=7,
-        demands=ANYHOW,
+        demands=Demands(force=True),
     )
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["mine_float16.tflite", "mine_int8.tflite"]
