@@ -41,7 +41,7 @@ def road(chosen: argparse.Namespace, seed: int, grid_epochs: int) -> Figures:
         options = ["--weights", chosen.weights, "--grid-epochs", str(grid_epochs)]
         pocketlens("train", chosen.photos, "--out", run, "--seed", seed, *options)
     if not figures.is_file():
-        pocketlens("convert", run, "--out", models, "--overwrite")
+        pocketlens("convert", run, "--out", models, "--overwrite", "--force")
         files = [models / f"{run.name}_{entry}.tflite" for entry in FORMATS]
         pocketlens("benchmark", *files, "--data", run, "--json", figures)
     return {entry["format"]: entry for entry in json.loads(figures.read_text())["files"]}
