@@ -1,12 +1,13 @@
 """Training that is cut off and goes on: the same run as if nothing had been."""
 
+import contextlib
 import csv
 import logging
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,24 +174,30 @@ def test_damaged_checkpoint_is_refused(tiny_photos: Path, settings: Settings, ou
         train(tiny_photos, out, settings, resume=True)
 
 
-@pytest.fixture
-def small_files() -> Iterator[Callable[[int], None]]:
-    """Limits the size of files, in bytes, from then on: the errors of a full disk.
+@contextlib.contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """Limit the size of files, in bytes: the errors of a full disk.
 
-    Python ignores the signal that comes with it, so that calls fail as they do without room.
+    Python ignores the signal that comes with it, so that calls fail as they do without room. A
+    test has to leave the block itself: what pytest prints may go to a file too.
     """
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits on file sizes")
-def test_no_room_for_the_logs(tmp_path: Path, small_files: Callable[[int], None]) -> None:
+def test_no_room_for_the_logs(tmp_path: Path) -> None:
     epochs = [Epoch("head", number, 1.0, 0.5, 1.0, 0.5, 1e-3, 1.0) for number in range(1, 9)]
-    small_files(600)
-    with pytest.raises(OutputError, match=r"Received: File too large\. Choose") as raised:
+    with (
+        pytest.raises(OutputError, match=r"Received: File too large\. Choose") as raised,
+        small_files(600),
+    ):
         History(tmp_path).restore(epochs)
     assert "logs" in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -204,7 +211,6 @@ def test_disk_full(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-    small_files: Callable[[int], None],
 ) -> None:
     """The head's checkpoints fit, those of all layers with their optimizer do not."""
     out = tmp_path / "runs" / "run"
@@ -212,8 +218,12 @@ def test_disk_full(
     line += ["--alpha", "0.35", "--image-size", "64", "--head-epochs", "1", "--grid-epochs", "0"]
     line += ["--fine-tune-epochs", "1", "--batch-size", "16"]
     # From the first epoch on, since the weights to start from are read by way of a larger file.
-    with monkeypatch.context() as patch:
-        patch.setattr(History, "on_epoch_begin", lambda *_: small_files(3_000_000))
+    with contextlib.ExitStack() as limits, monkeypatch.context() as patch:
+
+        def limit(*_: object) -> None:
+            limits.enter_context(small_files(3_000_000))
+
+        patch.setattr(History, "on_epoch_begin", limit)
         assert run(line) == 1
     error = (
         f"Error: Expected to be able to write {UnfinishedRun.of(out).checkpoint}. "
@@ -224,7 +234,6 @@ def test_disk_full(
     left = UnfinishedRun.of(out)
     assert read_checkpoint(left.checkpoint).phase == "head"
     assert not [path for path in left.folder.rglob("*") if ".partial" in path.name]
-    small_files(2**40)
     assert run([*line, "--resume"]) == 0
     assert [(row["phase"], row["epoch"]) for row in history(out)] == [
         ("head", "1"),
