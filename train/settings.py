@@ -54,7 +54,7 @@ class Settings:
     fine_tune_epochs: int | None = None
     grid_epochs: int = 4
     fine_tune_layers: int = _ARCHITECTURE_SAYS
-    head_learning_rate: float = 2e-3
+    head_learning_rate: float = 1e-3
     fine_tune_learning_rate: float = 5e-5
     grid_learning_rate: float = 2e-5
     scratch_learning_rate: float = 2e-3
