@@ -11,7 +11,6 @@ photos through the base.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from pocketlens.train.arrays import write_array
 from pocketlens.train.batches import Change
@@ -36,9 +36,26 @@ _MIN_VIEWED = 120
 _MIN_STEPS = 20
 
 
-def feature_extractor(network: keras.Model) -> keras.Model:
-    """Return the network up to its pooled features, float32 (batch, channels)."""
-    return keras.Model(network.input, network.get_layer("pooling").output)
+class FeatureExtractor:
+    """A network up to its pooled features, with the weights that it has when this is made."""
+
+    def __init__(self, network: keras.Model) -> None:
+        base = keras.Model(network.input, network.get_layer("pooling").output)
+        self.channels = int(base.output.shape[-1])
+
+        # Not Keras's `predict_on_batch`, which gives every row once for each GPU.
+        @tf.function(input_signature=[tf.TensorSpec(base.input.shape, tf.uint8)])
+        def compute(pixels: Any) -> Any:
+            return tf.cast(base(tf.cast(pixels, tf.float32)), tf.float32)
+
+        # Among constants TensorFlow merges convolutions with the normalisations that follow them,
+        # which takes a third off the time.
+        self._compute = convert_variables_to_constants_v2(compute.get_concrete_function())
+
+    def __call__(self, pixels_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return float32 (batch, channels) of pixels, uint8 (batch, height, width, 3) RGB."""
+        (features,) = self._compute(tf.constant(pixels_rgb))
+        return np.asarray(features)
 
 
 def head_model(network: keras.Model) -> keras.Model:
@@ -47,17 +64,19 @@ def head_model(network: keras.Model) -> keras.Model:
     return keras.Model(entry, network.get_layer(HEAD_NAME)(network.get_layer("dropout")(entry)))
 
 
-def features_of(extractor: keras.Model, part: Part, batch_size: int, path: Path) -> NDArray[Any]:
+def features_of(
+    extractor: FeatureExtractor, part: Part, batch_size: int, path: Path
+) -> NDArray[Any]:
     """Return float32 (N, channels): the features of photos as they are, mapped from a new file."""
     LOGGER.info("Computing the features of %d photos …", len(part.pixels))
-    shape = (len(part.pixels), extractor.output.shape[-1])
+    shape = (len(part.pixels), extractor.channels)
     starts = range(0, len(part.pixels), batch_size)
-    batches = (part.pixels[start : start + batch_size] for start in starts)
-    return write_array(path, shape, np.float32, _features(extractor, batches))
+    blocks = (extractor(part.pixels[start : start + batch_size]) for start in starts)
+    return write_array(path, shape, np.float32, blocks)
 
 
 def feature_change(
-    extractor: keras.Model,
+    extractor: FeatureExtractor,
     part: Part,
     features: NDArray[np.float32],
     augment: Change,
@@ -70,8 +89,8 @@ def feature_change(
     rows = np.sort(np.resize(rng.permutation(len(features)), count))
     LOGGER.info("Computing the features of %d augmented photos …", count)
     batches = (rows[start : start + batch_size] for start in range(0, count, batch_size))
-    views = (augment(part.pixels[batch], rng) for batch in batches)
-    differences = np.concatenate([*_features(extractor, views)]) - features[rows]
+    views = [extractor(augment(part.pixels[batch], rng)) for batch in batches]
+    differences = np.concatenate(views) - features[rows]
 
     def change(values: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float32]:
         return np.asarray(values + differences[rng.integers(count, size=len(values))], np.float32)
@@ -83,15 +102,3 @@ def rounds(count: int, batch_size: int) -> int:
     """Return how often an epoch of the head goes through `count` photos to make enough steps."""
     steps = -(-count // batch_size)
     return -(-_MIN_STEPS // steps)
-
-
-def _features(
-    extractor: keras.Model, batches: Iterable[NDArray[np.uint8]]
-) -> Iterator[NDArray[np.float32]]:
-    # Not Keras's `predict_on_batch`, which gives every row once for each GPU.
-    @tf.function(input_signature=[tf.TensorSpec(extractor.input.shape, tf.uint8)])
-    def compute(pixels: Any) -> Any:
-        return tf.cast(extractor(tf.cast(pixels, tf.float32)), tf.float32)
-
-    for pixels in batches:
-        yield compute(pixels).numpy()

@@ -26,8 +26,8 @@ from pocketlens.train.checkpoints import Checkpoints, Stateful
 from pocketlens.train.devices import FLOAT16, compile_with_xla, computing_in, precision
 from pocketlens.train.grid import GridTraining, round_kernels
 from pocketlens.train.head import (
+    FeatureExtractor,
     feature_change,
-    feature_extractor,
     features_of,
     head_model,
     rounds,
@@ -99,7 +99,7 @@ class Trainer:
     def _train_head(self) -> None:
         """Train the head on the features of the frozen base."""
         settings = self._settings
-        extractor = feature_extractor(self.network)
+        extractor = FeatureExtractor(self.network)
         size = settings.batch_size
         train = self._parts["train"]
         features, val_features = (

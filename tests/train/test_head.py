@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
-from pocketlens.train.head import feature_change, feature_extractor, features_of, head_model, rounds
+from pocketlens.train.head import FeatureExtractor, feature_change, features_of, head_model, rounds
 from pocketlens.train.networks import HEAD_NAME
 from pocketlens.train.pixel_cache import Part
 
@@ -28,7 +28,7 @@ def network() -> keras.Model:
 
 
 def test_head_on_features_is_the_network_on_pixels(network: keras.Model, tmp_path: Path) -> None:
-    features = features_of(feature_extractor(network), PART, 4, tmp_path / "features.npy")
+    features = features_of(FeatureExtractor(network), PART, 4, tmp_path / "features.npy")
     assert features.shape == (10, 4)
     assert isinstance(features.base, np.memmap) or isinstance(features, np.memmap)
     scores = head_model(network).predict(np.asarray(features), verbose=0)
@@ -40,7 +40,7 @@ def test_head_on_features_is_the_network_on_pixels(network: keras.Model, tmp_pat
 def test_change_is_what_augmentation_does_to_some_photo(
     network: keras.Model, tmp_path: Path
 ) -> None:
-    extractor = feature_extractor(network)
+    extractor = FeatureExtractor(network)
     features = features_of(extractor, PART, 4, tmp_path / "features.npy")
 
     def negative(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -48,7 +48,7 @@ def test_change_is_what_augmentation_does_to_some_photo(
         return 255 - pixels
 
     change = feature_change(extractor, PART, features, negative, 4, seed=0)
-    differences = extractor.predict(255.0 - PIXELS, verbose=0) - features
+    differences = extractor(255 - PIXELS) - features
     zeros = np.zeros((64, 4), np.float32)
     drawn = change(zeros, np.random.default_rng(0))
     nearest = np.abs(drawn[:, None] - differences[None]).max(axis=2)
