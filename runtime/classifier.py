@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -39,6 +40,19 @@ class Category:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """Where the time of one frame went, in milliseconds.
+
+    `resize_ms` is all until the pixels are in the input tensor, `invoke_ms` the inference alone,
+    `post_ms` all from its scores to the result.
+    """
+
+    resize_ms: float
+    invoke_ms: float
+    post_ms: float
+
+
+@dataclass(frozen=True)
 class Result:
     """What is said of one picture: the best labels, and which of them are the answer.
 
@@ -46,10 +60,12 @@ class Result:
     answer. The answer, the first ones among them, is one label; for a multilabel model every label
     whose score is high enough, so several or none. A binary model's answer is the positive label
     from its threshold up, whatever that is; the score of the other label is 1 less the first.
+    `timing` is there for a frame; it does not count when two results are compared.
     """
 
     categories: tuple[Category, ...]
     answers: tuple[Category, ...]
+    timing: Timing | None = field(default=None, compare=False)
 
     @property
     def top(self) -> Category:
@@ -131,10 +147,22 @@ class Classifier:
         Raises:
             UsageError: the frame has another shape or dtype.
         """
+        started_s = time.perf_counter()
         _check_frame(frame_bgr)
         small = resize(frame_bgr, self.size_wh, self.resize_mode)
         cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=self._rgb)
-        return self.best(self.scores(self._rgb))
+        self._put(self._rgb)
+        ready_s = time.perf_counter()
+        self.interpreter.invoke()
+        invoked_s = time.perf_counter()
+        categories, answers = self._rank(self._read_scores())
+        ended_s = time.perf_counter()
+        timing = Timing(
+            1000 * (ready_s - started_s),
+            1000 * (invoked_s - ready_s),
+            1000 * (ended_s - invoked_s),
+        )
+        return Result(categories, answers, timing)
 
     def classify_photo(self, photo: str | Path | bytes) -> Result:
         """Classify a picture file, decoded and resized as in training.
@@ -154,35 +182,13 @@ class Classifier:
             float32 (classes,): the scores, in the order of `labels`; (1,) for a binary model, the
             score of the positive label.
         """
-        view = self._input()[0]
-        if self._table is None:
-            np.copyto(view, pixels_rgb, casting="unsafe")
-        elif self._table.ndim == 1:
-            np.take(self._table, pixels_rgb, out=view)
-        else:
-            for channel, table in enumerate(self._table):
-                view[..., channel] = table[pixels_rgb[..., channel]]
-        del view
+        self._put(pixels_rgb)
         self.interpreter.invoke()
-        output = self.signature.output
-        scores: NDArray[np.float32] = self._output().reshape(-1).astype(np.float32)
-        if output.scale:
-            scores -= output.zero_point
-            scores *= output.scale
-        return scores
+        return self._read_scores()
 
     def best(self, scores: NDArray[np.float32]) -> Result:
         """Return what `scores`, as the function of that name gives them, say of a picture."""
-        answer = self.answer(scores)
-        each = label_scores(scores, self.task)
-        order = np.argsort(-each, kind="stable")
-        if self.task == BINARY:
-            order = np.array([answer[0], 1 - answer[0]])
-        categories = tuple(
-            Category(self.labels[i], float(each[i]), i)
-            for i in map(int, order[: max(self._top_k, len(answer))])
-        )
-        return Result(categories, categories[: len(answer)])
+        return Result(*self._rank(scores))
 
     def answer(self, scores: NDArray[np.float32]) -> Answer:
         """Return the indices of the labels that are the answer, ascending."""
@@ -203,6 +209,38 @@ class Classifier:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _put(self, pixels_rgb: Pixels) -> None:
+        view = self._input()[0]
+        if self._table is None:
+            np.copyto(view, pixels_rgb, casting="unsafe")
+        elif self._table.ndim == 1:
+            np.take(self._table, pixels_rgb, out=view)
+        else:
+            for channel, table in enumerate(self._table):
+                view[..., channel] = table[pixels_rgb[..., channel]]
+
+    def _read_scores(self) -> NDArray[np.float32]:
+        output = self.signature.output
+        scores: NDArray[np.float32] = self._output().reshape(-1).astype(np.float32)
+        if output.scale:
+            scores -= output.zero_point
+            scores *= output.scale
+        return scores
+
+    def _rank(
+        self, scores: NDArray[np.float32]
+    ) -> tuple[tuple[Category, ...], tuple[Category, ...]]:
+        answer = self.answer(scores)
+        each = label_scores(scores, self.task)
+        order = np.argsort(-each, kind="stable")
+        if self.task == BINARY:
+            order = np.array([answer[0], 1 - answer[0]])
+        categories = tuple(
+            Category(self.labels[i], float(each[i]), i)
+            for i in map(int, order[: max(self._top_k, len(answer))])
+        )
+        return categories, categories[: len(answer)]
 
     def _fitting(self, labels: Sequence[str] | None) -> tuple[str, ...]:
         expected = count_labels(self.task, self.signature)

@@ -1,5 +1,6 @@
 """The classifier on real files, ours and others'."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,21 @@ def test_frames_may_be_views(tiny_tflite: Path) -> None:
         assert classifier.classify(view) == classifier.classify(view.copy())
         large.flags.writeable = False
         classifier.classify(large)
+
+
+def test_timing_adds_up_and_does_not_count(tiny_tflite: Path) -> None:
+    with Classifier(tiny_tflite) as classifier:
+        classifier.classify(frame(1))
+        before_s = time.perf_counter()
+        result = classifier.classify(frame(1))
+        took_ms = 1000 * (time.perf_counter() - before_s)
+        again = classifier.classify(frame(1))
+    assert result.timing is not None
+    parts = (result.timing.resize_ms, result.timing.invoke_ms, result.timing.post_ms)
+    assert min(parts) > 0
+    assert sum(parts) <= took_ms
+    assert result == again
+    assert result.timing != again.timing
 
 
 def test_results_do_not_change_afterwards(tiny_tflite: Path) -> None:
