@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -39,6 +40,23 @@ class Category:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """How long the parts of a classification took, in milliseconds.
+
+    Resizing brings the picture's pixels into the model's input; what follows the inference turns
+    its output into labels.
+    """
+
+    resize_ms: float = 0.0
+    invoke_ms: float = 0.0
+    post_ms: float = 0.0
+
+
+def _no_scores() -> NDArray[np.float32]:
+    return np.empty(0, np.float32)
+
+
+@dataclass(frozen=True)
 class Result:
     """What is said of one picture: the best labels, and which of them are the answer.
 
@@ -46,10 +64,14 @@ class Result:
     answer. The answer, the first ones among them, is one label; for a multilabel model every label
     whose score is high enough, so several or none. A binary model's answer is the positive label
     from its threshold up, whatever that is; the score of the other label is 1 less the first.
+
+    `scores` are those of all labels, float32 (labels,); `timing` is how long it took.
     """
 
     categories: tuple[Category, ...]
     answers: tuple[Category, ...]
+    scores: NDArray[np.float32] = field(default_factory=_no_scores, repr=False, compare=False)
+    timing: Timing = field(default_factory=Timing, repr=False, compare=False)
 
     @property
     def top(self) -> Category:
@@ -121,6 +143,7 @@ class Classifier:
         self._input = self.interpreter.tensor(self.signature.input.index)
         self._output = self.interpreter.tensor(self.signature.output.index)
         self._rgb: Pixels = np.empty((self.size_wh[1], self.size_wh[0], 3), np.uint8)
+        self._invoke_times_s = 0.0, 0.0
 
     def classify(self, frame_bgr: Pixels) -> Result:
         """Classify a frame as OpenCV gives it.
@@ -132,9 +155,17 @@ class Classifier:
             UsageError: the frame has another shape or dtype.
         """
         _check_frame(frame_bgr)
+        started_s = time.perf_counter()
         small = resize(frame_bgr, self.size_wh, self.resize_mode)
         cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=self._rgb)
-        return self.best(self.scores(self._rgb))
+        said = self.best(self.scores(self._rgb))
+        invoked_s, answered_s = self._invoke_times_s
+        timing = Timing(
+            1000 * (invoked_s - started_s),
+            1000 * (answered_s - invoked_s),
+            1000 * (time.perf_counter() - answered_s),
+        )
+        return Result(said.categories, said.answers, said.scores, timing)
 
     def classify_photo(self, photo: str | Path | bytes) -> Result:
         """Classify a picture file, decoded and resized as in training.
@@ -163,7 +194,9 @@ class Classifier:
             for channel, table in enumerate(self._table):
                 view[..., channel] = table[pixels_rgb[..., channel]]
         del view
+        invoked_s = time.perf_counter()
         self.interpreter.invoke()
+        self._invoke_times_s = invoked_s, time.perf_counter()
         output = self.signature.output
         scores: NDArray[np.float32] = self._output().reshape(-1).astype(np.float32)
         if output.scale:
@@ -182,7 +215,7 @@ class Classifier:
             Category(self.labels[i], float(each[i]), i)
             for i in map(int, order[: max(self._top_k, len(answer))])
         )
-        return Result(categories, categories[: len(answer)])
+        return Result(categories, categories[: len(answer)], each)
 
     def answer(self, scores: NDArray[np.float32]) -> Answer:
         """Return the indices of the labels that are the answer, ascending."""
