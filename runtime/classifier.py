@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,9 +47,9 @@ class Timing:
     `post_ms` all from its scores to the result.
     """
 
-    resize_ms: float
-    invoke_ms: float
-    post_ms: float
+    resize_ms: float = 0.0
+    invoke_ms: float = 0.0
+    post_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,17 @@ class Result:
     answer. The answer, the first ones among them, is one label; for a multilabel model every label
     whose score is high enough, so several or none. A binary model's answer is the positive label
     from its threshold up, whatever that is; the score of the other label is 1 less the first.
-    `timing` is there for a frame; it does not count when two results are compared.
+
+    `scores` are those of all labels, float32 (labels,), in 0-1; `timing` is 0 where nothing was
+    measured. Neither counts when two results are compared.
     """
 
     categories: tuple[Category, ...]
     answers: tuple[Category, ...]
-    timing: Timing | None = field(default=None, compare=False)
+    scores: NDArray[np.float32] = field(
+        default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False
+    )
+    timing: Timing = field(default=Timing(), repr=False, compare=False)
 
     @property
     def top(self) -> Category:
@@ -155,14 +160,14 @@ class Classifier:
         ready_s = time.perf_counter()
         self.interpreter.invoke()
         invoked_s = time.perf_counter()
-        categories, answers = self._rank(self._read_scores())
+        result = self.best(self._read_scores())
         ended_s = time.perf_counter()
         timing = Timing(
             1000 * (ready_s - started_s),
             1000 * (invoked_s - ready_s),
             1000 * (ended_s - invoked_s),
         )
-        return Result(categories, answers, timing)
+        return replace(result, timing=timing)
 
     def classify_photo(self, photo: str | Path | bytes) -> Result:
         """Classify a picture file, decoded and resized as in training.
@@ -188,7 +193,16 @@ class Classifier:
 
     def best(self, scores: NDArray[np.float32]) -> Result:
         """Return what `scores`, as the function of that name gives them, say of a picture."""
-        return Result(*self._rank(scores))
+        answer = self.answer(scores)
+        each = label_scores(scores, self.task)
+        order = np.argsort(-each, kind="stable")
+        if self.task == BINARY:
+            order = np.array([answer[0], 1 - answer[0]])
+        categories = tuple(
+            Category(self.labels[i], float(each[i]), i)
+            for i in map(int, order[: max(self._top_k, len(answer))])
+        )
+        return Result(categories, categories[: len(answer)], each)
 
     def answer(self, scores: NDArray[np.float32]) -> Answer:
         """Return the indices of the labels that are the answer, ascending."""
@@ -227,20 +241,6 @@ class Classifier:
             scores -= output.zero_point
             scores *= output.scale
         return scores
-
-    def _rank(
-        self, scores: NDArray[np.float32]
-    ) -> tuple[tuple[Category, ...], tuple[Category, ...]]:
-        answer = self.answer(scores)
-        each = label_scores(scores, self.task)
-        order = np.argsort(-each, kind="stable")
-        if self.task == BINARY:
-            order = np.array([answer[0], 1 - answer[0]])
-        categories = tuple(
-            Category(self.labels[i], float(each[i]), i)
-            for i in map(int, order[: max(self._top_k, len(answer))])
-        )
-        return categories, categories[: len(answer)]
 
     def _fitting(self, labels: Sequence[str] | None) -> tuple[str, ...]:
         expected = count_labels(self.task, self.signature)

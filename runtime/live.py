@@ -8,13 +8,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from pocketlens.runtime.captures import Capture, CaptureCounts, SourceState
-from pocketlens.runtime.classifier import Category, Result, to_json
+from pocketlens.runtime.classifier import Category, Result, Timing, to_json
+from pocketlens.runtime.decisions import Decision, Decisions, FrameAnswers
 from pocketlens.runtime.pictures import Pixels
 
 # A camera may run for months; the latencies of the last frames say enough.
@@ -36,16 +37,19 @@ class FrameResult:
 
     `number` counts the source's frames from 0, so that dropped ones leave gaps. `time_s` is the
     time in the video for a file, the time since the start for a camera. `categories` and
-    `answers` are those of the classifier's `Result`. `capture_ms` is how long reading the frame
-    took (for a camera: waiting for it), `classify_ms` how long the answer took.
+    `answers` are those of the classifier's `Result`, `decision` is what follows from them and from
+    the frames before. `capture_ms` is how long reading the frame took (for a camera: waiting for
+    it), `classify_ms` how long the answer took, `timing` its parts.
     """
 
     number: int
     time_s: float
     categories: tuple[Category, ...]
     answers: tuple[Category, ...]
+    decision: Decision
     capture_ms: float
     classify_ms: float
+    timing: Timing = field(default_factory=Timing)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
@@ -53,8 +57,13 @@ class FrameResult:
             "frame": self.number,
             "time_s": round(self.time_s, 6),
             **to_json(self.categories, self.answers),
+            "decision": [entry.label for entry in self.decision.categories],
+            "event": self.decision.changed,
             "latency_ms": {
                 "capture": round(self.capture_ms, 3),
+                "resize": round(self.timing.resize_ms, 3),
+                "invoke": round(self.timing.invoke_ms, 3),
+                "post": round(self.timing.post_ms, 3),
                 "classify": round(self.classify_ms, 3),
             },
         }
@@ -108,6 +117,7 @@ def classify_source(
     classifier: FrameClassifier,
     capture: Capture,
     *,
+    decisions: Decisions | None = None,
     observers: Sequence[Observer] = (),
     watchers: Sequence[Watcher] = (),
     recorder: Observer | None = None,
@@ -123,6 +133,7 @@ def classify_source(
     Args:
         classifier: classifies the frames.
         capture: stays open; whoever opened it closes it.
+        decisions: make the decision of each result; None takes the frame's own answers.
         observers: called with every result, in the caller's thread; must not change the frame.
         watchers: called when a camera's frames stop coming and when they come again, in the
             caller's thread.
@@ -136,6 +147,7 @@ def classify_source(
         Exception: what an observer, a watcher or the recorder raised.
     """
     stop = stop or threading.Event()
+    decisions = decisions or FrameAnswers()
     measures = _Measures()
     recording = _RecordThread(recorder, patient=not capture.live) if recorder else None
     try:
@@ -144,6 +156,8 @@ def classify_source(
             if captured is None:
                 break
             if isinstance(captured, SourceState):
+                # What was true before the frames stayed away may be so no more.
+                decisions.forget()
                 for watcher in watchers:
                     watcher(captured)
                 continue
@@ -155,8 +169,10 @@ def classify_source(
                 captured.time_s,
                 said.categories,
                 said.answers,
+                decisions.decide(said, captured.time_s),
                 captured.capture_ms,
                 1000 * (after_s - before_s),
+                said.timing,
             )
             measures.add(result, after_s)
             for observer in observers:

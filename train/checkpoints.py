@@ -1,9 +1,10 @@
-"""The state of a training after each epoch, in one file, so that it can go on from there."""
+"""The state of a training after an epoch, in one file, so that it can go on from there."""
 
 from __future__ import annotations
 
 import json
 import math
+import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -22,6 +23,9 @@ from pocketlens.train.networks import flat_layers
 # To be raised when checkpoints change their form.
 _VERSION = 1
 _PROGRESS = "progress"
+
+# The share of the time that writing may take: epochs of the head last less than a checkpoint.
+_WRITING_SHARE = 0.1
 
 State = Mapping[str, NDArray[Any]]
 
@@ -111,7 +115,10 @@ class Checkpoints:
         return self._found.next_epoch if self._found and self._found.phase == phase else 0
 
     def keeper(self, phase: str, stateful: Mapping[str, Stateful]) -> keras.callbacks.Callback:
-        """Return the callback, to be put last, that restores a phase and keeps it every epoch."""
+        """Return the callback, to be put last, that restores a phase and keeps it as it goes on.
+
+        It does so after every epoch that is longer than ten times the writing, and after the last.
+        """
         return _Keeper(self, phase, stateful)
 
     def discard(self) -> None:
@@ -164,6 +171,7 @@ class _Keeper(keras.callbacks.Callback):
         self._checkpoints = checkpoints
         self._phase = phase
         self._stateful = stateful
+        self._due_s = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         del logs
@@ -172,9 +180,13 @@ class _Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not math.isfinite((logs or {})["loss"]):
             return
-        stops = self.model.stop_training
-        next_epoch = self.params["epochs"] if stops else epoch + 1
+        epochs = self.params["epochs"]
+        next_epoch = epochs if self.model.stop_training else epoch + 1
+        started_s = time.monotonic()
+        if next_epoch < epochs and started_s < self._due_s:
+            return
         self._checkpoints.save(self._phase, next_epoch, self.model, self._stateful)
+        self._due_s = started_s + (time.monotonic() - started_s) / _WRITING_SHARE
 
 
 def _variables(network: keras.Model) -> list[Any]:

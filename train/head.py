@@ -32,16 +32,25 @@ LOGGER = logging.getLogger("pocketlens")
 _VIEWED_SHARE = 0.2
 _MIN_VIEWED = 120
 
+# Photos at once. What lies between the layers of a few photos stays in a processor's cache.
+_CPU_BATCH = 8
+_GPU_BATCH = 64
+
 # Few photos make few steps an epoch, in which a head gets nowhere; steps on features cost nothing.
 _MIN_STEPS = 20
 
 
 class FeatureExtractor:
-    """A network up to its pooled features, with the weights that it has when this is made."""
+    """A network up to its pooled features, with the weights that it has when this is made.
+
+    `channels` is how many features a photo has, `batch_size` how many photos it should get at once.
+    """
 
     def __init__(self, network: keras.Model) -> None:
         base = keras.Model(network.input, network.get_layer("pooling").output)
         self.channels = int(base.output.shape[-1])
+        gpus = tf.config.list_logical_devices("GPU")
+        self.batch_size = _GPU_BATCH if gpus else _CPU_BATCH
 
         # Not Keras's `predict_on_batch`, which gives every row once for each GPU.
         @tf.function(input_signature=[tf.TensorSpec(base.input.shape, tf.uint8)])
@@ -70,8 +79,9 @@ def features_of(
     """Return float32 (N, channels): the features of photos as they are, mapped from a new file."""
     LOGGER.info("Computing the features of %d photos …", len(part.pixels))
     shape = (len(part.pixels), extractor.channels)
-    starts = range(0, len(part.pixels), batch_size)
-    blocks = (extractor(part.pixels[start : start + batch_size]) for start in starts)
+    size = extractor.batch_size
+    starts = range(0, len(part.pixels), size)
+    blocks = (extractor(part.pixels[start : start + size]) for start in starts)
     return write_array(path, shape, np.float32, blocks)
 
 
@@ -80,7 +90,6 @@ def feature_change(
     part: Part,
     features: NDArray[np.float32],
     augment: Change,
-    batch_size: int,
     seed: int,
 ) -> Change:
     """Return what does to features, (batch, channels), what `augment` does to pictures."""
@@ -88,7 +97,8 @@ def feature_change(
     count = max(_MIN_VIEWED, round(_VIEWED_SHARE * len(features)))
     rows = np.sort(np.resize(rng.permutation(len(features)), count))
     LOGGER.info("Computing the features of %d augmented photos …", count)
-    batches = (rows[start : start + batch_size] for start in range(0, count, batch_size))
+    size = extractor.batch_size
+    batches = (rows[start : start + size] for start in range(0, count, size))
     views = [extractor(augment(part.pixels[batch], rng)) for batch in batches]
     differences = np.concatenate(views) - features[rows]
 

@@ -100,14 +100,13 @@ class Trainer:
         """Train the head on the features of the frozen base."""
         settings = self._settings
         extractor = FeatureExtractor(self.network)
-        size = settings.batch_size
         train = self._parts["train"]
         features, val_features = (
-            features_of(extractor, self._parts[name], size, self._scratch / f"{name}.npy")
+            features_of(extractor, self._parts[name], self._scratch / f"{name}.npy")
             for name in ("train", "val")
         )
         change = self.augmentation and feature_change(
-            extractor, train, features, self.augmentation, size, settings.seed
+            extractor, train, features, self.augmentation, settings.seed
         )
         self._fit(
             HEAD,
@@ -116,7 +115,7 @@ class Trainer:
                 same_every_epoch(features, train.labels),
                 features,
                 change,
-                rounds(len(features), size),
+                rounds(len(features), settings.batch_size),
             ),
             self._validation(val_features),
             settings.head_epochs,

@@ -15,6 +15,7 @@ import pytest
 from pocketlens.cli import COMMANDS, run
 from pocketlens.runtime.captures import STALE, SourceState
 from pocketlens.runtime.classifier import Category
+from pocketlens.runtime.decisions import Decision
 from pocketlens.runtime.live import FrameResult
 from pocketlens.runtime.live_cli import live_command
 from pocketlens.runtime.live_output import ChangeLines, Window
@@ -57,7 +58,7 @@ def test_jsonl_on_standard_output_is_one_object_per_frame(tiny_tflite, video, ca
     assert [entry["time_s"] for entry in entries] == pytest.approx([n / 10 for n in range(FRAMES)])
     for entry in entries:
         assert [set(category) for category in entry["categories"]] == [{"label", "score"}] * 2
-        assert set(entry["latency_ms"]) == {"capture", "classify"}
+        assert set(entry["latency_ms"]) == {"capture", "resize", "invoke", "post", "classify"}
     assert f"{FRAMES} frames" in err
 
 
@@ -95,7 +96,10 @@ def test_changes_of_several_labels_are_lines(capfd):
     show = ChangeLines()
     a, b = Category("a", 0.9, 0), Category("b", 0.6, 1)
     for second, answers in enumerate([(a,), (a, b), (b, a), (), ()]):
-        show(frame, FrameResult(second, float(second), (a, b), answers, 1.0, 1.0))
+        show(
+            frame,
+            FrameResult(second, float(second), (a, b), answers, Decision(answers, True), 1.0, 1.0),
+        )
     assert capfd.readouterr().out.splitlines() == [
         "0.00 s  a  0.90",
         "1.00 s  a  0.90, b  0.60",
@@ -182,7 +186,9 @@ def test_a_stale_window_keeps_no_picture_and_no_label(monkeypatch):
     categories = (Category("tulips", 0.9, 0),)
     window = Window(threading.Event())
     picture = np.full((120, 160, 3), 200, np.uint8)
-    window(picture, FrameResult(0, 0.0, categories, categories, 1.0, 1.0))
+    window(
+        picture, FrameResult(0, 0.0, categories, categories, Decision(categories, True), 1.0, 1.0)
+    )
     window.watch(SourceState(STALE, 2.0, "unplugged", 0))
     assert (shown[0] == 200).mean() > 0.5
     assert shown[1].shape == picture.shape
