@@ -73,9 +73,7 @@ def head_model(network: keras.Model) -> keras.Model:
     return keras.Model(entry, network.get_layer(HEAD_NAME)(network.get_layer("dropout")(entry)))
 
 
-def features_of(
-    extractor: FeatureExtractor, part: Part, batch_size: int, path: Path
-) -> NDArray[Any]:
+def features_of(extractor: FeatureExtractor, part: Part, path: Path) -> NDArray[Any]:
     """Return float32 (N, channels): the features of photos as they are, mapped from a new file."""
     LOGGER.info("Computing the features of %d photos …", len(part.pixels))
     shape = (len(part.pixels), extractor.channels)
