@@ -43,10 +43,10 @@ lock: $(VENV)/installed
 		--output-file constraints.txt pyproject.toml
 
 # The whole road on real photos, three seeds, with and without the grid: about an hour.
-# make flowers PHOTOS=folder-per-class WEIGHTS=imagenet|FILE
+# make flowers PHOTOS=folder-per-class WEIGHTS=imagenet|FILE [OPTIONS='--seeds 0 1 --arch NAME']
 flowers: $(VENV)/installed
 	$(BIN)/python tests/measure/flowers.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet) \
-		--out build/flowers
+		--out build/flowers $(OPTIONS)
 
 # Whether cached features make the head's training as fast, and as good, as they should.
 # make head-cache PHOTOS=folder-per-class WEIGHTS=imagenet|FILE

@@ -1,7 +1,7 @@
 """The whole road on real photos, several seeds, with and without training on the grid.
 
 Run by hand (`make flowers PHOTOS=… WEIGHTS=…`); prints the README's table of formats. Every step
-is the command that a user would type.
+is the command that a user would type. Options that this script does not know go to `train`.
 """
 
 import argparse
@@ -26,19 +26,21 @@ def main() -> None:
     parser.add_argument("--weights", default="imagenet")
     parser.add_argument("--out", type=Path, default=Path("build/flowers"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    chosen = parser.parse_args()
+    chosen, train_options = parser.parse_known_args()
     for grid_epochs in (4, 0):
-        results = [road(chosen, seed, grid_epochs) for seed in chosen.seeds]
+        results = [road(chosen, seed, grid_epochs, train_options) for seed in chosen.seeds]
         print_table(results, grid_epochs)
 
 
-def road(chosen: argparse.Namespace, seed: int, grid_epochs: int) -> Figures:
+def road(
+    chosen: argparse.Namespace, seed: int, grid_epochs: int, train_options: list[str]
+) -> Figures:
     """Return the benchmark's figures of one seed by format."""
     run = chosen.out / f"seed{seed}_grid{grid_epochs}"
     models = chosen.out / "models"
     figures = models / f"{run.name}.json"
     if not is_run(run):
-        options = ["--weights", chosen.weights, "--grid-epochs", str(grid_epochs)]
+        options = ["--weights", chosen.weights, "--grid-epochs", str(grid_epochs), *train_options]
         pocketlens("train", chosen.photos, "--out", run, "--seed", seed, *options)
     if not figures.is_file():
         pocketlens("convert", run, "--out", models, "--overwrite", "--force")
@@ -51,7 +53,8 @@ def print_table(results: list[Figures], grid_epochs: int) -> None:
     """Print the formats' figures, all seeds' test photos together."""
     print(f"\nGrid epochs: {grid_epochs}. Accuracy by seed (float32):", end=" ")
     print(", ".join(f"{result['float32']['accuracy']['top1']:.4f}" for result in results))
-    print("format     accuracy  agreement  size ratio  invoke ratio (median of seeds)")
+    print("format     accuracy  net loss  agreement  size ratio  invoke ratio (median of seeds)")
+    right = sum(result["float32"]["accuracy"]["correct"] for result in results)
     for entry in FORMATS:
         files = [result[entry] for result in results]
         total = sum(file["accuracy"]["total"] for file in files)
@@ -60,7 +63,7 @@ def print_table(results: list[Figures], grid_epochs: int) -> None:
         ratios = sorted(file["latencies"][0]["invoke"]["ratio"] for file in files)
         size = files[0]["size_bytes"] / results[0]["float32"]["size_bytes"]
         print(
-            f"{entry:10} {correct / total:.4f}    {agreeing / total:.4f}     {size:.3f}       "
+            f"{entry:10} {correct / total:.4f}    {(right - correct) / total:+.4f}   {agreeing / total:.4f}     {size:.3f}       "
             f"{ratios[len(ratios) // 2]:.2f}"
         )
 
