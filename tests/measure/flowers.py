@@ -63,7 +63,8 @@ def print_table(results: list[Figures], grid_epochs: int) -> None:
         ratios = sorted(file["latencies"][0]["invoke"]["ratio"] for file in files)
         size = files[0]["size_bytes"] / results[0]["float32"]["size_bytes"]
         print(
-            f"{entry:10} {correct / total:.4f}    {(right - correct) / total:+.4f}   {agreeing / total:.4f}     {size:.3f}       "
+            f"{entry:10} {correct / total:.4f}    {(right - correct) / total:+.4f}   "
+            f"{agreeing / total:.4f}     {size:.3f}       "
             f"{ratios[len(ratios) // 2]:.2f}"
         )
 
