@@ -14,9 +14,11 @@ export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
 
+# Two processes at once for what mostly waits for one core; not for tests of time limits.
 test: $(VENV)/installed
 	rm -rf build/test-models
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/runtime
+	$(BIN)/python -m pytest tests/runtime
 	$(MAKE) test-wheel
 	$(MAKE) test-old-runtime
 

@@ -1,5 +1,7 @@
 """Real photos, a real tiny run and its real files, made once a session."""
 
+import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -41,6 +43,15 @@ def draw_nothing(rng: np.random.Generator) -> np.ndarray:
     return cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (160, 120))
 
 
+@contextlib.contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Let one of several test processes at a time make what they share."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what the tests cache out of the user's own cache folder."""
@@ -79,80 +90,86 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_photos(tiny_home: Path) -> Path:
     """A folder per class with 30 small pictures each."""
-    folder = tiny_home / "photos"
-    if not folder.is_dir():
-        rng = np.random.default_rng(7)
-        for label in TINY_LABELS:
-            (folder / label).mkdir(parents=True)
-            for index in range(30):
-                cv2.imwrite(str(folder / label / f"{index:02}.png"), draw_tiny(label, rng))
+    with alone(tiny_home):
+        folder = tiny_home / "photos"
+        if not folder.is_dir():
+            rng = np.random.default_rng(7)
+            for label in TINY_LABELS:
+                (folder / label).mkdir(parents=True)
+                for index in range(30):
+                    cv2.imwrite(str(folder / label / f"{index:02}.png"), draw_tiny(label, rng))
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_home: Path, tiny_photos: Path) -> Path:
     """A run that was really trained, from nothing, on the tiny photos."""
-    folder = tiny_home / "tiny"
-    if not folder.is_dir():
-        pytest.importorskip("tensorflow", reason="training needs the train extra")
-        from pocketlens.train import Settings, train
+    with alone(tiny_home):
+        folder = tiny_home / "tiny"
+        if not folder.is_dir():
+            pytest.importorskip("tensorflow", reason="training needs the train extra")
+            from pocketlens.train import Settings, train
 
-        settings = Settings(
-            alpha=0.35,
-            image_size=TINY_SIZE,
-            weights="none",
-            batch_size=16,
-            fine_tune_epochs=6,
-            grid_epochs=1,
-        )
-        train(tiny_photos, folder, settings)
+            settings = Settings(
+                alpha=0.35,
+                image_size=TINY_SIZE,
+                weights="none",
+                batch_size=16,
+                fine_tune_epochs=6,
+                grid_epochs=1,
+            )
+            train(tiny_photos, folder, settings)
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_models(tiny_home: Path, tiny_run: Path) -> dict[str, Path]:
     """The tiny run's five files by format."""
-    paths = {entry: tiny_home / f"tiny_{entry}.tflite" for entry in FORMATS}
-    if not all(path.is_file() for path in paths.values()):
-        from pocketlens.convert import Demands, convert
+    with alone(tiny_home):
+        paths = {entry: tiny_home / f"tiny_{entry}.tflite" for entry in FORMATS}
+        if not all(path.is_file() for path in paths.values()):
+            from pocketlens.convert import Demands, convert
 
-        # Whether so small a network keeps a limit is left to chance.
-        convert(
-            tiny_run,
-            tiny_home,
-            samples=20,
-            demands=Demands(force=True, search=False),
-            overwrite=True,
-        )
+            # Whether so small a network keeps a limit is left to chance.
+            convert(
+                tiny_run,
+                tiny_home,
+                samples=20,
+                demands=Demands(force=True, search=False),
+                overwrite=True,
+            )
     return paths
 
 
 @pytest.fixture(scope="session")
-def tiny_binary_table(tiny_photos: Path) -> Path:
+def tiny_binary_table(tiny_home: Path, tiny_photos: Path) -> Path:
     """A table of the circles and the crosses among the tiny photos."""
-    path = tiny_photos.parent / "binary.csv"
-    rows = [f"photos/{n}/{i:02}.png,{n}\n" for n in ("circle", "cross") for i in range(30)]
-    path.write_text("path,label\n" + "".join(rows))
+    with alone(tiny_home):
+        path = tiny_home / "binary.csv"
+        rows = [f"{n}/{i:02}.png,{n}\n" for n in ("circle", "cross") for i in range(30)]
+        if not path.is_file():
+            path.write_text("path,label\n" + "".join(f"{tiny_photos.name}/{row}" for row in rows))
     return path
 
 
 @pytest.fixture(scope="session")
 def tiny_pairs_table(tiny_home: Path) -> Path:
     """A table of 60 pictures, each of which shows two of the tiny labels, one or none."""
-    folder = tiny_home / "pairs"
-    path = folder / "photos.jsonl"
-    if not path.is_file():
-        folder.mkdir(parents=True)
-        rng = np.random.default_rng(11)
-        lines = []
-        for index in range(60):
-            # All 16 pairs of a label or nothing, again and again.
-            names = [(*TINY_LABELS, None)[number] for number in (index % 4, index // 4 % 4)]
-            halves = [draw_tiny(name, rng) if name else draw_nothing(rng) for name in names]
-            cv2.imwrite(str(folder / f"{index:02}.png"), np.hstack(halves))
-            labels = sorted({name for name in names if name})
-            lines.append(json.dumps({"path": f"{index:02}.png", "labels": labels}) + "\n")
-        path.write_text("".join(lines))
+    with alone(tiny_home):
+        folder = tiny_home / "pairs"
+        path = folder / "photos.jsonl"
+        if not path.is_file():
+            folder.mkdir(parents=True)
+            rng = np.random.default_rng(11)
+            lines = []
+            for index in range(60):
+                # All 16 pairs of a label or nothing, again and again.
+                names = [(*TINY_LABELS, None)[number] for number in (index % 4, index // 4 % 4)]
+                halves = [draw_tiny(name, rng) if name else draw_nothing(rng) for name in names]
+                cv2.imwrite(str(folder / f"{index:02}.png"), np.hstack(halves))
+                labels = sorted({name for name in names if name})
+                lines.append(json.dumps({"path": f"{index:02}.png", "labels": labels}) + "\n")
+            path.write_text("".join(lines))
     return path
 
 
