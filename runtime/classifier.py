@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from pocketlens.runtime.model_files import (
     read_signature,
 )
 from pocketlens.runtime.pictures import Pixels, decode, resize
+from pocketlens.runtime.threads import choose_threads
 from pocketlens.runtime.trial import load_model
 
 DEFAULT_TOP_K = 5
@@ -96,7 +97,7 @@ class Classifier:
 
     Args:
         model: path of a `.tflite` file, or one that `read_model_file` has read.
-        threads: how many threads an inference uses.
+        threads: how many threads an inference uses; "auto" measures which number is best here.
         top_k: how many labels a result has at least.
         labels: names of the classes, for a file that brings none; without any, classes are called
             by their number. For a binary file, which has one score, the negative and the positive.
@@ -115,18 +116,21 @@ class Classifier:
         self,
         model: str | Path | ModelFile,
         *,
-        threads: int = 1,
+        threads: int | Literal["auto"] = 1,
         top_k: int = DEFAULT_TOP_K,
         labels: Sequence[str] | None = None,
         mean: float | None = None,
         std: float | None = None,
         backend: str | None = None,
     ) -> None:
-        if threads < 1 or top_k < 1:
+        if (threads != "auto" and threads < 1) or top_k < 1:
             raise UsageError(
                 f"Expected at least one thread and one label. Received: {threads=}, {top_k=}."
             )
         self.model = model if isinstance(model, ModelFile) else read_model_file(model)
+        if threads == "auto":
+            threads = choose_threads(self.model, backend=backend).threads
+        self.threads = threads
         self.interpreter = load_model(self.model, threads=threads, backend=backend)
         self.signature = read_signature(self.interpreter, self.model.path)
         self.size_wh = self.signature.size_wh

@@ -182,7 +182,7 @@ class Decider:
 
     def _smooth(self, scores: NDArray[np.float32], time_s: float) -> NDArray[np.float32]:
         if self._smoothed is None or not self._settings.smooth_s:
-            self._smoothed = scores
+            self._smoothed = scores.copy()
         else:
             # Exact for any distance of the frames: steps of t and u do what one of t + u does.
             share = -math.expm1(min(0.0, self._time_s - time_s) / self._settings.smooth_s)

@@ -32,9 +32,11 @@ def input_table(
         UsageError: the two do not go together or with the file, or nothing says how a float model
             wants its pixels.
     """
-    if (mean is None) != (std is None) or std == 0:
+    given = [value for value in (mean, std) if value is not None]
+    if len(given) == 1 or std == 0 or not np.isfinite(given).all():
         raise UsageError(
-            f"Expected both --mean and --std, the latter not 0. Received: {mean=}, {std=}."
+            "Expected both --mean and --std as numbers, the latter not 0. "
+            f"Received: {mean=}, {std=}."
         )
     if model.card is not None:
         if mean is not None:

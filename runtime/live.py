@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from pocketlens.runtime.captures import Capture, CaptureCounts, SourceState
+from pocketlens.runtime.captures import LIVE, STALE, Capture, Captured, SourceState
 from pocketlens.runtime.classifier import Category, Result, Timing, to_json
 from pocketlens.runtime.decisions import Decision, Decisions, FrameAnswers
+from pocketlens.runtime.measures import LiveSummary, Measures
 from pocketlens.runtime.pictures import Pixels
 
-# A camera may run for months; the latencies of the last frames say enough.
-_LATENCIES = 10_000
+LOGGER = logging.getLogger("pocketlens")
+
+UNUSABLE = "the model gives scores that are no numbers"
+"""Why a source is stale whose frames come and have no answer."""
+
 _RECORD_ROOM = 3
 _POLL_S = 0.1
 
@@ -51,58 +56,26 @@ class FrameResult:
     classify_ms: float
     timing: Timing = field(default_factory=Timing)
 
+    @property
+    def latencies_ms(self) -> dict[str, float]:
+        """What took how long: capture, then resize, invoke and post, and classify, their whole."""
+        return {
+            "capture": self.capture_ms,
+            "resize": self.timing.resize_ms,
+            "invoke": self.timing.invoke_ms,
+            "post": self.timing.post_ms,
+            "classify": self.classify_ms,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
         return {
             "frame": self.number,
             "time_s": round(self.time_s, 6),
             **to_json(self.categories, self.answers),
-            "decision": [entry.label for entry in self.decision.categories],
+            "decision": to_json(self.decision.categories, ())["categories"],
             "event": self.decision.changed,
-            "latency_ms": {
-                "capture": round(self.capture_ms, 3),
-                "resize": round(self.timing.resize_ms, 3),
-                "invoke": round(self.timing.invoke_ms, 3),
-                "post": round(self.timing.post_ms, 3),
-                "classify": round(self.classify_ms, 3),
-            },
-        }
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Median and 95th percentile in milliseconds, over the last 10,000 frames."""
-
-    median_ms: float
-    p95_ms: float
-
-
-@dataclass(frozen=True)
-class LiveSummary:
-    """What a run came to.
-
-    `frames` were classified; `counts` is what happened while capturing. `fps` is the rate of
-    answers per second.
-    """
-
-    frames: int
-    counts: CaptureCounts
-    seconds: float
-    fps: float
-    capture: Latency
-    classify: Latency
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the summary as plain JSON values."""
-        return {
-            "frames": self.frames,
-            **asdict(self.counts),
-            "seconds": round(self.seconds, 3),
-            "fps": round(self.fps, 3),
-            "latency_ms": {
-                name: {"median": round(entry.median_ms, 3), "p95": round(entry.p95_ms, 3)}
-                for name, entry in (("capture", self.capture), ("classify", self.classify))
-            },
+            "latency_ms": {name: round(value, 3) for name, value in self.latencies_ms.items()},
         }
 
 
@@ -121,6 +94,7 @@ def classify_source(
     observers: Sequence[Observer] = (),
     watchers: Sequence[Watcher] = (),
     recorder: Observer | None = None,
+    record_watcher: Watcher | None = None,
     max_frames: int | None = None,
     stop: threading.Event | None = None,
 ) -> LiveSummary:
@@ -128,7 +102,8 @@ def classify_source(
 
     Of a file every frame is classified, in order; of a camera always the newest, and none twice.
     Reading, classifying and recording overlap: they run in a thread each, classifying in the
-    caller's.
+    caller's. A frame for which the model gives scores that are no numbers is counted and has no
+    result; until there is one again, the state is stale.
 
     Args:
         classifier: classifies the frames.
@@ -139,7 +114,8 @@ def classify_source(
             caller's thread.
         recorder: called with every result in a thread of its own, in order; may draw on the
             frame. A camera's frames that it has no time for are left out, a file's are waited for.
-        max_frames: ends after so many classified frames.
+        record_watcher: called as watchers are, in the recorder's thread, in order with its frames.
+        max_frames: ends after so many frames.
         stop: ends the run when it is set, from a signal handler, an observer or another thread.
 
     Raises:
@@ -148,22 +124,37 @@ def classify_source(
     """
     stop = stop or threading.Event()
     decisions = decisions or FrameAnswers()
-    measures = _Measures()
-    recording = _RecordThread(recorder, patient=not capture.live) if recorder else None
+    measures = Measures()
+    recording = _RecordThread(patient=not capture.live) if recorder else None
+    usable = True
+
+    def tell(state: SourceState) -> None:
+        # What was true before the frames stayed away may be so no more.
+        decisions.forget()
+        for watcher in watchers:
+            watcher(state)
+        if recording and record_watcher:
+            recording.put(partial(record_watcher, state))
+
     try:
-        while max_frames is None or measures.frames < max_frames:
+        while max_frames is None or measures.frames + measures.unusable < max_frames:
             captured = capture.next(stop)
             if captured is None:
                 break
             if isinstance(captured, SourceState):
-                # What was true before the frames stayed away may be so no more.
-                decisions.forget()
-                for watcher in watchers:
-                    watcher(captured)
+                usable = True
+                tell(captured)
                 continue
             before_s = time.perf_counter()
             said = classifier.classify(captured.frame_bgr)
             after_s = time.perf_counter()
+            finite = bool(np.isfinite(said.scores).all())
+            measures.unusable += not finite
+            if finite != usable:
+                usable = finite
+                tell(_state(captured, usable, capture.counts.reconnects))
+            if not finite:
+                continue
             result = FrameResult(
                 captured.number,
                 captured.time_s,
@@ -174,11 +165,11 @@ def classify_source(
                 1000 * (after_s - before_s),
                 said.timing,
             )
-            measures.add(result, after_s)
+            measures.add(result.latencies_ms, event=result.decision.changed, now_s=after_s)
             for observer in observers:
                 observer(captured.frame_bgr, result)
-            if recording:
-                recording.put(captured.frame_bgr, result)
+            if recording and recorder:
+                recording.offer(partial(recorder, captured.frame_bgr, result))
     finally:
         if recording:
             recording.finish()
@@ -187,81 +178,64 @@ def classify_source(
     return measures.summary(capture.counts)
 
 
-class _RecordThread:
-    """Calls the recorder in a thread, with a few frames of room between."""
+def _state(captured: Captured, usable: bool, reconnects: int) -> SourceState:
+    """Return that the model's scores are no numbers, or are again."""
+    if usable:
+        LOGGER.warning("The model's scores are numbers again, at frame %d.", captured.number)
+        return SourceState(LIVE, captured.time_s, "", reconnects)
+    LOGGER.warning("No answers: %s (frame %d).", UNUSABLE, captured.number)
+    return SourceState(STALE, captured.time_s, UNUSABLE, reconnects)
 
-    def __init__(self, recorder: Observer, *, patient: bool) -> None:
-        self._recorder = recorder
+
+class _RecordThread:
+    """Makes calls in a thread, in order, with a little room between.
+
+    Args:
+        patient: the caller waits for room; otherwise it does without when there is none.
+    """
+
+    def __init__(self, *, patient: bool) -> None:
         self._patient = patient
-        self._queue: queue.Queue[tuple[Pixels, FrameResult] | None] = queue.Queue(_RECORD_ROOM)
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(_RECORD_ROOM)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
         self._thread.start()
 
-    def put(self, frame_bgr: Pixels, result: FrameResult) -> None:
+    def offer(self, call: Callable[[], None]) -> None:
+        """Have a call made if there is room.
+
+        Raises:
+            Exception: what an earlier call raised; there are no more after it.
+        """
         self.check()
         if self._patient or not self._queue.full():
-            self._put((frame_bgr, result))
+            self._put(call)
+
+    def put(self, call: Callable[[], None]) -> None:
+        """Have a call made as soon as there is room; raises what `offer` does."""
+        self.check()
+        self._put(call)
 
     def check(self) -> None:
+        """Raise what a call raised."""
         if self._error is not None:
             raise self._error
 
     def finish(self) -> None:
-        """Wait until everything that was handed over is recorded."""
+        """Wait until every call is made."""
         self._put(None)
         self._thread.join()
 
-    def _put(self, entry: tuple[Pixels, FrameResult] | None) -> None:
-        # In small steps, since a recorder that failed takes nothing more out.
+    def _put(self, call: Callable[[], None] | None) -> None:
+        # In small steps, since a thread whose call failed takes nothing more out.
         while self._thread.is_alive():
             with contextlib.suppress(queue.Full):
-                self._queue.put(entry, timeout=_POLL_S)
+                self._queue.put(call, timeout=_POLL_S)
                 return
 
     def _run(self) -> None:
         try:
-            while (entry := self._queue.get()) is not None:
-                self._recorder(*entry)
+            while (call := self._queue.get()) is not None:
+                call()
         except BaseException as error:  # It belongs to the thread that classifies.
             self._error = error
-
-
-class _Measures:
-    """Counts and latencies of a run."""
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self._started_s = time.perf_counter()
-        self._first_s = self._last_s = self._started_s
-        self._capture_ms: deque[float] = deque(maxlen=_LATENCIES)
-        self._classify_ms: deque[float] = deque(maxlen=_LATENCIES)
-
-    def add(self, result: FrameResult, now_s: float) -> None:
-        if not self.frames:
-            self._first_s = now_s
-        self._last_s = now_s
-        self.frames += 1
-        self._capture_ms.append(result.capture_ms)
-        self._classify_ms.append(result.classify_ms)
-
-    def summary(self, counts: CaptureCounts) -> LiveSummary:
-        # From answer to answer, so that a camera's warming up does not count.
-        between_s = self._last_s - self._first_s
-        seconds = time.perf_counter() - self._started_s
-        fps = (self.frames - 1) / between_s if between_s > 0 else self.frames / max(seconds, 1e-9)
-        return LiveSummary(
-            self.frames,
-            counts,
-            seconds,
-            fps,
-            _latency(self._capture_ms),
-            _latency(self._classify_ms),
-        )
-
-
-def _latency(values_ms: deque[float]) -> Latency:
-    if not values_ms:
-        return Latency(0.0, 0.0)
-    median_ms, p95_ms = np.percentile(list(values_ms), (50, 95))
-    return Latency(float(median_ms), float(p95_ms))

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import re
-import signal
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketlens.errors import UsageError
+from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
 from pocketlens.options import (
     json_option,
@@ -22,12 +18,19 @@ from pocketlens.options import (
     mean_option,
     overwrite_option,
     std_option,
-    threads_option,
 )
+from pocketlens.runtime.live_options import (
+    check_fourcc,
+    decision_options,
+    parse_size,
+    parse_threads,
+)
+from pocketlens.runtime.stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from pocketlens.runtime.classifier import Classifier
-    from pocketlens.runtime.live import LiveSummary
+    from pocketlens.runtime.decisions import DecisionSettings
+    from pocketlens.runtime.model_files import ModelFile
     from pocketlens.runtime.sources import SourceRequest
 
 
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
     "--size",
     "size_wh",
     metavar="WxH",
-    callback=lambda _ctx, _option, text: _parse_size(text),
+    callback=lambda _ctx, _option, text: parse_size(text),
     help="Size of a camera's frames in pixels.",
 )
 @click.option(
@@ -61,16 +64,30 @@ if TYPE_CHECKING:
 @click.option(
     "--fourcc",
     metavar="CODE",
-    callback=lambda _ctx, _option, text: _check_fourcc(text),
+    callback=lambda _ctx, _option, text: check_fourcc(text),
     help="A camera's pixel format; MJPG reaches large sizes over USB.",
 )
 @click.option(
     "--jsonl",
     "jsonl_target",
     metavar="FILE|-",
-    help="Write one JSON object per frame, a line each.",
+    help="Write one JSON object per frame, a line each; where the decision changed, its 'event' is "
+    "true.",
 )
 @click.option("--record", metavar="OUT.mp4", help="Write the frames with their labels as a video.")
+@click.option(
+    "--record-events",
+    metavar="DIR",
+    help="Write a labelled video around each event: from 3 s before to 5 s after it.",
+)
+@click.option(
+    "--keep-events",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    metavar="N",
+    help="How many of these videos DIR may hold; the oldest are deleted.",
+)
 @click.option("--display", is_flag=True, help="Show the frames in a window; q or Esc ends.")
 @click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
 @click.option(
@@ -80,7 +97,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Labels per frame, with at least those that are the answer.",
 )
-@threads_option
+@click.option(
+    "--threads",
+    default="1",
+    show_default=True,
+    metavar="N|auto",
+    callback=lambda _ctx, _option, text: parse_threads(text),
+    help="Threads of an inference; 'auto' measures at the start which number is best here.",
+)
+@decision_options
 @labels_option
 @mean_option
 @std_option
@@ -93,7 +118,8 @@ def live_command(
     fps: float | None,
     fourcc: str | None,
     top_k: int,
-    threads: int,
+    threads: int | None,
+    decision: dict[str, Any],
     labels_file: str | None,
     mean: float | None,
     std: float | None,
@@ -105,88 +131,119 @@ def live_command(
     A camera or stream runs until Ctrl-C, which ends it cleanly: recordings are finished, logs
     complete. Whatever happens to it on the way, it is opened again until frames come again, and
     no answer is given for an old one.
+
+    The answers of single frames flicker. The decision is what holds: by default each frame's own
+    answer; --smooth, --confirm and --hysteresis make it steady. When it changes, that is an event:
+    a line on a terminal or in a pipe, marked in --jsonl, a video with --record-events.
     """
-    with _stop_on_signals() as stop:
+    with stop_on_signals() as stop:
         _check_outputs(json_target, **outputs)
         from pocketlens.runtime.sources import SourceRequest, check_wishes
 
         request = SourceRequest(source, size_wh, fps, fourcc)
         check_wishes(request)
         from pocketlens.runtime.classifier import Classifier
+        from pocketlens.runtime.decisions import DecisionSettings
         from pocketlens.runtime.model_files import read_model_file, with_labels
 
+        settings = DecisionSettings(**decision)
         model_file = with_labels(read_model_file(model), Path(labels_file) if labels_file else None)
-        with Classifier(model_file, threads=threads, top_k=top_k, mean=mean, std=std) as classifier:
-            summary = _run(classifier, request, stop, json_target=json_target, **outputs)
-    from pocketlens.runtime.live_output import summary_line
-
-    click.echo(summary_line(summary), err=True)
+        chosen = threads or _choose_threads(model_file)
+        with Classifier(model_file, threads=chosen, top_k=top_k, mean=mean, std=std) as classifier:
+            outcome = _run(classifier, request, settings, stop, json_target=json_target, **outputs)
     if json_target:
-        write_json(json_target, {"model": model, "source": request.name, **summary.to_dict()})
+        write_json(
+            json_target, {"model": model, "source": request.name, "threads": chosen, **outcome}
+        )
+    if outcome["unusable"] and not outcome["frames"]:
+        raise ModelFileError(
+            f"Expected scores from {model}. Received: no number for any of "
+            f"{outcome['unusable']} frames. Convert the model again."
+        )
+
+
+def _choose_threads(model_file: ModelFile) -> int:
+    from pocketlens.runtime.threads import choose_threads
+
+    choice = choose_threads(model_file)
+    click.echo(f"Threads: {choice}", err=True)
+    return choice.threads
 
 
 def _run(
     classifier: Classifier,
     request: SourceRequest,
+    settings: DecisionSettings,
     stop: threading.Event,
     *,
     json_target: str | None,
     jsonl_target: str | None,
     record: str | None,
+    record_events: str | None,
+    keep_events: int,
     display: bool,
     max_frames: int | None,
     overwrite: bool,
-) -> LiveSummary:
+) -> dict[str, Any]:
+    """Run until the end, say what it came to, and return that as plain JSON values."""
+    import numpy as np
+
     from pocketlens.runtime.captures import open_capture
-    from pocketlens.runtime.live import Observer, classify_source
-    from pocketlens.runtime.live_output import open_outputs
+    from pocketlens.runtime.decisions import Decider
+    from pocketlens.runtime.event_recording import EventRecording
+    from pocketlens.runtime.live import classify_source
+    from pocketlens.runtime.live_output import open_outputs, summary_line
     from pocketlens.runtime.recording import Recording, labelled_recorder
 
+    decider = Decider(classifier.labels, classifier.task, classifier.threshold, settings)
+    # The first inference prepares what the others find ready; no frame shall wait for it.
+    classifier.classify(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
     silent = STANDARD_OUTPUT in (json_target, jsonl_target)
+    recording = events = None
     with contextlib.ExitStack() as stack:
         capture = stack.enter_context(closing(open_capture(request, stop)))
-        recorder: Observer | None = None
         if record is not None:
-            recording = Recording(Path(record), capture.fps, overwrite=overwrite)
-            recorder = labelled_recorder(stack.enter_context(recording), live=capture.live)
+            recording = stack.enter_context(
+                Recording(Path(record), capture.fps, overwrite=overwrite)
+            )
+        if record_events is not None:
+            events = stack.enter_context(
+                EventRecording(
+                    Path(record_events), capture.fps, live=capture.live, keep=keep_events
+                )
+            )
         shown = stack.enter_context(
-            open_outputs(jsonl_target=jsonl_target, display=display, silent=silent, stop=stop)
+            open_outputs(
+                jsonl_target=jsonl_target,
+                display=display,
+                silent=silent,
+                counts=lambda: capture.counts,
+                stop=stop,
+            )
         )
-        return classify_source(
+        summary = classify_source(
             classifier,
             capture,
+            decisions=decider,
             observers=shown.observers,
             watchers=shown.watchers,
-            recorder=recorder,
+            recorder=labelled_recorder(recording, live=capture.live, events=events)
+            if recording or events
+            else None,
+            record_watcher=events.watch if events else None,
             max_frames=max_frames,
             stop=stop,
         )
-
-
-def _parse_size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})", text)
-    if match is None:
-        raise UsageError(
-            f"Expected --size as width and height in pixels. Received: {text}. "
-            "Write it like 1280x720."
-        )
-    return int(match[1]), int(match[2])
-
-
-def _check_fourcc(text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(r"[ -~]{4}", text):
-        raise UsageError(
-            f"Expected --fourcc to be four characters. Received: {text}. Write it like MJPG."
-        )
-    return text
+    videos = {"event_videos": events.written, "event_videos_lost": events.lost} if events else {}
+    click.echo(summary_line(summary, videos), err=True)
+    return {**summary.to_dict(), **videos}
 
 
 def _check_outputs(
     json_target: str | None,
     jsonl_target: str | None,
     record: str | None,
+    record_events: str | None,
     overwrite: bool,
     **_: Any,
 ) -> None:
@@ -199,29 +256,8 @@ def _check_outputs(
             f"Received: {', '.join(targets)}. Change one of them."
         )
     refuse_targets(*targets, overwrite=overwrite)
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """Give an event that the first Ctrl-C or SIGTERM sets; a second one ends at once."""
-    stop = threading.Event()
-    before: dict[int, Any] = {}
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[number])
-
-    # Python allows handlers in the main thread only.
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            # nohup ignores SIGHUP and means it.
-            if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
-                continue
-            before[number] = signal.getsignal(number) or signal.SIG_DFL
-            signal.signal(number, on_signal)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    if record_events is not None and Path(record_events).is_file():
+        raise UsageError(
+            f"Expected --record-events to name a folder. Received: {record_events}, a file. "
+            "Name another one."
+        )

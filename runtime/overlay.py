@@ -13,9 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pocketlens.errors import MissingDependencyError
 from pocketlens.runtime.classifier import Category
+from pocketlens.runtime.decisions import Decision
 from pocketlens.runtime.pictures import Pixels
 
 Font = ImageFont.FreeTypeFont
+_Entry = tuple[str, float | None]
 
 # Sizes relative to the frame's shorter extent; a portrait frame is narrow before it is low.
 _TEXT_SHARE = 0.055
@@ -68,29 +70,50 @@ def draw_categories(frame_bgr: Pixels, categories: Sequence[Category], answers: 
         categories: best first.
         answers: how many of them, from the first, are the answer.
     """
+    _draw(frame_bgr, [(entry.label, entry.score) for entry in categories], answers)
+
+
+def draw_decision(
+    frame_bgr: Pixels, decision: Decision, categories: Sequence[Category] = ()
+) -> None:
+    """Draw what is decided, and below it, smaller, the labels that are not, as `draw_categories`.
+
+    Args:
+        frame_bgr: uint8 (height, width, 3), BGR, written to.
+        decision: when it has no label, what that is called is drawn, without a score.
+        categories: the frame's best labels, best first.
+    """
+    decided: list[_Entry] = [(entry.label, entry.score) for entry in decision.categories]
+    decided = decided or [(decision.absent, None)]
+    held = {entry.index for entry in decision.categories}
+    others = [(entry.label, entry.score) for entry in categories if entry.index not in held]
+    _draw(frame_bgr, decided + others, len(decided))
+
+
+def _draw(frame_bgr: Pixels, entries: Sequence[_Entry], large: int) -> None:
     height, width = frame_bgr.shape[:2]
     first_px = max(_SMALLEST_TEXT_PX, round(_TEXT_SHARE * min(height, _WIDTH_SHARE * width)))
     margin = max(1, first_px // 3)
     room = width - 2 * margin
     if room < 1:
         return
-    several = len(categories) > 1
+    several = len(entries) > 1
     lower_px = max(_SMALLEST_TEXT_PX, round(_LOWER_ROWS * first_px))
-    sizes = [first_px if row < answers else lower_px for row in range(len(categories))]
+    sizes = [first_px if row < large else lower_px for row in range(len(entries))]
     rows = [
-        _row(category.label, _percent(category.score), size_px, room)
-        for category, size_px in zip(categories, sizes, strict=True)
+        _row(label, "" if score is None else _percent(score), size_px, room)
+        for (label, score), size_px in zip(entries, sizes, strict=True)
     ]
     widest = max((row.width for row in rows), default=0)
     panel_width = min(room, max(widest, round(_BARS_WIDTH * width) if several else 0))
     top = margin
-    for row, category in zip(rows, categories, strict=True):
+    for row, (_, score) in zip(rows, entries, strict=True):
         bottom = top + row.height
         if bottom > height:
             return
         box = frame_bgr[top:bottom, margin : margin + panel_width]
         # In this order a NaN becomes 0.
-        share = min(1.0, max(0.0, category.score)) if several else 0.0
+        share = min(1.0, max(0.0, score or 0.0)) if several else 0.0
         bar_width = round(share * panel_width)
         for part, table in ((box[:, :bar_width], _BAR_TABLE), (box[:, bar_width:], _BOX_TABLE)):
             if part.size:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
+import shutil
 from pathlib import Path
 from types import TracebackType
 
@@ -14,8 +16,10 @@ from pocketlens.errors import OutputError, UsageError
 from pocketlens.files import refuse_files, replacing
 from pocketlens.runtime.captures import DEFAULT_FPS
 from pocketlens.runtime.live import FrameResult, Observer
-from pocketlens.runtime.overlay import draw_categories
+from pocketlens.runtime.overlay import draw_decision
 from pocketlens.runtime.pictures import Pixels
+
+LOGGER = logging.getLogger("pocketlens")
 
 SUFFIX = ".mp4"
 
@@ -24,6 +28,10 @@ _CODEC = "mp4v"
 _FPS_RANGE = (0.5, 240.0)
 _SMALLEST = 2
 _LONGEST_GAP_S = 10.0
+# What is kept free for the index at a file's end, without which nothing of it plays.
+_RESERVE_BYTES = 16 << 20
+_INDEX_BYTES = 32
+_CHECK_FRAMES = 25
 
 
 class Recording:
@@ -31,8 +39,9 @@ class Recording:
 
     It takes its name when the block ends, also by an error or an interruption, since what was
     recorded until then is worth keeping. Only a recording that cannot be played, and one without
-    a frame, leaves nothing behind. The size is that of the first frame, made even; later frames
-    of another size are resized.
+    a frame, leaves nothing behind. When the disk is nearly full, it ends while there is room for
+    the file's index; the frames after that are counted, and the end of the block says so. The size
+    is that of the first frame, made even; later frames of another size are resized.
 
     Args:
         path: where it goes; ends in .mp4.
@@ -55,6 +64,7 @@ class Recording:
         self.path = path
         self.fps = fps if fps and _FPS_RANGE[0] <= fps <= _FPS_RANGE[1] else DEFAULT_FPS
         self.frames = 0
+        self.left_out = 0
         self._stack = contextlib.ExitStack()
         self._partial: Path | None = None
         self._writer: cv2.VideoWriter | None = None
@@ -76,6 +86,9 @@ class Recording:
                 file has no place for it. A source that was away for more than ten seconds goes on
                 at once. None adds just this frame.
         """
+        if self.left_out or not self._has_room():
+            self.left_out += 1
+            return
         if time_s is not None:
             if self._first_time_s is None:
                 self._first_time_s = time_s
@@ -100,6 +113,8 @@ class Recording:
     ) -> None:
         if self._writer is None:
             self._abandon(OutputError("No frame was recorded."))
+            if self.left_out and error is None:
+                raise self._full()
             return
         self._writer.release()
         self._writer = self._last = None
@@ -113,6 +128,20 @@ class Recording:
                 raise failure
             return
         self._stack.close()
+        if self.left_out and error is None:
+            raise self._full()
+
+    def _has_room(self) -> bool:
+        if self.frames % _CHECK_FRAMES or has_room(self.path.parent, _INDEX_BYTES * self.frames):
+            return True
+        LOGGER.warning("The disk is full: %s ends after %d frames.", self.path, self.frames)
+        return False
+
+    def _full(self) -> OutputError:
+        return OutputError(
+            f"Expected room for the recording {self.path}. Received: a full disk after "
+            f"{self.frames} frames, with {self.left_out} left out. Make room on the disk."
+        )
 
     def _abandon(self, reason: OutputError) -> None:
         # The partial file goes only when its context sees an exception.
@@ -156,16 +185,30 @@ class Recording:
         return frame_bgr
 
 
-def labelled_recorder(recording: Recording, *, live: bool) -> Observer:
-    """Return a recorder that draws the answers on each frame, in place, and records it.
+def has_room(folder: Path, more_bytes: int = 0) -> bool:
+    """Return whether a folder's disk has room for a video's end; True where it does not say."""
+    try:
+        return shutil.disk_usage(folder).free >= _RESERVE_BYTES + more_bytes
+    except OSError:
+        return True
+
+
+def labelled_recorder(
+    recording: Recording | None, *, live: bool, events: Observer | None = None
+) -> Observer:
+    """Return a recorder that draws the decision on each frame, in place, and records it.
 
     Args:
         recording: an entered recording.
         live: the frames come from a camera, so that their times count; a file's come evenly.
+        events: gets each frame and its result afterwards.
     """
 
     def record(frame_bgr: Pixels, result: FrameResult) -> None:
-        draw_categories(frame_bgr, result.categories, len(result.answers))
-        recording.write(frame_bgr, result.time_s if live else None)
+        draw_decision(frame_bgr, result.decision, result.categories)
+        if recording:
+            recording.write(frame_bgr, result.time_s if live else None)
+        if events:
+            events(frame_bgr, result)
 
     return record

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from pocketlens.errors import OutputError, SourceError
-from pocketlens.runtime.classifier import Category, Result
+from pocketlens.runtime.captures import LIVE, STALE
+from pocketlens.runtime.classifier import Category, Classifier, Result
 from pocketlens.runtime.fake_camera import HANG, FakeCamera, frame_number
-from pocketlens.runtime.live import classify_source
+from pocketlens.runtime.live import UNUSABLE, classify_source
 from pocketlens.runtime.thread_capture import SILENCE_S, ThreadCapture
 
 
@@ -220,3 +221,75 @@ def test_latencies_are_the_measured_ones():
     values = [result.classify_ms for result in results]
     assert summary.classify.median_ms == pytest.approx(np.median(values))
     assert summary.classify.p95_ms == pytest.approx(np.percentile(values, 95))
+
+
+class UnusableClassifier(FakeClassifier):
+    """Gives scores that are no numbers for some frames."""
+
+    def __init__(self, numbers, score=np.nan):
+        super().__init__()
+        self.numbers = numbers
+        self.score = score
+
+    def classify(self, frame_bgr):
+        said = super().classify(frame_bgr)
+        score = self.score if frame_number(frame_bgr) in self.numbers else 0.9
+        return Result(said.categories, said.answers, scores=np.array([score, 0.1], np.float32))
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf], ids=str)
+def test_scores_that_are_no_numbers_are_counted_and_stale_and_give_no_result(score):
+    happened = []
+    summary = classify_source(
+        UnusableClassifier({3, 4, 8}, score),
+        ThreadCapture(FakeCamera(frames=10, fps=10.0, live=False)),
+        observers=[lambda frame, result: happened.append((result.number, result.decision.changed))],
+        watchers=[lambda state: happened.append((state.state, state.time_s, state.reason))],
+    )
+    stale, live = (STALE, 0.3, UNUSABLE), (LIVE, 0.5, "")
+    # Labels are the frames' numbers with one index: only after a state an answer is an event.
+    assert happened == [
+        (0, True),
+        (1, False),
+        (2, False),
+        stale,
+        live,
+        (5, True),
+        (6, False),
+        (7, False),
+        (STALE, 0.8, UNUSABLE),
+        (LIVE, 0.9, ""),
+        (9, True),
+    ]
+    assert (summary.frames, summary.unusable, summary.events) == (7, 3, 3)
+    assert summary.to_dict()["unusable"] == 3
+
+
+def test_unusable_frames_count_as_frames_to_the_end():
+    classifier = UnusableClassifier(range(1000))
+    _, summary = run(FakeCamera(interval_s=0.001), classifier, max_frames=5)
+    assert (summary.frames, summary.unusable) == (0, 5)
+
+
+def test_what_watches_the_recording_is_told_in_order_with_its_frames():
+    recorded = []
+    classify_source(
+        UnusableClassifier({2}),
+        ThreadCapture(FakeCamera(frames=5, live=False)),
+        recorder=lambda frame, result: recorded.append(result.number),
+        record_watcher=lambda state: recorded.append(state.state),
+    )
+    assert recorded == [0, 1, STALE, LIVE, 3, 4]
+
+
+def test_the_parts_of_a_latency_are_in_the_result_and_the_summary(tiny_tflite):
+    with Classifier(tiny_tflite) as classifier:
+        results, summary = run(FakeCamera(frames=8, live=False), classifier)
+    for result in results:
+        latencies_ms = result.to_dict()["latency_ms"]
+        assert list(latencies_ms) == ["capture", "resize", "invoke", "post", "classify"]
+        parts_ms = sum(latencies_ms[name] for name in ("resize", "invoke", "post"))
+        assert 0 < parts_ms <= latencies_ms["classify"] + 0.01
+    values = [result.timing.invoke_ms for result in results]
+    assert summary.invoke.median_ms == pytest.approx(np.median(values))
+    assert set(summary.to_dict()["latency_ms"]) == set(latencies_ms)

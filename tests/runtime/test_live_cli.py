@@ -5,20 +5,17 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import cv2
 import numpy as np
 import pytest
 
+from pocketlens.card import pack, unpack
 from pocketlens.cli import COMMANDS, run
-from pocketlens.runtime.captures import STALE, SourceState
-from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.decisions import Decision
-from pocketlens.runtime.live import FrameResult
+from pocketlens.runtime.interpreters import load_interpreter
 from pocketlens.runtime.live_cli import live_command
-from pocketlens.runtime.live_output import ChangeLines, Window
+from pocketlens.runtime.threads import usable_cores
 
 FRAMES = 12
 
@@ -91,22 +88,6 @@ def test_answers_follow_the_task(task_models, video, tmp_path, capfd, task):
             assert set(entry["answers"]) == {n for n, score in scores.items() if score >= 0.5}
 
 
-def test_changes_of_several_labels_are_lines(capfd):
-    frame = np.zeros((4, 4, 3), np.uint8)
-    show = ChangeLines()
-    a, b = Category("a", 0.9, 0), Category("b", 0.6, 1)
-    for second, answers in enumerate([(a,), (a, b), (b, a), (), ()]):
-        show(
-            frame,
-            FrameResult(second, float(second), (a, b), answers, Decision(answers, True), 1.0, 1.0),
-        )
-    assert capfd.readouterr().out.splitlines() == [
-        "0.00 s  a  0.90",
-        "1.00 s  a  0.90, b  0.60",
-        "3.00 s  –",
-    ]
-
-
 def test_everything_at_once(tiny_tflite, video, tmp_path, capfd):
     recording, log, summary = tmp_path / "o.mp4", tmp_path / "o.jsonl", tmp_path / "o.json"
     options = ["--record", recording, "--jsonl", log, "--json", summary, "--top-k", 3]
@@ -146,7 +127,27 @@ def test_what_exists_is_refused_and_untouched(tiny_tflite, video, tmp_path, capf
         pytest.param(["--json", "-", "--jsonl", "-"], 2, "different places", id="both-stdout"),
         pytest.param(["--record", "a.mp4", "--jsonl", "a.mp4"], 2, "different places", id="same"),
         pytest.param(["--record", "a.mov"], 2, ".mp4", id="suffix"),
-        pytest.param(["--threads", "0"], 2, "threads", id="threads"),
+        pytest.param(["--threads", "0"], 2, "or auto", id="threads"),
+        pytest.param(["--threads", "many"], 2, "or auto", id="threads-in-words"),
+        pytest.param(["--keep-events", "0"], 2, "keep-events", id="keep-events"),
+        pytest.param(["--record-events", "in.mp4"], 2, "name a folder", id="events-in-a-file"),
+        pytest.param(["--confirm", "3"], 2, "Write it like 3/5", id="confirm"),
+        pytest.param(["--confirm", "5/3"], 2, "N from 1 to M", id="confirm-too-many"),
+        pytest.param(["--confirm", "-1/3"], 2, "Write it like 3/5", id="confirm-negative"),
+        pytest.param(["--smooth", "nan"], 2, "--smooth", id="smooth"),
+        pytest.param(["--smooth", "-1"], 2, "--smooth", id="smooth-negative"),
+        pytest.param(["--threshold", "60"], 2, "--threshold in 0 to 1", id="threshold"),
+        pytest.param(["--threshold", "nan"], 2, "--threshold in 0 to 1", id="no-threshold"),
+        pytest.param(["--hysteresis", "-0.1"], 2, "--hysteresis", id="hysteresis"),
+        pytest.param(
+            ["--threshold", "0.2", "--hysteresis", "0.2"], 2, "ever be dropped", id="never-dropped"
+        ),
+        pytest.param(["--allow", "circles"], 2, "nearest are: circle", id="allow"),
+        pytest.param(["--deny", "x"], 2, "--deny to name labels", id="deny"),
+        pytest.param(
+            ["--allow", "circle", "--deny", "circle"], 2, "both for circle", id="allow-and-deny"
+        ),
+        pytest.param(["--mean", "nan", "--std", "1"], 2, "--mean and --std", id="mean"),
         pytest.param(["--max-frames", "0"], 2, "max-frames", id="max-frames"),
     ],
 )
@@ -162,38 +163,76 @@ def test_wrong_calls_are_one_sentence(
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
-def test_a_window_needs_an_opencv_with_windows_and_a_display(
-    tiny_tflite, video, monkeypatch, capfd
-):
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                 NONE\n")
-    assert live(tiny_tflite, video, "--display") == 1
-    assert "pip install opencv-python" in capfd.readouterr().err
-    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                 QT5\n")
-    monkeypatch.setattr("sys.platform", "linux")
-    assert live(tiny_tflite, video, "--display") == 1
-    assert "DISPLAY is not set" in capfd.readouterr().err
+@pytest.mark.parametrize("task", ["multiclass", "binary", "multilabel"])
+def test_decisions_follow_the_options(tiny_tflite, task_models, video, capfd, task):
+    model = tiny_tflite if task == "multiclass" else task_models[task]["float32"]
+    # What is denied is what is seen, so that nothing is left to decide.
+    assert live(model, video, "--jsonl", "-", "--max-frames", 1) == 0
+    (seen,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [entry["label"] for entry in seen["decision"]] == seen["answers"]
+    assert seen["event"] is True
+    denied = [option for label in seen["answers"] for option in ("--deny", label)]
+    options = [*denied, "--confirm", "2/3", "--smooth", 0.5]
+    assert live(model, video, "--jsonl", "-", *options) == 0
+    entries = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [entry["decision"] for entry in entries] == [[]] * FRAMES
+    assert [entry["event"] for entry in entries] == [False, True] + [False] * (FRAMES - 2)
+    assert entries[0]["answers"] == seen["answers"]
 
 
-def test_a_stale_window_keeps_no_picture_and_no_label(monkeypatch):
-    shown = []
-    monkeypatch.setattr("pocketlens.runtime.live_output.check_display", lambda: None)
-    monkeypatch.setattr("cv2.namedWindow", lambda *_: None)
-    monkeypatch.setattr("cv2.imshow", lambda _, picture: shown.append(picture))
-    monkeypatch.setattr("cv2.waitKey", lambda _: -1)
-    monkeypatch.setattr("cv2.getWindowProperty", lambda *_: 1.0)
-    categories = (Category("tulips", 0.9, 0),)
-    window = Window(threading.Event())
-    picture = np.full((120, 160, 3), 200, np.uint8)
-    window(
-        picture, FrameResult(0, 0.0, categories, categories, Decision(categories, True), 1.0, 1.0)
-    )
-    window.watch(SourceState(STALE, 2.0, "unplugged", 0))
-    assert (shown[0] == 200).mean() > 0.5
-    assert shown[1].shape == picture.shape
-    assert (shown[1] == 40).mean() > 0.8
-    assert (picture == 200).all()
+def test_events_are_recorded(tiny_tflite, video, tmp_path, capfd):
+    folder, summary, recording = tmp_path / "events", tmp_path / "o.json", tmp_path / "o.mp4"
+    options = ["--record-events", folder, "--json", summary, "--confirm", "3/3"]
+    assert live(tiny_tflite, video, *options, "--record", recording) == 0
+    (path,) = folder.iterdir()
+    assert path.name.startswith("000001_0.200s_")
+    assert count_frames(path) == count_frames(recording) == FRAMES
+    result = json.loads(summary.read_text("utf-8"))
+    assert (result["events"], result["event_videos"], result["event_videos_lost"]) == (1, 1, 0)
+    assert "1 events, 1 event videos" in capfd.readouterr().err
+    # The folder is made to be used again.
+    assert live(tiny_tflite, video, "--record-events", folder) == 0
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_the_number_of_threads_is_chosen_and_told(tiny_tflite, video, tmp_path, capfd):
+    summary = tmp_path / "o.json"
+    assert live(tiny_tflite, video, "--threads", "auto", "--json", summary) == 0
+    threads = json.loads(summary.read_text("utf-8"))["threads"]
+    assert f"Threads: {threads} of {usable_cores()} cores" in capfd.readouterr().err
+
+
+@pytest.fixture
+def unusable_model(tiny_models, tmp_path):
+    """The tiny float32 file with one weight that is no number."""
+    opened = unpack(tiny_models["float32"].read_bytes())
+    interpreter = load_interpreter(opened.flatbuffer)
+    outputs = len(opened.card.labels)
+    (head,) = [
+        interpreter.get_tensor(tensor["index"])
+        for tensor in interpreter.get_tensor_details()
+        if tensor["dtype"] == np.float32 and tensor["shape"].tolist()[:1] == [outputs]
+        if len(tensor["shape"]) == 2
+    ]
+    data = bytearray(opened.flatbuffer)
+    at = data.index(head.tobytes())
+    data[at : at + 4] = np.float32(np.nan).tobytes()
+    path = tmp_path / "unusable.tflite"
+    path.write_bytes(pack(bytes(data), opened.card))
+    return path
+
+
+def test_a_model_without_numbers_is_told_and_fails(unusable_model, video, tmp_path, capfd):
+    log, summary = tmp_path / "o.jsonl", tmp_path / "o.json"
+    assert live(unusable_model, video, "--jsonl", log, "--json", summary) == 1
+    (state,) = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    assert state["state"] == "stale"
+    assert "no numbers" in state["reason"]
+    result = json.loads(summary.read_text("utf-8"))
+    assert (result["frames"], result["unusable"], result["events"]) == (0, FRAMES, 0)
+    err = capfd.readouterr().err
+    assert err.count("No answers: ") == 1
+    assert f"no number for any of {FRAMES} frames. Convert the model again." in err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from pocketlens.errors import OutputError, OutputExistsError, UsageError
-from pocketlens.runtime.recording import Recording
+from pocketlens.runtime.classifier import Category
+from pocketlens.runtime.decisions import Decision
+from pocketlens.runtime.live import FrameResult
+from pocketlens.runtime.recording import Recording, labelled_recorder
 
 
 def frame(grey=100, size_wh=(64, 48)):
@@ -175,3 +179,60 @@ def test_hours_without_frames_are_left_out(tmp_path):
             recording.write(frame(), time_s)
     # Five seconds are filled, two hours are not.
     assert len(play(tmp_path / "r.mp4")[0]) == 51 + 2
+
+
+def test_a_disk_that_is_nearly_full_ends_a_recording_that_plays(tmp_path, monkeypatch, caplog):
+    free = [1 << 30]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free[0]))
+    path = tmp_path / "r.mp4"
+    recording = Recording(path, 25)
+
+    def record():
+        with recording:
+            for number in range(100):
+                if number == 30:
+                    free[0] = 1000
+                recording.write(frame())
+
+    with pytest.raises(OutputError, match=r"a full disk after 50 frames, with 50 left out"):
+        record()
+    assert len(play(path)[0]) == 50
+    assert [entry.message for entry in caplog.records] == [
+        f"The disk is full: {path} ends after 50 frames."
+    ]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_is_full_from_the_start_is_one_sentence_and_leaves_nothing(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with (
+        pytest.raises(OutputError, match=r"a full disk after 0 frames, with 1 left out"),
+        Recording(tmp_path / "r.mp4", 25) as recording,
+    ):
+        recording.write(frame())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_decision_is_drawn_and_handed_on(tmp_path):
+    categories = (Category("tulips", 0.9, 0), Category("daisy", 0.1, 1))
+    seen = []
+    grey = np.full((240, 320, 3), 100, np.uint8)
+    with Recording(tmp_path / "r.mp4", 25) as recording:
+        record = labelled_recorder(
+            recording, live=False, events=lambda shown, result: seen.append((shown, result.number))
+        )
+        for number, decision in enumerate([Decision(categories[:1], True), Decision((), True)]):
+            result = FrameResult(number, 0.0, categories, categories[:1], decision, 1.0, 1.0)
+            record(grey.copy(), result)
+    (known, _), (unknown, _) = seen
+    assert [number for _, number in seen] == [0, 1]
+    assert (known != unknown).any()
+    frames, _ = play(tmp_path / "r.mp4")
+    for played, own, other in zip(frames, (known, unknown), (unknown, known), strict=True):
+        far = [np.abs(played.astype(int) - shown).mean() for shown in (own, other)]
+        assert far[0] < far[1]
+    # "unknown" is a large row of its own, above both labels.
+    heights = [np.flatnonzero((shown != 100).any(axis=(1, 2)))[-1] for shown, _ in seen]
+    assert heights[1] > heights[0]

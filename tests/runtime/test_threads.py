@@ -1,0 +1,99 @@
+"""The number of threads is chosen by measuring: the smallest that is nearly the fastest."""
+
+import os
+
+import numpy as np
+import pytest
+
+from pocketlens.errors import UsageError
+from pocketlens.runtime import Classifier
+from pocketlens.runtime import threads as threads_module
+from pocketlens.runtime.model_files import read_model_file
+from pocketlens.runtime.threads import choose_threads, usable_cores
+
+
+class SlowInterpreter:
+    """Takes as long as a table says, on a clock of its own."""
+
+    clock_s = 0.0
+
+    def __init__(self, milliseconds):
+        self.milliseconds = milliseconds
+
+    def invoke(self):
+        SlowInterpreter.clock_s += self.milliseconds / 1000
+
+
+@pytest.mark.parametrize(
+    ("cores", "table_ms", "chosen", "tried"),
+    [
+        pytest.param(1, {}, 1, [], id="one-core"),
+        pytest.param(2, {1: 10, 2: 6}, 2, [1, 2], id="two"),
+        pytest.param(4, {1: 10, 2: 9.7, 4: 5}, 1, [1, 2], id="hardly-faster"),
+        pytest.param(4, {1: 10, 2: 6, 4: 7}, 2, [1, 2, 4], id="too-many"),
+        pytest.param(6, {1: 10, 2: 6, 4: 4, 6: 3}, 6, [1, 2, 4, 6], id="six-cores"),
+        pytest.param(64, {1: 10, 2: 6, 4: 4, 8: 4}, 4, [1, 2, 4, 8], id="ends-early"),
+        pytest.param(4, {1: 900, 2: 500, 4: 300}, 4, [1, 2, 4], id="a-slow-board"),
+    ],
+)
+def test_the_smallest_number_that_is_nearly_the_fastest(
+    monkeypatch, cores, table_ms, chosen, tried
+):
+    def load(_model, *, threads, backend):
+        return SlowInterpreter(table_ms[threads])
+
+    monkeypatch.setattr(threads_module, "usable_cores", lambda: cores)
+    monkeypatch.setattr(threads_module, "load_model", load)
+    monkeypatch.setattr(
+        "pocketlens.runtime.threads.time.perf_counter", lambda: SlowInterpreter.clock_s
+    )
+    choice = choose_threads(None)
+    assert choice.threads == chosen
+    assert list(choice.latency_ms) == tried
+    for number, value_ms in choice.latency_ms.items():
+        assert value_ms == pytest.approx(table_ms[number])
+    assert str(choice).startswith(f"{chosen} of {cores} cores")
+
+
+def test_a_slow_board_is_not_kept_waiting(monkeypatch):
+    invoked = []
+
+    class Interpreter(SlowInterpreter):
+        def invoke(self):
+            invoked.append(self)
+            super().invoke()
+
+    monkeypatch.setattr(threads_module, "usable_cores", lambda: 2)
+    monkeypatch.setattr(threads_module, "load_model", lambda *_, **__: Interpreter(900))
+    monkeypatch.setattr(
+        "pocketlens.runtime.threads.time.perf_counter", lambda: SlowInterpreter.clock_s
+    )
+    choose_threads(None)
+    assert len(invoked) == 2 * (2 + 5)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs sched_getaffinity")
+def test_cores_that_are_not_ours_do_not_count():
+    ours = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(ours)})
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, ours)
+    assert usable_cores() == len(ours)
+
+
+def test_a_classifier_chooses_by_itself(tiny_tflite):
+    choice = choose_threads(read_model_file(tiny_tflite))
+    assert 1 <= choice.threads <= usable_cores()
+    frame = np.full((96, 96, 3), 90, np.uint8)
+    with Classifier(tiny_tflite, threads="auto") as ours, Classifier(tiny_tflite) as one:
+        assert 1 <= ours.threads <= usable_cores()
+        assert ours.classify(frame) == one.classify(frame)
+        assert one.threads == 1
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_fewer_than_one_is_refused(tiny_tflite, threads):
+    with pytest.raises(UsageError, match="at least one thread"):
+        Classifier(tiny_tflite, threads=threads)
