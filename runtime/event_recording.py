@@ -18,10 +18,10 @@ import numpy as np
 
 from pocketlens.errors import OutputError, PocketlensError, UsageError
 from pocketlens.files import output_errors
-from pocketlens.runtime.captures import DEFAULT_FPS, STALE, SourceState
+from pocketlens.runtime.captures import STALE, SourceState
 from pocketlens.runtime.live import FrameResult
 from pocketlens.runtime.pictures import Pixels
-from pocketlens.runtime.recording import SUFFIX, Recording, has_room
+from pocketlens.runtime.recording import SUFFIX, Recording, has_room, playable_fps
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -80,7 +80,7 @@ class EventRecording:
         self.folder = folder
         self.written = 0
         self.lost = 0
-        self._fps = min(fps or DEFAULT_FPS, _MOST_FPS)
+        self._fps = min(playable_fps(fps), _MOST_FPS)
         self._live = live
         self._keep = keep
         self._next = max(_numbered(folder), default=0) + 1

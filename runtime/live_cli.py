@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketlens.errors import ModelFileError, UsageError
+from pocketlens.errors import ModelFileError, OutputError, UsageError
 from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
 from pocketlens.options import (
     json_option,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pocketlens.runtime.decisions import DecisionSettings
     from pocketlens.runtime.model_files import ModelFile
     from pocketlens.runtime.sources import SourceRequest
+
+_LOSSES = ("event_videos_lost", "lines_lost")
 
 
 @click.command(
@@ -155,6 +157,12 @@ def live_command(
         write_json(
             json_target, {"model": model, "source": request.name, "threads": chosen, **outcome}
         )
+    lost = [f"{count} {name}" for name in _LOSSES if (count := outcome.get(name))]
+    if lost:
+        raise OutputError(
+            "Expected room for everything that was to be written. Received: a full disk and "
+            f"{', '.join(lost).replace('_', ' ')}. Make room on the disk."
+        )
     if outcome["unusable"] and not outcome["frames"]:
         raise ModelFileError(
             f"Expected scores from {model}. Received: no number for any of "
@@ -234,9 +242,13 @@ def _run(
             max_frames=max_frames,
             stop=stop,
         )
-    videos = {"event_videos": events.written, "event_videos_lost": events.lost} if events else {}
-    click.echo(summary_line(summary, videos), err=True)
-    return {**summary.to_dict(), **videos}
+    written = {}
+    if events:
+        written = {"event_videos": events.written, "event_videos_lost": events.lost}
+    if shown.log:
+        written["lines_lost"] = shown.log.lost
+    click.echo(summary_line(summary, written), err=True)
+    return {**summary.to_dict(), **written}
 
 
 def _check_outputs(

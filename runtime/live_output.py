@@ -113,10 +113,11 @@ class LineFile:
 
 @dataclass
 class Outputs:
-    """What shall see every result, and what shall be told whether frames come."""
+    """What shall see every result, what shall be told whether frames come, and the log, if any."""
 
     observers: list[Observer] = field(default_factory=list)
     watchers: list[Watcher] = field(default_factory=list)
+    log: LineFile | None = None
 
     def add(self, output: JsonLines | Panel | Window) -> None:
         """Add what takes both."""
@@ -155,7 +156,8 @@ def open_outputs(
         if jsonl_target == STANDARD_OUTPUT:
             outputs.add(JsonLines(_to_standard_output))
         elif jsonl_target is not None:
-            outputs.add(JsonLines(stack.enter_context(LineFile(Path(jsonl_target))).write))
+            outputs.log = stack.enter_context(LineFile(Path(jsonl_target)))
+            outputs.add(JsonLines(outputs.log.write))
         if not silent and sys.stdout.isatty():
             from rich.live import Live
 
@@ -166,10 +168,10 @@ def open_outputs(
         yield outputs
 
 
-def summary_line(summary: LiveSummary, videos: Mapping[str, int]) -> str:
-    """Return a run's summary, and what was recorded, as one line for people."""
+def summary_line(summary: LiveSummary, written: Mapping[str, int]) -> str:
+    """Return a run's summary, and counts of what it wrote, as one line for people."""
     counts = {"unusable": summary.unusable, **asdict(summary.counts), "events": summary.events}
-    named = {**counts, **{name.replace("_", " "): count for name, count in videos.items()}}
+    named = {**counts, **{name.replace("_", " "): count for name, count in written.items()}}
     counted = "".join(f", {count} {name}" for name, count in named.items() if count)
     return (
         f"{summary.frames} frames{counted} in {summary.seconds:.1f} s: {summary.fps:.1f} fps; "

@@ -62,9 +62,10 @@ class Recording:
             )
         refuse_files([path], overwrite=overwrite)
         self.path = path
-        self.fps = fps if fps and _FPS_RANGE[0] <= fps <= _FPS_RANGE[1] else DEFAULT_FPS
+        self.fps = playable_fps(fps)
         self.frames = 0
         self.left_out = 0
+        self._checked_at = 0
         self._stack = contextlib.ExitStack()
         self._partial: Path | None = None
         self._writer: cv2.VideoWriter | None = None
@@ -132,7 +133,10 @@ class Recording:
             raise self._full()
 
     def _has_room(self) -> bool:
-        if self.frames % _CHECK_FRAMES or has_room(self.path.parent, _INDEX_BYTES * self.frames):
+        if self.frames < self._checked_at:
+            return True
+        self._checked_at = self.frames + _CHECK_FRAMES
+        if has_room(self.path.parent, _INDEX_BYTES * self.frames):
             return True
         LOGGER.warning("The disk is full: %s ends after %d frames.", self.path, self.frames)
         return False
@@ -183,6 +187,11 @@ class Recording:
             # The codec stores colour for 2x2 pixels; a row less is better than a blurred frame.
             return np.ascontiguousarray(frame_bgr[: even_wh[1], : even_wh[0]])
         return frame_bgr
+
+
+def playable_fps(fps: float | None) -> float:
+    """Return a rate that a video may have: the given one, or 25."""
+    return fps if fps and _FPS_RANGE[0] <= fps <= _FPS_RANGE[1] else DEFAULT_FPS
 
 
 def has_room(folder: Path, more_bytes: int = 0) -> bool:

@@ -140,6 +140,14 @@ def test_videos_have_few_frames_at_true_speed(tmp_path, fps):
     assert np.diff(times_s[:: int(rate)]) == pytest.approx(1, abs=0.4)
 
 
+@pytest.mark.parametrize("fps", [None, 0.0, 0.01, float("nan"), 90_000.0], ids=str)
+def test_a_rate_that_cannot_be_does_no_harm(tmp_path, fps):
+    with EventRecording(tmp_path, fps, live=True) as recording:
+        film({5: "fox"}, 3, recording)
+    (path,) = tmp_path.iterdir()
+    assert seconds_of(path)[2] == pytest.approx(3, abs=0.2)
+
+
 def test_large_frames_are_made_smaller(tmp_path):
     with EventRecording(tmp_path, 10, live=False) as recording:
         frame = np.zeros((1080, 1920, 3), np.uint8)

@@ -1,5 +1,6 @@
 """`pocketlens live` from the outside: what it prints, writes, refuses, and how it ends."""
 
+import contextlib
 import json
 import os
 import signal
@@ -98,6 +99,7 @@ def test_everything_at_once(tiny_tflite, video, tmp_path, capfd):
     assert (result["frames"], result["dropped"]) == (7, 0)
     assert result["source"] == str(video)
     assert set(result["latency_ms"]["classify"]) == {"median", "p95"}
+    assert (result["threads"], result["lines_lost"]) == (1, 0)
     assert capfd.readouterr().out == ""
 
 
@@ -180,6 +182,37 @@ def test_decisions_follow_the_options(tiny_tflite, task_models, video, capfd, ta
     assert entries[0]["answers"] == seen["answers"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_a_terminal_has_a_panel_that_goes_at_the_end(tiny_tflite, video):
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pocketlens", "live", str(tiny_tflite), "--source", str(video)]
+    process = subprocess.Popen(
+        command,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"},
+    )
+    os.close(theirs)
+    shown = b""
+    # The end of a pseudo-terminal is an error.
+    with contextlib.suppress(OSError):
+        while data := os.read(ours, 65536):
+            shown += data
+    os.close(ours)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    for part in (b"fps", b"capture", b"resize", b"invoke", b"post", b" %", b"1 frames"):
+        assert part in shown
+    assert b"Traceback" not in shown
+    assert f"{FRAMES} frames" in err
+    # The cursor is back, and the panel's lines are erased.
+    assert b"\x1b[?25h" in shown
+    assert b"\x1b[2K" in shown
+
+
 def test_events_are_recorded(tiny_tflite, video, tmp_path, capfd):
     folder, summary, recording = tmp_path / "events", tmp_path / "o.json", tmp_path / "o.mp4"
     options = ["--record-events", folder, "--json", summary, "--confirm", "3/3"]
@@ -193,6 +226,35 @@ def test_events_are_recorded(tiny_tflite, video, tmp_path, capfd):
     # The folder is made to be used again.
     assert live(tiny_tflite, video, "--record-events", folder) == 0
     assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits on file sizes")
+def test_a_full_disk_is_told_at_the_end_and_ends_nothing_before(tiny_tflite, video, tmp_path):
+    log, folder, summary = tmp_path / "o.jsonl", tmp_path / "events", tmp_path / "o.json"
+    program = (
+        "import resource, sys\n"
+        "from pocketlens.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))\n"
+        "main(sys.argv[1:])\n"
+    )
+    arguments = [tiny_tflite, "--source", video, "--jsonl", log, "--json", summary]
+    done = subprocess.run(
+        [sys.executable, "-c", program, "live", *arguments, "--record-events", folder],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    result = json.loads(summary.read_text("utf-8"))
+    assert 0 < len(lines) < FRAMES == result["frames"]
+    assert result["lines_lost"] == FRAMES - len(lines)
+    assert (result["event_videos"], result["event_videos_lost"]) == (0, 1)
+    assert list(folder.iterdir()) == []
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("Lines for") == 1
+    lost = f"a full disk and 1 event videos lost, {result['lines_lost']} lines lost."
+    assert lost in done.stderr
 
 
 def test_the_number_of_threads_is_chosen_and_told(tiny_tflite, video, tmp_path, capfd):
@@ -222,7 +284,9 @@ def unusable_model(tiny_models, tmp_path):
     return path
 
 
-def test_a_model_without_numbers_is_told_and_fails(unusable_model, video, tmp_path, capfd):
+def test_a_model_without_numbers_is_told_once_and_fails(
+    unusable_model, video, tmp_path, capfd, caplog
+):
     log, summary = tmp_path / "o.jsonl", tmp_path / "o.json"
     assert live(unusable_model, video, "--jsonl", log, "--json", summary) == 1
     (state,) = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
@@ -230,9 +294,9 @@ def test_a_model_without_numbers_is_told_and_fails(unusable_model, video, tmp_pa
     assert "no numbers" in state["reason"]
     result = json.loads(summary.read_text("utf-8"))
     assert (result["frames"], result["unusable"], result["events"]) == (0, FRAMES, 0)
-    err = capfd.readouterr().err
-    assert err.count("No answers: ") == 1
-    assert f"no number for any of {FRAMES} frames. Convert the model again." in err
+    assert [entry.message[:12] for entry in caplog.records] == ["No answers: "]
+    expected = f"no number for any of {FRAMES} frames. Convert the model again."
+    assert expected in capfd.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
