@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
+import sys
 import time
 import unicodedata
 from collections import deque
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -41,10 +42,8 @@ _WRITTEN_AT_ONCE = 2
 _ROUNDING_S = 1e-6
 
 _NAME = re.compile(r"([0-9]{6,})_[0-9][^_]*_.+\.mp4")
-_PARTIAL = re.compile(r"\.[0-9]{6,}_[0-9][^_]*_.+\.partial\.mp4")
+_PARTIAL = re.compile(r"\.[0-9]{6,}_[0-9][^_]*_.+\.([0-9]+)\.partial\.mp4")
 _LABEL_BYTES = 60
-# A video that is being written is never left alone for so long.
-_ABANDONED_S = 600.0
 
 
 class EventRecording:
@@ -167,11 +166,8 @@ class EventRecording:
             self._video = None
 
     def _begin(self, result: FrameResult) -> None:
-        when = (
-            datetime.now().astimezone().strftime("%Y%m%dT%H%M%S%z")
-            if self._live
-            else f"{result.time_s:.3f}s"
-        )
+        # Only names show the time of day: a clock may jump, so that nothing is decided by it.
+        when = time.strftime("%Y%m%dT%H%M%S%z") if self._live else f"{result.time_s:.3f}s"
         label = safe_name("+".join(e.label for e in result.decision.categories))
         name = f"{self._next:06}_{when}_{label or result.decision.absent}{SUFFIX}"
         self._next += 1
@@ -228,10 +224,24 @@ def _numbered(folder: Path) -> dict[int, Path]:
 
 
 def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes have left that are no more, after a power cut for example."""
     with contextlib.suppress(OSError):
-        for path, _ in _matching(folder, _PARTIAL):
-            if abs(time.time() - path.stat().st_mtime) > _ABANDONED_S:
+        for path, match in _matching(folder, _PARTIAL):
+            if not _runs(int(match[1])):
                 path.unlink()
+
+
+def _runs(process: int) -> bool:
+    # On Windows a signal of 0 is none that only asks.
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _matching(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:

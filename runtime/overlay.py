@@ -87,7 +87,7 @@ def draw_decision(
     decided = decided or [(decision.absent, None)]
     held = {entry.index for entry in decision.categories}
     others = [(entry.label, entry.score) for entry in categories if entry.index not in held]
-    _draw(frame_bgr, decided + others, len(decided))
+    _draw(frame_bgr, [*decided, *others], len(decided))
 
 
 def _draw(frame_bgr: Pixels, entries: Sequence[_Entry], large: int) -> None:

@@ -15,6 +15,7 @@ from pocketlens.runtime.pictures import Pixels
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
 # Numbers that change faster cannot be read; they are medians of what came in the last two seconds.
 _REFRESH_S = 0.25
@@ -74,7 +75,7 @@ class Panel:
 
         self._live.update(Group(*parts, self._counters(), *self._last_events()), refresh=True)
 
-    def _decision(self, result: FrameResult) -> RenderableType:
+    def _decision(self, result: FrameResult) -> Text:
         text = _line()
         for entry in result.decision.categories:
             text.append(f"{entry.label} ", "bold green")
@@ -100,7 +101,7 @@ class Panel:
             table.add_row(Text(entry.label, style), bar, Text(f"{100 * entry.score:.0f} %", style))
         return table
 
-    def _speed(self) -> RenderableType:
+    def _speed(self) -> Text:
         text = _line()
         between_s = self._recent[-1][0] - self._recent[0][0]
         rate = f"{(len(self._recent) - 1) / between_s:.0f}" if between_s > 0 else "-"
@@ -111,16 +112,16 @@ class Panel:
             text.append(f"{statistics.median(entry[name] for entry in all_ms):.1f}  ")
         return text.append("ms", "dim")
 
-    def _counters(self) -> RenderableType:
+    def _counters(self) -> Text:
         counted = {"frames": self._frames, **asdict(self._counts())}
         shown = [f"{count} {name}" for name, count in counted.items() if count or name == "frames"]
         return _line(", ".join(shown), "dim")
 
-    def _last_events(self) -> list[RenderableType]:
+    def _last_events(self) -> list[Text]:
         return [_line(f"{time_s:8.1f} s  {text}", "dim") for time_s, text in self._events]
 
 
-def _line(text: str = "", style: str = "") -> Any:
+def _line(text: str = "", style: str = "") -> Text:
     from rich.text import Text
 
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")

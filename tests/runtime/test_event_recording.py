@@ -221,13 +221,19 @@ def test_the_oldest_go_by_number_and_nothing_else_does(tmp_path):
     ]
 
 
-def test_what_a_power_cut_left_is_removed_when_it_is_old(tmp_path):
-    old, new = (tmp_path / f".00000{n}_1.000s_fox.77.partial.mp4" for n in (1, 2))
-    for path in (old, new):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot ask whether a process runs")
+def test_what_a_power_cut_left_is_removed_and_nobody_elses_video(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    old, ours, odd = (
+        tmp_path / f".000001_1.000s_fox.{process}.partial.mp4"
+        for process in (ended.pid, os.getpid(), 10**30)
+    )
+    other = tmp_path / f".holiday.{ended.pid}.partial.mp4"
+    for path in (old, ours, odd, other):
         path.write_bytes(b"half a video")
-    os.utime(old, (time.time() - 3600,) * 2)
     EventRecording(tmp_path, 10, live=False)
-    assert list(tmp_path.iterdir()) == [new]
+    assert sorted(tmp_path.iterdir()) == sorted([ours, other])
 
 
 def test_a_full_disk_is_counted_and_told_once_and_over_when_there_is_room(
