@@ -20,6 +20,7 @@ import numpy as np
 from pocketlens.errors import OutputError, PocketlensError, UsageError
 from pocketlens.files import output_errors
 from pocketlens.runtime.captures import STALE, SourceState
+from pocketlens.runtime.decisions import UNKNOWN
 from pocketlens.runtime.live import FrameResult
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.recording import SUFFIX, Recording, has_room, playable_fps
@@ -54,9 +55,10 @@ class EventRecording:
     where something was known before. Videos have at most 15 frames per second and 1,280 pixels on
     the longer side; while there is no event, at most 16 MB of JPEGs are held.
 
-    A name is a number that grows, the time of the event and the labels: local time for a camera,
-    seconds in the video for a file. Each file appears whole or not at all. One that cannot be
-    written is counted and logged, and costs the others nothing.
+    A name is a number that grows, the time of the event (local time for a camera, seconds in the
+    video for a file), and the labels that were decided meanwhile, or "unknown". Each file appears
+    whole or not at all. One that cannot be written is counted and logged, and costs the others
+    nothing.
 
     Args:
         folder: where they go; made if it is not there.
@@ -90,6 +92,7 @@ class EventRecording:
         self._troubled = False
         self._video: Recording | None = None
         self._begun_s = self._until_s = 0.0
+        self._labels: list[str] = []
         _remove_abandoned(folder)
 
     def __enter__(self) -> EventRecording:
@@ -104,7 +107,8 @@ class EventRecording:
             self._finish()
         if event:
             if self._video is None:
-                self._begin(result)
+                self._begin(now_s)
+            self._labels += [entry.label for entry in decision.categories]
             self._until_s = min(now_s + AFTER_S, self._begun_s + LONGEST_S)
         if event or now_s >= self._due_s - _ROUNDING_S:
             self._due_s = max(self._due_s + 1 / self._fps, now_s)
@@ -165,17 +169,17 @@ class EventRecording:
                 self._video.__exit__(type(error), error, None)
             self._video = None
 
-    def _begin(self, result: FrameResult) -> None:
+    def _begin(self, now_s: float) -> None:
         # Only names show the time of day: a clock may jump, so that nothing is decided by it.
-        when = time.strftime("%Y%m%dT%H%M%S%z") if self._live else f"{result.time_s:.3f}s"
-        label = safe_name("+".join(e.label for e in result.decision.categories))
-        name = f"{self._next:06}_{when}_{label or result.decision.absent}{SUFFIX}"
+        when = time.strftime("%Y%m%dT%H%M%S%z") if self._live else f"{now_s:.3f}s"
+        path = self.folder / f"{self._next:06}_{when}_{UNKNOWN}{SUFFIX}"
         self._next += 1
-        self._begun_s = result.time_s
+        self._begun_s = now_s
+        self._labels = []
         try:
             if not has_room(self.folder):
-                raise OutputError(f"Expected room for {name}. Received: a full disk. Make room.")
-            self._video = Recording(self.folder / name, self._fps).__enter__()
+                raise OutputError(f"Expected room for {path}. Received: a full disk. Make room.")
+            self._video = Recording(path, self._fps).__enter__()
         except PocketlensError as error:
             self._lose(error)
 
@@ -192,10 +196,15 @@ class EventRecording:
             self._lose(error)
             return
         self.written += 1
+        name = safe_name("+".join(dict.fromkeys(self._labels)))
+        if name:
+            # Only now is it known what is to be seen in it.
+            stem = video.path.stem.removesuffix(UNKNOWN) + name
+            with contextlib.suppress(OSError):
+                video.path.rename(video.path.with_name(stem + SUFFIX))
         if self._troubled:
             LOGGER.warning("Events are recorded again; %d were lost.", self.lost)
         self._troubled = False
-        LOGGER.debug("Recorded %s.", video.path)
         self._remove_oldest()
 
     def _lose(self, error: PocketlensError) -> None:

@@ -96,7 +96,14 @@ class Panel:
         table.add_column(justify="right", min_width=5, no_wrap=True)
         for entry in result.categories:
             style = "bold" if entry.index in held else ""
-            bar = ProgressBar(total=1.0, completed=entry.score, width=_BAR_WIDTH)
+            colour = "green" if entry.index in held else "cyan"
+            bar = ProgressBar(
+                total=1.0,
+                completed=entry.score,
+                width=_BAR_WIDTH,
+                complete_style=colour,
+                finished_style=colour,
+            )
             # Texts, since a label in brackets is no markup.
             table.add_row(Text(entry.label, style), bar, Text(f"{100 * entry.score:.0f} %", style))
         return table

@@ -90,7 +90,7 @@ def test_an_event_near_the_start_or_the_end_has_what_there_is(tmp_path, at_s):
 def test_events_in_a_row_are_one_video_and_later_ones_another(tmp_path):
     paths, _ = record(tmp_path, {50: "fox", 90: "cat", 250: "dog"}, 35)
     assert [path.name for path in paths] == [
-        "000001_5.000s_fox.mp4",
+        "000001_5.000s_fox+cat.mp4",
         "000002_25.000s_dog.mp4",
     ]
     first_s, last_s, _ = seconds_of(paths[0])
@@ -113,6 +113,11 @@ def test_nothing_known_is_an_event_after_something_only(tmp_path):
         "000001_10.000s_fox.mp4",
         "000002_25.000s_unknown.mp4",
     ]
+
+
+def test_a_name_has_what_was_decided_meanwhile(tmp_path):
+    (path,), _ = record(tmp_path, {0: "cat", 20: None, 30: "fox", 40: "cat", 50: None}, 20)
+    assert path.name == "000001_0.000s_cat+fox.mp4"
 
 
 def test_a_stale_source_ends_its_video_at_once(tmp_path):
@@ -246,7 +251,7 @@ def test_a_full_disk_is_counted_and_told_once_and_over_when_there_is_room(
         assert recording.lost == 2
         assert list(tmp_path.iterdir()) == []
         (told,) = [entry.message for entry in caplog.records]
-        assert told.startswith("An event is not recorded: Expected room for 000001_1.000s_fox.mp4.")
+        assert told.startswith("An event is not recorded: Expected room for ")
         room[0] = True
         film({400: "dog"}, 10, recording, start_s=35)
     assert [path.name for path in tmp_path.iterdir()] == ["000003_40.000s_dog.mp4"]
