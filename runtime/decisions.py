@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -211,21 +212,18 @@ class Decider:
     def _confirm(self) -> None:
         """Let what enough of the last frames say become the decision."""
         needed = self._settings.confirm[0]
-        if self._task != MULTILABEL:
+        if self._task != MULTILABEL or self._votes.maxlen == 1:
             if self._votes.count(self._votes[-1]) >= needed:
                 self._held, self._decided = self._votes[-1], True
             return
-        said = np.zeros(len(self._labels), np.int32)
-        for vote in self._votes:
-            said[list(vote)] += 1
-        unsaid = len(self._votes) - said
-        now = np.zeros(len(self._labels), bool)
-        now[list(self._votes[-1])] = True
-        held = np.zeros(len(self._labels), bool)
-        held[list(self._held)] = True
-        held = (held & ~(~now & (unsaid >= needed))) | (now & (said >= needed))
-        self._held = tuple(np.flatnonzero(held).tolist())
-        self._decided |= bool(self._held) or bool((unsaid >= needed).all())
+        said = Counter(chain.from_iterable(self._votes))
+        now, held, frames = set(self._votes[-1]), set(self._held), len(self._votes)
+        kept = {index for index in held - now if frames - said[index] < needed}
+        new = {index for index in now if index in held or said[index] >= needed}
+        self._held = tuple(sorted(kept | new))
+        # None of the labels is a decision too, when enough frames agree on each.
+        none = frames - max(said.values(), default=0) >= needed
+        self._decided = self._decided or bool(self._held) or none
 
 
 def _permitted(labels: tuple[str, ...], settings: DecisionSettings) -> NDArray[np.bool_]:

@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
+from functools import partial
 
 import cv2
 import numpy as np
@@ -12,10 +15,13 @@ import pytest
 from pocketlens.errors import OutputError, UsageError
 from pocketlens.runtime import event_recording
 from pocketlens.runtime.captures import LIVE, STALE, SourceState
-from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.decisions import Decision
+from pocketlens.runtime.classifier import Category, Result
+from pocketlens.runtime.decisions import Decider, Decision, DecisionSettings
 from pocketlens.runtime.event_recording import EventRecording, safe_name
-from pocketlens.runtime.live import FrameResult
+from pocketlens.runtime.fake_camera import END, FakeCamera
+from pocketlens.runtime.live import FrameResult, classify_source
+from pocketlens.runtime.process_capture import CaptureLimits, ProcessCapture
+from pocketlens.runtime.recording import labelled_recorder
 
 SIZE_WH = (400, 48)
 PIXELS_PER_S = 3
@@ -302,3 +308,41 @@ def test_a_folder_that_is_a_file_is_an_error(tmp_path):
         EventRecording(tmp_path / "file", 10, live=False)
     with pytest.raises(UsageError, match="Received: 0"):
         EventRecording(tmp_path, 10, live=False, keep=0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a camera's own process needs descriptors")
+def test_a_camera_that_goes_and_comes_back_makes_two_videos(tmp_path):
+    class Bright:
+        def classify(self, frame_bgr):
+            said = (Category("bright", 0.9, 0), Category("dark", 0.1, 1))
+            return Result(said, said[:1], scores=np.array([0.9, 0.1], np.float32))
+
+    script = {"interval_s": 1 / 30, "faults": {30: END}, "since_s": time.monotonic()}
+    limits = CaptureLimits(stale_s=0.4, silence_s=2.0, pause_s=0.2)
+    capture = ProcessCapture(partial(FakeCamera, **script), name="fake", limits=limits)
+    stop = threading.Event()
+    threading.Timer(60, stop.set).start()
+    happened = []
+
+    def observe(frame, result):
+        happened.append(result.decision.changed)
+        if sum(happened) == 2 and happened[-5:] == [False] * 5:
+            stop.set()
+
+    with closing(capture), EventRecording(tmp_path, capture.fps, live=True) as recording:
+        summary = classify_source(
+            Bright(),
+            capture,
+            decisions=Decider(("bright", "dark"), "multiclass", 0.0, DecisionSettings()),
+            observers=[observe],
+            recorder=labelled_recorder(None, live=True, events=recording),
+            record_watcher=recording.watch,
+            stop=stop,
+        )
+    assert (summary.events, summary.counts.stalls) == (2, 1)
+    assert (recording.written, recording.lost) == (2, 0)
+    paths = sorted(tmp_path.iterdir())
+    assert [path.name[-11:] for path in paths] == ["_bright.mp4"] * 2
+    for path in paths:
+        video = cv2.VideoCapture(str(path))
+        assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= 3
