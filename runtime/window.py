@@ -1,12 +1,14 @@
-"""The window of `pocketlens live --display`."""
+"""The window of `pocketlens live --display`, seen from the process that classifies."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -19,11 +21,15 @@ from pocketlens.runtime.captures import STALE, SourceState
 from pocketlens.runtime.live import FrameResult
 from pocketlens.runtime.overlay import draw_decision
 from pocketlens.runtime.pictures import Pixels
+from pocketlens.runtime.window_child import HEADER, QUIT, READY
 
 LOGGER = logging.getLogger("pocketlens")
 
-_QUIT_KEYS = (ord("q"), 27)
-_WINDOW = "pocketlens"
+# With our search path, so that the child imports what the parent would.
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from pocketlens.runtime.window_child import main; main()"
+)
 _DARK = 40
 _LIGHT = (220, 220, 220)
 _ANSWER_S = 2.0
@@ -34,7 +40,9 @@ _X_PORT = 6000
 class Window:
     """Shows the frames with their decision; q, Esc or closing it sets `stop`.
 
-    When the display goes away, that is said once and the run goes on without it.
+    The window belongs to a process of its own, since the libraries behind it end theirs when the
+    display goes away. Then that is said once, and the run goes on without it. Frames that come
+    faster than they are shown are left out.
 
     Raises:
         MissingDependencyError: this OpenCV has no windows, or there is no display.
@@ -43,15 +51,32 @@ class Window:
     def __init__(self, stop: threading.Event) -> None:
         check_display()
         self._stop = stop
-        self._gone = False
+        self._ended = False
         self._shape: tuple[int, ...] = (480, 640, 3)
-        cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL)
+        self._waiting_bgr: Pixels | None = None
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        if self._answer() != READY:
+            self.close()
+            raise MissingDependencyError(
+                "Expected a window for --display. Received: none, OpenCV does not open one here. "
+                "Run it on the desktop, or write a video instead: --record out.mp4"
+            )
+        for work in (self._send, self._listen):
+            self._threads.append(threading.Thread(target=work, name="window", daemon=True))
+            self._threads[-1].start()
 
     def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
-        if self._gone:
-            return
         self._shape = frame_bgr.shape
+        if self._ended or self._waiting_bgr is not None:
+            return
         shown_bgr = frame_bgr.copy()
         draw_decision(shown_bgr, result.decision, result.categories)
         self._show(shown_bgr)
@@ -66,29 +91,50 @@ class Window:
 
     def close(self) -> None:
         """Close it."""
-        if not self._gone:
-            with contextlib.suppress(cv2.error):
-                cv2.destroyAllWindows()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        # It has nothing to lose, and a display that hangs would let it wait for ever.
+        self._child.kill()
+        self._child.wait()
+        for thread in self._threads:
+            thread.join()
+        for pipe in (self._child.stdin, self._child.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
 
     def _show(self, shown_bgr: Pixels) -> None:
-        # Asked each time, since Qt ends the process when it talks to a display that is gone.
-        if self._gone or not _display_answers():
-            self._lose("no display answers")
-            return
-        try:
-            cv2.imshow(_WINDOW, shown_bgr)
-            key = cv2.waitKey(1) & 0xFF
-            closed = cv2.getWindowProperty(_WINDOW, cv2.WND_PROP_VISIBLE) < 1
-        except cv2.error as error:
-            self._lose(" ".join(str(error).split()))
-            return
-        if key in _QUIT_KEYS or closed:
-            self._stop.set()
+        with self._changed:
+            self._waiting_bgr = shown_bgr
+            self._changed.notify_all()
 
-    def _lose(self, reason: str) -> None:
-        if not self._gone:
-            LOGGER.warning("The window is gone and the run goes on without it: %s.", reason)
-        self._gone = True
+    def _answer(self) -> bytes:
+        return self._child.stdout.readline()  # type: ignore[union-attr]
+
+    def _listen(self) -> None:
+        if self._answer() == QUIT:
+            self._ended = True
+            self._stop.set()
+        elif not self._ended:
+            self._ended = True
+            LOGGER.warning("The window is gone, and the run goes on without it.")
+
+    def _send(self) -> None:
+        # A pipe that nobody reads any more is for the listener to tell.
+        with contextlib.suppress(OSError, ValueError):
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._waiting_bgr is not None or self._ended)
+                    picture_bgr = self._waiting_bgr
+                if self._ended or picture_bgr is None:
+                    return
+                pipe = self._child.stdin
+                pipe.write(HEADER.pack(*picture_bgr.shape[:2]))  # type: ignore[union-attr]
+                pipe.write(picture_bgr.data)  # type: ignore[union-attr]
+                pipe.flush()  # type: ignore[union-attr]
+                with self._changed:
+                    if self._waiting_bgr is picture_bgr:
+                        self._waiting_bgr = None
 
 
 def check_display() -> None:
