@@ -1,0 +1,116 @@
+"""Between the thread that classifies and one that sends: a few entries of room, newest kept."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import Generic, TypeVar
+
+LOGGER = logging.getLogger("pocketlens")
+
+Entry = TypeVar("Entry")
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 5.0
+
+
+class Outbox(Generic[Entry]):
+    """Takes entries without ever waiting, and gives them to a sender for as long as it is open.
+
+    When there is no room the oldest entry is dropped.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._dropped = 0
+        self._entries: deque[Entry] = deque()
+        self._room = room
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more comes."""
+        return self._closed
+
+    def put(self, entry: Entry) -> None:
+        """Take an entry."""
+        with self._changed:
+            if len(self._entries) == self._room:
+                self._entries.popleft()
+                self._dropped += 1
+            self._entries.append(entry)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Say that nothing more comes."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def take(self, timeout_s: float | None = None) -> Entry | None:
+        """Return the oldest entry and forget it; None where none comes in time or it is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._entries or self._closed, timeout_s)
+            return self._entries.popleft() if self._entries else None
+
+    def put_back(self, entry: Entry) -> None:
+        """Give back what could not be sent, as the oldest; dropped where newer ones took its room.
+
+        Dropping the newer ones would leave an old state as the last.
+        """
+        with self._changed:
+            if len(self._entries) < self._room:
+                self._entries.appendleft(entry)
+            else:
+                self._dropped += 1
+
+    def count_dropped(self) -> int:
+        """Return how many entries were dropped since the last call."""
+        with self._changed:
+            count, self._dropped = self._dropped, 0
+            return count
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but no longer than it is open."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed, seconds)
+
+
+class Attempts:
+    """How a receiver does: pauses that grow to five seconds, and one line a change in the log.
+
+    Args:
+        name: what the log calls the receiver; without passwords.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._failing = ""
+        self._lost = 0
+        self._pause_s = _FIRST_PAUSE_S
+
+    def failed(self, reason: str) -> float:
+        """Note a failure; returns how long to wait in seconds."""
+        if reason != self._failing:
+            LOGGER.warning("%s does not take what is sent: %s. Trying again.", self._name, reason)
+        self._failing = reason
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        return pause_s
+
+    def refused(self, reason: str) -> None:
+        """Note that something was refused that will not be sent again."""
+        if reason != self._failing:
+            LOGGER.warning("%s refuses what is sent: %s.", self._name, reason)
+        self._failing = reason
+        self._lost += 1
+
+    def worked(self, dropped: int = 0) -> None:
+        """Note a success; `dropped` entries found no room before it."""
+        lost = self._lost + dropped
+        if self._failing:
+            LOGGER.info(
+                "%s takes what is sent again%s.", self._name, f", {lost} were lost" if lost else ""
+            )
+        self._failing, self._lost = "", 0
+        self._pause_s = _FIRST_PAUSE_S
