@@ -25,15 +25,19 @@ from pocketlens.runtime.live_options import (
     parse_size,
     parse_threads,
 )
+from pocketlens.runtime.remote_options import remote_options
 from pocketlens.runtime.stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from pocketlens.runtime.classifier import Classifier
     from pocketlens.runtime.decisions import DecisionSettings
     from pocketlens.runtime.model_files import ModelFile
+    from pocketlens.runtime.remote import Remote
     from pocketlens.runtime.sources import SourceRequest
 
 _LOSSES = ("event_videos_lost", "lines_lost")
+# A page has room for more than the answer.
+_PAGE_LABELS = 5
 
 
 @click.command(
@@ -95,9 +99,7 @@ _LOSSES = ("event_videos_lost", "lines_lost")
 @click.option(
     "--top-k",
     type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Labels per frame, with at least those that are the answer.",
+    help="Labels per frame, with at least those that are the answer.  [default: 1, with --web 5]",
 )
 @click.option(
     "--threads",
@@ -108,6 +110,7 @@ _LOSSES = ("event_videos_lost", "lines_lost")
     help="Threads of an inference; 'auto' measures at the start which number is best here.",
 )
 @decision_options
+@remote_options
 @labels_option
 @mean_option
 @std_option
@@ -119,9 +122,10 @@ def live_command(
     size_wh: tuple[int, int] | None,
     fps: float | None,
     fourcc: str | None,
-    top_k: int,
+    top_k: int | None,
     threads: int | None,
     decision: dict[str, Any],
+    remote: dict[str, Any],
     labels_file: str | None,
     mean: float | None,
     std: float | None,
@@ -144,6 +148,10 @@ def live_command(
 
         request = SourceRequest(source, size_wh, fps, fourcc)
         check_wishes(request)
+        from pocketlens.runtime.remote import parse_remote
+
+        sent = parse_remote(**remote)
+        top_k = top_k or (_PAGE_LABELS if sent.web else 1)
         from pocketlens.runtime.classifier import Classifier
         from pocketlens.runtime.decisions import DecisionSettings
         from pocketlens.runtime.model_files import read_model_file, with_labels
@@ -152,7 +160,9 @@ def live_command(
         model_file = with_labels(read_model_file(model), Path(labels_file) if labels_file else None)
         chosen = threads or _choose_threads(model_file)
         with Classifier(model_file, threads=chosen, top_k=top_k, mean=mean, std=std) as classifier:
-            outcome = _run(classifier, request, settings, stop, json_target=json_target, **outputs)
+            outcome = _run(
+                classifier, request, settings, sent, stop, json_target=json_target, **outputs
+            )
     if json_target:
         write_json(
             json_target, {"model": model, "source": request.name, "threads": chosen, **outcome}
@@ -182,6 +192,7 @@ def _run(
     classifier: Classifier,
     request: SourceRequest,
     settings: DecisionSettings,
+    sent: Remote,
     stop: threading.Event,
     *,
     json_target: str | None,
@@ -202,6 +213,7 @@ def _run(
     from pocketlens.runtime.live import classify_source
     from pocketlens.runtime.live_output import open_outputs, summary_line
     from pocketlens.runtime.recording import Recording, labelled_recorder
+    from pocketlens.runtime.remote import open_remote
 
     decider = Decider(classifier.labels, classifier.task, classifier.threshold, settings)
     # The first inference prepares what the others find ready; no frame shall wait for it.
@@ -229,6 +241,15 @@ def _run(
                 stop=stop,
             )
         )
+        receivers = open_remote(
+            sent,
+            classifier,
+            source=request.name,
+            counts=lambda: capture.counts,
+            announce=lambda line: click.echo(line, err=True),
+        )
+        for receiver in stack.enter_context(receivers):
+            shown.add(receiver)
         summary = classify_source(
             classifier,
             capture,

@@ -22,6 +22,7 @@ from pocketlens.runtime.live import FrameResult, Observer, Watcher
 from pocketlens.runtime.measures import LiveSummary
 from pocketlens.runtime.panel import Panel
 from pocketlens.runtime.pictures import Pixels
+from pocketlens.runtime.remote import Output
 from pocketlens.runtime.window import Window
 
 LOGGER = logging.getLogger("pocketlens")
@@ -119,7 +120,7 @@ class Outputs:
     watchers: list[Watcher] = field(default_factory=list)
     log: LineFile | None = None
 
-    def add(self, output: JsonLines | Panel | Window) -> None:
+    def add(self, output: JsonLines | Panel | Window | Output) -> None:
         """Add what takes both."""
         self.observers.append(output)
         self.watchers.append(output.watch)

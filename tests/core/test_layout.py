@@ -16,7 +16,10 @@ FOLDERS = {
     "runtime": "pocketlens.runtime",
     "train": "pocketlens.train",
 }
-NESTED = {"runtime/sources": "pocketlens.runtime.sources"}
+NESTED = {
+    "runtime/sources": "pocketlens.runtime.sources",
+    "runtime/web": "pocketlens.runtime.web",
+}
 # What each folder may import of the others. `convert` may train: `--adapt` does.
 ALLOWED = {
     "core": set(),
