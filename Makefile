@@ -9,7 +9,8 @@ DEMO ?= demo-out
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test test-wheel test-old-runtime check format lock flowers head-cache input-pipeline \
-	bit-flips power-cuts memory quantizers conversion-time imagenet peers soak clean
+	bit-flips power-cuts memory quantizers conversion-time imagenet peers soak viewers \
+	clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -101,6 +102,10 @@ build/peers/installed: pyproject.toml
 soak: $(VENV)/installed
 	$(BIN)/python tests/measure/soak.py --minutes $(or $(MINUTES),30) --cycles $(or $(CYCLES),1000) \
 		$(if $(MODEL),--model $(MODEL))
+
+# Whether fifty viewers who do not read slow down classification. make viewers MODEL=file.tflite
+viewers: $(VENV)/installed
+	$(BIN)/python tests/measure/viewers.py --model $(MODEL) --minutes $(or $(MINUTES),4)
 
 clean:
 	rm -rf build dist .venv demo-out *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,259 @@
+"""The page in a real browser: picture, label, events, restarts, tokens, and what it asks for."""
+
+import os
+import re
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+TOKEN = "correct-horse-battery"
+PHONE, DESKTOP = (390, 844), (1440, 900)
+# The colour in the picture's upper left corner, by its strongest channel.
+CORNER = """() => {
+  const from = document.getElementById("picture");
+  if (from.hidden || !from.width) return "nothing";
+  const to = document.createElement("canvas"); to.width = to.height = 1;
+  const context = to.getContext("2d"); context.drawImage(from, 0, 0, 16, 16, 0, 0, 1, 1);
+  const [red, , blue] = context.getImageData(0, 0, 1, 1).data;
+  return red > blue + 60 ? "red" : blue > red + 60 ? "blue" : "neither"; }"""
+NUMBER = "() => Number(document.getElementById('picture').dataset.number ?? -1)"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip("there is no Chromium")
+    with playwright.sync_playwright() as running:
+        # Chromium's sandbox does not work for root, who runs many containers.
+        sandbox = [] if os.getuid() else ["--no-sandbox"]
+        browser = running.chromium.launch(executable_path=program, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Open a page and note what it logs and where its requests go."""
+    with ExitStack() as stack:
+
+        def start(url, size_wh=DESKTOP, scheme="light"):
+            width, height = size_wh
+            context = chromium.new_context(
+                viewport={"width": width, "height": height},
+                color_scheme=scheme,
+                has_touch=size_wh == PHONE,
+                is_mobile=size_wh == PHONE,
+                device_scale_factor=2 if size_wh == PHONE else 1,
+            )
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(15_000)
+            page.errors, page.requested = [], []
+            page.on("pageerror", lambda error: page.errors.append(str(error)))
+            page.on("request", lambda request: page.requested.append(request.url))
+            page.on(
+                "console",
+                lambda message: (
+                    # The browser itself reports every request that fails.
+                    None
+                    if message.type != "error" or "Failed to load resource" in message.text
+                    else page.errors.append(message.text)
+                ),
+            )
+            page.goto(url)
+            return page
+
+        yield start
+
+
+def shows(page, label):
+    page.wait_for_function(
+        "text => document.getElementById('label').textContent === text", arg=label
+    )
+
+
+def moves(page):
+    before = page.evaluate(NUMBER)
+    page.wait_for_function(f"before => ({NUMBER})() > before", arg=before)
+
+
+def test_the_picture_moves_and_the_label_changes_with_it(show, open_page):
+    page = open_page(show.url)
+    for label in ("red", "blue", "red"):
+        show.label = label
+        shows(page, label)
+        page.wait_for_function(f"label => ({CORNER})() === label", arg=label)
+        moves(page)
+    texts = page.locator("#events li span").all_inner_texts()
+    assert texts == ["red", "blue", "red"]
+    assert page.inner_text("#status") == "Live"
+    assert page.locator("#bars li").all_inner_texts()[0].split() == ["red", "90", "%"]
+    assert "3" in page.inner_text("#figures")
+    assert page.title() == "red · pocketlens"
+    assert page.errors == []
+    assert all(url.startswith((show.url, "data:")) for url in page.requested)
+
+
+def test_a_stale_source_shows_why_and_neither_picture_nor_label(show, open_page):
+    page = open_page(show.url)
+    shows(page, "red")
+    moves(page)
+    show.silent.set()
+    page.get_by_text("No fresh picture: the cable is loose").wait_for()
+    assert page.locator("#picture").is_hidden()
+    assert page.inner_text("#label") == "–"
+    assert page.inner_text("#status") == "Stale"
+    assert page.locator("#bars li").count() == 0
+    assert "Stale: the cable is loose" in page.inner_text("#events")
+    show.silent.clear()
+    shows(page, "red")
+    moves(page)
+    page.locator("#picture").wait_for()
+    assert page.locator("#picture").is_visible()
+
+
+def test_the_page_comes_back_by_itself_after_a_restart(show, open_page):
+    page = open_page(show.url)
+    shows(page, "red")
+    moves(page)
+    show.stop()
+    page.get_by_text("The connection is lost. Trying again").wait_for()
+    assert page.inner_text("#label") == "–"
+    show.label = "blue"
+    show.start()
+    shows(page, "blue")
+    # The new run counts its frames anew.
+    page.wait_for_function(f"({CORNER})() === 'blue'")
+    moves(page)
+    assert page.errors == []
+
+
+def test_the_token_is_asked_for_and_leaves_no_trace_in_the_address(open_show, open_page):
+    show = open_show(token=TOKEN)
+    page = open_page(show.url)
+    page.keyboard.type("wrong-horse-battery")
+    page.keyboard.press("Enter")
+    page.get_by_text("That is not the token.").wait_for()
+    page.keyboard.type(TOKEN)
+    page.keyboard.press("Enter")
+    shows(page, "red")
+    moves(page)
+    assert page.url == show.url
+    assert page.evaluate("document.cookie") == ""
+    assert TOKEN not in page.content()
+    # The announced address lets in at once.
+    other = open_page(f"{show.url}?token={TOKEN}")
+    shows(other, "red")
+    assert other.url == show.url
+    assert page.errors == other.errors == []
+
+
+def test_another_token_after_a_restart_is_asked_for(open_show, open_page):
+    show = open_show(token=TOKEN)
+    page = open_page(f"{show.url}?token={TOKEN}")
+    shows(page, "red")
+    show.stop()
+    show._token = "another-token"
+    show.start()
+    page.locator("input[name=token]").wait_for()
+
+
+def test_the_keyboard_reaches_everything_and_pausing_stops_the_picture(show, open_page):
+    page = open_page(show.url)
+    shows(page, "red")
+    moves(page)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "pause"
+    page.keyboard.press("Space")
+    assert page.get_attribute("#pause", "aria-pressed") == "true"
+    page.wait_for_timeout(300)
+    number = page.evaluate(NUMBER)
+    page.wait_for_timeout(500)
+    assert page.evaluate(NUMBER) == number
+    # The label is not paused.
+    show.label = "blue"
+    shows(page, "blue")
+    page.keyboard.press("Enter")
+    moves(page)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == "snapshot.jpg"
+
+
+def test_changes_are_spoken_but_not_more_often_than_one_can_listen(show, open_page):
+    page = open_page(show.url)
+    shows(page, "red")
+    assert page.get_attribute("#spoken", "aria-live") == "polite"
+    page.wait_for_function("document.getElementById('spoken').textContent === 'red'")
+    page.evaluate(
+        """() => { window.said = []; const spoken = document.getElementById("spoken");
+        new MutationObserver(() => window.said.push(spoken.textContent)).observe(
+        spoken, {childList: true, characterData: true, subtree: true}) }"""
+    )
+    for turn in range(12):
+        show.label = ("blue", "red")[turn % 2]
+        page.wait_for_timeout(250)
+    show.label = "blue"
+    page.wait_for_function("window.said.at(-1) === 'blue'")
+    assert 1 <= len(page.evaluate("window.said")) <= 3
+
+
+def test_who_is_one_too_many_is_told_and_let_in_later(show, open_page):
+    connections = [show.connect() for _ in range(8)]
+    for connection in connections:
+        connection.request("GET", "/events")
+        assert connection.getresponse().status == 200
+    page = open_page(show.url)
+    page.get_by_text("8 viewers are watching, and no more can.").wait_for()
+    for connection in connections:
+        connection.close()
+    connections.clear()
+    shows(page, "red")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size_wh", [PHONE, DESKTOP, (320, 640)], ids=["phone", "desktop", "small"])
+def test_it_fits_every_screen_and_can_be_read(show, open_page, size_wh, scheme):
+    show.label = (
+        "a label that is much longer than any that one would choose, and-without-a-space" * 2
+    )
+    page = open_page(show.url, size_wh, scheme)
+    shows(page, show.label)
+    moves(page)
+    page.locator("#figures dd").first.wait_for()
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= size_wh[0]
+    if folder := os.environ.get("POCKETLENS_SCREENSHOTS"):
+        page.screenshot(path=str(Path(folder) / f"{size_wh[0]}_{scheme}.png"), full_page=True)
+    assert page.evaluate(LOWEST_CONTRAST) >= 4.5
+
+
+# WCAG 2.2, success criterion 1.4.3: texts against the ground that they are on.
+LOWEST_CONTRAST = re.sub(
+    r"\n\s*",
+    " ",
+    """() => {
+  const parse = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  let lowest = 21;
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !element.checkVisibility() || element.closest("noscript, script, style")) continue;
+    const [a, b] = [parse(getComputedStyle(element).color), ground(element)].map(light);
+    lowest = Math.min(lowest, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05));
+  }
+  return lowest; }""",
+)
