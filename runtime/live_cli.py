@@ -232,6 +232,15 @@ def _run(
                     Path(record_events), capture.fps, live=capture.live, keep=keep_events
                 )
             )
+        receivers = stack.enter_context(
+            open_remote(
+                sent,
+                classifier,
+                source=request.name,
+                counts=lambda: capture.counts,
+                announce=lambda line: click.echo(line, err=True),
+            )
+        )
         shown = stack.enter_context(
             open_outputs(
                 jsonl_target=jsonl_target,
@@ -241,14 +250,7 @@ def _run(
                 stop=stop,
             )
         )
-        receivers = open_remote(
-            sent,
-            classifier,
-            source=request.name,
-            counts=lambda: capture.counts,
-            announce=lambda line: click.echo(line, err=True),
-        )
-        for receiver in stack.enter_context(receivers):
+        for receiver in receivers:
             shown.add(receiver)
         summary = classify_source(
             classifier,

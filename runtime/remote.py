@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from pocketlens.errors import UsageError
+from pocketlens.extras import require_mqtt, require_web
 
 # Whoever asks for none of them does not wait for their modules.
 if TYPE_CHECKING:
@@ -44,22 +44,23 @@ class Remote:
 def parse_remote(
     web: str | None, web_token: str | None, mqtt: str | None, webhook: str | None
 ) -> Remote:
-    """Read the options.
+    """Read the options, before anything is opened.
 
     Raises:
         UsageError: one of them cannot be.
+        MissingDependencyError: an extra is not installed.
     """
-    if web_token is not None and web is None:
-        raise UsageError("Expected --web with --web-token. Received: no --web. Add it.")
     address = token = broker = hook = None
     if web is not None:
         from pocketlens.runtime.web.access import check_token, parse_address
 
+        require_web()
         address = parse_address(web)
         token = None if web_token is None else check_token(web_token)
     if mqtt is not None:
         from pocketlens.runtime.mqtt import parse_broker
 
+        require_mqtt()
         broker = parse_broker(mqtt)
     if webhook is not None:
         from pocketlens.runtime.webhook import parse_hook
