@@ -100,6 +100,7 @@ class MqttOutput:
         }
         self._state_topic = f"{broker.prefix}/state"
         self._availability_topic = f"{broker.prefix}/availability"
+        # Each entry says both, so that the newest is all that has to be kept.
         self._outbox: Outbox[tuple[str, str]] = Outbox(_ROOM)
         self._attempts = Attempts(broker.name)
         self._online = False
@@ -124,18 +125,15 @@ class MqttOutput:
 
     def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
-        if result.decision.changed:
-            self._outbox.put((self._state_topic, _state_json(result)))
-        if not self._online:
+        if result.decision.changed or not self._online:
             self._online = True
-            self._outbox.put((self._availability_topic, ONLINE))
+            self._outbox.put((ONLINE, _state_json(result)))
 
     def watch(self, state: SourceState) -> None:
         """Take a change of state: of a stale source nothing is known, until the next answer."""
         if state.state == STALE:
             self._online = False
-            self._outbox.put((self._availability_topic, OFFLINE))
-            self._outbox.put((self._state_topic, _state_json(None)))
+            self._outbox.put((OFFLINE, _state_json(None)))
 
     def close(self) -> None:
         """Say that nothing more comes, for a moment. A second call does nothing."""
@@ -188,12 +186,18 @@ class MqttOutput:
             self._client.publish(topic, text, qos=1, retain=True)
 
     def _send_waiting(self) -> None:
-        while (message := self._outbox.take(0)) is not None:
-            topic, text = message
-            if self._client.publish(topic, text, qos=1, retain=True).rc:
-                self._outbox.put_back(message)
-                return
-            self._current[topic] = text
+        while (entry := self._outbox.take(0)) is not None:
+            availability, state = entry
+            said = {self._state_topic: state, self._availability_topic: availability}
+            if availability == OFFLINE:
+                said = dict(reversed(said.items()))
+            for topic, text in said.items():
+                if text == self._current[topic]:
+                    continue
+                if self._client.publish(topic, text, qos=1, retain=True).rc:
+                    self._outbox.put_back(entry)
+                    return
+                self._current[topic] = text
 
     def _say_farewell(self) -> None:
         self._send_waiting()

@@ -128,7 +128,7 @@ def test_the_page_comes_back_by_itself_after_a_restart(show, open_page):
     show.start()
     shows(page, "blue")
     # The new run counts its frames anew.
-    page.wait_for_function(f"({CORNER})() === 'blue'")
+    page.wait_for_function(f"() => ({CORNER})() === 'blue'")
     moves(page)
     assert page.errors == []
 
@@ -188,7 +188,7 @@ def test_changes_are_spoken_but_not_more_often_than_one_can_listen(show, open_pa
     page = open_page(show.url)
     shows(page, "red")
     assert page.get_attribute("#spoken", "aria-live") == "polite"
-    page.wait_for_function("document.getElementById('spoken').textContent === 'red'")
+    page.wait_for_function("() => document.getElementById('spoken').textContent === 'red'")
     page.evaluate(
         """() => { window.said = []; const spoken = document.getElementById("spoken");
         new MutationObserver(() => window.said.push(spoken.textContent)).observe(
@@ -198,7 +198,7 @@ def test_changes_are_spoken_but_not_more_often_than_one_can_listen(show, open_pa
         show.label = ("blue", "red")[turn % 2]
         page.wait_for_timeout(250)
     show.label = "blue"
-    page.wait_for_function("window.said.at(-1) === 'blue'")
+    page.wait_for_function("() => window.said.at(-1) === 'blue'")
     assert 1 <= len(page.evaluate("window.said")) <= 3
 
 
