@@ -198,6 +198,8 @@ async function lookForEver() {
       }
       canvas.width = bitmap.width;
       canvas.height = bitmap.height;
+      // The frame keeps its place when the picture goes away.
+      canvas.parentElement.style.setProperty("--shape", `${bitmap.width} / ${bitmap.height}`);
       context.transferFromImageBitmap(bitmap);
       canvas.dataset.number = number;
       veil("");
