@@ -32,8 +32,9 @@ _LOOP_S = 0.1
 _CONNECT_S = 5.0
 # A broker that vanished without a word is noticed after one and a half times this.
 _KEEP_ALIVE_S = 15
-_FAREWELL_S = 1.0
-_JOIN_S = 2.0
+# All that ends with a run has five seconds together.
+_FAREWELL_S = 0.7
+_JOIN_S = 1.0
 
 
 @dataclass(frozen=True)

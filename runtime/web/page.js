@@ -1,7 +1,7 @@
 "use strict";
 const SILENCE_MS = 8000, LONGEST_PAUSE_MS = 5000, SPEAK_MS = 4000, FIGURES_MS = 1000, EVENTS = 20;
 const FIGURES = [
-  ["Answers", s => rounded(s.fps, 1, "/s")],
+  ["Rate", s => rounded(s.fps, 1, " fps")],
   ["Capture", s => rounded(s.latency_ms?.capture, 1, " ms")],
   ["Resize", s => rounded(s.latency_ms?.resize, 1, " ms")],
   ["Invoke", s => rounded(s.latency_ms?.invoke, 1, " ms")],

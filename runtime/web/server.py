@@ -27,7 +27,7 @@ _KEEP_ALIVE_S = 5
 _IDLE_S = 10.0
 _SWEEP_S = 1.0
 _GRACE_S = 1
-_JOIN_S = 3.0
+_JOIN_S = 2.0
 
 
 class Server:
@@ -50,7 +50,7 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop serving, at most within three seconds. A second call does nothing."""
+        """Stop serving, at most within two seconds. A second call does nothing."""
         self._closed = True
         if self._routes and self._uvicorn:
             self._routes.closing = True

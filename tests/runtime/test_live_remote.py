@@ -7,6 +7,7 @@ import json
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -114,6 +115,22 @@ def test_a_page_of_a_real_camera_that_ends_in_time_while_it_is_watched(
     assert not [line for line in live.lines if SECRET in line or "Traceback" in line]
 
 
+def test_it_ends_in_time_though_everybody_hangs(tiny_tflite, mjpeg_server, start):
+    for extra in ("uvicorn", "paho"):
+        pytest.importorskip(extra, reason="the web and mqtt extras are not installed")
+    with socket.create_server(("127.0.0.1", 0)) as silent, contextlib.ExitStack() as stack:
+        port = silent.getsockname()[1]
+        remote = ["--mqtt", f"mqtt://127.0.0.1:{port}/a", "--webhook", f"http://127.0.0.1:{port}/"]
+        live = start(tiny_tflite, "--source", mjpeg_server.url(), "--web", 0, *remote)
+        wait_for(lambda: get(live.url + "healthz")[0] == 200)
+        place = live.url.split("/")[2].split(":")
+        for path in ("events", "stream.mjpg", "snapshot.jpg") * 5:
+            viewer = stack.enter_context(socket.create_connection(place))
+            viewer.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 4)
+        code, seconds = live.end()
+    assert (code, seconds < 5) == (0, True)
+
+
 def test_others_need_the_token_that_is_printed_once(tiny_tflite, mjpeg_server, start, monkeypatch):
     pytest.importorskip("uvicorn", reason="the web extra is not installed")
     live = start(tiny_tflite, "--source", mjpeg_server.url(), "--web", "0.0.0.0:0")
@@ -193,8 +210,6 @@ def test_a_missing_extra_is_one_sentence_with_what_to_install(
 
 def test_a_taken_port_is_one_sentence(tiny_tflite, tiny_photos, capfd):
     pytest.importorskip("uvicorn", reason="the web extra is not installed")
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         options = ["--source", str(tiny_photos / "circle"), "--web", str(port)]
