@@ -3,7 +3,7 @@
 Run by hand (`make viewers MODEL=file.tflite`). 1280x720 frames are classified at a camera's rate
 while, in turns of a few seconds, nobody watches, and a process of its own holds 50 connections
 that ask for pictures and events and read nothing. Ends with 1 where the 95th percentile of the
-latencies grows by more than 5 %. Then, for information, the same with pages that do read.
+latencies grows by more than 5 %. Then, for information, the same with viewers that do read.
 """
 
 import argparse
@@ -56,6 +56,7 @@ def compare(classifier: Classifier, seconds: float, name: str, count: int) -> di
     """Classify with and without viewers in turns, half of the time each."""
     announced: list[str] = []
     times_ms: tuple[list[float], list[float]] = ([], [])
+    shares: tuple[list[float], list[float]] = ([], [])
     # Which turn it is, and since when its frames count.
     turn = [0, time.monotonic() + SETTLE_S]
     stop = threading.Event()
@@ -83,11 +84,13 @@ def compare(classifier: Classifier, seconds: float, name: str, count: int) -> di
             ends_s = time.monotonic() + seconds
             while time.monotonic() < ends_s:
                 for watching in (0, 1):
+                    before_s = serving_s()
                     holder.stdin.write("on\n" if watching else "off\n")
                     holder.stdin.flush()
                     # Connecting is part of being watched; nobody minds how the others leave.
                     turn[:] = watching, time.monotonic() + (0 if watching else SETTLE_S)
                     time.sleep(TURN_S)
+                    shares[watching].append((serving_s() - before_s) / TURN_S)
             stop.set()
 
         threading.Thread(target=take_turns).start()
@@ -104,7 +107,16 @@ def compare(classifier: Classifier, seconds: float, name: str, count: int) -> di
         "median_ratio": round(float(watched[0] / alone[0]), 4),
         "p95_ms": round(float(alone[1]), 3),
         "p95_ratio": round(float(watched[1] / alone[1]), 4),
+        "server_cpu_alone": round(float(np.mean(shares[0])), 4),
+        "server_cpu_watched": round(float(np.mean(shares[1])), 4),
     }
+
+
+def serving_s() -> float:
+    """Return how much processor time the server's thread has taken, in seconds."""
+    (serving,) = (entry for entry in threading.enumerate() if entry.name == "web")
+    assert serving.ident
+    return time.clock_gettime(time.pthread_getcpuclockid(serving.ident))
 
 
 def hold(name: str, url: str, count: int) -> None:
