@@ -13,7 +13,7 @@ const FIGURES = [
 ];
 const at = id => document.getElementById(id);
 const wait = ms => new Promise(done => setTimeout(done, ms));
-let connected = false, live = false, paused = false, figuresAt = 0;
+let connected = false, live = false, paused = false, figuresAt = -FIGURES_MS;
 
 function rounded(value, digits, unit) {
   return value === undefined ? "–" : value.toFixed(digits) + unit;
@@ -52,6 +52,8 @@ function speak(text) {
 function showState(state) {
   // After an update of the server its page is another one.
   if (state.version !== document.body.dataset.version) location.reload();
+  if (state.state === "starting") veil("Waiting for the first picture …");
+  if (state.state === "live" && !live && paused) veil("The picture is paused.");
   live = state.state === "live";
   status(live ? "live" : state.state === "stale" ? "stale" : "waiting",
     { live: "Live", stale: "Stale", starting: "Starting" }[state.state] ?? state.state);

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from pocketlens import __version__
 
-_HINT = "pocketlens live printed an address with the token when it started."
+_HINT = "It is in the address that pocketlens live printed, or was given to it."
 _WRONG = "That is not the token."
 
 

@@ -178,8 +178,14 @@ def test_the_keyboard_reaches_everything_and_pausing_stops_the_picture(show, ope
     # The label is not paused.
     show.label = "blue"
     shows(page, "blue")
+    # What was there before the source fell silent does not come back.
+    show.silent.set()
+    page.get_by_text("No fresh picture").first.wait_for()
+    show.silent.clear()
+    page.get_by_text("The picture is paused.").wait_for()
     page.keyboard.press("Enter")
     moves(page)
+    page.locator("#picture").wait_for()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('href')") == "snapshot.jpg"
 
