@@ -64,7 +64,7 @@ class Feed:
         self._run = f"{time.time_ns():x}"
         self._state: SourceState | None = None
         self._times_s: deque[float] = deque(maxlen=_RATE_FRAMES)
-        self._wish: FrameWish | None = None
+        self._wishes: deque[FrameWish] = deque()
 
     def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
@@ -84,10 +84,9 @@ class Feed:
         self.latest = Latest(result, now_s, fps, times_ms, self.frames)
         if result.decision.changed:
             self._note({**entry, "text": result.decision.text})
-        wish, self._wish = self._wish, None
-        if wish:
+        while self._wishes:
             # What records draws on the frame in a thread of its own.
-            wish(frame_bgr.copy(), result.number)
+            self._wishes.popleft()(frame_bgr.copy(), result.number)
 
     def watch(self, state: SourceState) -> None:
         """Take a change of state: of a stale source nothing old is shown."""
@@ -99,7 +98,7 @@ class Feed:
 
     def wish(self, wish: FrameWish) -> None:
         """Have the next frame copied and given to `wish`, in the thread that classifies."""
-        self._wish = wish
+        self._wishes.append(wish)
 
     def state(self) -> tuple[str, str]:
         """Return "starting", "live" or "stale", and why it is stale."""
