@@ -188,7 +188,7 @@ def test_what_holds_is_kept_for_those_who_come_later(open_broker, listen):
     broker = open_broker()
     early = listen(broker)
     with open_output(url_of(broker)) as output:
-        wait_for(lambda: CONFIG in early.topics)
+        wait_for(lambda: {CONFIG, STATE, AVAILABILITY} <= set(early.topics))
         assert (early.topics[AVAILABILITY], early.label) == ("offline", None)
         output(FRAME, result(0, "cat"))
         output(FRAME, result(1, "cat", changed=False))
