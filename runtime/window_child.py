@@ -23,6 +23,7 @@ QUIT = b"quit\n"
 _QUIT_KEYS = (ord("q"), 27)
 _WINDOW = "pocketlens"
 _POLL_MS = 10
+_FIRST_WH = (1280, 720)
 
 
 def main() -> NoReturn:
@@ -38,7 +39,8 @@ def main() -> NoReturn:
 
 def show(pictures: BinaryIO, answers: BinaryIO) -> None:
     """Show the newest of the pictures until they end; say so when the user wants to quit."""
-    cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL)
+    # Without Qt's bar of buttons, whose keys are other ones.
+    cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
     answers.write(READY)
     answers.flush()
     newest = _Newest(pictures)
@@ -46,6 +48,8 @@ def show(pictures: BinaryIO, answers: BinaryIO) -> None:
     while not newest.ended:
         picture_bgr = newest.take()
         if picture_bgr is not None:
+            if not shown:
+                cv2.resizeWindow(_WINDOW, *_first_size_wh(picture_bgr))
             cv2.imshow(_WINDOW, picture_bgr)
             shown = True
         key = cv2.waitKey(_POLL_MS) & 0xFF
@@ -56,6 +60,12 @@ def show(pictures: BinaryIO, answers: BinaryIO) -> None:
             answers.flush()
             break
     cv2.destroyAllWindows()
+
+
+def _first_size_wh(picture_bgr: Pixels) -> tuple[int, int]:
+    height, width = picture_bgr.shape[:2]
+    share = min(1.0, _FIRST_WH[0] / width, _FIRST_WH[1] / height)
+    return max(1, round(share * width)), max(1, round(share * height))
 
 
 class _Newest:

@@ -202,7 +202,7 @@ def test_a_window_needs_an_opencv_with_windows(tiny_tflite, tiny_photos, monkeyp
 def screen(monkeypatch):
     """What the child shows; `keys` are pressed, and it is closed after `visible` looks."""
 
-    state = SimpleNamespace(shown=[], keys=[], visible=10**6, closed=False)
+    state = SimpleNamespace(shown=[], sizes_wh=[], keys=[], visible=10**6, closed=False)
 
     def look(*_):
         state.visible -= 1
@@ -213,6 +213,7 @@ def screen(monkeypatch):
         return state.keys.pop(0) if state.keys else -1
 
     monkeypatch.setattr("cv2.namedWindow", lambda *_: None)
+    monkeypatch.setattr("cv2.resizeWindow", lambda _, *size_wh: state.sizes_wh.append(size_wh))
     monkeypatch.setattr("cv2.imshow", lambda _, shown: state.shown.append(shown))
     monkeypatch.setattr("cv2.waitKey", wait)
     monkeypatch.setattr("cv2.getWindowProperty", look)
@@ -253,5 +254,6 @@ def test_the_child_ends_with_its_parent(screen, tail):
         assert not worker.is_alive()
     assert screen.shown[0].tolist() == np.arange(18).reshape(2, 3, 3).tolist()
     assert len(screen.shown) == 1
+    assert screen.sizes_wh == [(3, 2)]
     assert answers.getvalue() == READY
     assert screen.closed
