@@ -6,9 +6,9 @@ import contextlib
 import logging
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
+from typing import IO
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -25,7 +25,7 @@ def quiet() -> Iterator[None]:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held, warnings.catch_warnings():
+    with _memory_file() as held, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         saved = os.dup(_STANDARD_ERROR)
         os.dup2(held.fileno(), _STANDARD_ERROR)
@@ -41,3 +41,12 @@ def quiet() -> Iterator[None]:
             text = held.read().decode("utf-8", "replace").strip()
             if text:
                 LOGGER.log(logging.INFO if failed else logging.DEBUG, "%s", text)
+
+
+def _memory_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("held back"), "w+b")
+    # Imported only here: it brings much, and Linux does without.
+    import tempfile
+
+    return tempfile.TemporaryFile()

@@ -17,6 +17,7 @@ from pocketlens.card import BINARY, DEFAULT_THRESHOLDS
 from pocketlens.errors import LabelsError, UsageError
 from pocketlens.runtime.answers import Answer, answer_of, label_scores
 from pocketlens.runtime.input_table import input_table
+from pocketlens.runtime.interpreters import load_model
 from pocketlens.runtime.model_files import (
     ModelFile,
     count_labels,
@@ -25,7 +26,6 @@ from pocketlens.runtime.model_files import (
     read_signature,
 )
 from pocketlens.runtime.pictures import Pixels, decode, resize
-from pocketlens.runtime.trial import load_model
 
 DEFAULT_TOP_K = 5
 

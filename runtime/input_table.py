@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.errors import UsageError
-from pocketlens.runtime.metadata import Normalisation
 from pocketlens.runtime.model_files import ModelFile, Tensor
 
 # Of a quantization step: more than float32 errs on 256 steps.
 _HALF_ERROR = 1e-3
+
+_Channels = tuple[float, float, float]
 
 
 def input_table(
@@ -44,11 +45,12 @@ def input_table(
             )
         return None
     if mean is not None and std is not None:
-        return _table(Normalisation((mean,) * 3, (std,) * 3), tensor)
+        return _table((mean,) * 3, (std,) * 3, tensor)
     if tensor.dtype == np.uint8:
         return None
     if model.metadata is not None and model.metadata.normalisation is not None:
-        return _table(model.metadata.normalisation, tensor)
+        normalisation = model.metadata.normalisation
+        return _table(normalisation.mean, normalisation.std, tensor)
     if tensor.dtype == np.float32:
         raise UsageError(
             f"Expected the normalisation of {model.path}, a float model without a card. "
@@ -57,9 +59,8 @@ def input_table(
     return (np.arange(256) - 128).astype(np.int8)
 
 
-def _table(normalisation: Normalisation, tensor: Tensor) -> NDArray[Any]:
-    mean, std = (np.array(values)[:, None] for values in (normalisation.mean, normalisation.std))
-    table: NDArray[Any] = (np.arange(256) - mean) / std
+def _table(mean: _Channels, std: _Channels, tensor: Tensor) -> NDArray[Any]:
+    table: NDArray[Any] = (np.arange(256) - np.array(mean)[:, None]) / np.array(std)[:, None]
     if tensor.dtype != np.float32:
         limits = np.iinfo(tensor.dtype)
         # With a mean of 127.5 every value is a half, give or take the scale's float error. All of

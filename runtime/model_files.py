@@ -7,13 +7,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pocketlens.card import BINARY, LABELS_NAME, MULTICLASS, ModelCard, Unpacked, unpack
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
-from pocketlens.runtime.metadata import Metadata, read_metadata
+
+if TYPE_CHECKING:
+    from pocketlens.runtime.metadata import Metadata
 
 SUFFIX = ".tflite"
 
@@ -91,6 +93,9 @@ def read_model_file(path: str | Path) -> ModelFile:
         unpacked = unpack(data)
         labels = unpacked.card.labels if unpacked.card else unpacked.labels
         if unpacked.card is None:
+            # Imported only here: files with a card do without.
+            from pocketlens.runtime.metadata import read_metadata
+
             metadata = read_metadata(unpacked.flatbuffer)
             if metadata is not None and metadata.labels_file is not None:
                 labels = _named_labels(unpacked, metadata.labels_file)
