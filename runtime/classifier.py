@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,19 +14,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, DEFAULT_THRESHOLDS
-from pocketlens.errors import LabelsError, UsageError
-from pocketlens.runtime.answers import Answer, answer_of, label_scores
+from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, MULTILABEL
+from pocketlens.errors import LabelsError, ModelFileError, UsageError
+from pocketlens.runtime.answers import Answer, answer_of, best_scores, label_scores
 from pocketlens.runtime.input_table import input_table
 from pocketlens.runtime.interpreters import load_model
 from pocketlens.runtime.model_files import (
     ModelFile,
+    Tensor,
     count_labels,
     find_task,
     read_model_file,
     read_signature,
 )
-from pocketlens.runtime.pictures import Pixels, decode, resize
+from pocketlens.runtime.pictures import Pixels, Resizer, decode, resize
 
 DEFAULT_TOP_K = 5
 
@@ -137,11 +139,16 @@ class Classifier:
         self.resize_mode = card.resize_mode if card else "stretch"
         self.threshold = card.threshold if card else DEFAULT_THRESHOLDS[self.task]
         self._top_k = top_k
+        self._resize = Resizer(self.size_wh, self.resize_mode)
+        self._rgb: Pixels = np.empty((self.size_wh[1], self.size_wh[0], 3), np.uint8)
         self._table = input_table(self.model, self.signature.input, mean, std)
+        if self._table is not None and self._table.ndim == 2:
+            self._table = np.ascontiguousarray(self._table.T)[None]
+        self._raw = self._table is None and self.signature.input.dtype == np.uint8
+        self._score_table = _score_table(self.signature.output)
         # The functions are kept, not the arrays: a living view makes `invoke` raise.
         self._input = self.interpreter.tensor(self.signature.input.index)
         self._output = self.interpreter.tensor(self.signature.output.index)
-        self._rgb: Pixels = np.empty((self.size_wh[1], self.size_wh[0], 3), np.uint8)
 
     def classify(self, frame_bgr: Pixels) -> Result:
         """Classify a frame as OpenCV gives it.
@@ -154,20 +161,23 @@ class Classifier:
         """
         started_s = time.perf_counter()
         _check_frame(frame_bgr)
-        small = resize(frame_bgr, self.size_wh, self.resize_mode)
-        cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=self._rgb)
-        self._put(self._rgb)
+        small = self._resize(frame_bgr)
+        if self._raw:
+            cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=self._input()[0])
+        else:
+            cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=self._rgb)
+            self._put(self._rgb)
         ready_s = time.perf_counter()
         self.interpreter.invoke()
         invoked_s = time.perf_counter()
-        result = self.best(self._read_scores())
+        categories, answers, scores = self._rank(self._read_scores())
         ended_s = time.perf_counter()
         timing = Timing(
             1000 * (ready_s - started_s),
             1000 * (invoked_s - ready_s),
             1000 * (ended_s - invoked_s),
         )
-        return replace(result, timing=timing)
+        return Result(categories, answers, scores, timing)
 
     def classify_photo(self, photo: str | Path | bytes) -> Result:
         """Classify a picture file, decoded and resized as in training.
@@ -186,23 +196,22 @@ class Classifier:
         Returns:
             float32 (classes,): the scores, in the order of `labels`; (1,) for a binary model, the
             score of the positive label.
+
+        Raises:
+            UsageError: the pixels have another shape.
         """
+        if pixels_rgb.shape != self._rgb.shape:
+            raise UsageError(
+                f"Expected pixels of the model's size, {self._rgb.shape}. "
+                f"Received: {pixels_rgb.shape}. Resize them first."
+            )
         self._put(pixels_rgb)
         self.interpreter.invoke()
         return self._read_scores()
 
     def best(self, scores: NDArray[np.float32]) -> Result:
         """Return what `scores`, as the function of that name gives them, say of a picture."""
-        answer = self.answer(scores)
-        each = label_scores(scores, self.task)
-        order = np.argsort(-each, kind="stable")
-        if self.task == BINARY:
-            order = np.array([answer[0], 1 - answer[0]])
-        categories = tuple(
-            Category(self.labels[i], float(each[i]), i)
-            for i in map(int, order[: max(self._top_k, len(answer))])
-        )
-        return Result(categories, categories[: len(answer)], each)
+        return Result(*self._rank(scores))
 
     def answer(self, scores: NDArray[np.float32]) -> Answer:
         """Return the indices of the labels that are the answer, ascending."""
@@ -228,19 +237,30 @@ class Classifier:
         view = self._input()[0]
         if self._table is None:
             np.copyto(view, pixels_rgb, casting="unsafe")
-        elif self._table.ndim == 1:
-            np.take(self._table, pixels_rgb, out=view)
         else:
-            for channel, table in enumerate(self._table):
-                view[..., channel] = table[pixels_rgb[..., channel]]
+            cv2.LUT(pixels_rgb, self._table, dst=view)
 
     def _read_scores(self) -> NDArray[np.float32]:
-        output = self.signature.output
-        scores: NDArray[np.float32] = self._output().reshape(-1).astype(np.float32)
-        if output.scale:
-            scores -= output.zero_point
-            scores *= output.scale
-        return scores
+        values = self._output().reshape(-1)
+        return values.copy() if self._score_table is None else self._score_table.take(values)
+
+    def _rank(
+        self, scores: NDArray[np.float32]
+    ) -> tuple[tuple[Category, ...], tuple[Category, ...], NDArray[np.float32]]:
+        each = label_scores(scores, self.task)
+        # Of a NaN among others, no comparison says where it belongs.
+        if math.isnan(each[each.argmax()]):
+            raise ModelFileError(
+                f"Expected scores between 0 and 1 to come out of {self.model.path}. Received: "
+                "NaN, which is no number. Convert the model again or use another format."
+            )
+        answers = len(self.answer(scores)) if self.task == MULTILABEL else 1
+        best = best_scores(each, max(self._top_k, answers))
+        if self.task == BINARY:
+            (first,) = self.answer(scores)
+            best = [(index, float(each[index])) for index in (first, 1 - first)][: self._top_k]
+        categories = tuple(Category(self.labels[index], score, index) for index, score in best)
+        return categories, categories[:answers], each
 
     def _fitting(self, labels: Sequence[str] | None) -> tuple[str, ...]:
         expected = count_labels(self.task, self.signature)
@@ -253,6 +273,17 @@ class Classifier:
                 "'background' first; a binary one needs the negative and the positive label)."
             )
         return tuple(labels)
+
+
+def _score_table(output: Tensor) -> NDArray[np.float32] | None:
+    """Return the score for each value of a quantized output, at -128 to -1 from the end on."""
+    if output.dtype == np.float32:
+        return None
+    table = np.arange(256, dtype=np.uint8).view(output.dtype).astype(np.float32)
+    if output.scale:
+        table -= output.zero_point
+        table *= output.scale
+    return table
 
 
 def _check_frame(frame_bgr: Any) -> None:

@@ -1,6 +1,7 @@
 """The classifier on real files, ours and others'."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,39 @@ def test_int8_takes_raw_bytes(tiny_models: dict[str, Path]) -> None:
 def test_top_k(tiny_tflite: Path, top_k: int) -> None:
     with Classifier(tiny_tflite, top_k=top_k) as classifier:
         assert len(classifier.classify(frame()).categories) == min(top_k, 3)
+
+
+@pytest.mark.parametrize("entry", FORMATS)
+@pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
+def test_frames_of_any_size_become_the_contracts_pixels(
+    tiny_models: dict[str, Path], entry: str, mode: str
+) -> None:
+    model = read_model_file(tiny_models[entry])
+    assert model.card is not None
+    model = replace(model, card=replace(model.card, resize_mode=mode))
+    with Classifier(model) as classifier:
+        # The first size comes again, after others have been through the same buffers.
+        for seed, (height, width) in enumerate([(300, 400), (96, 96), (50, 70), (1080, 1920)] * 2):
+            frame_bgr = frame(seed, height, width)
+            pixels_rgb = resize(frame_bgr, classifier.size_wh, mode)[..., ::-1]
+            expected = classifier.scores(pixels_rgb)
+            np.testing.assert_array_equal(classifier.classify(frame_bgr).scores, expected)
+
+
+def test_pixels_of_another_size_are_refused(tiny_tflite: Path) -> None:
+    with (
+        Classifier(tiny_tflite) as classifier,
+        pytest.raises(UsageError, match=r"Received: \(96, 97, 3\)"),
+    ):
+        classifier.scores(frame(height=96, width=97))
+
+
+def test_score_that_is_no_number_is_refused(tiny_tflite: Path) -> None:
+    with (
+        Classifier(tiny_tflite) as classifier,
+        pytest.raises(ModelFileError, match="NaN"),
+    ):
+        classifier.best(np.array([0.5, np.nan, 0.2], np.float32))
 
 
 @pytest.mark.parametrize(
