@@ -6,10 +6,12 @@ reads. The format: PKWARE's APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import zlib
 from collections.abc import Mapping
+from typing import IO
 
 _LOCAL = b"PK\x03\x04"
 _CENTRAL = b"PK\x01\x02"
@@ -36,13 +38,16 @@ def append_archive(data: bytes, files: Mapping[str, bytes]) -> bytes:
     return data + _archive(files, len(data))
 
 
-def split_archive(data: bytes) -> tuple[int, dict[str, bytes]] | None:
+def read_archive(file: IO[bytes]) -> tuple[int, dict[str, bytes]] | None:
     """Return where the archive that `append_archive` wrote begins, and its files in their order.
 
-    None where there is none, or one that differs in any byte from what it would have written.
+    Nothing before the archive is read.
+
+    Returns:
+        None where there is none, or one that differs in any byte from what it would have written.
     """
     try:
-        return _split(data)
+        return _read(file, file.seek(0, os.SEEK_END))
     except (struct.error, UnicodeDecodeError):
         return None
 
@@ -79,23 +84,28 @@ def _archive(files: Mapping[str, bytes], position: int) -> bytes:
     return b"".join((*entries, *directory, end))
 
 
-def _split(data: bytes) -> tuple[int, dict[str, bytes]] | None:
-    if data[-_END_BYTES:][: len(_END)] != _END:
-        return None
-    count, position = struct.unpack_from("<10xH4xL", data, len(data) - _END_BYTES)
-    start = position
-    files: dict[str, bytes] = {}
-    total = 0
+def _read(file: IO[bytes], file_bytes: int) -> tuple[int, dict[str, bytes]] | None:
+    end_at = file_bytes - _END_BYTES
+    count, directory_at = struct.unpack("<10xH4xL2x", _bytes_at(file, end_at, _END_BYTES))
+    directory = _bytes_at(file, directory_at, end_at - directory_at)
+    places = []
+    position = 0
     for _ in range(count):
-        size, name_bytes, header = struct.unpack_from("<24xLH12xL", data, position)
-        # Entries that overlap would make a small file a large one.
-        total += size
-        if total > len(data):
-            return None
-        name_at = position + _CENTRAL_BYTES
-        name = data[name_at : name_at + name_bytes].decode("ascii")
-        content_at = header + _LOCAL_BYTES + name_bytes
-        files[name] = data[content_at : content_at + size]
-        position = name_at + name_bytes
-        start = min(start, header)
-    return (start, files) if _archive(files, start) == data[start:] else None
+        size, name_bytes, header_at = struct.unpack_from("<24xLH12xL", directory, position)
+        name = directory[position + _CENTRAL_BYTES :][:name_bytes].decode("ascii")
+        places.append((name, header_at + _LOCAL_BYTES + name_bytes, size))
+        position += _CENTRAL_BYTES + name_bytes
+    start = min((at - _LOCAL_BYTES - len(name) for name, at, _ in places), default=directory_at)
+    archive = _bytes_at(file, start, file_bytes - start)
+    # Entries that overlap would make a small file a large one.
+    if sum(size for _, _, size in places) > len(archive):
+        return None
+    files = {name: archive[at - start :][:size] for name, at, size in places}
+    return (start, files) if _archive(files, start) == archive else None
+
+
+def _bytes_at(file: IO[bytes], position: int, size: int) -> bytes:
+    if position < 0 or size < 0:
+        raise struct.error("outside the file")
+    file.seek(position)
+    return file.read(size)

@@ -16,9 +16,9 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from pocketlens.archive import append_archive, has_trace_of, split_archive
+from pocketlens.archive import append_archive, has_trace_of, read_archive
 from pocketlens.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -181,7 +181,12 @@ class Unpacked:
 
 
 def unpack(model_bytes: bytes) -> Unpacked:
-    """Take the bytes of a `.tflite` file apart.
+    """Do what `unpack_file` does with the bytes of a file."""
+    return unpack_file(io.BytesIO(model_bytes))
+
+
+def unpack_file(file: IO[bytes]) -> Unpacked:
+    """Take a `.tflite` file apart, opened for reading.
 
     A file from elsewhere has no card; its labels are those of its only associated text file,
     the way TFLite Metadata stores them, or None.
@@ -190,12 +195,14 @@ def unpack(model_bytes: bytes) -> Unpacked:
         ModelFileError: the archive or the card is damaged, or the model's bytes are not those
             that the card was written for.
     """
-    found = split_archive(model_bytes)
+    found = read_archive(file)
+    file.seek(0)
     if found is None or CARD_NAME not in found[1]:
-        return _unpack_other(model_bytes)
+        return _unpack_other(file.read())
     end, texts = found
     card = ModelCard.from_json(texts[CARD_NAME])
-    flatbuffer = model_bytes[:end]
+    # Reading no more spares a copy of what may be most of a small board's memory.
+    flatbuffer = file.read(end)
     digest = hashlib.sha256(flatbuffer).hexdigest()
     if digest != card.model_sha256:
         raise ModelFileError(

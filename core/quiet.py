@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator
 from typing import IO
-
-LOGGER = logging.getLogger("pocketlens")
 
 _STANDARD_ERROR = 2
 
@@ -39,8 +36,12 @@ def quiet() -> Iterator[None]:
             os.close(saved)
             held.seek(0)
             text = held.read().decode("utf-8", "replace").strip()
-            if text:
-                LOGGER.log(logging.INFO if failed else logging.DEBUG, "%s", text)
+            # Where nobody has imported it, nobody listens at these levels.
+            if text and "logging" in sys.modules:
+                import logging
+
+                level = logging.INFO if failed else logging.DEBUG
+                logging.getLogger("pocketlens").log(level, "%s", text)
 
 
 def _memory_file() -> IO[bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,6 @@ from pocketlens.quiet import quiet
 
 if TYPE_CHECKING:
     from pocketlens.runtime.model_files import ModelFile
-
-LOGGER = logging.getLogger("pocketlens")
 
 # In the order in which they are tried: the maintained runtime, the older small one, TensorFlow's.
 BACKENDS = {
@@ -66,7 +63,11 @@ def find_backend(name: str | None = None) -> Backend:
             broken.append(f"{candidate} ({error})")
         except Exception as error:  # A broken binary can raise anything on import.
             broken.append(f"{candidate} ({error})")
-        LOGGER.warning("An installed interpreter does not import: %s", broken[-1])
+        import logging  # It takes as long to import as all of this module.
+
+        logging.getLogger("pocketlens").warning(
+            "An installed interpreter does not import: %s", broken[-1]
+        )
     came = f"{', '.join(broken)}, which does not import" if broken else "none installed"
     raise MissingDependencyError(
         f"Expected a TFLite interpreter{f' ({name})' if name else ''}. Received: {came}. "
