@@ -241,7 +241,7 @@ class Classifier:
             cv2.LUT(pixels_rgb, self._table, dst=view)
 
     def _read_scores(self) -> NDArray[np.float32]:
-        values = self._output().reshape(-1)
+        values: NDArray[Any] = self._output().reshape(-1)
         return values.copy() if self._score_table is None else self._score_table.take(values)
 
     def _rank(
