@@ -92,7 +92,7 @@ imagenet: $(VENV)/installed
 # make peers PHOTOS=folder-per-class MODELS='models/*.tflite'
 peers: build/peers/installed
 	build/peers/bin/python tests/peers/mediapipe_scores.py $(PHOTOS) $(MODELS)
-	-build/peers/bin/python tests/measure/classify_speed.py $(MODELS) --photos $(PHOTOS) --mediapipe
+	build/peers/bin/python tests/measure/classify_speed.py $(MODELS) --photos $(PHOTOS) --mediapipe
 
 build/peers/installed: pyproject.toml
 	$(PYTHON) -m venv build/peers

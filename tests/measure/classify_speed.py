@@ -2,9 +2,9 @@
 
 Run by hand (`make classify-speed MODELS='models/*.tflite' PHOTOS=folder`). One process, one
 interpreter with one thread, calls in bursts in an order shuffled anew, so that noise hits all of
-them alike.
-Ends with 1 where a ratio of medians is above its limit. With `--mediapipe` (`make peers`),
-MediaPipe's ImageClassifier gets the same files and frames, as RGB already, which no camera gives.
+them alike. Ends with 1 where a ratio of medians is above its limit. With `--mediapipe` (see
+`make peers`) the limit is what MediaPipe's ImageClassifier takes for the same file and frame, which
+it gets as RGB already, as no camera gives it.
 """
 
 import argparse
@@ -27,6 +27,7 @@ SIZES_WH = {"own": None, "720p": (1280, 720), "1080p": (1920, 1080)}
 OWN_LIMIT = 1.03
 LIMITS = {np.dtype(np.uint8): 1.15, np.dtype(np.float32): 1.08}
 INVOKE = "invoke"
+PEER = "MediaPipe"
 
 
 def main() -> int:
@@ -55,26 +56,29 @@ def measure(model: Path, picture: Pixels, chosen: argparse.Namespace) -> bool:
         for name, frame_bgr in frames.items():
             calls[name] = lambda frame_bgr=frame_bgr: classifier.classify(frame_bgr)
             if chosen.mediapipe:
-                calls[f"MediaPipe {name}"] = peer_call(model, frame_bgr, stack)
+                calls[f"{PEER} {name}"] = peer_call(model, frame_bgr, stack)
         before = os.getloadavg()[0]
         times_ms = {
             name: entry / 1e6
             for name, entry in time_interleaved(calls, Settings(num_runs=chosen.runs)).items()
         }
         load = f"load average {before:.2f} before, {os.getloadavg()[0]:.2f} after"
-        limit = LIMITS[classifier.signature.input.dtype]
+        limits = dict.fromkeys(frames, LIMITS[classifier.signature.input.dtype])
+        limits["own"] = OWN_LIMIT
         parts = {name: parts_of(classifier, frame) for name, frame in frames.items()}
     print(f"\n{model.name}, {len(classifier.labels)} labels; {load}")
     print("                  median ms  p95 ms  ÷ invoke: median    p95    min  limit")
     within = True
     bare = figures(times_ms[INVOKE])
+    if chosen.mediapipe:
+        limits = {name: (figures(times_ms[f"{PEER} {name}"]) / bare)[0] for name in frames}
     for name, entry in times_ms.items():
         ratios = figures(entry) / bare
-        most = {INVOKE: None, "own": OWN_LIMIT}.get(name, limit if name in frames else None)
         verdict = ""
-        if most is not None:
-            within &= bool(ratios[0] <= most)
-            verdict = f"  {most:5.2f} {'' if ratios[0] <= most else '!'}  {parts[name]}"
+        if name in limits:
+            good = bool(ratios[0] <= limits[name])
+            within &= good
+            verdict = f"  {limits[name]:5.2f} {' ' if good else '!'}  {parts[name]}"
         print(
             f"{name:16}  {figures(entry)[0]:9.3f}  {figures(entry)[1]:6.3f}            "
             f"{ratios[0]:6.3f} {ratios[1]:6.3f} {ratios[2]:6.3f}{verdict}"
