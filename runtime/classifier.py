@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, MULTILABEL
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.runtime.answers import Answer, answer_of, best_scores, label_scores
-from pocketlens.runtime.input_table import input_table
+from pocketlens.runtime.input_table import input_table, score_table
 from pocketlens.runtime.interpreters import load_model
 from pocketlens.runtime.model_files import (
     ModelFile,
-    Tensor,
     count_labels,
     find_task,
     read_model_file,
@@ -145,7 +144,7 @@ class Classifier:
         if self._table is not None and self._table.ndim == 2:
             self._table = np.ascontiguousarray(self._table.T)[None]
         self._raw = self._table is None and self.signature.input.dtype == np.uint8
-        self._score_table = _score_table(self.signature.output)
+        self._score_table = score_table(self.signature.output)
         # The functions are kept, not the arrays: a living view makes `invoke` raise.
         self._input = self.interpreter.tensor(self.signature.input.index)
         self._output = self.interpreter.tensor(self.signature.output.index)
@@ -273,17 +272,6 @@ class Classifier:
                 "'background' first; a binary one needs the negative and the positive label)."
             )
         return tuple(labels)
-
-
-def _score_table(output: Tensor) -> NDArray[np.float32] | None:
-    """Return the score for each value of a quantized output, at -128 to -1 from the end on."""
-    if output.dtype == np.float32:
-        return None
-    table = np.arange(256, dtype=np.uint8).view(output.dtype).astype(np.float32)
-    if output.scale:
-        table -= output.zero_point
-        table *= output.scale
-    return table
 
 
 def _check_frame(frame_bgr: Any) -> None:

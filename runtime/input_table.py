@@ -1,4 +1,4 @@
-"""What each byte of a pixel becomes in a model's input tensor."""
+"""What each byte of a pixel becomes in a model's input, and each of its output as a score."""
 
 from __future__ import annotations
 
@@ -57,6 +57,21 @@ def input_table(
             "Received: none. Add --mean and --std, for example --mean 127.5 --std 127.5."
         )
     return (np.arange(256) - 128).astype(np.int8)
+
+
+def score_table(tensor: Tensor) -> NDArray[np.float32] | None:
+    """Return the score for each value of a quantized output, or None if it is float32.
+
+    Returns:
+        float32 (256,), at 0-255 for uint8; for int8 -128 to -1 count from the end, as NumPy does.
+    """
+    if tensor.dtype == np.float32:
+        return None
+    table = np.arange(256, dtype=np.uint8).view(tensor.dtype).astype(np.float32)
+    if tensor.scale:
+        table -= tensor.zero_point
+        table *= tensor.scale
+    return table
 
 
 def _table(mean: _Channels, std: _Channels, tensor: Tensor) -> NDArray[Any]:

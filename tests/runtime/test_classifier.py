@@ -10,8 +10,9 @@ import pytest
 from pocketlens.card import unpack
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.input_table import score_table
 from pocketlens.runtime.interpreters import BACKENDS, find_backend
-from pocketlens.runtime.model_files import read_model_file
+from pocketlens.runtime.model_files import Tensor, read_model_file
 from pocketlens.runtime.pictures import decode, resize
 
 FORMATS = ("float32", "float16", "dynamic", "weights8", "int8")
@@ -92,6 +93,18 @@ def test_int8_takes_raw_bytes(tiny_models: dict[str, Path]) -> None:
         scale, zero_point = output["quantization"]
         by_hand = (interpreter.get_tensor(output["index"])[0].astype(float) - zero_point) * scale
         np.testing.assert_allclose(classifier.scores(pixels), by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8], ids=["uint8", "int8"])
+@pytest.mark.parametrize(("scale", "zero_point"), [(1 / 256, 0), (0.0039, -128), (0.0, 0)])
+def test_score_of_each_value(dtype: type, scale: float, zero_point: int) -> None:
+    values = np.arange(256, dtype=np.uint8).view(dtype)
+    table = score_table(Tensor(0, (1, 256), np.dtype(dtype), scale, zero_point))
+    assert table is not None
+    expected = values.astype(np.float32)
+    if scale:
+        expected = (expected - np.float32(zero_point)) * np.float32(scale)
+    np.testing.assert_array_equal(table.take(values), expected)
 
 
 @pytest.mark.parametrize("top_k", [1, 2, 3, 50])
