@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,13 +40,18 @@ def best_scores(scores: NDArray[np.float32], count: int) -> list[tuple[int, floa
     Of equal scores the first comes first.
 
     Args:
-        scores: float32 (labels,), none of them NaN.
+        scores: float32 (labels,).
         count: how many; all where there are fewer.
+
+    Raises:
+        ValueError: one of them is NaN, of which no comparison says where it belongs.
     """
     if len(scores) <= _FEW:
         values = scores.tolist()
+        _refuse_nan(sum(values))
         order = sorted(range(len(values)), key=values.__getitem__, reverse=True)
         return [(index, values[index]) for index in order[:count]]
+    _refuse_nan(float(scores.max()))
     first = max(0, len(scores) - count)
     chosen = np.flatnonzero(scores >= np.partition(scores, first)[first])
     chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:count]
@@ -71,3 +77,8 @@ def micro_f1(answers: Sequence[Answer], truth: Sequence[Answer]) -> float:
     common = sum(len(set(a) & set(b)) for a, b in zip(answers, truth, strict=True))
     total = sum(map(len, answers)) + sum(map(len, truth))
     return 2 * common / total if total else 0.0
+
+
+def _refuse_nan(value: float) -> None:
+    if math.isnan(value):
+        raise ValueError("one of the scores is NaN")

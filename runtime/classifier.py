@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,8 @@ from pocketlens.runtime.model_files import (
 from pocketlens.runtime.pictures import Pixels, Resizer, decode, resize
 
 DEFAULT_TOP_K = 5
+
+_UINT8 = np.dtype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -247,14 +248,14 @@ class Classifier:
         self, scores: NDArray[np.float32]
     ) -> tuple[tuple[Category, ...], tuple[Category, ...], NDArray[np.float32]]:
         each = label_scores(scores, self.task)
-        # Of a NaN among others, no comparison says where it belongs.
-        if math.isnan(each[each.argmax()]):
+        answers = len(self.answer(scores)) if self.task == MULTILABEL else 1
+        try:
+            best = best_scores(each, max(self._top_k, answers))
+        except ValueError as error:
             raise ModelFileError(
                 f"Expected scores between 0 and 1 to come out of {self.model.path}. Received: "
                 "NaN, which is no number. Convert the model again or use another format."
-            )
-        answers = len(self.answer(scores)) if self.task == MULTILABEL else 1
-        best = best_scores(each, max(self._top_k, answers))
+            ) from error
         if self.task == BINARY:
             (first,) = self.answer(scores)
             best = [(index, float(each[index])) for index in (first, 1 - first)][: self._top_k]
@@ -277,7 +278,7 @@ class Classifier:
 def _check_frame(frame_bgr: Any) -> None:
     if (
         not isinstance(frame_bgr, np.ndarray)
-        or frame_bgr.dtype != np.uint8
+        or frame_bgr.dtype != _UINT8
         or frame_bgr.ndim != 3
         or frame_bgr.shape[2] != 3
         or 0 in frame_bgr.shape

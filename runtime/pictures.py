@@ -159,9 +159,11 @@ class Resizer:
         """Return `pixels`, uint8 (height, width, 3), in the size, as `resize` does."""
         if pixels.shape != self._shape:
             self._prepare(pixels.shape)
-        pixels = pixels[self._part]
+        if self._part is not _WHOLE:
+            pixels = pixels[self._part]
         for part, size_wh, interpolation, target in self._steps:
-            cv2.resize(pixels[part], size_wh, dst=target, interpolation=interpolation)
+            source = pixels if part is _WHOLE else pixels[part]
+            cv2.resize(source, size_wh, dst=target, interpolation=interpolation)
             pixels = target
         return self._result if self._steps else pixels
 
