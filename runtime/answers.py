@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pocketlens.card import BINARY, MULTICLASS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Up to so many, Python has sorted them before NumPy's code is back in the processor's cache.
 _FEW = 32

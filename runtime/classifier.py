@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, MULTILABEL
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
@@ -26,6 +25,9 @@ from pocketlens.runtime.model_files import (
     read_signature,
 )
 from pocketlens.runtime.pictures import Pixels, Resizer, decode, resize
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DEFAULT_TOP_K = 5
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pocketlens.errors import UsageError
 from pocketlens.runtime.model_files import ModelFile, Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Of a quantization step: more than float32 errs on 256 steps.
 _HALF_ERROR = 1e-3

@@ -10,11 +10,10 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pocketlens.card import RESIZE_MODES
 from pocketlens.errors import PictureError
@@ -22,7 +21,8 @@ from pocketlens.errors import PictureError
 if TYPE_CHECKING:
     from PIL import Image
 
-Pixels = NDArray[np.uint8]
+# `numpy.typing.NDArray[np.uint8]`, written out: its module would be one more to import.
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 _Part = tuple[slice, slice]
 
 # Larger pictures are refused before they are unpacked: 100 megapixels take 300 MB as RGB.
