@@ -10,7 +10,7 @@ export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test test-wheel test-old-runtime check format lock flowers head-cache input-pipeline \
 	bit-flips power-cuts memory quantizers conversion-time imagenet peers soak viewers \
-	clean
+	classify-speed resize-accuracy startup video-rate clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -87,10 +87,12 @@ conversion-time: $(VENV)/installed
 imagenet: $(VENV)/installed
 	$(BIN)/python tests/measure/imagenet.py
 
-# Whether MediaPipe Tasks reads converted files as pocketlens does, in an environment of its own.
+# Whether MediaPipe Tasks reads converted files as pocketlens does, in an environment of its own, and
+# how long its Python classifier takes for the same frames.
 # make peers PHOTOS=folder-per-class MODELS='models/*.tflite'
 peers: build/peers/installed
 	build/peers/bin/python tests/peers/mediapipe_scores.py $(PHOTOS) $(MODELS)
+	build/peers/bin/python tests/measure/classify_speed.py $(MODELS) --photos $(PHOTOS) --mediapipe
 
 build/peers/installed: pyproject.toml
 	$(PYTHON) -m venv build/peers
@@ -106,6 +108,25 @@ soak: $(VENV)/installed
 # Whether fifty viewers who do not read slow down classification. make viewers MODEL=file.tflite
 viewers: $(VENV)/installed
 	$(BIN)/python tests/measure/viewers.py --model $(MODEL) --minutes $(or $(MINUTES),4)
+
+# What classify costs over the bare invoke(). Half a minute a file, on a machine that is idle.
+# make classify-speed MODELS='models/*.tflite' PHOTOS=folder
+classify-speed: $(VENV)/installed
+	$(BIN)/python tests/measure/classify_speed.py $(MODELS) --photos $(PHOTOS)
+
+# What the way of resizing does to the answers. make resize-accuracy RUN=runs/flowers MODEL=file
+resize-accuracy: $(VENV)/installed
+	$(BIN)/python tests/measure/resize_accuracy.py $(RUN) $(MODEL)
+
+# Import, load and first answer beside a bare script. make startup MODELS='models/*.tflite'
+startup: $(VENV)/installed
+	$(BIN)/python tests/measure/startup.py $(MODELS)
+
+# Whether a video file runs as fast as its slowest stage alone.
+# make video-rate MODELS='models/*.tflite' PHOTOS=folder, or VIDEO=file for PHOTOS
+video-rate: $(VENV)/installed
+	$(BIN)/python tests/measure/video_rate.py $(MODELS) \
+		$(if $(VIDEO),--video $(VIDEO),--photos $(PHOTOS))
 
 clean:
 	rm -rf build dist .venv demo-out *.egg-info .mypy_cache .pytest_cache .ruff_cache

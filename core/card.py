@@ -14,13 +14,15 @@ import dataclasses
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
-from pocketlens.archive import append_archive, has_trace_of
+from pocketlens.archive import append_archive, has_trace_of, read_archive
 from pocketlens.errors import ModelFileError
+
+if TYPE_CHECKING:
+    import zipfile
 
 CARD_NAME = "card.json"
 LABELS_NAME = "labels.txt"
@@ -146,7 +148,7 @@ def pack(flatbuffer: bytes, card: ModelCard) -> bytes:
     The card's `model_sha256` is set to that of `flatbuffer`.
     """
     card = dataclasses.replace(card, model_sha256=hashlib.sha256(flatbuffer).hexdigest())
-    return _seal(flatbuffer, card, card.to_json().encode("utf-8"))
+    return append_archive(flatbuffer, _sealed_files(card, card.to_json().encode("utf-8")))
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,12 @@ class Unpacked:
 
 
 def unpack(model_bytes: bytes) -> Unpacked:
-    """Take the bytes of a `.tflite` file apart.
+    """Do what `unpack_file` does with the bytes of a file."""
+    return unpack_file(io.BytesIO(model_bytes))
+
+
+def unpack_file(file: IO[bytes]) -> Unpacked:
+    """Take a `.tflite` file apart, opened for reading.
 
     A file from elsewhere has no card; its labels are those of its only associated text file,
     the way TFLite Metadata stores them, or None.
@@ -188,51 +195,63 @@ def unpack(model_bytes: bytes) -> Unpacked:
         ModelFileError: the archive or the card is damaged, or the model's bytes are not those
             that the card was written for.
     """
-    if not zipfile.is_zipfile(io.BytesIO(model_bytes)):
-        if has_trace_of(model_bytes, CARD_NAME):
-            raise _damaged("one whose end is cut off or changed")
-        return Unpacked(model_bytes, None, None)
-    try:
-        end, texts = _read_archive(model_bytes)
-        label_files = [text for name, text in texts.items() if name != CARD_NAME]
-        labels = _lines(label_files[0].decode("utf-8")) if len(label_files) == 1 else None
-    # `zipfile` runs over damaged fields with whatever they make it do.
-    except Exception as error:
-        raise _damaged(str(error) or type(error).__name__) from error
-    if CARD_NAME not in texts:
-        return Unpacked(model_bytes, None, labels, texts)
+    found = read_archive(file)
+    file.seek(0)
+    if found is None or CARD_NAME not in found[1]:
+        return _unpack_other(file.read())
+    end, texts = found
     card = ModelCard.from_json(texts[CARD_NAME])
-    flatbuffer = model_bytes[:end]
+    # Reading no more spares a copy of what may be most of a small board's memory.
+    flatbuffer = file.read(end)
     digest = hashlib.sha256(flatbuffer).hexdigest()
     if digest != card.model_sha256:
         raise ModelFileError(
             f"Expected a model with the SHA-256 {card.model_sha256[:12]}… that its card names. "
             f"Received: {digest[:12]}…. The file is damaged: copy or convert it again."
         )
-    if _seal(flatbuffer, card, texts[CARD_NAME]) != model_bytes:
+    if list(texts.items()) != list(_sealed_files(card, texts[CARD_NAME]).items()):
         raise _damaged("one that was changed afterwards")
-    return Unpacked(flatbuffer, card, labels, texts)
+    return Unpacked(flatbuffer, card, card.score_labels, texts)
 
 
-def _seal(flatbuffer: bytes, card: ModelCard, card_json: bytes) -> bytes:
+def _sealed_files(card: ModelCard, card_json: bytes) -> dict[str, bytes]:
     # The card's own text, since a newer version's may say more than this one knows.
-    labels = labels_text(card.score_labels).encode("utf-8")
-    return append_archive(flatbuffer, {CARD_NAME: card_json, LABELS_NAME: labels})
+    return {CARD_NAME: card_json, LABELS_NAME: labels_text(card.score_labels).encode("utf-8")}
 
 
-def _read_archive(model_bytes: bytes) -> tuple[int, dict[str, bytes]]:
-    """Return where the archive begins, and the card and the text files in it."""
-    with zipfile.ZipFile(io.BytesIO(model_bytes)) as archive:
-        entries = archive.infolist()
-        texts = {}
-        if sum(entry.file_size for entry in entries if _is_text(entry)) > _MOST_TEXT_BYTES:
-            raise ValueError(f"text files of more than {_MOST_TEXT_BYTES >> 20} MB")
-        for entry in entries:
-            # Opening compares an entry's two names, so that none hides behind a changed one.
-            with archive.open(entry) as stream:
-                if _is_text(entry):
-                    texts[entry.filename] = stream.read()
-    return min((entry.header_offset for entry in entries), default=len(model_bytes)), texts
+def _unpack_other(model_bytes: bytes) -> Unpacked:
+    """Take apart what was not written here, or damaged since."""
+    # Imported only here: it brings much, and files with a card do without.
+    import zipfile
+
+    if not zipfile.is_zipfile(io.BytesIO(model_bytes)):
+        if has_trace_of(model_bytes, CARD_NAME):
+            raise _damaged("one whose end is cut off or changed")
+        return Unpacked(model_bytes, None, None)
+    try:
+        with zipfile.ZipFile(io.BytesIO(model_bytes)) as archive:
+            texts = _read_texts(archive)
+        label_files = [text for name, text in texts.items() if name != CARD_NAME]
+        labels = _lines(label_files[0].decode("utf-8")) if len(label_files) == 1 else None
+    # `zipfile` runs over damaged fields with whatever they make it do.
+    except Exception as error:
+        raise _damaged(str(error) or type(error).__name__) from error
+    if CARD_NAME in texts:
+        raise _damaged("one that was changed afterwards")
+    return Unpacked(model_bytes, None, labels, texts)
+
+
+def _read_texts(archive: zipfile.ZipFile) -> dict[str, bytes]:
+    entries = archive.infolist()
+    if sum(entry.file_size for entry in entries if _is_text(entry)) > _MOST_TEXT_BYTES:
+        raise ValueError(f"text files of more than {_MOST_TEXT_BYTES >> 20} MB")
+    texts = {}
+    for entry in entries:
+        # Opening compares an entry's two names, so that none hides behind a changed one.
+        with archive.open(entry) as stream:
+            if _is_text(entry):
+                texts[entry.filename] = stream.read()
+    return texts
 
 
 def _is_text(entry: zipfile.ZipInfo) -> bool:

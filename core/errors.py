@@ -46,6 +46,10 @@ class ModelFileError(PocketlensError, ValueError):
     """A file is not a model that pocketlens can use."""
 
 
+class ScoresError(ModelFileError):
+    """A model gives scores that are no numbers."""
+
+
 class ConversionError(PocketlensError, RuntimeError):
     """A converted file does not hold what its format promises."""
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
-
-LOGGER = logging.getLogger("pocketlens")
+from typing import IO
 
 _STANDARD_ERROR = 2
 
@@ -25,7 +22,7 @@ def quiet() -> Iterator[None]:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held, warnings.catch_warnings():
+    with _memory_file() as held, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         saved = os.dup(_STANDARD_ERROR)
         os.dup2(held.fileno(), _STANDARD_ERROR)
@@ -39,5 +36,18 @@ def quiet() -> Iterator[None]:
             os.close(saved)
             held.seek(0)
             text = held.read().decode("utf-8", "replace").strip()
-            if text:
-                LOGGER.log(logging.INFO if failed else logging.DEBUG, "%s", text)
+            # Where nobody has imported it, nobody listens at these levels.
+            if text and "logging" in sys.modules:
+                import logging
+
+                level = logging.INFO if failed else logging.DEBUG
+                logging.getLogger("pocketlens").log(level, "%s", text)
+
+
+def _memory_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("held back"), "w+b")
+    # Imported only here: it brings much, and Linux does without.
+    import tempfile
+
+    return tempfile.TemporaryFile()

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pocketlens.card import BINARY, MULTICLASS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Up to so many, Python has sorted them before NumPy's code is back in the processor's cache.
+_FEW = 32
 
 Answer = tuple[int, ...]
 """The indices of a photo's labels, ascending: one but where a task is multilabel."""
@@ -28,6 +34,25 @@ def answer_of(scores: NDArray[np.float32], task: str, threshold: float) -> Answe
     if task == BINARY:
         return (int(scores[0] >= threshold),)
     return tuple(np.flatnonzero(scores >= threshold).tolist())
+
+
+def best_scores(scores: NDArray[np.float32], count: int) -> list[tuple[int, float]]:
+    """Return the indices of the `count` best scores, best first, each with its score.
+
+    Of equal scores the first comes first.
+
+    Args:
+        scores: float32 (labels,), finite: a NaN is neither before nor after another.
+        count: how many; all where there are fewer.
+    """
+    if len(scores) <= _FEW:
+        values = scores.tolist()
+        order = sorted(range(len(values)), key=values.__getitem__, reverse=True)
+        return [(index, values[index]) for index in order[:count]]
+    first = max(0, len(scores) - count)
+    chosen = np.flatnonzero(scores >= np.partition(scores, first)[first])
+    chosen = chosen[np.argsort(-scores[chosen], kind="stable")][:count]
+    return list(zip(chosen.tolist(), scores[chosen].tolist(), strict=True))
 
 
 def label_scores(scores: NDArray[np.float32], task: str) -> NDArray[np.float32]:

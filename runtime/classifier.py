@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, DEFAULT_THRESHOLDS
-from pocketlens.errors import LabelsError, UsageError
-from pocketlens.runtime.answers import Answer, answer_of, label_scores
-from pocketlens.runtime.input_table import input_table
+from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, MULTILABEL
+from pocketlens.errors import LabelsError, ScoresError, UsageError
+from pocketlens.runtime.answers import Answer, answer_of, best_scores, label_scores
+from pocketlens.runtime.input_table import input_table, score_table
+from pocketlens.runtime.interpreters import load_model
 from pocketlens.runtime.model_files import (
     ModelFile,
     count_labels,
@@ -24,11 +24,14 @@ from pocketlens.runtime.model_files import (
     read_model_file,
     read_signature,
 )
-from pocketlens.runtime.pictures import Pixels, decode, resize
-from pocketlens.runtime.threads import choose_threads
-from pocketlens.runtime.trial import load_model
+from pocketlens.runtime.pictures import Pixels, Resizer, decode, resize
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DEFAULT_TOP_K = 5
+
+_UINT8 = np.dtype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,9 @@ class Classifier:
             )
         self.model = model if isinstance(model, ModelFile) else read_model_file(model)
         if threads == "auto":
+            from pocketlens.runtime.threads import choose_threads
+
             threads = choose_threads(self.model, backend=backend).threads
-        self.threads = threads
         self.interpreter = load_model(self.model, threads=threads, backend=backend)
         self.signature = read_signature(self.interpreter, self.model.path)
         self.size_wh = self.signature.size_wh
@@ -141,11 +145,16 @@ class Classifier:
         self.resize_mode = card.resize_mode if card else "stretch"
         self.threshold = card.threshold if card else DEFAULT_THRESHOLDS[self.task]
         self._top_k = top_k
+        self._resize = Resizer(self.size_wh, self.resize_mode)
+        self._rgb: Pixels = np.empty((self.size_wh[1], self.size_wh[0], 3), np.uint8)
         self._table = input_table(self.model, self.signature.input, mean, std)
+        if self._table is not None and self._table.ndim == 2:
+            self._table = np.ascontiguousarray(self._table.T)[None]
+        self._raw = self._table is None and self.signature.input.dtype == np.uint8
+        self._score_table = score_table(self.signature.output)
         # The functions are kept, not the arrays: a living view makes `invoke` raise.
         self._input = self.interpreter.tensor(self.signature.input.index)
         self._output = self.interpreter.tensor(self.signature.output.index)
-        self._rgb: Pixels = np.empty((self.size_wh[1], self.size_wh[0], 3), np.uint8)
 
     def classify(self, frame_bgr: Pixels) -> Result:
         """Classify a frame as OpenCV gives it.
@@ -155,23 +164,27 @@ class Classifier:
 
         Raises:
             UsageError: the frame has another shape or dtype.
+            ScoresError: the model gives scores that are no numbers.
         """
         started_s = time.perf_counter()
         _check_frame(frame_bgr)
-        small = resize(frame_bgr, self.size_wh, self.resize_mode)
-        cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=self._rgb)
-        self._put(self._rgb)
+        small = self._resize(frame_bgr)
+        if self._raw:
+            cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=self._input()[0])
+        else:
+            cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=self._rgb)
+            self._put(self._rgb)
         ready_s = time.perf_counter()
         self.interpreter.invoke()
         invoked_s = time.perf_counter()
-        result = self.best(self._read_scores())
+        categories, answers, scores = self._rank(self._read_scores())
         ended_s = time.perf_counter()
         timing = Timing(
             1000 * (ready_s - started_s),
             1000 * (invoked_s - ready_s),
             1000 * (ended_s - invoked_s),
         )
-        return replace(result, timing=timing)
+        return Result(categories, answers, scores, timing)
 
     def classify_photo(self, photo: str | Path | bytes) -> Result:
         """Classify a picture file, decoded and resized as in training.
@@ -190,23 +203,26 @@ class Classifier:
         Returns:
             float32 (classes,): the scores, in the order of `labels`; (1,) for a binary model, the
             score of the positive label.
+
+        Raises:
+            UsageError: the pixels have another shape.
         """
+        if pixels_rgb.shape != self._rgb.shape:
+            raise UsageError(
+                f"Expected pixels of the model's size, {self._rgb.shape}. "
+                f"Received: {pixels_rgb.shape}. Resize them first."
+            )
         self._put(pixels_rgb)
         self.interpreter.invoke()
         return self._read_scores()
 
     def best(self, scores: NDArray[np.float32]) -> Result:
-        """Return what `scores`, as the function of that name gives them, say of a picture."""
-        answer = self.answer(scores)
-        each = label_scores(scores, self.task)
-        order = np.argsort(-each, kind="stable")
-        if self.task == BINARY:
-            order = np.array([answer[0], 1 - answer[0]])
-        categories = tuple(
-            Category(self.labels[i], float(each[i]), i)
-            for i in map(int, order[: max(self._top_k, len(answer))])
-        )
-        return Result(categories, categories[: len(answer)], each)
+        """Return what `scores`, as the function of that name gives them, say of a picture.
+
+        Raises:
+            ScoresError: they are no numbers.
+        """
+        return Result(*self._rank(scores))
 
     def answer(self, scores: NDArray[np.float32]) -> Answer:
         """Return the indices of the labels that are the answer, ascending."""
@@ -232,19 +248,29 @@ class Classifier:
         view = self._input()[0]
         if self._table is None:
             np.copyto(view, pixels_rgb, casting="unsafe")
-        elif self._table.ndim == 1:
-            np.take(self._table, pixels_rgb, out=view)
         else:
-            for channel, table in enumerate(self._table):
-                view[..., channel] = table[pixels_rgb[..., channel]]
+            cv2.LUT(pixels_rgb, self._table, dst=view)
 
     def _read_scores(self) -> NDArray[np.float32]:
-        output = self.signature.output
-        scores: NDArray[np.float32] = self._output().reshape(-1).astype(np.float32)
-        if output.scale:
-            scores -= output.zero_point
-            scores *= output.scale
-        return scores
+        values: NDArray[Any] = self._output().reshape(-1)
+        return values.copy() if self._score_table is None else self._score_table.take(values)
+
+    def _rank(
+        self, scores: NDArray[np.float32]
+    ) -> tuple[tuple[Category, ...], tuple[Category, ...], NDArray[np.float32]]:
+        if not np.isfinite(scores).all():
+            raise ScoresError(
+                f"Expected scores between 0 and 1 to come out of {self.model.path}. Received: "
+                "scores that are no numbers (NaN or infinite). Convert the model again."
+            )
+        each = label_scores(scores, self.task)
+        answers = len(self.answer(scores)) if self.task == MULTILABEL else 1
+        best = best_scores(each, max(self._top_k, answers))
+        if self.task == BINARY:
+            (first,) = self.answer(scores)
+            best = [(index, float(each[index])) for index in (first, 1 - first)][: self._top_k]
+        categories = tuple(Category(self.labels[index], score, index) for index, score in best)
+        return categories, categories[:answers], each
 
     def _fitting(self, labels: Sequence[str] | None) -> tuple[str, ...]:
         expected = count_labels(self.task, self.signature)
@@ -262,7 +288,7 @@ class Classifier:
 def _check_frame(frame_bgr: Any) -> None:
     if (
         not isinstance(frame_bgr, np.ndarray)
-        or frame_bgr.dtype != np.uint8
+        or frame_bgr.dtype != _UINT8
         or frame_bgr.ndim != 3
         or frame_bgr.shape[2] != 3
         or 0 in frame_bgr.shape

@@ -1,18 +1,21 @@
-"""What each byte of a pixel becomes in a model's input tensor."""
+"""What each byte of a pixel becomes in a model's input, and each of its output as a score."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pocketlens.errors import UsageError
-from pocketlens.runtime.metadata import Normalisation
 from pocketlens.runtime.model_files import ModelFile, Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Of a quantization step: more than float32 errs on 256 steps.
 _HALF_ERROR = 1e-3
+
+_Channels = tuple[float, float, float]
 
 
 def input_table(
@@ -46,11 +49,12 @@ def input_table(
             )
         return None
     if mean is not None and std is not None:
-        return _table(Normalisation((mean,) * 3, (std,) * 3), tensor)
+        return _table((mean,) * 3, (std,) * 3, tensor)
     if tensor.dtype == np.uint8:
         return None
     if model.metadata is not None and model.metadata.normalisation is not None:
-        return _table(model.metadata.normalisation, tensor)
+        normalisation = model.metadata.normalisation
+        return _table(normalisation.mean, normalisation.std, tensor)
     if tensor.dtype == np.float32:
         raise UsageError(
             f"Expected the normalisation of {model.path}, a float model without a card. "
@@ -59,9 +63,23 @@ def input_table(
     return (np.arange(256) - 128).astype(np.int8)
 
 
-def _table(normalisation: Normalisation, tensor: Tensor) -> NDArray[Any]:
-    mean, std = (np.array(values)[:, None] for values in (normalisation.mean, normalisation.std))
-    table: NDArray[Any] = (np.arange(256) - mean) / std
+def score_table(tensor: Tensor) -> NDArray[np.float32] | None:
+    """Return the score for each value of a quantized output, or None if it is float32.
+
+    Returns:
+        float32 (256,), at 0-255 for uint8; for int8 -128 to -1 count from the end, as NumPy does.
+    """
+    if tensor.dtype == np.float32:
+        return None
+    table = np.arange(256, dtype=np.uint8).view(tensor.dtype).astype(np.float32)
+    if tensor.scale:
+        table -= tensor.zero_point
+        table *= tensor.scale
+    return table
+
+
+def _table(mean: _Channels, std: _Channels, tensor: Tensor) -> NDArray[Any]:
+    table: NDArray[Any] = (np.arange(256) - np.array(mean)[:, None]) / np.array(std)[:, None]
     if tensor.dtype != np.float32:
         limits = np.iinfo(tensor.dtype)
         # With a mean of 127.5 every value is a half, give or take the scale's float error. All of

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pocketlens.errors import MissingDependencyError, ModelFileError, UsageError
 from pocketlens.quiet import quiet
 
-LOGGER = logging.getLogger("pocketlens")
+if TYPE_CHECKING:
+    from pocketlens.runtime.model_files import ModelFile
 
 # In the order in which they are tried: the maintained runtime, the older small one, TensorFlow's.
 BACKENDS = {
@@ -63,12 +63,37 @@ def find_backend(name: str | None = None) -> Backend:
             broken.append(f"{candidate} ({error})")
         except Exception as error:  # A broken binary can raise anything on import.
             broken.append(f"{candidate} ({error})")
-        LOGGER.warning("An installed interpreter does not import: %s", broken[-1])
+        import logging  # It takes as long to import as all of this module.
+
+        logging.getLogger("pocketlens").warning(
+            "An installed interpreter does not import: %s", broken[-1]
+        )
     came = f"{', '.join(broken)}, which does not import" if broken else "none installed"
     raise MissingDependencyError(
         f"Expected a TFLite interpreter{f' ({name})' if name else ''}. Received: {came}. "
         f"Install one: pip install {name if name in ('tflite-runtime',) else 'ai-edge-litert'}"
     )
+
+
+def load_model(model: ModelFile, *, threads: int = 1, backend: str | None = None) -> Any:
+    """Make an interpreter for a model file, after a trial where it has no card.
+
+    Args:
+        model: the file as it was read.
+        threads: how many threads an `invoke()` uses.
+        backend: name of an interpreter; None takes the first that works.
+
+    Raises:
+        ModelFileError: the interpreter does not take the model, crashes or hangs on it, or what
+            comes out are no scores.
+    """
+    found = find_backend(backend)
+    if model.card is None:
+        # Imported only here: files with a card do without.
+        from pocketlens.runtime.trial import try_once
+
+        try_once(model, found)
+    return load_interpreter(model.flatbuffer, threads=threads, backend=found.name)
 
 
 def load_interpreter(flatbuffer: bytes, *, threads: int = 1, backend: str | None = None) -> Any:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-import numpy as np
-
+from pocketlens.errors import ScoresError
 from pocketlens.runtime.captures import LIVE, STALE, Capture, Captured, SourceState
 from pocketlens.runtime.classifier import Category, Result, Timing, to_json
 from pocketlens.runtime.decisions import Decision, Decisions, FrameAnswers
@@ -146,14 +145,13 @@ def classify_source(
                 tell(captured)
                 continue
             before_s = time.perf_counter()
-            said = classifier.classify(captured.frame_bgr)
+            said = _usable(classifier, captured.frame_bgr)
             after_s = time.perf_counter()
-            finite = bool(np.isfinite(said.scores).all())
-            measures.unusable += not finite
-            if finite != usable:
-                usable = finite
+            if usable != (said is not None):
+                usable = not usable
                 tell(_state(captured, usable, capture.counts.reconnects))
-            if not finite:
+            if said is None:
+                measures.unusable += 1
                 continue
             result = FrameResult(
                 captured.number,
@@ -176,6 +174,13 @@ def classify_source(
     if recording:
         recording.check()
     return measures.summary(capture.counts)
+
+
+def _usable(classifier: FrameClassifier, frame_bgr: Pixels) -> Result | None:
+    try:
+        return classifier.classify(frame_bgr)
+    except ScoresError:
+        return None
 
 
 def _state(captured: Captured, usable: bool, reconnects: int) -> SourceState:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pocketlens.card import BINARY, LABELS_NAME, MULTICLASS, ModelCard, Unpacked, unpack
+from pocketlens.card import BINARY, LABELS_NAME, MULTICLASS, ModelCard, Unpacked, unpack_file
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
-from pocketlens.runtime.metadata import Metadata, read_metadata
+
+if TYPE_CHECKING:
+    from pocketlens.runtime.metadata import Metadata
 
 SUFFIX = ".tflite"
 
 _IDENTIFIER = b"TFL3"
 _IDENTIFIER_OFFSET = 4
+_HEAD_BYTES = _IDENTIFIER_OFFSET + len(_IDENTIFIER)
 
 _TYPES = (np.uint8, np.int8, np.float32)
 
@@ -80,26 +84,30 @@ def read_model_file(path: str | Path) -> ModelFile:
     if not path.is_file():
         came = "a folder" if path.is_dir() else "nothing there"
         raise UsageError(f"Expected a {SUFFIX} file at {path}. Received: {came}. Check the path.")
-    data = path.read_bytes()
-    if data[_IDENTIFIER_OFFSET : _IDENTIFIER_OFFSET + len(_IDENTIFIER)] != _IDENTIFIER:
-        raise ModelFileError(
-            f"Expected a {SUFFIX} file. Received: {path}, whose content is something else. "
-            "Make one with: pocketlens convert RUN --out DIR"
-        )
-    metadata = None
-    try:
-        unpacked = unpack(data)
-        labels = unpacked.card.labels if unpacked.card else unpacked.labels
-        if unpacked.card is None:
-            metadata = read_metadata(unpacked.flatbuffer)
-            if metadata is not None and metadata.labels_file is not None:
-                labels = _named_labels(unpacked, metadata.labels_file)
-    except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from error
+    with path.open("rb") as file:
+        if file.read(_HEAD_BYTES)[_IDENTIFIER_OFFSET:] != _IDENTIFIER:
+            raise ModelFileError(
+                f"Expected a {SUFFIX} file. Received: {path}, whose content is something else. "
+                "Make one with: pocketlens convert RUN --out DIR"
+            )
+        size_bytes = file.seek(0, os.SEEK_END)
+        metadata = None
+        try:
+            unpacked = unpack_file(file)
+            labels = unpacked.card.labels if unpacked.card else unpacked.labels
+            if unpacked.card is None:
+                # Imported only here: files with a card do without.
+                from pocketlens.runtime.metadata import read_metadata
+
+                metadata = read_metadata(unpacked.flatbuffer)
+                if metadata is not None and metadata.labels_file is not None:
+                    labels = _named_labels(unpacked, metadata.labels_file)
+        except ModelFileError as error:
+            raise ModelFileError(f"{path}: {error}") from error
     beside = path.with_name(LABELS_NAME)
     if labels is None and beside.is_file():
         labels = read_labels(beside)
-    return ModelFile(path, unpacked.flatbuffer, len(data), unpacked.card, labels, metadata)
+    return ModelFile(path, unpacked.flatbuffer, size_bytes, unpacked.card, labels, metadata)
 
 
 def find_task(model: ModelFile, signature: Signature, labels: Sequence[str] | None) -> str:

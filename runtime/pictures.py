@@ -10,22 +10,28 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pocketlens.card import RESIZE_MODES
 from pocketlens.errors import PictureError
 
-Pixels = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from PIL import Image
+
+# `numpy.typing.NDArray[np.uint8]`, written out: its module would be one more to import.
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+_Part = tuple[slice, slice]
 
 # Larger pictures are refused before they are unpacked: 100 megapixels take 300 MB as RGB.
 MAX_PIXELS = 100_000_000
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _EXIF_ORIENTATION = 0x0112
+
+_WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,9 @@ def decode(picture: str | Path | bytes, name: str | None = None) -> Pixels:
     Raises:
         PictureError: the file is missing, no picture, damaged, or larger than `MAX_PIXELS`.
     """
+    # Imported here and below, since a camera's frames need no Pillow.
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     name = name or ("picture data" if isinstance(picture, bytes) else str(picture))
     try:
         with (
@@ -93,6 +102,8 @@ def decode(picture: str | Path | bytes, name: str | None = None) -> Pixels:
 
 def read_header(data: bytes) -> Header | None:
     """Read what the bytes of a picture file say about it, without decoding; None if it is none."""
+    from PIL import Image
+
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
             warnings.simplefilter("ignore")
@@ -121,16 +132,70 @@ def resize(pixels: Pixels, size_wh: tuple[int, int], mode: str = "stretch") -> P
     Returns:
         uint8 (size_wh[1], size_wh[0], 3). May be `pixels` itself where nothing is to be done.
     """
-    if mode == "stretch":
-        return _stretch(pixels, size_wh)
-    if mode == "crop":
-        return _stretch(_centre(pixels, size_wh), size_wh)
-    if mode == "pad":
-        return _pad(pixels, size_wh)
-    raise ValueError(f"Expected one of {', '.join(RESIZE_MODES)}. Received: mode={mode!r}.")
+    return Resizer(size_wh, mode)(pixels)
+
+
+class Resizer:
+    """Does what `resize` does again and again, for one size, in buffers that stay.
+
+    What a call returns is overwritten by the next. It may be used by one thread at a time.
+
+    Args:
+        size_wh: width and height of the result.
+        mode: see `resize`.
+    """
+
+    def __init__(self, size_wh: tuple[int, int], mode: str = "stretch") -> None:
+        if mode not in RESIZE_MODES:
+            raise ValueError(f"Expected one of {', '.join(RESIZE_MODES)}. Received: mode={mode!r}.")
+        self._size_wh = size_wh
+        self._mode = mode
+        self._shape: tuple[int, ...] = ()
+        self._part = _WHOLE
+        self._steps: list[tuple[_Part, tuple[int, int], int, Pixels]] = []
+        self._result: Pixels = np.empty((0, 0, 3), np.uint8)
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """Return `pixels`, uint8 (height, width, 3), in the size, as `resize` does."""
+        if pixels.shape != self._shape:
+            self._prepare(pixels.shape)
+        if self._part is not _WHOLE:
+            pixels = pixels[self._part]
+        for part, size_wh, interpolation, target in self._steps:
+            source = pixels if part is _WHOLE else pixels[part]
+            cv2.resize(source, size_wh, dst=target, interpolation=interpolation)
+            pixels = target
+        return self._result if self._steps else pixels
+
+    def _prepare(self, shape: tuple[int, ...]) -> None:
+        """Plan the steps for pictures of a shape, and make room for what each gives."""
+        width, height = shape[1], shape[0]
+        inner_wh, self._part, inside = self._size_wh, _WHOLE, _WHOLE
+        if self._mode == "crop":
+            scale = min(width / inner_wh[0], height / inner_wh[1])
+            part_wh = _scaled(inner_wh, scale)
+            self._part = _centred(part_wh, (width, height))
+            width, height = part_wh
+        elif self._mode == "pad":
+            inner_wh = _scaled((width, height), min(inner_wh[0] / width, inner_wh[1] / height))
+            inside = _centred(inner_wh, self._size_wh)
+        planned = []
+        while height >= 2 * inner_wh[1] and width >= 2 * inner_wh[0]:
+            width, height = width // 2, height // 2
+            planned.append((_first(2 * width, 2 * height), (width, height), cv2.INTER_AREA))
+        # Of equal size, it copies: a picture goes into its frame as it is.
+        if (width, height) != inner_wh or (self._mode == "pad" and not planned):
+            planned.append((_WHOLE, inner_wh, cv2.INTER_LINEAR))
+        self._result = np.zeros((self._size_wh[1], self._size_wh[0], *shape[2:]), np.uint8)
+        targets = [np.empty((size[1], size[0], *shape[2:]), np.uint8) for _, size, _ in planned]
+        targets[-1:] = [self._result[inside]] if targets else []
+        self._steps = [(*step, target) for step, target in zip(planned, targets, strict=True)]
+        self._shape = shape
 
 
 def _to_rgb(image: Image.Image) -> Pixels:
+    from PIL import Image
+
     if image.mode in _SIXTEEN_BIT_MODES:
         grey = np.asarray(image).astype(np.int64)
         grey8 = np.clip((grey + 128) // 257, 0, 255).astype(np.uint8)
@@ -141,35 +206,14 @@ def _to_rgb(image: Image.Image) -> Pixels:
     return np.asarray(image.convert("RGB"))
 
 
-def _stretch(pixels: Pixels, size_wh: tuple[int, int]) -> Pixels:
-    width, height = size_wh
-    while pixels.shape[0] >= 2 * height and pixels.shape[1] >= 2 * width:
-        rows, columns = pixels.shape[0] // 2, pixels.shape[1] // 2
-        pixels = cv2.resize(  # type: ignore[assignment]
-            pixels[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA
-        )
-    if pixels.shape[:2] != (height, width):
-        pixels = cv2.resize(  # type: ignore[assignment]
-            pixels, (width, height), interpolation=cv2.INTER_LINEAR
-        )
-    return pixels
+def _scaled(size_wh: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(1, round(size_wh[0] * scale)), max(1, round(size_wh[1] * scale))
 
 
-def _centre(pixels: Pixels, size_wh: tuple[int, int]) -> Pixels:
-    height, width = pixels.shape[:2]
-    scale = min(width / size_wh[0], height / size_wh[1])
-    part_width = max(1, round(size_wh[0] * scale))
-    part_height = max(1, round(size_wh[1] * scale))
-    left, top = (width - part_width) // 2, (height - part_height) // 2
-    return pixels[top : top + part_height, left : left + part_width]
+def _centred(inner_wh: tuple[int, int], outer_wh: tuple[int, int]) -> _Part:
+    left, top = (outer_wh[0] - inner_wh[0]) // 2, (outer_wh[1] - inner_wh[1]) // 2
+    return slice(top, top + inner_wh[1]), slice(left, left + inner_wh[0])
 
 
-def _pad(pixels: Pixels, size_wh: tuple[int, int]) -> Pixels:
-    height, width = pixels.shape[:2]
-    scale = min(size_wh[0] / width, size_wh[1] / height)
-    inner_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-    inner = _stretch(pixels, inner_wh)
-    result = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
-    left, top = (size_wh[0] - inner_wh[0]) // 2, (size_wh[1] - inner_wh[1]) // 2
-    result[top : top + inner_wh[1], left : left + inner_wh[0]] = inner
-    return result
+def _first(width: int, height: int) -> _Part:
+    return slice(height), slice(width)

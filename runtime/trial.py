@@ -23,7 +23,7 @@ import numpy as np
 
 from pocketlens.errors import ModelFileError, OutputError
 from pocketlens.files import cache_folder, write_text
-from pocketlens.runtime.interpreters import Backend, find_backend, load_interpreter
+from pocketlens.runtime.interpreters import Backend, load_interpreter
 from pocketlens.runtime.model_files import ModelFile, Tensor, read_signature
 from pocketlens.runtime.operators import list_operators
 
@@ -45,42 +45,13 @@ _SCORE_TOLERANCE = 0.01
 _passed: set[str] = set()
 
 
-def load_model(model: ModelFile, *, threads: int = 1, backend: str | None = None) -> Any:
-    """Make an interpreter for a model file, after a trial where it has no card.
-
-    Args:
-        model: the file as it was read.
-        threads: how many threads an `invoke()` uses.
-        backend: name of an interpreter; None takes the first that works.
+def try_once(model: ModelFile, backend: Backend) -> None:
+    """Try a model in a process of its own, unless it has passed before.
 
     Raises:
         ModelFileError: the interpreter does not take the model, crashes or hangs on it, or what
             comes out are no scores.
     """
-    found = find_backend(backend)
-    if model.card is None:
-        _try_once(model, found)
-    return load_interpreter(model.flatbuffer, threads=threads, backend=found.name)
-
-
-def main(backend: str, path: str) -> None:
-    """Be the child: try the model on standard input and print what came of it as JSON."""
-    _give_way()
-    print(_READY, flush=True)
-    flatbuffer = sys.stdin.buffer.read()
-    try:
-        low, high = _run(flatbuffer, Path(path), backend)
-        answer = {"error": _score_error(path, low, high)}
-    except ModelFileError as error:
-        answer = {"error": str(error)}
-    # A damaged model can make anything of what asks it.
-    except Exception as error:
-        came = f"{path}, at which {backend} says {type(error).__name__}: {error}"
-        answer = {"error": _unusable(" ".join(came.split()))}
-    print(json.dumps(answer), flush=True)
-
-
-def _try_once(model: ModelFile, backend: Backend) -> None:
     digest = hashlib.sha256(model.flatbuffer).hexdigest()
     name = f"{digest}-{backend.name}-{backend.version}"
     if name in _passed:
@@ -101,6 +72,23 @@ def _try_once(model: ModelFile, backend: Backend) -> None:
             with contextlib.suppress(OutputError):
                 write_text(mark, "")
     _passed.add(name)
+
+
+def main(backend: str, path: str) -> None:
+    """Be the child: try the model on standard input and print what came of it as JSON."""
+    _give_way()
+    print(_READY, flush=True)
+    flatbuffer = sys.stdin.buffer.read()
+    try:
+        low, high = _run(flatbuffer, Path(path), backend)
+        answer = {"error": _score_error(path, low, high)}
+    except ModelFileError as error:
+        answer = {"error": str(error)}
+    # A damaged model can make anything of what asks it.
+    except Exception as error:
+        came = f"{path}, at which {backend} says {type(error).__name__}: {error}"
+        answer = {"error": _unusable(" ".join(came.split()))}
+    print(json.dumps(answer), flush=True)
 
 
 def _mark(name: str) -> Path | None:

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from pocketlens.archive import append_archive, has_trace_of
+from pocketlens.archive import append_archive, has_trace_of, read_archive
 
 MODEL = b"\x1c\x00\x00\x00TFL3" + bytes(range(256)) * 4
 FILES = {"card.json": b'{"a": 1}\n', "labels.txt": "größer\n".encode(), "empty.txt": b""}
@@ -40,3 +40,23 @@ def test_trace_of_a_cut_archive(end: int) -> None:
 def test_no_trace() -> None:
     assert not has_trace_of(MODEL + b"card.json", "card.json")
     assert not has_trace_of(append_archive(MODEL, {"labels.txt": b"a\n"}), "card.json")
+
+
+@pytest.mark.parametrize("files", [FILES, {}, {"a": b"x" * 70_000}], ids=["some", "none", "large"])
+def test_reading_what_was_written(files: dict[str, bytes]) -> None:
+    found = read_archive(io.BytesIO(append_archive(MODEL, files)))
+    assert found is not None
+    assert found[0] == len(MODEL)
+    assert list(found[1].items()) == list(files.items())
+
+
+def test_nothing_but_what_was_written_is_read() -> None:
+    data = append_archive(MODEL, FILES)
+    for bit in range(8 * len(MODEL), 8 * len(data)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << (bit % 8)
+        assert read_archive(io.BytesIO(changed)) is None
+    for size in range(len(data)):
+        assert read_archive(io.BytesIO(data[:size])) is None
+    assert read_archive(io.BytesIO(data + b" ")) is None
+    assert read_archive(io.BytesIO(b" " + data)) is None

@@ -4,10 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pocketlens.card import unpack
 from pocketlens.runtime import Classifier
-from pocketlens.runtime.answers import answer_of, label_scores, micro_f1, share_of_equal
+from pocketlens.runtime.answers import (
+    answer_of,
+    best_scores,
+    label_scores,
+    micro_f1,
+    share_of_equal,
+)
 from pocketlens.runtime.pictures import decode
 
 
@@ -115,3 +123,15 @@ def test_frame_and_photo_of_a_binary_model(
     with Classifier(task_models["binary"]["float32"]) as classifier:
         frame_bgr = np.ascontiguousarray(decode(path)[..., ::-1])
         assert classifier.classify(frame_bgr) == classifier.classify_photo(path)
+
+
+@given(
+    # Few values, as those of 8-bit scores, so that many are equal.
+    values=st.lists(st.integers(0, 6), min_size=1, max_size=90),
+    count=st.integers(1, 100),
+)
+def test_best_scores_are_those_of_a_stable_sort(values: list[int], count: int) -> None:
+    scores = np.array(values, np.float32) / 7
+    order = np.argsort(-scores, kind="stable")[:count]
+    expected = [(int(index), float(scores[index])) for index in order]
+    assert best_scores(scores, count) == expected

@@ -1,16 +1,18 @@
 """The classifier on real files, ours and others'."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pocketlens.card import unpack
-from pocketlens.errors import LabelsError, ModelFileError, UsageError
+from pocketlens.errors import LabelsError, ModelFileError, ScoresError, UsageError
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.input_table import score_table
 from pocketlens.runtime.interpreters import BACKENDS, find_backend
-from pocketlens.runtime.model_files import read_model_file
+from pocketlens.runtime.model_files import Tensor, read_model_file
 from pocketlens.runtime.pictures import decode, resize
 
 FORMATS = ("float32", "float16", "dynamic", "weights8", "int8")
@@ -93,10 +95,53 @@ def test_int8_takes_raw_bytes(tiny_models: dict[str, Path]) -> None:
         np.testing.assert_allclose(classifier.scores(pixels), by_hand, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8], ids=["uint8", "int8"])
+@pytest.mark.parametrize(("scale", "zero_point"), [(1 / 256, 0), (0.0039, -128), (0.0, 0)])
+def test_score_of_each_value(dtype: type, scale: float, zero_point: int) -> None:
+    values = np.arange(256, dtype=np.uint8).view(dtype)
+    table = score_table(Tensor(0, (1, 256), np.dtype(dtype), scale, zero_point))
+    assert table is not None
+    expected = values.astype(np.float32)
+    if scale:
+        expected = (expected - np.float32(zero_point)) * np.float32(scale)
+    np.testing.assert_array_equal(table.take(values), expected)
+
+
 @pytest.mark.parametrize("top_k", [1, 2, 3, 50])
 def test_top_k(tiny_tflite: Path, top_k: int) -> None:
     with Classifier(tiny_tflite, top_k=top_k) as classifier:
         assert len(classifier.classify(frame()).categories) == min(top_k, 3)
+
+
+@pytest.mark.parametrize("entry", FORMATS)
+@pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
+def test_frames_of_any_size_become_the_contracts_pixels(
+    tiny_models: dict[str, Path], entry: str, mode: str
+) -> None:
+    model = read_model_file(tiny_models[entry])
+    assert model.card is not None
+    model = replace(model, card=replace(model.card, resize_mode=mode))
+    with Classifier(model) as classifier:
+        # The first size comes again, after others have been through the same buffers.
+        for seed, (height, width) in enumerate([(300, 400), (96, 96), (50, 70), (1080, 1920)] * 2):
+            frame_bgr = frame(seed, height, width)
+            pixels_rgb = resize(frame_bgr, classifier.size_wh, mode)[..., ::-1]
+            expected = classifier.scores(pixels_rgb)
+            np.testing.assert_array_equal(classifier.classify(frame_bgr).scores, expected)
+
+
+def test_pixels_of_another_size_are_refused(tiny_tflite: Path) -> None:
+    with (
+        Classifier(tiny_tflite) as classifier,
+        pytest.raises(UsageError, match=r"Received: \(96, 97, 3\)"),
+    ):
+        classifier.scores(frame(height=96, width=97))
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf], ids=str)
+def test_score_that_is_no_number_is_refused(tiny_tflite: Path, score: float) -> None:
+    with Classifier(tiny_tflite) as classifier, pytest.raises(ScoresError, match="no numbers"):
+        classifier.best(np.array([0.5, score, 0.2], np.float32))
 
 
 @pytest.mark.parametrize(

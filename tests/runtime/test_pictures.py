@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from PIL import Image
 
 from pocketlens.errors import PictureError
 from pocketlens.runtime import pictures
-from pocketlens.runtime.pictures import decode, resize
+from pocketlens.runtime.pictures import Resizer, decode, resize
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -109,6 +110,59 @@ def test_result_has_the_size_asked_for(
     height: int, width: int, size: tuple[int, int], mode: str
 ) -> None:
     assert resize(noise(height, width), size, mode).shape == (size[1], size[0], 3)
+
+
+def plain_resize(pixels: np.ndarray, size_wh: tuple[int, int], mode: str) -> np.ndarray:
+    """Do what models were trained on since the first version, in the plainest way."""
+    (width, height), (rows, columns) = size_wh, pixels.shape[:2]
+    if mode == "crop":
+        scale = min(columns / width, rows / height)
+        part_wh = max(1, round(width * scale)), max(1, round(height * scale))
+        left, top = (columns - part_wh[0]) // 2, (rows - part_wh[1]) // 2
+        part = pixels[top : top + part_wh[1], left : left + part_wh[0]]
+        return plain_resize(part, size_wh, "stretch")
+    if mode == "pad":
+        scale = min(width / columns, height / rows)
+        inner_wh = max(1, round(columns * scale)), max(1, round(rows * scale))
+        inner = plain_resize(pixels, inner_wh, "stretch")
+        left, top = (width - inner_wh[0]) // 2, (height - inner_wh[1]) // 2
+        right, bottom = width - left - inner_wh[0], height - top - inner_wh[1]
+        return np.pad(inner, ((top, bottom), (left, right), (0, 0)))
+    while pixels.shape[0] >= 2 * height and pixels.shape[1] >= 2 * width:
+        rows, columns = pixels.shape[0] // 2, pixels.shape[1] // 2
+        squares = pixels[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2, 3)
+        pixels = ((squares.sum(axis=(1, 3), dtype=np.int64) + 2) // 4).astype(np.uint8)
+    return cv2.resize(pixels, size_wh, interpolation=cv2.INTER_LINEAR)
+
+
+@given(
+    shapes=st.lists(st.tuples(st.integers(1, 400), st.integers(1, 400)), min_size=1, max_size=3),
+    size_wh=st.tuples(st.integers(1, 120), st.integers(1, 120)),
+    mode=st.sampled_from(["stretch", "crop", "pad"]),
+)
+def test_pixels_are_a_contract(
+    shapes: list[tuple[int, int]], size_wh: tuple[int, int], mode: str
+) -> None:
+    """Models were trained on these very pixels, so no faster way may change one of them."""
+    resizer = Resizer(size_wh, mode)
+    for seed, (height, width) in enumerate(shapes):
+        pixels = noise(height, width, seed)
+        expected = plain_resize(pixels, size_wh, mode)
+        np.testing.assert_array_equal(resize(pixels, size_wh, mode), expected)
+        np.testing.assert_array_equal(resizer(pixels), expected)
+
+
+@pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("height", [360, 720, 1080])
+def test_photos_keep_the_contract(shared: Path, height: int, mode: str) -> None:
+    resizer = Resizer((224, 224), mode)
+    for photo in sorted((shared / "data" / "imagenet_samples").glob("*.jpg"))[::80]:
+        pixels = cv2.resize(
+            decode(photo), (16 * height // 9, height), interpolation=cv2.INTER_CUBIC
+        )
+        expected = plain_resize(pixels, (224, 224), mode)
+        np.testing.assert_array_equal(resizer(pixels), expected)
+        np.testing.assert_array_equal(resize(pixels, (224, 224), mode), expected)
 
 
 @pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])
