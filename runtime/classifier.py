@@ -135,6 +135,7 @@ class Classifier:
             from pocketlens.runtime.threads import choose_threads
 
             threads = choose_threads(self.model, backend=backend).threads
+        self.threads = threads
         self.interpreter = load_model(self.model, threads=threads, backend=backend)
         self.signature = read_signature(self.interpreter, self.model.path)
         self.size_wh = self.signature.size_wh

@@ -217,7 +217,7 @@ def _run(
 
     decider = Decider(classifier.labels, classifier.task, classifier.threshold, settings)
     # The first inference prepares what the others find ready; no frame shall wait for it.
-    classifier.classify(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
+    classifier.scores(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
     silent = STANDARD_OUTPUT in (json_target, jsonl_target)
     recording = events = None
     with contextlib.ExitStack() as stack:
