@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 @click.command(
     "live",
     short_help="Classify a camera or a video, frame by frame.",
+    # Passwords have no place in a command line, which everybody sees: POCKETLENS_LIVE_SOURCE.
+    context_settings={"auto_envvar_prefix": "POCKETLENS_LIVE"},
     epilog="Example: pocketlens live flowers_int8.tflite --source 0 --record garden.mp4",
 )
 @click.argument("model", metavar="MODEL")
@@ -140,6 +142,7 @@ def _run(
     from pocketlens.runtime.captures import open_capture
     from pocketlens.runtime.live import Observer, classify_source
     from pocketlens.runtime.live_output import open_outputs
+    from pocketlens.runtime.notify import find_service
     from pocketlens.runtime.recording import Recording, labelled_recorder
 
     silent = STANDARD_OUTPUT in (json_target, jsonl_target)
@@ -152,6 +155,11 @@ def _run(
         shown = stack.enter_context(
             open_outputs(jsonl_target=jsonl_target, display=display, silent=silent, stop=stop)
         )
+        if (service := find_service()) is not None:
+            # Entered last, so that systemd hears of the end at once.
+            stack.enter_context(service)
+            shown.observers.append(service)
+            shown.watchers.append(service.watch)
         return classify_source(
             classifier,
             capture,
