@@ -41,6 +41,8 @@ _TYPE_CAPTURE = 1
 _TYPE_CAPTURE_MPLANE = 9
 # Drivers may not know when to stop.
 _MOST = 64
+# What the kernel answers for other drivers, and emulators for what they do not know.
+_NO_V4L2 = (errno.ENOTTY, errno.EINVAL, errno.ENOSYS)
 # Parts of a board's own pipeline, which give pictures only to whoever feeds them.
 _PARTS = frozenset({"bcm2835-isp", "bcm2835-codec", "pispbe", "rpi-hevc-dec", "rpivid"})
 _FLAT_CABLE = frozenset({"unicam", "bm2835 mmal", "rp1-cfe"})
@@ -109,7 +111,7 @@ def read_camera(
         kind = _TYPE_CAPTURE if capabilities & _CAPTURE else _TYPE_CAPTURE_MPLANE
         formats = tuple(_formats(ioctl, descriptor, kind))
     except OSError as error:
-        if error.errno == errno.ENOTTY:
+        if error.errno in _NO_V4L2:
             return None
         return CameraDevice(path, names, obstacle=error.strerror or str(error))
     finally:

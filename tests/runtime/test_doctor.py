@@ -239,7 +239,7 @@ def test_doctor_runs_where_opencv_does_not_even_import(tmp_path):
         [sys.executable, "-m", "pocketlens", "doctor", "--json", "-"],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
     )
     assert done.returncode == 1, done.stderr
     (problem,) = [entry for entry in json.loads(done.stdout)["problems"] if entry["fatal"]]
