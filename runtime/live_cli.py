@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 @click.command(
     "live",
     short_help="Classify a camera or a video, frame by frame.",
-    # Passwords have no place in a command line, which everybody sees: POCKETLENS_LIVE_SOURCE.
-    context_settings={"auto_envvar_prefix": "POCKETLENS_LIVE"},
     epilog="Example: pocketlens live flowers_int8.tflite --source 0 --record garden.mp4",
 )
 @click.argument("model", metavar="MODEL")
@@ -44,6 +42,9 @@ if TYPE_CHECKING:
     default="0",
     show_default=True,
     metavar="N|FILE|URL",
+    # Everybody sees a command line, and a URL may hold a password.
+    envvar="POCKETLENS_SOURCE",
+    show_envvar=True,
     help="Number of a camera, /dev/video*, a name in /dev/v4l/by-id, picamera2, an RTSP or HTTP "
     "MJPEG URL, a video file, or pictures: a file, a folder or a pattern like 'photos/*.jpg'.",
 )

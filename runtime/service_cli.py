@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _FILES = {"record": "--record", "jsonl_target": "--jsonl", "json_target": "--json"}
 _FOLDERS = ("record_events",)
 _NOT_IN_A_SERVICE = {"display": "--display", "max_frames": "--max-frames"}
-_SECRETS = ("token", "password", "secret")
+# A webhook's address is a secret itself.
+_SECRETS = ("token", "password", "secret", "webhook")
 
 
 @click.group(
@@ -161,8 +162,8 @@ def _split(
             continue
         value = raw[parameter.name]
         values = value if isinstance(value, list) else [value]
-        if _is_secret(parameter.name or "", values):
-            secrets[f"{context.auto_envvar_prefix}_{parameter.name}".upper()] = " ".join(values)
+        if isinstance(parameter.envvar, str) and _is_secret(parameter.name or "", values):
+            secrets[parameter.envvar] = " ".join(values)
             continue
         for entry in values:
             given.append(parameter.opts[-1])

@@ -122,7 +122,7 @@ def test_systemd_finds_nothing_wrong_with_it(tmp_path, user, camera):
         user=user,
         camera=camera,
         folders=(folder,),
-        secrets={"POCKETLENS_LIVE_SOURCE": URL},
+        secrets={"POCKETLENS_SOURCE": URL},
         fps=0.01,
     )
     manager = ["--user"] if user is None else []
@@ -207,7 +207,7 @@ def test_a_password_is_in_a_file_of_its_own_that_nobody_else_reads(
     assert "--source" not in unit.read_text()
     assert f"EnvironmentFile={secrets}\n" in unit.read_text()
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
-    script = f'. {secrets} && printf "%s" "$POCKETLENS_LIVE_SOURCE"'
+    script = f'. {secrets} && printf "%s" "$POCKETLENS_SOURCE"'
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == URL
 
@@ -219,7 +219,7 @@ def test_a_secret_that_is_needed_no_more_goes(tiny_tflite, user_folder):
 
 
 def test_live_takes_its_source_from_the_environment(tiny_tflite, monkeypatch, capfd):
-    monkeypatch.setenv("POCKETLENS_LIVE_SOURCE", "nowhere-by-variable.mp4")
+    monkeypatch.setenv("POCKETLENS_SOURCE", "nowhere-by-variable.mp4")
     assert run(["live", str(tiny_tflite)]) == 1
     assert "nowhere-by-variable.mp4" in capfd.readouterr().err
 
