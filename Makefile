@@ -8,9 +8,9 @@ DEMO ?= demo-out
 # Test models that the light environment's tests read, since it cannot train any.
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
-.PHONY: demo test test-wheel test-old-runtime check format lock flowers head-cache input-pipeline \
-	bit-flips power-cuts memory quantizers conversion-time imagenet peers soak viewers \
-	classify-speed resize-accuracy startup video-rate clean
+.PHONY: demo test test-wheel test-old-runtime test-arm64 check format lock flowers head-cache \
+	input-pipeline bit-flips power-cuts memory quantizers conversion-time imagenet peers soak \
+	viewers classify-speed resize-accuracy startup video-rate clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -27,9 +27,14 @@ test: $(VENV)/installed
 test-wheel: $(VENV)/installed
 	sh tests/wheel/run.sh $(BIN)/python
 
-# The wheel with tflite-runtime, against the interpreter here: the same answers from all five files.
+# The wheel with tflite-runtime: the device's tests, and the same answers from all five files as here.
 test-old-runtime: $(VENV)/installed
 	sh tests/old_runtime/run.sh $(BIN)/python
+
+# The wheel on an emulated Raspberry Pi 4 with both interpreters; needs qemu-user-static. The models
+# are those of an earlier `make test`, or MODELS='models/*.tflite' PHOTOS=folder.
+test-arm64: $(VENV)/installed
+	sh tests/arm64/run.sh $(BIN)/python
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

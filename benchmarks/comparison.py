@@ -16,7 +16,7 @@ from pocketlens.benchmarks.candidates import (
     read_candidates,
 )
 from pocketlens.benchmarks.latency import Settings, Spread, round_progress, time_interleaved
-from pocketlens.benchmarks.machine import count_cores, describe_machine
+from pocketlens.benchmarks.machine import describe_machine
 from pocketlens.benchmarks.memory import Footprint, measure_footprint
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
 from pocketlens.errors import PictureError, UsageError
@@ -24,6 +24,7 @@ from pocketlens.progress import track
 from pocketlens.runtime.answers import Answer
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.interpreters import describe_operators
+from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
 from pocketlens.runtime.runs import evaluation_photos
 

@@ -32,9 +32,14 @@ COMMANDS = {
     ),
     "classify": ("pocketlens.runtime.classify_cli", "Classify photos."),
     "live": ("pocketlens.runtime.live_cli", "Classify a camera or a video, frame by frame."),
+    "service": ("pocketlens.runtime.service_cli", "Run live for ever, as a systemd service."),
     "benchmark": (
         "pocketlens.benchmarks.cli",
         "Compare model files: accuracy, latency, size, memory.",
+    ),
+    "doctor": (
+        "pocketlens.runtime.doctor_cli",
+        "Say what this machine can do and what is missing.",
     ),
 }
 

@@ -18,19 +18,24 @@ from pocketlens.errors import OutputError, OutputExistsError, PocketlensError
 STANDARD_OUTPUT = "-"
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Write a file that appears whole or not at all, also when the power fails.
+
+    Args:
+        path: where it goes.
+        data: what is in it.
+        mode: who may do what with it, as far as the user's umask allows; from its first moment.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    with replacing(path) as partial:
+    with replacing(path, mode=mode) as partial:
         partial.write_bytes(data)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
     """Write UTF-8 text the way `write_bytes` writes bytes."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"), mode=mode)
 
 
 def write_json(target: Path | str, payload: Any) -> None:
@@ -53,7 +58,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
     """Give a path beside `path` to write to; it takes `path`'s place when the block succeeds.
 
     The suffix is kept, since libraries choose a file's format by it.
@@ -66,7 +71,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             # Now, since some libraries say nothing of a place where they may not write.
-            partial.touch()
+            partial.touch(mode)
             yield partial
             sync(partial)
             os.replace(partial, path)

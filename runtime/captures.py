@@ -75,6 +75,22 @@ class CaptureCounts:
     reconnects: int = 0
 
 
+@dataclass(frozen=True)
+class CaptureLimits:
+    """How long what may take, in seconds.
+
+    Without a frame for `stale_s` a source is stale, without one for `silence_s` its process is
+    replaced; a declared rate below 1.5 frames per second stretches both. `starting_s` is for
+    importing, `opening_s` for opening. Pauses between attempts double up to `pause_s`.
+    """
+
+    stale_s: float = 1.5
+    silence_s: float = 4.0
+    starting_s: float = 20.0
+    opening_s: float = 6.0
+    pause_s: float = 1.0
+
+
 class Capture(Protocol):
     """Gives the frames of a source one after the other, while it reads on in the background.
 

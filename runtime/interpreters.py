@@ -141,13 +141,15 @@ def describe_operators(interpreter: Any) -> Operators:
     # delegated operators stay listed before the DELEGATE nodes that replace them.
     details = interpreter._get_ops_details()
     operators = [entry for entry in details if entry["op_name"] != _DELEGATE]
+    # tflite-runtime 2.14 does not name the types in the plan itself.
+    types = {entry["index"]: entry["dtype"] for entry in interpreter.get_tensor_details()}
     return Operators(
         counts=dict(Counter(entry["op_name"] for entry in operators)),
         float_counts=dict(
             Counter(
                 entry["op_name"]
                 for entry in operators
-                if np.float32 in (*entry["operand_types"], *entry["result_types"])
+                if np.float32 in (types.get(i) for i in (*entry["inputs"], *entry["outputs"]))
             )
         ),
         partitions=len(details) - len(operators),

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pocketlens.errors import ModelFileError, OutputError, UsageError
-from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
+from pocketlens.files import refuse_targets, write_json
 from pocketlens.options import (
     json_option,
     labels_option,
@@ -29,11 +26,7 @@ from pocketlens.runtime.remote_options import remote_options
 from pocketlens.runtime.stopping import stop_on_signals
 
 if TYPE_CHECKING:
-    from pocketlens.runtime.classifier import Classifier
-    from pocketlens.runtime.decisions import DecisionSettings
     from pocketlens.runtime.model_files import ModelFile
-    from pocketlens.runtime.remote import Remote
-    from pocketlens.runtime.sources import SourceRequest
 
 _LOSSES = ("event_videos_lost", "lines_lost")
 # A page has room for more than the answer.
@@ -51,6 +44,9 @@ _PAGE_LABELS = 5
     default="0",
     show_default=True,
     metavar="N|FILE|URL",
+    # Everybody sees a command line, and a URL may hold a password.
+    envvar="POCKETLENS_SOURCE",
+    show_envvar=True,
     help="Number of a camera, /dev/video*, a name in /dev/v4l/by-id, picamera2, an RTSP or HTTP "
     "MJPEG URL, a video file, or pictures: a file, a folder or a pattern like 'photos/*.jpg'.",
 )
@@ -154,13 +150,14 @@ def live_command(
         top_k = top_k or (_PAGE_LABELS if sent.web else 1)
         from pocketlens.runtime.classifier import Classifier
         from pocketlens.runtime.decisions import DecisionSettings
+        from pocketlens.runtime.live_run import run_live
         from pocketlens.runtime.model_files import read_model_file, with_labels
 
         settings = DecisionSettings(**decision)
         model_file = with_labels(read_model_file(model), Path(labels_file) if labels_file else None)
         chosen = threads or _choose_threads(model_file)
         with Classifier(model_file, threads=chosen, top_k=top_k, mean=mean, std=std) as classifier:
-            outcome = _run(
+            outcome = run_live(
                 classifier, request, settings, sent, stop, json_target=json_target, **outputs
             )
     if json_target:
@@ -186,92 +183,6 @@ def _choose_threads(model_file: ModelFile) -> int:
     choice = choose_threads(model_file)
     click.echo(f"Threads: {choice}", err=True)
     return choice.threads
-
-
-def _run(
-    classifier: Classifier,
-    request: SourceRequest,
-    settings: DecisionSettings,
-    sent: Remote,
-    stop: threading.Event,
-    *,
-    json_target: str | None,
-    jsonl_target: str | None,
-    record: str | None,
-    record_events: str | None,
-    keep_events: int,
-    display: bool,
-    max_frames: int | None,
-    overwrite: bool,
-) -> dict[str, Any]:
-    """Run until the end, say what it came to, and return that as plain JSON values."""
-    import numpy as np
-
-    from pocketlens.runtime.captures import open_capture
-    from pocketlens.runtime.decisions import Decider
-    from pocketlens.runtime.event_recording import EventRecording
-    from pocketlens.runtime.live import classify_source
-    from pocketlens.runtime.live_output import open_outputs, summary_line
-    from pocketlens.runtime.recording import Recording, labelled_recorder
-    from pocketlens.runtime.remote import open_remote
-
-    decider = Decider(classifier.labels, classifier.task, classifier.threshold, settings)
-    # The first inference prepares what the others find ready; no frame shall wait for it.
-    classifier.scores(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
-    silent = STANDARD_OUTPUT in (json_target, jsonl_target)
-    recording = events = None
-    with contextlib.ExitStack() as stack:
-        capture = stack.enter_context(closing(open_capture(request, stop)))
-        if record is not None:
-            recording = stack.enter_context(
-                Recording(Path(record), capture.fps, overwrite=overwrite)
-            )
-        if record_events is not None:
-            events = stack.enter_context(
-                EventRecording(
-                    Path(record_events), capture.fps, live=capture.live, keep=keep_events
-                )
-            )
-        receivers = stack.enter_context(
-            open_remote(
-                sent,
-                classifier,
-                source=request.name,
-                counts=lambda: capture.counts,
-                announce=lambda line: click.echo(line, err=True),
-            )
-        )
-        shown = stack.enter_context(
-            open_outputs(
-                jsonl_target=jsonl_target,
-                display=display,
-                silent=silent,
-                counts=lambda: capture.counts,
-                stop=stop,
-            )
-        )
-        for receiver in receivers:
-            shown.add(receiver)
-        summary = classify_source(
-            classifier,
-            capture,
-            decisions=decider,
-            observers=shown.observers,
-            watchers=shown.watchers,
-            recorder=labelled_recorder(recording, live=capture.live, events=events)
-            if recording or events
-            else None,
-            record_watcher=events.watch if events else None,
-            max_frames=max_frames,
-            stop=stop,
-        )
-    written = {}
-    if events:
-        written = {"event_videos": events.written, "event_videos_lost": events.lost}
-    if shown.log:
-        written["lines_lost"] = shown.log.lost
-    click.echo(summary_line(summary, written), err=True)
-    return {**summary.to_dict(), **written}
 
 
 def _check_outputs(

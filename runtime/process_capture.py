@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 
 from pocketlens.errors import PocketlensError, SourceError
@@ -22,37 +22,30 @@ from pocketlens.runtime.capture_process import (
     Ready,
     Said,
 )
-from pocketlens.runtime.captures import LIVE, STALE, CaptureCounts, Captured, SourceState
+from pocketlens.runtime.captures import (
+    LIVE,
+    STALE,
+    CaptureCounts,
+    Captured,
+    CaptureLimits,
+    SourceState,
+)
 from pocketlens.runtime.sources import Source, redact
 
 LOGGER = logging.getLogger("pocketlens")
 
 # A short wait lets the main thread run its signal handlers and see that it is to stop.
 _POLL_S = 0.1
-# How long an answer may take after the parent was busy with something else.
-_ANSWER_S = 0.5
+# How long an answer may take after the parent was busy with something else: until the source is
+# stale, and until its process counts as hanging.
+_ANSWER_S = 0.3
+_LONGEST_ANSWER_S = 1.0
 _FIRST_PAUSE_S = 0.25
 # A source that held for so long is opened again at once when it fails.
 _HELD_S = 5.0
 # How many frames late a source of a low rate may be before it is stale, and before it hangs.
 _STALE_FRAMES = 2.5
 _SILENT_FRAMES = 5.0
-
-
-@dataclass(frozen=True)
-class CaptureLimits:
-    """How long what may take, in seconds.
-
-    Without a frame for `stale_s` a source is stale, without one for `silence_s` its process is
-    replaced; a declared rate below 1.5 frames per second stretches both. `starting_s` is for
-    importing, `opening_s` for opening. Pauses between attempts double up to `pause_s`.
-    """
-
-    stale_s: float = 1.5
-    silence_s: float = 4.0
-    starting_s: float = 20.0
-    opening_s: float = 6.0
-    pause_s: float = 2.0
 
 
 class _Stage(Enum):
@@ -141,7 +134,7 @@ class ProcessCapture:
             return
         assert self._child is not None  # noqa: S101
         try:
-            message = self._child.receive(_POLL_S)
+            message = self._child.receive(self._wait_s())
         except EOFError:
             self._fail(
                 SourceError(
@@ -235,13 +228,23 @@ class ProcessCapture:
             repeated=self._noted_before.repeated + noted.repeated,
         )
 
+    def _wait_s(self) -> float:
+        """Return for how long to wait for a message: not beyond the moment of becoming stale."""
+        if self._stage is not _Stage.READING or self._state == STALE:
+            return _POLL_S
+        now_s = time.monotonic()
+        return max(0.0, min(_POLL_S, self._stale_at_s(now_s) - now_s))
+
+    def _stale_at_s(self, now_s: float) -> float:
+        # Whoever asks seldom finds out only then, and gives the process time to answer.
+        return max(self._alive_s + self._stale_s, (self._waiting_s or now_s) + _ANSWER_S)
+
     def _check_time(self, now_s: float) -> None:
         if self._stage is _Stage.READING:
-            # Whoever asks seldom finds out only then, and gives the process time to answer.
-            waiting_s = self._waiting_s or now_s
-            if now_s > max(self._alive_s + self._stale_s, waiting_s + _ANSWER_S):
+            if now_s >= self._stale_at_s(now_s):
                 self._change(STALE, f"no new frame for {self._stale_s:g} s")
-            if now_s > max(self._alive_s + self._silence_s, waiting_s + 2 * _ANSWER_S):
+            waiting_s = self._waiting_s or now_s
+            if now_s > max(self._alive_s + self._silence_s, waiting_s + _LONGEST_ANSWER_S):
                 self._fail(
                     SourceError(
                         f"Expected a frame from {self._name} within {self._silence_s:g} s. "

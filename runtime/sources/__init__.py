@@ -146,6 +146,11 @@ def check_wishes(request: SourceRequest) -> None:
             )
 
 
+def is_device(address: str) -> bool:
+    """Return whether an address is that of a camera at this machine and not one on the network."""
+    return _kind_of(address) in (_CAMERA, _PICAMERA)
+
+
 def redact(text: str) -> str:
     """Return a text with `***` for whatever in it may be a password in a URL.
 

@@ -18,6 +18,8 @@ from pocketlens.runtime.sources.jpeg import decode_jpeg
 _FPS_RANGE = (0.1, 1000.0)
 # A driver that hangs inside a read must not make closing hang too.
 _CLOSE_TIMEOUT_S = 1.0
+# OpenCV's utils/logger.defines.hpp, CV_LOG_LEVEL_SILENT.
+_SILENT = 0
 # 4:2:2 with the brightness first, as nearly all cameras give it.
 _TWO_BYTES = 2
 
@@ -125,4 +127,5 @@ def silence_opencv() -> None:
     """Keep FFmpeg's and OpenCV's own lines off standard error; our one sentence says it all."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        # OpenCV 4 has it here, OpenCV 5 there.
+        (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(_SILENT)

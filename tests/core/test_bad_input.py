@@ -139,6 +139,21 @@ CASES: dict[str, tuple[int, str, Case]] = {
             p.file("out.mp4", "precious"),
         ],
     ),
+    "service: no model": (
+        2,
+        "Check the path",
+        lambda p: ["service", "install", "nowhere.tflite", "--source", "0", "--print"],
+    ),
+    "service: a file as the source": (
+        2,
+        "which ends",
+        lambda p: ["service", "install", p.model, "--source", p.photo, "--print"],
+    ),
+    "doctor: existing result": (
+        2,
+        "--overwrite",
+        lambda p: ["doctor", "--json", p.file("out.json", "precious")],
+    ),
     "benchmark: no model": (2, "Missing argument", lambda p: ["benchmark"]),
     "benchmark: model cut in half": (
         1,

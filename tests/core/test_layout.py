@@ -85,6 +85,8 @@ def test_imports_point_one_way(folder: str) -> None:
         "from pocketlens.cli import run; run(['classify', '--help'])",
         "from pocketlens.cli import run; run(['inspect', '--help'])",
         "from pocketlens.cli import run; run(['live', '--help'])",
+        "from pocketlens.cli import run; run(['service', 'install', '--help'])",
+        "from pocketlens.cli import run; run(['doctor', '--help'])",
         "from pocketlens.cli import run; run(['benchmark', '--help'])",
         "from pocketlens.cli import run; run(['train', '--help'])",
         "from pocketlens.cli import run; run(['check', '--help'])",
@@ -105,6 +107,8 @@ def test_commands_on_the_device_import_nothing_heavy(
         ["inspect", str(tiny_tflite)],
         ["live", str(tiny_tflite), "--source", str(video), "--record", str(tmp_path / "out.mp4")],
         ["benchmark", str(tiny_tflite), "--data", str(tiny_photos), "--num-runs", "2"],
+        ["service", "install", str(tiny_tflite), "--source", "0", "--print"],
+        ["doctor"],
     ):
         statement = f"from pocketlens.cli import run; assert run({arguments!r}) == 0"
         assert not HEAVY & loaded_by(statement), arguments

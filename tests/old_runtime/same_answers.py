@@ -1,21 +1,29 @@
 """Whether two interpreters give the same answers: scores written in one environment, compared.
 
-same_answers.py write FILE.npz PHOTOS MODEL...    in each of the two
-same_answers.py compare ONE.npz OTHER.npz         in either: exit code 1 where they differ
+same_answers.py video FILE.mp4 PHOTOS                  makes a short video of photos
+same_answers.py write FILE.npz SOURCE... MODEL...      in each of the two; a source is a folder of
+                                                       photos or a video, of which MOST_PICTURES
+                                                       are taken
+same_answers.py compare ONE.npz OTHER.npz              in either: exit code 1 where they differ
 """
 
+import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.interpreters import find_backend
 from pocketlens.runtime.photos import find_pictures
-from pocketlens.runtime.pictures import decode, resize
+from pocketlens.runtime.pictures import Pixels, decode, resize
+from pocketlens.runtime.sources import SourceRequest, open_source
 
-MOST_PHOTOS = 100
+MOST_PICTURES = int(os.environ.get("MOST_PICTURES", "100"))
+VIDEO_WH = (320, 240)
 
 # How far a score may be off. Float files are calculated in float32 by both. In the others each
 # layer rounds to 8 bits, by rules that the two interpreters do not share: 0.030 was the most for
@@ -32,21 +40,54 @@ TOLERANCES = {
 CLOSE = 3 / 256
 
 
-def write(target: str, photos: str, *models: str) -> int:
-    """Score the photos with each model and write what came out."""
-    paths = sorted(find_pictures(Path(photos)))
-    paths = paths[:: -(-len(paths) // MOST_PHOTOS)]
+def video(target: str, photos: str) -> int:
+    """Write a video that shows one photo after the other, 15 frames in all."""
+    writer = cv2.VideoWriter(target, cv2.VideoWriter.fourcc(*"mp4v"), 10, VIDEO_WH)
+    for path in evenly(sorted(find_pictures(Path(photos))), 15):
+        writer.write(cv2.resize(decode(path)[..., ::-1], VIDEO_WH, interpolation=cv2.INTER_AREA))
+    writer.release()
+    return 0
+
+
+def write(target: str, *names: str) -> int:
+    """Score the pictures with each model and write what came out."""
+    models = [name for name in names if name.endswith(".tflite")]
+    sources = [name for name in names if name not in models]
     scores = {}
     for model in models:
+        started_s = time.perf_counter()
         with Classifier(model) as classifier:
             assert classifier.model.card is not None
             entry = classifier.model.card.format
-            pixels = (resize(decode(path), classifier.size_wh) for path in paths)
-            scores[entry] = np.stack([classifier.scores(picture) for picture in pixels])
+            scores[entry] = np.stack(
+                [
+                    classifier.scores(resize(picture_rgb, classifier.size_wh))
+                    for source in sources
+                    for picture_rgb in pictures(source)
+                ]
+            )
+        seconds = time.perf_counter() - started_s
+        print(f"{entry:8}  {len(scores[entry])} pictures in {seconds:.1f} s")
     np.savez(target, **scores)
     backend = find_backend()
-    print(f"{backend.name} {backend.version}: {len(models)} models, {len(paths)} photos")
+    print(f"{backend.name} {backend.version}: {len(models)} models")
     return 0
+
+
+def pictures(source: str) -> Iterator[Pixels]:
+    """Give the photos of a folder, or the frames of a video, as RGB."""
+    if Path(source).is_dir():
+        for path in evenly(sorted(find_pictures(Path(source))), MOST_PICTURES):
+            yield decode(path)
+        return
+    opened = open_source(SourceRequest(source))
+    while (frame_bgr := opened.read()) is not None:
+        yield np.ascontiguousarray(frame_bgr[..., ::-1])
+    opened.close()
+
+
+def evenly(paths: list[Path], most: int) -> list[Path]:
+    return paths[:: -(-len(paths) // most)]
 
 
 def compare(one: str, other: str) -> int:
@@ -79,4 +120,4 @@ def differences(entry: str, ours: np.ndarray, theirs: np.ndarray) -> Iterator[st
 
 
 if __name__ == "__main__":
-    sys.exit({"write": write, "compare": compare}[sys.argv[1]](*sys.argv[2:]))
+    sys.exit({"video": video, "write": write, "compare": compare}[sys.argv[1]](*sys.argv[2:]))

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
+from pocketlens.runtime.interpreters import find_backend
+
 BOUNDARY = "frame"
 # Different pictures, made once: drawing them takes longer than sending them.
 JPEGS = [
@@ -124,6 +126,19 @@ class MjpegServer:
             md5("GET", fields["uri"]),
         )
         return fields["response"] == wanted
+
+
+@pytest.fixture
+def one_piece():
+    """For tests that say which operators XNNPACK takes."""
+    if find_backend().name == "tflite-runtime":
+        pytest.skip("in tflite-runtime 2.14 XNNPACK takes dynamic files in pieces, int8 ones not")
+
+
+@pytest.fixture(scope="session")
+def mjpeg_server_class():
+    """The server, for who wants it longer than a test takes."""
+    return MjpegServer
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_binary_result(task_models: dict[str, dict[str, Path]], score: float) ->
         result = classifier.best(np.array([score], np.float32))
         assert len(result.categories) == 1
         assert result.answers == (result.top,)
-        label, shown = ("circle", score) if score >= np.float32(0.3) else ("cross", 1 - score)
+        label, shown = ("circle", score) if score >= 0.3 else ("cross", 1 - score)
         assert result.top.label == label
         assert result.top.score == pytest.approx(shown)
     with Classifier(task_models["binary"]["int8"]) as classifier:

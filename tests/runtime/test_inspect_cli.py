@@ -15,6 +15,7 @@ def test_help_of_the_list() -> None:
     assert list(COMMANDS).index("inspect") == list(COMMANDS).index("convert") + 1
 
 
+@pytest.mark.usefixtures("one_piece")
 @pytest.mark.parametrize("columns", ["60", "100", "300"])
 def test_text_fits(tiny_tflite: Path, columns: str, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
     monkeypatch.setenv("COLUMNS", columns)
@@ -35,6 +36,7 @@ def test_text_fits(tiny_tflite: Path, columns: str, monkeypatch: pytest.MonkeyPa
         assert text in flat
 
 
+@pytest.mark.usefixtures("one_piece")
 def test_json_on_standard_output(tiny_tflite: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", str(tiny_tflite), "--json", "-"]) == 0
     values = json.loads(capfd.readouterr().out)

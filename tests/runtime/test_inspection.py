@@ -94,6 +94,7 @@ def test_which_operators_are_delegated(
     assert [o.name for o in operators if o.delegated] == delegated
 
 
+@pytest.mark.usefixtures("one_piece")
 @pytest.mark.parametrize("entry", FORMATS)
 def test_converted_file(tiny_models: dict[str, Path], entry: str) -> None:
     inspection = inspect(tiny_models[entry])

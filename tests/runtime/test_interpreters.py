@@ -83,6 +83,7 @@ def test_named_one_that_is_missing(name: str, monkeypatch: pytest.MonkeyPatch) -
         find_backend(name)
 
 
+@pytest.mark.usefixtures("one_piece")
 @pytest.mark.parametrize("entry", ["float32", "float16", "dynamic", "weights8", "int8"])
 def test_every_file_is_one_partition(tiny_models: dict[str, Path], entry: str) -> None:
     with Classifier(tiny_models[entry]) as classifier:

@@ -1,0 +1,177 @@
+"""What the operating system tells of the machine: processor, clock, heat, memory.
+
+Whatever is not told is None. The files that are read are parameters, so that tests have their own.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+_STAT = Path("/proc/stat")
+_MEMINFO = Path("/proc/meminfo")
+_SYS = Path("/sys")
+_WATCHED_S = 0.3
+# x86 has a "model name" for each core; Arm boards have one "Model" for the whole board.
+_CPU_KEYS = ("model name", "Model", "Hardware")
+# How drivers call the sensor that is nearest to the cores.
+_SENSORS = ("cpu", "x86_pkg_temp", "soc", "package")
+
+# Raspberry Pi documentation, vcgencmd get_throttled: what the bits say of now; 16 higher, they say
+# it of the time since the start.
+_THROTTLE_BITS = {
+    0: "under-voltage",
+    1: "clock limited",
+    2: "throttled",
+    3: "near the temperature limit",
+}
+_SINCE_START = 16
+
+
+@dataclass(frozen=True)
+class Throttling:
+    """What a Raspberry Pi says of being slowed down: `now`, and `before`, since its start."""
+
+    now: tuple[str, ...]
+    before: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Governor:
+    """Who chooses the processor's clock: the kernel's policy and the driver that carries it out."""
+
+    name: str
+    driver: str
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it keeps the clock low; the P-state drivers' "powersave" does not."""
+        return self.name == "powersave" and "pstate" not in self.driver
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory in bytes: all there is, and what programs can still have."""
+
+    total_bytes: int
+    available_bytes: int
+
+
+def cpu_name(cpuinfo: Path = _CPUINFO) -> str:
+    """Return the processor's or the board's name, or its architecture where no name is known."""
+    entries = _entries(cpuinfo)
+    for key in _CPU_KEYS:
+        if entries.get(key):
+            return " ".join(entries[key].split())
+    if platform.system() == "Darwin":
+        try:
+            answer = subprocess.run(
+                ["sysctl", "-n", "machdep.cpu.brand_string"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            return answer.stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            pass
+    return platform.processor() or platform.machine() or "unknown processor"
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def measure_busy_cores(stat: Path = _STAT, seconds: float = _WATCHED_S) -> float | None:
+    """Return how many cores were busy while this process slept, or None where that is not told.
+
+    The load average would not do: for a minute it still counts what this process itself did.
+    """
+    before = _cpu_ticks(stat)
+    time.sleep(seconds)
+    after = _cpu_ticks(stat)
+    if before is None or after is None or after[1] <= before[1]:
+        return None
+    idle, total = after[0] - before[0], after[1] - before[1]
+    return round((1 - idle / total) * (os.cpu_count() or 1), 2)
+
+
+def read_governor(sys: Path = _SYS) -> Governor | None:
+    """Return who chooses the clock of the first core."""
+    folder = sys / "devices/system/cpu/cpu0/cpufreq"
+    name = _read(folder / "scaling_governor")
+    return Governor(name, _read(folder / "scaling_driver") or "") if name else None
+
+
+def read_temperature_c(sys: Path = _SYS) -> float | None:
+    """Return the highest temperature of the processor's sensors in degrees Celsius."""
+    zones = sorted((sys / "class/thermal").glob("thermal_zone*"))
+    near = [zone for zone in zones if (_read(zone / "type") or "").lower().startswith(_SENSORS)]
+    # In thousandths of a degree.
+    texts = [_read(zone / "temp") or "" for zone in near or zones]
+    values = [int(text) / 1000 for text in texts if text.lstrip("-").isdecimal()]
+    return max(values, default=None)
+
+
+def read_throttling(sys: Path = _SYS, vcgencmd: str = "vcgencmd") -> Throttling | None:
+    """Return whether a Raspberry Pi is or was slowed down, by its tool or by the kernel's file."""
+    try:
+        done = subprocess.run(
+            [vcgencmd, "get_throttled"], capture_output=True, text=True, timeout=5
+        )
+        text = done.stdout.strip().removeprefix("throttled=")
+    except (OSError, subprocess.TimeoutExpired):
+        text = ""
+    text = text or _read(sys / "devices/platform/soc/soc:firmware/get_throttled") or ""
+    try:
+        bits = int(text, 16)
+    except ValueError:
+        return None
+    now, before = (
+        tuple(name for bit, name in _THROTTLE_BITS.items() if bits >> (bit + shift) & 1)
+        for shift in (0, _SINCE_START)
+    )
+    return Throttling(now, before)
+
+
+def read_memory(meminfo: Path = _MEMINFO) -> Memory | None:
+    """Return how much memory there is (proc(5), /proc/meminfo)."""
+    entries = _entries(meminfo)
+    try:
+        total, available = (
+            1024 * int(entries[key].split()[0]) for key in ("MemTotal", "MemAvailable")
+        )
+    except (KeyError, IndexError, ValueError):
+        return None
+    return Memory(total, available)
+
+
+def _entries(path: Path) -> dict[str, str]:
+    """Return lines like "key : value" of a file; of a key that stands twice the last."""
+    pairs = (line.partition(":") for line in (_read(path) or "").splitlines())
+    return {key.strip(): value.strip() for key, colon, value in pairs if colon}
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _cpu_ticks(stat: Path) -> tuple[int, int] | None:
+    """Return idle and all ticks of all cores since the start (proc(5), /proc/stat)."""
+    try:
+        name, *ticks = stat.read_text().splitlines()[0].split()
+        # user nice system idle iowait irq softirq steal; guest times are counted in user.
+        counts = [int(tick) for tick in ticks[:8]]
+    except (OSError, ValueError, IndexError):
+        return None
+    return (counts[3] + counts[4], sum(counts)) if name == "cpu" and len(counts) == 8 else None

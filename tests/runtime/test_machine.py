@@ -1,0 +1,130 @@
+"""What the operating system tells of the machine."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pocketlens.runtime.machine import (
+    Governor,
+    Memory,
+    Throttling,
+    cpu_name,
+    measure_busy_cores,
+    read_governor,
+    read_memory,
+    read_temperature_c,
+    read_throttling,
+)
+
+X86 = "processor\t: 0\nmodel\t\t: 17\nmodel name\t: AMD  EPYC 9R14\nflags\t: a b\n"
+PI = "processor\t: 0\nHardware\t: BCM2835\nModel\t\t: Raspberry Pi 4 Model B Rev 1.4\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [(X86, "AMD EPYC 9R14"), (PI, "Raspberry Pi 4 Model B Rev 1.4")]
+)
+def test_cpu_name(tmp_path, text, name):
+    (tmp_path / "cpuinfo").write_text(text)
+    assert cpu_name(tmp_path / "cpuinfo") == name
+
+
+def test_cpu_name_without_the_file(tmp_path):
+    assert cpu_name(tmp_path / "none")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/stat is Linux's")
+def test_a_busy_program_is_noticed():
+    spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(0.3)
+        # Two tests at once may share the cores, so half a core is what is sure to be seen.
+        assert measure_busy_cores() >= 0.5
+    finally:
+        spin.kill()
+        spin.wait()
+
+
+@pytest.mark.parametrize("text", ["", "cpu 1 2 3\n", "intr 1\n", "cpu a b c d e f g h\n"])
+def test_unknown_statistics(tmp_path, text):
+    (tmp_path / "stat").write_text(text)
+    assert measure_busy_cores(tmp_path / "stat", 0) is None
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "driver", "slow"),
+    [
+        ("ondemand", "cpufreq-dt", False),
+        ("powersave", "cpufreq-dt", True),
+        ("powersave", "intel_pstate", False),
+        ("powersave", "amd-pstate-epp", False),
+        ("performance", "", False),
+    ],
+)
+def test_a_governor_that_keeps_the_clock_low(tmp_path, name, driver, slow):
+    folder = tmp_path / "devices/system/cpu/cpu0/cpufreq"
+    write(folder / "scaling_governor", f"{name}\n")
+    if driver:
+        write(folder / "scaling_driver", f"{driver}\n")
+    assert read_governor(tmp_path) == Governor(name, driver)
+    assert read_governor(tmp_path).is_slow is slow
+
+
+def test_the_hottest_sensor_of_the_processor_counts(tmp_path):
+    zones = {"cpu-thermal": "61234", "gpu-thermal": "99000", "x86_pkg_temp": "-5000"}
+    for number, (kind, value) in enumerate(zones.items()):
+        write(tmp_path / f"class/thermal/thermal_zone{number}/type", f"{kind}\n")
+        write(tmp_path / f"class/thermal/thermal_zone{number}/temp", f"{value}\n")
+    assert read_temperature_c(tmp_path) == pytest.approx(61.234)
+
+
+def test_any_sensor_is_better_than_none(tmp_path):
+    write(tmp_path / "class/thermal/thermal_zone0/type", "acpitz\n")
+    write(tmp_path / "class/thermal/thermal_zone0/temp", "40000\n")
+    write(tmp_path / "class/thermal/thermal_zone1/temp", "unknown\n")
+    assert read_temperature_c(tmp_path) == 40.0
+
+
+@pytest.mark.parametrize(
+    ("bits", "expected"),
+    [
+        ("0x0", Throttling((), ())),
+        ("0x50000", Throttling((), ("under-voltage", "throttled"))),
+        ("0x80008", Throttling(("near the temperature limit",), ("near the temperature limit",))),
+        ("0x50005", Throttling(("under-voltage", "throttled"), ("under-voltage", "throttled"))),
+        ("error", None),
+    ],
+)
+def test_throttling_by_the_tool_and_by_the_kernel(tmp_path, bits, expected):
+    tool = tmp_path / "vcgencmd"
+    write(tool, f'#!/bin/sh\ntest "$1" = get_throttled && echo throttled={bits}\n')
+    tool.chmod(0o755)
+    assert read_throttling(tmp_path, str(tool)) == expected
+    # The kernel's file has no prefix.
+    file = tmp_path / "devices/platform/soc/soc:firmware/get_throttled"
+    write(file, bits.removeprefix("0x") + "\n")
+    assert read_throttling(tmp_path, str(tmp_path / "no-tool")) == expected
+
+
+def test_memory(tmp_path):
+    write(tmp_path / "meminfo", "MemTotal:  1024 kB\nMemFree: 1 kB\nMemAvailable:   512 kB\n")
+    assert read_memory(tmp_path / "meminfo") == Memory(1 << 20, 1 << 19)
+
+
+@pytest.mark.parametrize("text", ["", "MemTotal: 5 kB\n", "MemTotal:\nMemAvailable: x\n"])
+def test_unknown_memory(tmp_path, text):
+    write(tmp_path / "meminfo", text)
+    assert read_memory(tmp_path / "meminfo") is None
+
+
+def test_what_is_not_told_is_none(tmp_path):
+    assert read_memory(tmp_path / "none") is None
+    assert read_governor(tmp_path) is None
+    assert read_temperature_c(tmp_path) is None
+    assert read_throttling(tmp_path, str(tmp_path / "none")) is None
