@@ -64,7 +64,6 @@ class Result:
     answer. The answer, the first ones among them, is one label; for a multilabel model every label
     whose score is high enough, so several or none. A binary model's answer is the positive label
     from its threshold up, whatever that is; the score of the other label is 1 less the first.
-
     `scores` are those of all labels, float32 (labels,), in 0-1; `timing` is 0 where nothing was
     measured. Neither counts when two results are compared.
     """
@@ -218,11 +217,7 @@ class Classifier:
         return self._read_scores()
 
     def best(self, scores: NDArray[np.float32]) -> Result:
-        """Return what `scores`, as the function of that name gives them, say of a picture.
-
-        Raises:
-            ScoresError: they are no numbers.
-        """
+        """Return what `scores` say of a picture; raises ScoresError where they are no numbers."""
         return Result(*self._rank(scores))
 
     def answer(self, scores: NDArray[np.float32]) -> Answer:

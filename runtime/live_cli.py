@@ -150,16 +150,15 @@ def live_command(
         top_k = top_k or (_PAGE_LABELS if sent.web else 1)
         from pocketlens.runtime.classifier import Classifier
         from pocketlens.runtime.decisions import DecisionSettings
-        from pocketlens.runtime.live_run import run_live
+        from pocketlens.runtime.live_run import LocalOutputs, run_live
         from pocketlens.runtime.model_files import read_model_file, with_labels
 
         settings = DecisionSettings(**decision)
+        shown = LocalOutputs(json_target=json_target, **outputs)
         model_file = with_labels(read_model_file(model), Path(labels_file) if labels_file else None)
         chosen = threads or _choose_threads(model_file)
         with Classifier(model_file, threads=chosen, top_k=top_k, mean=mean, std=std) as classifier:
-            outcome = run_live(
-                classifier, request, settings, sent, stop, json_target=json_target, **outputs
-            )
+            outcome = run_live(classifier, request, settings, sent, shown, stop)
     if json_target:
         write_json(
             json_target, {"model": model, "source": request.name, "threads": chosen, **outcome}

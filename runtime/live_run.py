@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,27 @@ from pocketlens.runtime.remote import Remote, open_remote
 from pocketlens.runtime.sources import SourceRequest
 
 
+@dataclass(frozen=True)
+class LocalOutputs:
+    """What a run writes and shows on this machine: the options of `pocketlens live`, by name."""
+
+    json_target: str | None
+    jsonl_target: str | None
+    record: str | None
+    record_events: str | None
+    keep_events: int
+    display: bool
+    max_frames: int | None
+    overwrite: bool
+
+
 def run_live(
     classifier: Classifier,
     request: SourceRequest,
     settings: DecisionSettings,
     sent: Remote,
+    outputs: LocalOutputs,
     stop: threading.Event,
-    *,
-    json_target: str | None,
-    jsonl_target: str | None,
-    record: str | None,
-    record_events: str | None,
-    keep_events: int,
-    display: bool,
-    max_frames: int | None,
-    overwrite: bool,
 ) -> dict[str, Any]:
     """Run until the end, say what it came to, and return that as plain JSON values.
 
@@ -47,9 +54,8 @@ def run_live(
         request: the source and what is asked of it.
         settings: how decisions are made of answers.
         sent: what goes to other machines.
+        outputs: what stays on this one.
         stop: ends the run when it is set.
-        json_target, jsonl_target, record, record_events, keep_events, display, max_frames,
-            overwrite: the options of `pocketlens live` of these names.
 
     Raises:
         SourceError: the source does not open or failed for good.
@@ -58,18 +64,21 @@ def run_live(
     decider = Decider(classifier.labels, classifier.task, classifier.threshold, settings)
     # The first inference prepares what the others find ready; no frame shall wait for it.
     classifier.scores(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
-    silent = STANDARD_OUTPUT in (json_target, jsonl_target)
+    silent = STANDARD_OUTPUT in (outputs.json_target, outputs.jsonl_target)
     recording = events = None
     with contextlib.ExitStack() as stack:
         capture = stack.enter_context(closing(open_capture(request, stop)))
-        if record is not None:
+        if outputs.record is not None:
             recording = stack.enter_context(
-                Recording(Path(record), capture.fps, overwrite=overwrite)
+                Recording(Path(outputs.record), capture.fps, overwrite=outputs.overwrite)
             )
-        if record_events is not None:
+        if outputs.record_events is not None:
             events = stack.enter_context(
                 EventRecording(
-                    Path(record_events), capture.fps, live=capture.live, keep=keep_events
+                    Path(outputs.record_events),
+                    capture.fps,
+                    live=capture.live,
+                    keep=outputs.keep_events,
                 )
             )
         receivers = stack.enter_context(
@@ -83,8 +92,8 @@ def run_live(
         )
         shown = stack.enter_context(
             open_outputs(
-                jsonl_target=jsonl_target,
-                display=display,
+                jsonl_target=outputs.jsonl_target,
+                display=outputs.display,
                 silent=silent,
                 counts=lambda: capture.counts,
                 stop=stop,
@@ -105,7 +114,7 @@ def run_live(
             if recording or events
             else None,
             record_watcher=events.watch if events else None,
-            max_frames=max_frames,
+            max_frames=outputs.max_frames,
             stop=stop,
         )
     written = {}
