@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -135,6 +135,7 @@ def plain_resize(pixels: np.ndarray, size_wh: tuple[int, int], mode: str) -> np.
     return cv2.resize(pixels, size_wh, interpolation=cv2.INTER_LINEAR)
 
 
+@settings(deadline=None)
 @given(
     shapes=st.lists(st.tuples(st.integers(1, 400), st.integers(1, 400)), min_size=1, max_size=3),
     size_wh=st.tuples(st.integers(1, 120), st.integers(1, 120)),
