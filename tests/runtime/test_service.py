@@ -212,6 +212,35 @@ def test_a_password_is_in_a_file_of_its_own_that_nobody_else_reads(
     assert done.stdout == URL
 
 
+def test_tokens_and_addresses_of_receivers_are_secrets_too(tiny_tflite, user_folder):
+    secrets = {
+        "POCKETLENS_WEB_TOKEN": "0123456789abcdef",
+        "POCKETLENS_WEBHOOK": "http://house/hook/4711",
+        "POCKETLENS_MQTT": "mqtt://me:hunter2@house/barn",
+    }
+    options = ["--web-token", "--webhook", "--mqtt"]
+    pairs = [entry for pair in zip(options, secrets.values(), strict=True) for entry in pair]
+    assert install(tiny_tflite, "--source", "0", "--web", *pairs) == 0
+    unit, file = (user_folder / f"pocketlens.{entry}" for entry in ("service", "env"))
+    assert "--source 0 --web\n" in unit.read_text()
+    assert file.read_text() == secrets_text(secrets)
+
+
+def test_options_that_are_repeated_or_need_no_value_stay_as_they_are(tiny_tflite, capsys):
+    given = "--source 0 --web 8080 --allow circle --allow cross --confirm 3/5 --threads auto"
+    assert install(tiny_tflite, *given.split(), "--print") == 0
+    assert f"{tiny_tflite} {given}\n" in capsys.readouterr().out
+
+
+def test_a_folder_for_events_is_made_and_may_be_written_to(tiny_tflite, tmp_path):
+    events = tmp_path / "seen"
+    assert install(tiny_tflite, "--source", "0", "--record-events", events, "--system") == 0
+    unit = (tmp_path / "etc" / "pocketlens.service").read_text()
+    assert f"ReadWritePaths={events}\n" in unit
+    assert "--overwrite" not in unit
+    assert events.is_dir()
+
+
 def test_a_secret_that_is_needed_no_more_goes(tiny_tflite, user_folder):
     assert install(tiny_tflite, "--source", URL) == 0
     assert install(tiny_tflite, "--source", "0", "--overwrite") == 0
