@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 import keras
 
 from pocketlens.runtime.classifier import Classifier
+from pocketlens.runtime.model_files import read_model_file
 from pocketlens.runtime.photos import Photo
 from pocketlens.runtime.pictures import decode
 from pocketlens.runtime.runs import read_run
@@ -184,8 +186,9 @@ def test_training_and_classifier_see_the_same_pixels(
     parts = {"train": photos, "val": photos[:1], "test": photos[:1]}
     digests = {path: f"{mode}{path}" for path in paths}
     split = Split(shared, ("all",), parts, digests)
-    with Classifier(tiny_models["int8"]) as classifier:
-        classifier.resize_mode = mode
+    model = read_model_file(tiny_models["int8"])
+    assert model.card is not None
+    with Classifier(replace(model, card=replace(model.card, resize_mode=mode))) as classifier:
         cached = load_pixels(split, classifier.size_wh, mode)["train"].pixels
         tensor = classifier.interpreter.get_input_details()[0]["index"]
         for path, pixels in zip(paths, cached, strict=True):
