@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pocketlens.errors import SourceError, UsageError
-from pocketlens.runtime.photos import SUFFIXES
 
 if TYPE_CHECKING:
     from pocketlens.runtime.pictures import Pixels
