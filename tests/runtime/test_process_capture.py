@@ -318,6 +318,10 @@ def test_a_slow_rate_that_is_declared_is_no_stall():
     assert capture.fps == 2.0
 
 
+# They tell people and other machines when something was; nothing here waits for it.
+STAMPS = ("mqtt.py", "feed.py")
+
+
 def test_the_wall_clock_is_never_asked(monkeypatch):
     def back():
         raise AssertionError("the wall clock may jump")
@@ -329,7 +333,7 @@ def test_the_wall_clock_is_never_asked(monkeypatch):
     finally:
         capture.close()
     folder = Path(process_capture.__file__).parent
-    for path in folder.rglob("*.py"):
+    for path in (path for path in folder.rglob("*.py") if path.name not in STAMPS):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 assert (node.value.id, node.attr) != ("time", "time"), path
