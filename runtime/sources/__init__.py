@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 DEVICES = Path("/dev")
 
-# A GIF by itself is more often a film than a picture.
-_PICTURE_SUFFIXES = SUFFIXES - {".gif"}
+# Not those of `runtime.photos`, which brings OpenCV; and a GIF by itself is more often a film.
+_PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 # What may hold a password, with or without a scheme before it. Redacting too much costs nothing.
