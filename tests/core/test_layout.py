@@ -13,6 +13,7 @@ FOLDERS = {
     "benchmarks": "pocketlens.benchmarks",
     "convert": "pocketlens.convert",
     "demo": "pocketlens.demo",
+    "export": "pocketlens.export",
     "runtime": "pocketlens.runtime",
     "train": "pocketlens.train",
 }
@@ -27,6 +28,7 @@ ALLOWED = {
     "train": {"core", "runtime"},
     "convert": {"core", "runtime", "train"},
     "benchmarks": {"core", "runtime"},
+    "export": {"core", "runtime"},
     "demo": {"core", "runtime", "train", "convert", "benchmarks"},
 }
 HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "ai_edge_quantizer"}
@@ -88,6 +90,7 @@ def test_imports_point_one_way(folder: str) -> None:
         "from pocketlens.cli import run; run(['service', 'install', '--help'])",
         "from pocketlens.cli import run; run(['doctor', '--help'])",
         "from pocketlens.cli import run; run(['benchmark', '--help'])",
+        "from pocketlens.cli import run; run(['export', '--help'])",
         "from pocketlens.cli import run; run(['train', '--help'])",
         "from pocketlens.cli import run; run(['check', '--help'])",
     ],
