@@ -39,7 +39,7 @@ COMMANDS = {
     ),
     "export": (
         "pocketlens.export.cli",
-        "Write what a microcontroller needs to run a model.",
+        "Write what an app or a microcontroller needs.",
     ),
     "doctor": (
         "pocketlens.runtime.doctor_cli",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,9 +13,6 @@ from pocketlens.runtime.model_files import Tensor
 
 # What flatbuffers' and TensorFlow Lite Micro's own examples use for a model in memory.
 ALIGNMENT = 16
-_FALLBACK_NAME = "classifier"
-# File systems take names of 255 bytes; C99 (5.2.4.1) promises 31 significant characters.
-_LONGEST_NAME = 60
 _BYTES_A_LINE = 20
 _C_TYPES = {"float32": "float", "uint8": "uint8_t", "int8": "int8_t"}
 _ANSWERS = {
@@ -31,17 +27,6 @@ _RESIZING = {
 }
 
 
-def c_name(stem: str) -> str:
-    """Return what the C names of a model begin with: `[a-z][a-z0-9_]*`, from its file's name.
-
-    All names have something behind it, so that none is a word of C or C++.
-    """
-    name = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")[:_LONGEST_NAME].strip("_")
-    if not name:
-        return _FALLBACK_NAME
-    return name if name[0].isalpha() else f"m_{name}"
-
-
 def c_string(text: str) -> str:
     r"""Return text as a C string literal of its UTF-8 bytes.
 
@@ -52,9 +37,21 @@ def c_string(text: str) -> str:
     return '"' + "".join(map(_escaped, text.encode("utf-8"))) + '"'
 
 
-def header_text(name: str, model: Candidate) -> str:
-    """Return the text of the header: how to use the model, and its card as constants."""
-    card, upper = model.card, name.upper()
+def c_files(models: Sequence[Candidate]) -> dict[str, bytes]:
+    """Return a header and a C file of each model by their names."""
+    texts = {}
+    for model in models:
+        texts[f"{model.name}_model.h"] = header_text(model)
+        texts[f"{model.name}_model.c"] = source_text(model)
+    return {name: text.encode("ascii") for name, text in texts.items()}
+
+
+def header_text(model: Candidate) -> str:
+    """Return the text of the header: how to use the model, and its card as constants.
+
+    All C names have something behind the model's, so that none is a word of C or C++.
+    """
+    card, name, upper = model.card, model.name, model.name.upper()
     width, height = model.signature.size_wh
     constants = {
         "MODEL_NAME": c_string(card.name),
@@ -111,9 +108,9 @@ extern const char *const {name}_labels[{upper}_LABELS];
 """
 
 
-def source_text(name: str, model: Candidate) -> str:
+def source_text(model: Candidate) -> str:
     """Return the text of the C file, which is C++ as well."""
-    upper = name.upper()
+    name, upper = model.name, model.name.upper()
     labels = "\n".join(f"    {c_string(label)}," for label in model.card.labels)
     return f"""\
 #include "{name}_model.h"

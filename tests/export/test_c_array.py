@@ -10,8 +10,8 @@ import pytest
 from pocketlens.card import pack, unpack
 from pocketlens.errors import UsageError
 from pocketlens.export import export
-from pocketlens.export.c_array import c_name, header_text, source_text
-from pocketlens.export.candidates import read_candidates
+from pocketlens.export.c_array import header_text, source_text
+from pocketlens.export.candidates import read_candidates, safe_name
 from pocketlens.runtime import Classifier
 
 ODD_LABELS = (
@@ -103,9 +103,11 @@ def test_labels_of_any_kind(
 def test_thousand_labels(tiny_tflite: Path, tmp_path: Path) -> None:
     (model,) = read_candidates([tiny_tflite])
     labels = tuple(f"label {index}" for index in range(1000))
-    model = dataclasses.replace(model, card=dataclasses.replace(model.card, labels=labels))
-    assert "#define M_LABELS 1000\n" in header_text("m", model)
-    lines = source_text("m", model).splitlines()
+    model = dataclasses.replace(
+        model, name="m", card=dataclasses.replace(model.card, labels=labels)
+    )
+    assert "#define M_LABELS 1000\n" in header_text(model)
+    lines = source_text(model).splitlines()
     first = lines.index('    "label 0",')
     assert lines[first : first + 1000] == [f'    "{label}",' for label in labels]
 
@@ -123,7 +125,7 @@ def test_thousand_labels(tiny_tflite: Path, tmp_path: Path) -> None:
     ],
 )
 def test_names(stem: str, name: str) -> None:
-    assert c_name(stem) == name
+    assert safe_name(stem) == name
 
 
 def test_same_name_twice(tiny_tflite: Path, tmp_path: Path) -> None:
