@@ -110,6 +110,7 @@ def test_commands_on_the_device_import_nothing_heavy(
         ["inspect", str(tiny_tflite)],
         ["live", str(tiny_tflite), "--source", str(video), "--record", str(tmp_path / "out.mp4")],
         ["benchmark", str(tiny_tflite), "--data", str(tiny_photos), "--num-runs", "2"],
+        ["export", str(tiny_tflite), "--target", "ios", "--out", str(tmp_path / "app")],
         ["service", "install", str(tiny_tflite), "--source", "0", "--print"],
         ["doctor"],
     ):
