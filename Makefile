@@ -92,11 +92,13 @@ conversion-time: $(VENV)/installed
 imagenet: $(VENV)/installed
 	$(BIN)/python tests/measure/imagenet.py
 
-# Whether MediaPipe Tasks reads converted files as pocketlens does, in an environment of its own, and
-# how long its Python classifier takes for the same frames.
+# Whether MediaPipe Tasks reads converted files as pocketlens does, in an environment of its own,
+# whether it gives the scores that an exported folder for a phone expects, and how long its Python
+# classifier takes for the same frames.
 # make peers PHOTOS=folder-per-class MODELS='models/*.tflite'
 peers: build/peers/installed
 	build/peers/bin/python tests/peers/mediapipe_scores.py $(PHOTOS) $(MODELS)
+	build/peers/bin/python tests/peers/exported_folder.py $(PHOTOS) $(MODELS)
 	build/peers/bin/python tests/measure/classify_speed.py $(MODELS) --photos $(PHOTOS) --mediapipe
 
 build/peers/installed: pyproject.toml

@@ -37,6 +37,10 @@ COMMANDS = {
         "pocketlens.benchmarks.cli",
         "Compare model files: accuracy, latency, size, memory.",
     ),
+    "export": (
+        "pocketlens.export.cli",
+        "Write what an app or a microcontroller needs.",
+    ),
     "doctor": (
         "pocketlens.runtime.doctor_cli",
         "Say what this machine can do and what is missing.",

@@ -13,6 +13,7 @@ FOLDERS = {
     "benchmarks": "pocketlens.benchmarks",
     "convert": "pocketlens.convert",
     "demo": "pocketlens.demo",
+    "export": "pocketlens.export",
     "runtime": "pocketlens.runtime",
     "train": "pocketlens.train",
 }
@@ -27,6 +28,7 @@ ALLOWED = {
     "train": {"core", "runtime"},
     "convert": {"core", "runtime", "train"},
     "benchmarks": {"core", "runtime"},
+    "export": {"core", "runtime"},
     "demo": {"core", "runtime", "train", "convert", "benchmarks"},
 }
 HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "ai_edge_quantizer"}
@@ -88,6 +90,7 @@ def test_imports_point_one_way(folder: str) -> None:
         "from pocketlens.cli import run; run(['service', 'install', '--help'])",
         "from pocketlens.cli import run; run(['doctor', '--help'])",
         "from pocketlens.cli import run; run(['benchmark', '--help'])",
+        "from pocketlens.cli import run; run(['export', '--help'])",
         "from pocketlens.cli import run; run(['train', '--help'])",
         "from pocketlens.cli import run; run(['check', '--help'])",
     ],
@@ -107,6 +110,7 @@ def test_commands_on_the_device_import_nothing_heavy(
         ["inspect", str(tiny_tflite)],
         ["live", str(tiny_tflite), "--source", str(video), "--record", str(tmp_path / "out.mp4")],
         ["benchmark", str(tiny_tflite), "--data", str(tiny_photos), "--num-runs", "2"],
+        ["export", str(tiny_tflite), "--target", "ios", "--out", str(tmp_path / "app")],
         ["service", "install", str(tiny_tflite), "--source", "0", "--print"],
         ["doctor"],
     ):

@@ -25,4 +25,4 @@ done
 cp -R "$root/tests" "$outside/tests"
 cd "$outside"
 venv/bin/python -m pytest --import-mode=importlib -q -rs -p no:cacheprovider \
-    tests/core tests/runtime tests/benchmarks
+    tests/core tests/runtime tests/benchmarks tests/export

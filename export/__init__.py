@@ -1,0 +1,14 @@
+"""From `.tflite` files to what an app or a microcontroller takes them in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pocketlens.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from pocketlens.export.folders import TARGETS, Exported, export
+
+__all__ = ["TARGETS", "Exported", "export"]
+
+__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "folders"))

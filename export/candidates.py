@@ -1,0 +1,80 @@
+"""The files to export: each with its card, loaded once to see that it is what the card says."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketlens.card import ModelCard
+from pocketlens.errors import ModelFileError, UsageError
+from pocketlens.runtime.classifier import Classifier
+from pocketlens.runtime.model_files import ModelFile, Signature, read_model_file
+
+_FALLBACK_NAME = "classifier"
+# File systems take names of 255 bytes; C99 (5.2.4.1) promises 31 significant characters.
+_LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A `.tflite` file with its card.
+
+    `name` is made of the file's, so that any language and file system takes it. `data` are all the
+    file's bytes, with what is behind the model.
+    """
+
+    name: str
+    model: ModelFile
+    data: bytes
+    card: ModelCard
+    signature: Signature
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of the whole file, in hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def read_candidates(paths: Sequence[Path]) -> tuple[Candidate, ...]:
+    """Read the files to export.
+
+    Raises:
+        UsageError: there is no such file, or two would have the same name.
+        ModelFileError: a file is damaged, no image classifier, or has no card.
+    """
+    by_name: dict[str, Candidate] = {}
+    for path in paths:
+        candidate = _read(path)
+        other = by_name.setdefault(candidate.name, candidate)
+        if other is not candidate:
+            raise UsageError(
+                "Expected model files with different names, of which a-z, 0-9 and _ count. "
+                f"Received: {other.model.path} and {path}, both {other.name}. Rename one."
+            )
+    return tuple(by_name.values())
+
+
+def safe_name(stem: str) -> str:
+    """Return a name of at most 60 of a-z, 0-9 and _, beginning with a letter."""
+    name = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")[:_LONGEST_NAME].strip("_")
+    if not name:
+        return _FALLBACK_NAME
+    return name if name[0].isalpha() else f"m_{name}"
+
+
+def _read(path: Path) -> Candidate:
+    # Before it is loaded: a float model from elsewhere would be asked for its normalisation.
+    model = read_model_file(path)
+    if model.card is None:
+        raise ModelFileError(
+            "Expected a file that pocketlens wrote, with its card inside. "
+            f"Received: {path}, which has none. "
+            "Convert the original model: pocketlens convert MODEL --out DIR"
+        )
+    with Classifier(model) as classifier:
+        return Candidate(
+            safe_name(path.stem), model, path.read_bytes(), model.card, classifier.signature
+        )

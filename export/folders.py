@@ -1,0 +1,80 @@
+"""Writing the folder of a target: whole or not at all, with the checksums of all that is in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketlens.errors import UsageError
+from pocketlens.export.c_array import c_files
+from pocketlens.export.candidates import read_candidates
+from pocketlens.export.phones import PHONES, phone_files
+from pocketlens.files import refuse_folder, staged_folder, write_bytes
+
+C = "c"
+TARGETS = (*PHONES, C)
+CHECKSUMS_NAME = "pocketlens.sha256"
+"""The file with the checksums, as `sha256sum --check` reads it; it marks a folder as ours."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A folder that was written. `sha256` has the checksum of each file in it, by its path."""
+
+    target: str
+    folder: Path
+    sha256: Mapping[str, str]
+
+
+def export(
+    models: Sequence[str | Path],
+    out: str | Path,
+    target: str,
+    *,
+    images: str | Path | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write what a target needs to run models.
+
+    Args:
+        models: `.tflite` files that pocketlens wrote.
+        out: the folder to make.
+        target: "android" or "ios": one model's files with source code, test pictures and their
+            scores; "c": each model as a C array, with a header that carries its card.
+        images: for a phone, a folder with photos for the test pictures; None draws some.
+        overwrite: replace an earlier export at `out`; nothing else is ever replaced.
+
+    Raises:
+        UsageError: there is no such target, file or folder, files would have the same name, or
+            they do not belong together on a phone.
+        DataError: a photo of `images` cannot be read.
+        ModelFileError: a file is damaged, no image classifier, or has no card.
+        OutputExistsError: `out` exists, and is not to be or must not be replaced.
+        OutputError: `out` cannot be written.
+    """
+    if target not in TARGETS or not models:
+        raise UsageError(
+            f"Expected models and one of the targets {', '.join(TARGETS)}. "
+            f"Received: {len(models)} models and {target!r}."
+        )
+    if images is not None and target not in PHONES:
+        raise UsageError(
+            f"Expected --images with the targets {', '.join(PHONES)}, which get test pictures. "
+            f"Received: {images} with {target}. Leave it out."
+        )
+    out = Path(out)
+    refuse_folder(out.absolute(), overwrite=overwrite, marker=CHECKSUMS_NAME)
+    candidates = read_candidates([Path(model) for model in models])
+    if target in PHONES:
+        contents = phone_files(target, candidates, Path(images) if images is not None else None)
+    else:
+        contents = c_files(candidates)
+    sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sha256.items())
+    with staged_folder(out, overwrite=overwrite, marker=CHECKSUMS_NAME) as folder:
+        for name, data in contents.items():
+            write_bytes(folder / name, data)
+        write_bytes(folder / CHECKSUMS_NAME, lines.encode("utf-8"))
+    return Exported(target, out, sha256)
