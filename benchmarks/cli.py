@@ -31,6 +31,8 @@ from pocketlens.options import (
 )
 @click.option(
     "--threads",
+    "--num-threads",
+    "threads",
     default="1",
     metavar="N[,N...]",
     show_default=True,
@@ -49,6 +51,7 @@ from pocketlens.options import (
 @click.option(
     "--max-secs", default=150.0, show_default=True, help="Stop timing after so long in all."
 )
+@click.option("--run-delay", default=0.0, show_default=True, help="Seconds before each timed call.")
 @click.option(
     "--plot", "plot_file", metavar="FILE.png", help="Draw accuracy against latency and size."
 )
@@ -65,6 +68,7 @@ def benchmark_command(
     num_runs: int,
     min_secs: float,
     max_secs: float,
+    run_delay: float,
     plot_file: str | None,
     labels_file: str | None,
     mean: float | None,
@@ -83,7 +87,7 @@ def benchmark_command(
     from pocketlens.benchmarks.plot import check_plot, write_plot
     from pocketlens.benchmarks.report import print_report, to_payload
 
-    settings = Settings(num_runs, min_secs, max_secs, warmup_runs)
+    settings = Settings(num_runs, min_secs, max_secs, warmup_runs, run_delay)
     counts = parse_threads(threads)
     # Whatever would spoil the end is found out before minutes of measuring.
     refuse_targets(json_target, plot_file, overwrite=overwrite)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.benchmarks.accuracy import Accuracy
-from pocketlens.benchmarks.latency import Settings, Spread
+from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.machine import Machine
 from pocketlens.benchmarks.memory import Footprint
+from pocketlens.benchmarks.spread import Interval, Spread
 from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
 
 BYTES_PER_MB = 1_000_000
@@ -19,7 +20,8 @@ class Latency:
     """How fast one file is with one number of threads.
 
     `invoke` is the interpreter alone, `classify` the whole way from a 1280x720 frame to labels.
-    The ratios are of the medians to those of the reference with as many threads.
+    The ratios are of the medians to those of the reference with as many threads, each with its
+    95 % interval, None where the rounds were too few for one.
     """
 
     threads: int
@@ -27,6 +29,8 @@ class Latency:
     classify: Spread
     invoke_ratio: float
     classify_ratio: float
+    invoke_ratio_interval: Interval | None = None
+    classify_ratio_interval: Interval | None = None
 
 
 @dataclass(frozen=True)
