@@ -8,6 +8,7 @@ import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from pocketlens.benchmarks.accuracy import Accuracy
+from pocketlens.benchmarks.records import SCHEMA_VERSION
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
 from pocketlens.benchmarks.spread import Interval, Spread
 from pocketlens.benchmarks.verdict import ACCURACY_MARGIN, SAME_SPEED, find_verdict
@@ -16,7 +17,6 @@ from pocketlens.card import BINARY, MULTILABEL
 if TYPE_CHECKING:
     from rich.table import Table
 
-SCHEMA_VERSION = 2
 WIDTH = 100
 
 _NOTHING = "–"
@@ -103,14 +103,7 @@ def drift_sentences(benchmark: Benchmark) -> list[str]:
 def to_payload(benchmark: Benchmark) -> dict[str, Any]:
     """Return what `--json` writes, as plain JSON values.
 
-    `schema_version`; `machine` (names and versions, `busy_cores` before measuring); `settings`
-    (those of `Settings`); `reference` (a file's name) and its `task`; `photos` and
-    `skipped_photos` (counts); `rule` (see `verdict`); `files`, each with `name`, `path`, `format`,
-    `size_bytes`, `input_size_wh`, `partitions`, `load_ms`, `memory` (bytes, null where unknown),
-    `accuracy` (null without pictures; shares in 0-1: `top1`, or `accuracy` of a binary task, or
-    `exact_match` and `micro_f1` of a multilabel one; `interval_95` a Wilson score interval) and
-    `latencies` (each with `threads`, and `invoke` and `classify` with what `Spread` has, `ratio`,
-    the median over the reference's with as many threads, and its `ratio_interval`); `verdict`.
+    Its fields are listed in docs/benchmark-json.md.
     """
     return {
         "schema_version": SCHEMA_VERSION,
