@@ -20,7 +20,7 @@ from pocketlens.benchmarks.candidates import (
 from pocketlens.benchmarks.latency import Settings, round_progress, time_interleaved
 from pocketlens.benchmarks.machine import describe_machine
 from pocketlens.benchmarks.memory import Footprint, measure_footprint
-from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
+from pocketlens.benchmarks.results import Benchmark, FileResult, Latency, Yardstick
 from pocketlens.benchmarks.spread import Spread, ratio_interval
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.progress import track
@@ -39,6 +39,7 @@ MOST_THREADS = 256
 
 _Row = tuple[int, int]  # index of the file, threads
 _CALLS = ("invoke", "classify")
+_YARDSTICK = ((-1, 0), "yardstick")
 
 
 def benchmark(
@@ -146,6 +147,7 @@ def _time(
     for row, classifier in classifiers.items():
         calls[row, "invoke"] = classifier.interpreter.invoke
         calls[row, "classify"] = lambda classifier=classifier: classifier.classify(frame_bgr)  # type: ignore[misc]
+    calls[_YARDSTICK] = _yardstick()
     # The first frame also puts pixels into the input for the bare `invoke` to work on.
     firsts_ns = {key: _first(call) for key, call in calls.items()}
     with round_progress("Timing all files in turn") as on_round:
@@ -155,6 +157,18 @@ def _time(
         for key, entry in durations.items()
     }
     return {row: _latency(row, reference, spreads, durations, settings) for row in classifiers}
+
+
+def _yardstick() -> Callable[[], object]:
+    """Return a fixed calculation of a fraction of a millisecond, in the caches of one core."""
+    # Products of this size are what OpenBLAS still leaves to one thread.
+    matrix = np.full((64, 64), 1 / 64, np.float32)
+
+    def multiply() -> None:
+        for _ in range(20):
+            np.matmul(matrix, matrix)
+
+    return multiply
 
 
 def _first(call: Callable[[], object]) -> int:
@@ -183,6 +197,11 @@ def _latency(
         classify,
         invoke_interval,
         classify_interval,
+        Yardstick(
+            spreads[row, "invoke"].median_ms / spreads[_YARDSTICK].median_ms,
+            ratio_interval(durations[row, "invoke"], durations[_YARDSTICK], settings.per_round),
+            spreads[row, "invoke"].min_ms / spreads[_YARDSTICK].min_ms,
+        ),
     )
 
 

@@ -147,6 +147,7 @@ def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
                 "classify": _timing(
                     entry.classify, entry.classify_ratio, entry.classify_ratio_interval
                 ),
+                "yardstick": entry.yardstick and dataclasses.asdict(entry.yardstick),
             }
             for entry in file.latencies
         ],

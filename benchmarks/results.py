@@ -16,6 +16,18 @@ BYTES_PER_MB = 1_000_000
 
 
 @dataclass(frozen=True)
+class Yardstick:
+    """The bare `invoke` in multiples of a fixed calculation's time, to compare runs by.
+
+    `ratio` is of the medians, with its 95 % interval; `shortest_ratio` of the shortest runs.
+    """
+
+    ratio: float
+    interval: Interval | None
+    shortest_ratio: float
+
+
+@dataclass(frozen=True)
 class Latency:
     """How fast one file is with one number of threads.
 
@@ -31,6 +43,7 @@ class Latency:
     classify_ratio: float
     invoke_ratio_interval: Interval | None = None
     classify_ratio_interval: Interval | None = None
+    yardstick: Yardstick | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pocketlens.benchmarks import (
     Spread,
 )
 from pocketlens.benchmarks.machine import Machine
+from pocketlens.benchmarks.results import Yardstick
 
 MACHINE = Machine(
     cpu="Test CPU",
@@ -59,6 +60,7 @@ def made_up():
                     _spread(ms),
                     ms / reference_ms[threads],
                     ms / reference_ms[threads],
+                    yardstick=Yardstick(ms, (ms * 0.99, ms * 1.01), ms * 0.9),
                 )
                 for threads, ms in times_ms.items()
             )
