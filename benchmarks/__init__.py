@@ -15,9 +15,10 @@ from pocketlens.lazy import lazy_names
 if TYPE_CHECKING:
     from pocketlens.benchmarks.accuracy import Accuracy, measure_accuracy
     from pocketlens.benchmarks.comparison import benchmark
-    from pocketlens.benchmarks.latency import Settings, Spread
+    from pocketlens.benchmarks.latency import Settings
     from pocketlens.benchmarks.memory import Footprint
     from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
+    from pocketlens.benchmarks.spread import Spread
     from pocketlens.benchmarks.verdict import Verdict, find_verdict
 
 __all__ = [
@@ -42,7 +43,7 @@ __getattr__ = lazy_names(
         "measure_accuracy": "accuracy",
         "benchmark": "comparison",
         "Settings": "latency",
-        "Spread": "latency",
+        "Spread": "spread",
         "Footprint": "memory",
         "Benchmark": "results",
         "FileResult": "results",

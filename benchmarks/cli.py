@@ -31,6 +31,8 @@ from pocketlens.options import (
 )
 @click.option(
     "--threads",
+    "--num-threads",
+    "threads",
     default="1",
     metavar="N[,N...]",
     show_default=True,
@@ -49,8 +51,22 @@ from pocketlens.options import (
 @click.option(
     "--max-secs", default=150.0, show_default=True, help="Stop timing after so long in all."
 )
+@click.option("--run-delay", default=0.0, show_default=True, help="Seconds before each timed call.")
 @click.option(
     "--plot", "plot_file", metavar="FILE.png", help="Draw accuracy against latency and size."
+)
+@click.option(
+    "--compare",
+    "earlier",
+    metavar="OLD.json",
+    help="Say of each file whether it is faster or slower than in an earlier --json of this "
+    "machine.",
+)
+@click.option(
+    "--fail-on-regression",
+    type=click.FloatRange(min=0, max=1000),
+    metavar="PERCENT",
+    help="With --compare: exit with 1 if a file surely became more than PERCENT slower.",
 )
 @labels_option
 @mean_option
@@ -65,7 +81,10 @@ def benchmark_command(
     num_runs: int,
     min_secs: float,
     max_secs: float,
+    run_delay: float,
     plot_file: str | None,
+    earlier: str | None,
+    fail_on_regression: float | None,
     labels_file: str | None,
     mean: float | None,
     std: float | None,
@@ -78,17 +97,26 @@ def benchmark_command(
     fastest of those that lose at most 1 point of accuracy to the most accurate; of files within
     5 % of the fastest, the smallest.
     """
+    from pocketlens.benchmarks.changes import check_comparable, find_changes, refuse_regressions
     from pocketlens.benchmarks.comparison import benchmark
     from pocketlens.benchmarks.latency import Settings
     from pocketlens.benchmarks.plot import check_plot, write_plot
+    from pocketlens.benchmarks.records import read_record
     from pocketlens.benchmarks.report import print_report, to_payload
 
-    settings = Settings(num_runs, min_secs, max_secs, warmup_runs)
+    settings = Settings(num_runs, min_secs, max_secs, warmup_runs, run_delay)
     counts = parse_threads(threads)
     # Whatever would spoil the end is found out before minutes of measuring.
     refuse_targets(json_target, plot_file, overwrite=overwrite)
     if plot_file:
         check_plot(Path(plot_file))
+    if fail_on_regression is not None and earlier is None:
+        raise UsageError(
+            "Expected --compare OLD.json with --fail-on-regression. Received: none. Add it."
+        )
+    record = read_record(earlier) if earlier else None
+    if record:
+        check_comparable(record, models, settings)
     result = benchmark(
         models,
         data=data,
@@ -105,6 +133,13 @@ def benchmark_command(
         write_json(json_target, to_payload(result))
     if plot_file:
         write_plot(result, Path(plot_file))
+    if record:
+        changes = find_changes(record, result)
+        if json_target != STANDARD_OUTPUT:
+            for change in changes:
+                click.echo(change.sentence)
+        if fail_on_regression is not None:
+            refuse_regressions(changes, fail_on_regression)
 
 
 def parse_threads(text: str) -> tuple[int, ...]:

@@ -29,7 +29,6 @@ K = TypeVar("K", bound=Hashable)
 RUNS_PER_ROUND = 5
 
 _NS_PER_S = 1_000_000_000
-_NS_PER_MS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Settings:
 
     Every call is timed at least `num_runs` times and for at least `min_secs` seconds, unless all
     of them together have taken `max_secs` seconds. Before that each runs `warmup_runs` times
-    without being timed. `seed` shuffles the order.
+    without being timed. `run_delay` seconds pass before each timed run. `seed` shuffles the order.
 
     Raises:
         UsageError: a value cannot be.
@@ -48,6 +47,7 @@ class Settings:
     min_secs: float = 0.5
     max_secs: float = 150.0
     warmup_runs: int = 5
+    run_delay: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,33 +58,19 @@ class Settings:
             and self.warmup_runs >= 0
             and 0 <= self.min_secs < math.inf
             and 0 < self.max_secs < math.inf
+            and 0 <= self.run_delay < math.inf
         )
         if not possible:
             raise UsageError(
                 "Expected at least one run, no negative times and a --max-secs above 0. Received: "
                 f"num_runs={self.num_runs}, warmup_runs={self.warmup_runs}, "
-                f"min_secs={self.min_secs}, max_secs={self.max_secs}."
+                f"min_secs={self.min_secs}, max_secs={self.max_secs}, run_delay={self.run_delay}."
             )
 
-
-@dataclass(frozen=True)
-class Spread:
-    """Median and 95th percentile of `runs` durations, in milliseconds."""
-
-    median_ms: float
-    p95_ms: float
-    runs: int
-
-    @classmethod
-    def of(cls, durations_ns: NDArray[np.int64]) -> Spread:
-        """Summarise durations (runs,) in nanoseconds.
-
-        Between two measured values the percentile is interpolated linearly: `numpy.percentile`'s
-        default, definition 7 of R. J. Hyndman and Y. Fan, "Sample Quantiles in Statistical
-        Packages", The American Statistician 50 (1996), 361-365.
-        """
-        median, p95 = np.percentile(durations_ns, (50, 95), method="linear") / _NS_PER_MS
-        return cls(float(median), float(p95), len(durations_ns))
+    @property
+    def per_round(self) -> int:
+        """How many runs of a call are timed in each round."""
+        return min(RUNS_PER_ROUND, self.num_runs)
 
 
 def time_interleaved(
@@ -92,6 +78,7 @@ def time_interleaved(
     settings: Settings,
     *,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
+    sleep: Callable[[float], object] = time.sleep,
     on_round: Callable[[float], None] = lambda _: None,
 ) -> dict[K, NDArray[np.int64]]:
     """Time calls against each other.
@@ -104,6 +91,7 @@ def time_interleaved(
         calls: what to time, by name.
         settings: how often and how long.
         clock_ns: returns the time in nanoseconds.
+        sleep: waits for so many seconds.
         on_round: is called after each round with how much is done, in 0-1.
 
     Returns:
@@ -113,7 +101,18 @@ def time_interleaved(
     order = list(calls)
     # Reproducible order, not secrecy, is what is wanted here.
     shuffle = random.Random(settings.seed).shuffle  # noqa: S311
-    burst = min(RUNS_PER_ROUND, settings.num_runs)
+
+    def burst(call: Callable[[], object]) -> list[int]:
+        call()
+        spent = []
+        for _ in range(settings.per_round):
+            if settings.run_delay:
+                sleep(settings.run_delay)
+            start = clock_ns()
+            call()
+            spent.append(clock_ns() - start)
+        return spent
+
     with _collector_off():
         begin = clock_ns()
 
@@ -132,7 +131,7 @@ def time_interleaved(
                 # The first round is always whole, so that every call has a figure.
                 if durations[key] and used() >= 1:
                     break
-                durations[key] += _burst(calls[key], burst, clock_ns)
+                durations[key] += burst(calls[key])
             done = max(used(), min(_done(entry, settings) for entry in durations.values()))
             on_round(min(done, 1.0))
     fewest = min(len(entry) for entry in durations.values())
@@ -163,16 +162,6 @@ def round_progress(description: str) -> Iterator[Callable[[float], None]]:
         task = progress.add_task(description, total=1.0)
         progress.refresh()
         yield lambda done: progress.update(task, completed=done, refresh=True)
-
-
-def _burst(call: Callable[[], object], runs: int, clock_ns: Callable[[], int]) -> list[int]:
-    call()
-    durations = []
-    for _ in range(runs):
-        start = clock_ns()
-        call()
-        durations.append(clock_ns() - start)
-    return durations
 
 
 def _done(durations_ns: list[int], settings: Settings) -> float:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from pocketlens.benchmarks.accuracy import Accuracy
+from pocketlens.benchmarks.records import SCHEMA_VERSION
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
+from pocketlens.benchmarks.spread import Interval, Spread
 from pocketlens.benchmarks.verdict import ACCURACY_MARGIN, SAME_SPEED, find_verdict
 from pocketlens.card import BINARY, MULTILABEL
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-SCHEMA_VERSION = 1
 WIDTH = 100
 
 _NOTHING = "–"
@@ -36,6 +38,8 @@ def print_report(benchmark: Benchmark, stream: IO[str] | None = None) -> None:
     console.print(f"{machine.cpu}, {machine.cores} cores{busy}, {machine.interpreter}")
     console.print(files_table(benchmark))
     console.print(latency_table(benchmark))
+    for warning in drift_sentences(benchmark):
+        console.print(warning)
     for note in _notes(benchmark):
         console.print(note, style="dim")
     console.print(f"\n{find_verdict(benchmark).sentence}", style="bold")
@@ -76,17 +80,30 @@ def latency_table(benchmark: Benchmark) -> Table:
     return table
 
 
+def drift_sentences(benchmark: Benchmark) -> list[str]:
+    """Return one sentence if times changed between the first and the last third, else nothing."""
+    drifts = {
+        f"{call} of {file.name} (threads: {entry.threads})": drift
+        for file in benchmark.files
+        for entry in file.latencies
+        for call in _CALLS
+        if (drift := getattr(entry, call).drift) is not None
+    }
+    if not drifts:
+        return []
+    worst = max(drifts, key=lambda key: abs(math.log(drifts[key])))
+    sentence = (
+        f"The machine drifted: {worst} took {drifts[worst]:.2f} times as long in the last third of "
+        f"the run as in the first, and {len(drifts)} of the series moved; ratios still hold, since "
+        "all were timed in turn, but times do not."
+    )
+    return [sentence]
+
+
 def to_payload(benchmark: Benchmark) -> dict[str, Any]:
     """Return what `--json` writes, as plain JSON values.
 
-    `schema_version`; `machine` (names and versions, `busy_cores` before measuring); `settings`
-    (those of `Settings`); `reference` (a file's name) and its `task`; `photos` and
-    `skipped_photos` (counts); `rule` (see `verdict`); `files`, each with `name`, `path`, `format`,
-    `size_bytes`, `input_size_wh`, `partitions`, `load_ms`, `memory` (bytes, null where unknown),
-    `accuracy` (null without pictures; shares in 0-1: `top1`, or `accuracy` of a binary task, or
-    `exact_match` and `micro_f1` of a multilabel one; `interval_95` a Wilson score interval) and
-    `latencies` (each with `threads`, and `invoke` and `classify` with `median_ms`, `p95_ms`, `runs`
-    and `ratio`, the median over the reference's with as many threads); `verdict`.
+    Its fields are listed in docs/benchmark-json.md.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -126,12 +143,19 @@ def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
         "latencies": [
             {
                 "threads": entry.threads,
-                "invoke": {**dataclasses.asdict(entry.invoke), "ratio": entry.invoke_ratio},
-                "classify": {**dataclasses.asdict(entry.classify), "ratio": entry.classify_ratio},
+                "invoke": _timing(entry.invoke, entry.invoke_ratio, entry.invoke_ratio_interval),
+                "classify": _timing(
+                    entry.classify, entry.classify_ratio, entry.classify_ratio_interval
+                ),
+                "yardstick": entry.yardstick and dataclasses.asdict(entry.yardstick),
             }
             for entry in file.latencies
         ],
     }
+
+
+def _timing(spread: Spread, ratio: float, interval: Interval | None) -> dict[str, Any]:
+    return {**dataclasses.asdict(spread), "ratio": ratio, "ratio_interval": interval}
 
 
 def _shares(accuracy: Accuracy, task: str) -> dict[str, float]:

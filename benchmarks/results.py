@@ -6,12 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.benchmarks.accuracy import Accuracy
-from pocketlens.benchmarks.latency import Settings, Spread
+from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.machine import Machine
 from pocketlens.benchmarks.memory import Footprint
+from pocketlens.benchmarks.spread import Interval, Spread
 from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
 
 BYTES_PER_MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """The bare `invoke` in multiples of a fixed calculation's time, to compare runs by.
+
+    `ratio` is of the medians, with its 95 % interval; `shortest_ratio` of the shortest runs.
+    """
+
+    ratio: float
+    interval: Interval | None
+    shortest_ratio: float
 
 
 @dataclass(frozen=True)
@@ -19,7 +32,8 @@ class Latency:
     """How fast one file is with one number of threads.
 
     `invoke` is the interpreter alone, `classify` the whole way from a 1280x720 frame to labels.
-    The ratios are of the medians to those of the reference with as many threads.
+    The ratios are of the medians to those of the reference with as many threads, each with its
+    95 % interval, None where the rounds were too few for one.
     """
 
     threads: int
@@ -27,6 +41,9 @@ class Latency:
     classify: Spread
     invoke_ratio: float
     classify_ratio: float
+    invoke_ratio_interval: Interval | None = None
+    classify_ratio_interval: Interval | None = None
+    yardstick: Yardstick | None = None
 
 
 @dataclass(frozen=True)

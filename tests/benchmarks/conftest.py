@@ -14,6 +14,7 @@ from pocketlens.benchmarks import (
     Spread,
 )
 from pocketlens.benchmarks.machine import Machine
+from pocketlens.benchmarks.results import Yardstick
 
 MACHINE = Machine(
     cpu="Test CPU",
@@ -29,6 +30,21 @@ MACHINE = Machine(
 )
 
 
+def _spread(median_ms):
+    return Spread(
+        first_ms=median_ms * 3,
+        min_ms=median_ms * 0.9,
+        median_ms=median_ms,
+        p90_ms=median_ms * 1.1,
+        p95_ms=median_ms * 1.2,
+        p99_ms=median_ms * 1.3,
+        mean_ms=median_ms,
+        std_ms=median_ms * 0.1,
+        runs=50,
+        median_interval_ms=(median_ms * 0.99, median_ms * 1.01),
+    )
+
+
 @pytest.fixture
 def made_up():
     """Return a function that makes a Benchmark of (format, MB, correct of 1000, {threads: ms})."""
@@ -40,10 +56,11 @@ def made_up():
             latencies = tuple(
                 Latency(
                     threads,
-                    Spread(ms * 0.9, ms, 50),
-                    Spread(ms, ms * 1.2, 50),
+                    _spread(ms * 0.9),
+                    _spread(ms),
                     ms / reference_ms[threads],
                     ms / reference_ms[threads],
+                    yardstick=Yardstick(ms, (ms * 0.99, ms * 1.01), ms * 0.9),
                 )
                 for threads, ms in times_ms.items()
             )

@@ -3,10 +3,9 @@
 import gc
 import itertools
 
-import numpy as np
 import pytest
 
-from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings, Spread, time_interleaved
+from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings, time_interleaved
 from pocketlens.errors import UsageError
 
 
@@ -112,20 +111,21 @@ def test_garbage_collector_is_off_meanwhile_and_then_as_before(was_on):
     assert set(seen) == {False}
 
 
-@pytest.mark.parametrize(
-    ("values_ms", "median", "p95"),
-    [
-        pytest.param([5], 5, 5, id="one"),
-        pytest.param([2, 1], 1.5, 1.95, id="two"),
-        pytest.param(range(1, 102), 51, 96, id="1 to 101"),
-        pytest.param([10] * 19 + [110], 10, 15, id="one outlier in twenty"),
-    ],
-)
-def test_spread(values_ms, median, p95):
-    spread = Spread.of(np.array(list(values_ms), np.int64) * 1_000_000)
-    assert spread.median_ms == pytest.approx(median)
-    assert spread.p95_ms == pytest.approx(p95)
-    assert spread.runs == len(list(values_ms))
+def test_delay_comes_before_each_timed_run_and_is_not_timed():
+    clock, log, waits = FakeClock(), [], []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        clock.now_ns += round(seconds * 1e9)
+
+    result = time_interleaved(
+        {"a": clock.call("a", 1, log)},
+        Settings(10, 0, warmup_runs=0, run_delay=0.25),
+        clock_ns=clock,
+        sleep=sleep,
+    )
+    assert waits == [0.25] * 10
+    assert set(result["a"]) == {1_000_000}
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,7 @@ def test_spread(values_ms, median, p95):
         {"min_secs": float("nan")},
         {"max_secs": 0},
         {"max_secs": float("inf")},
+        {"run_delay": -1},
     ],
     ids=str,
 )

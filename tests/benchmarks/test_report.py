@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from pocketlens.benchmarks.report import files_table, latency_table, print_report, to_payload
+from pocketlens.benchmarks.report import (
+    drift_sentences,
+    files_table,
+    latency_table,
+    print_report,
+    to_payload,
+)
 
 FILES = [("float32", 14, 904, {1: 7.0, 2: 4.0}), ("int8", 4, 900, {1: 3.3, 2: 2.0})]
 
@@ -75,7 +81,7 @@ def test_reference_is_said_where_it_is_not_float32(made_up):
 
 def test_payload(made_up):
     payload = json.loads(json.dumps(to_payload(made_up(*FILES)), allow_nan=False))
-    assert payload["schema_version"] == 1
+    assert payload["schema_version"] == 2
     assert set(payload) == {
         *("schema_version", "machine", "settings", "reference", "photos", "skipped_photos"),
         *("rule", "files", "verdict", "task"),
@@ -83,7 +89,14 @@ def test_payload(made_up):
     assert {"cpu", "cores", "python", "numpy", "opencv", "interpreter", "busy_cores"} <= set(
         payload["machine"]
     )
-    assert set(payload["settings"]) == {"num_runs", "min_secs", "max_secs", "warmup_runs", "seed"}
+    assert set(payload["settings"]) == {
+        "num_runs",
+        "min_secs",
+        "max_secs",
+        "warmup_runs",
+        "run_delay",
+        "seed",
+    }
     first, second = payload["files"]
     assert set(first) == {
         *("name", "path", "format", "size_bytes", "input_size_wh", "partitions", "load_ms"),
@@ -96,7 +109,10 @@ def test_payload(made_up):
     assert second["accuracy"]["correct"] == 900
     assert second["accuracy"]["interval_95"] == pytest.approx([0.8798, 0.9171], abs=1e-4)
     assert [entry["threads"] for entry in second["latencies"]] == [1, 2]
-    assert set(second["latencies"][0]["invoke"]) == {"median_ms", "p95_ms", "runs", "ratio"}
+    assert set(second["latencies"][0]["invoke"]) == {
+        *("first_ms", "min_ms", "median_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms"),
+        *("runs", "median_interval_ms", "drift", "ratio", "ratio_interval"),
+    }
     assert payload["verdict"]["file"] == "int81.tflite"
     assert payload["verdict"]["sentence"].startswith("Take ")
 
@@ -124,3 +140,15 @@ def test_payload_without_accuracy(made_up):
     payload = to_payload(made_up(("int8", 4, None, {1: 3.0})))
     assert payload["files"][0]["accuracy"] is None
     assert payload["photos"] == 0
+
+
+def test_drift_is_said_in_one_sentence(made_up):
+    result = made_up(*FILES)
+    assert drift_sentences(result) == []
+    file = result.files[1]
+    latency = file.latencies[0]
+    moved = dataclasses.replace(latency, invoke=dataclasses.replace(latency.invoke, drift=1.3))
+    file = dataclasses.replace(file, latencies=(moved, *file.latencies[1:]))
+    (sentence,) = drift_sentences(dataclasses.replace(result, files=(result.files[0], file)))
+    assert "invoke of int81.tflite (threads: 1) took 1.30 times as long" in sentence
+    assert sentence.count(". ") == 0

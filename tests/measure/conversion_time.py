@@ -12,9 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 from plain import convert_plainly
 
-from pocketlens.benchmarks.latency import Settings, Spread, time_interleaved
+from pocketlens.benchmarks.latency import Settings, time_interleaved
 from pocketlens.convert import FORMATS, Demands, convert
 from pocketlens.convert.samples import choose_stratified, load_pixels
 from pocketlens.keras_files import load_keras_model
@@ -74,7 +75,7 @@ def print_latencies(flatbuffers: dict[str, bytes]) -> None:
         interpreters = {name: load_interpreter(data) for name, data in flatbuffers.items()}
     calls = {name: interpreter.invoke for name, interpreter in interpreters.items()}
     durations = time_interleaved(calls, Settings(num_runs=100))
-    medians = {name: Spread.of(values).median_ms for name, values in durations.items()}
+    medians = {name: float(np.median(values)) / 1e6 for name, values in durations.items()}
     for name in (*FORMATS, _PLAIN_DYNAMIC):
         print(
             f"{name}: {medians[name]:.2f} ms, {medians[name] / medians['float32']:.2f} of float32, "

@@ -1,0 +1,148 @@
+"""Whether files became faster or slower since an earlier benchmark on the same machine.
+
+Two runs meet the machine in different moods, so times are compared as multiples of a yardstick: a
+fixed calculation that is timed in turn with the files in both. Noise lengthens medians but hardly
+ever shortens the shortest run, so a file counts as changed only if both moved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pocketlens.benchmarks.candidates import distinct_names
+from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings
+from pocketlens.benchmarks.results import Benchmark
+from pocketlens.benchmarks.spread import FEWEST_ROUNDS, Interval
+from pocketlens.errors import PocketlensError, UsageError
+from pocketlens.runtime.machine import count_cores, cpu_name
+
+# Two processes that run the same file differ by about this, by where their memory happens to lie
+# (T. Mytkowicz et al., "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS
+# 2009).
+BETWEEN_RUNS = 0.02
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file's time now over its time then, for the bare `invoke`.
+
+    `ratio` is of the medians and `interval` holds it with 95 %; `shortest_ratio` is of the shortest
+    runs. All are freed from the machine's speed by the yardstick.
+    """
+
+    name: str
+    threads: int
+    ratio: float
+    interval: Interval
+    shortest_ratio: float
+
+    @property
+    def word(self) -> str:
+        """Faster, slower or the same."""
+        if self.is_slower_by(0):
+            return "slower"
+        is_faster = self.interval[1] < 1 and self.shortest_ratio < 1 - BETWEEN_RUNS
+        return "faster" if is_faster else "the same"
+
+    def is_slower_by(self, percent: float) -> bool:
+        """Whether the file surely is more than `percent` slower."""
+        least = 1 + percent / 100
+        return self.interval[0] > least and self.shortest_ratio > max(least, 1 + BETWEEN_RUNS)
+
+    @property
+    def sentence(self) -> str:
+        """What became of the file, with figures."""
+        low, high = self.interval
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return (
+            f"{self.name}, {threads}: {self.word}, {self.ratio:.2f} times the earlier time "
+            f"({low:.2f}–{high:.2f})."
+        )
+
+
+def check_comparable(
+    record: dict[str, Any], models: Sequence[str | Path], settings: Settings
+) -> None:
+    """Raise before anything is measured if a comparison would say nothing.
+
+    Raises:
+        UsageError: another machine, no file in common, or too few runs for an interval.
+    """
+    then = (record["machine"]["cpu"], record["machine"]["cores"])
+    now = (cpu_name(), count_cores())
+    if then != now:
+        raise UsageError(
+            f"Expected a benchmark of this machine, {now[0]} with {now[1]} cores, for --compare. "
+            f"Received: one of {then[0]} with {then[1]}. Measure the earlier files here."
+        )
+    names = {file["name"] for file in record["files"]}
+    if names.isdisjoint(distinct_names([Path(path) for path in models])):
+        raise UsageError(
+            "Expected a benchmark with one of these files for --compare. Received: one of "
+            f"{', '.join(sorted(names)) or 'none'}. Compare files of the same name."
+        )
+    fewest = FEWEST_ROUNDS * RUNS_PER_ROUND
+    if settings.num_runs < fewest:
+        raise UsageError(
+            f"Expected --num-runs of at least {fewest} with --compare. "
+            f"Received: {settings.num_runs}. Raise it."
+        )
+
+
+def find_changes(record: dict[str, Any], benchmark: Benchmark) -> list[Change]:
+    """Return what changed, for each file and number of threads that both benchmarks have.
+
+    The interval joins those of the two runs on a logarithmic scale (A. Donner and G. Y. Zou,
+    Statistical Methods in Medical Research 21 (2012), 347-359) and `BETWEEN_RUNS`. What was stopped
+    too early to have an interval is left out.
+    """
+    earlier = {
+        (file["name"], entry["threads"]): entry["yardstick"]
+        for file in record["files"]
+        for entry in file["latencies"]
+    }
+    changes = []
+    for file in benchmark.files:
+        for latency in file.latencies:
+            then, now = earlier.get((file.name, latency.threads)), latency.yardstick
+            if then is None or now is None or not then["interval"] or not now.interval:
+                continue
+            centre = math.log(now.ratio / then["ratio"])
+            below = _joined(now.ratio / now.interval[0], then["interval"][1] / then["ratio"])
+            above = _joined(now.interval[1] / now.ratio, then["ratio"] / then["interval"][0])
+            changes.append(
+                Change(
+                    file.name,
+                    latency.threads,
+                    math.exp(centre),
+                    (math.exp(centre - below), math.exp(centre + above)),
+                    now.shortest_ratio / then["shortest_ratio"],
+                )
+            )
+    return changes
+
+
+def refuse_regressions(changes: Sequence[Change], percent: float) -> None:
+    """Raise if a file surely became more than `percent` slower.
+
+    Raises:
+        PocketlensError: one did, or nothing could be compared.
+    """
+    if not changes:
+        raise PocketlensError(
+            "Expected enough runs to compare. Received: too few before --max-secs. Raise it."
+        )
+    slower = [change for change in changes if change.is_slower_by(percent)]
+    if slower:
+        worst = max(slower, key=lambda change: change.ratio)
+        raise PocketlensError(
+            f"Expected no file to be more than {percent:g} % slower. Received: {worst.sentence}"
+        )
+
+
+def _joined(*factors: float) -> float:
+    return math.hypot(*map(math.log, factors), math.log1p(BETWEEN_RUNS))

@@ -1,0 +1,95 @@
+"""Faster, slower or the same, against an earlier benchmark."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pocketlens.benchmarks import benchmark
+from pocketlens.benchmarks.changes import find_changes, refuse_regressions
+from pocketlens.benchmarks.latency import Settings
+from pocketlens.benchmarks.report import to_payload
+from pocketlens.cli import run
+from pocketlens.errors import PocketlensError
+from pocketlens.runtime.interpreters import load_interpreter
+
+TIMING = Settings(num_runs=50, min_secs=0.1, warmup_runs=2)
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "word", "fails"),
+    [
+        pytest.param(7.0, "the same", False, id="equal"),
+        pytest.param(7.15, "the same", False, id="noise"),
+        pytest.param(7.35, "slower", False, id="slower, but less than 5 %"),
+        pytest.param(8.0, "slower", True, id="slower"),
+        pytest.param(6.0, "faster", False, id="faster"),
+    ],
+)
+def test_words(made_up, now_ms, word, fails):
+    record = to_payload(made_up(("int8", 4, None, {1: 7.0})))
+    changes = find_changes(record, made_up(("int8", 4, None, {1: now_ms})))
+    assert [change.word for change in changes] == [word]
+    assert changes[0].ratio == pytest.approx(now_ms / 7)
+    assert changes[0].interval[0] < changes[0].ratio < changes[0].interval[1]
+    if fails:
+        with pytest.raises(PocketlensError, match=r"more than 5 % slower\. Received: int80"):
+            refuse_regressions(changes, 5)
+    else:
+        refuse_regressions(changes, 5)
+
+
+def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, monkeypatch):
+    record = to_payload(benchmark([elsewhere_model], settings=TIMING))
+    for _ in range(10):
+        refuse_regressions(find_changes(record, benchmark([elsewhere_model], settings=TIMING)), 5)
+    # An extra block: the same network once more in each inference.
+    extra = load_interpreter(elsewhere_model.read_bytes())
+
+    def with_extra_block(classifiers):
+        for classifier in classifiers:
+            own = classifier.interpreter.invoke
+            monkeypatch.setattr(
+                classifier.interpreter, "invoke", lambda own=own: (own(), extra.invoke())
+            )
+
+    from pocketlens.benchmarks import comparison
+
+    timed = comparison._time
+
+    def slowed(classifiers, *rest):
+        with_extra_block(classifiers.values())
+        return timed(classifiers, *rest)
+
+    monkeypatch.setattr(comparison, "_time", slowed)
+    changes = find_changes(record, benchmark([elsewhere_model], settings=TIMING))
+    with pytest.raises(PocketlensError, match="slower"):
+        refuse_regressions(changes, 5)
+    assert np.isclose(changes[0].ratio, 2, rtol=0.4)
+
+
+def test_command(elsewhere_model, tmp_path, capsys):
+    old = tmp_path / "old.json"
+    quick = [str(elsewhere_model), "--num-runs", "30", "--min-secs", "0"]
+    assert run(["benchmark", *quick, "--json", str(old)]) == 0
+    capsys.readouterr()
+    assert run(["benchmark", *quick, "--compare", str(old), "--fail-on-regression", "900"]) == 0
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert "times the earlier time" in last
+    record = json.loads(old.read_text())
+    yardstick = record["files"][0]["latencies"][0]["yardstick"]
+    for key in ("ratio", "shortest_ratio"):
+        yardstick[key] /= 20
+    yardstick["interval"] = [value / 20 for value in yardstick["interval"]]
+    old.write_text(json.dumps(record))
+    assert run(["benchmark", *quick, "--compare", str(old), "--fail-on-regression", "5"]) == 1
+    assert "more than 5 % slower" in capsys.readouterr().err
+    for spoilt, said in (
+        ({"machine": {**record["machine"], "cpu": "Z80"}}, "Z80"),
+        ({"files": []}, "one of these files"),
+    ):
+        old.write_text(json.dumps({**record, **spoilt}))
+        assert run(["benchmark", *quick, "--compare", str(old)]) == 2
+        assert said in capsys.readouterr().err
+    assert run(["benchmark", *quick, "--fail-on-regression", "5"]) == 2
+    assert "--compare" in capsys.readouterr().err
