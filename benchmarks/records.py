@@ -25,7 +25,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
             f"Expected a file that pocketlens benchmark --json wrote. Received: {path} ({reason}). "
             "Name such a file."
         ) from None
-    if not isinstance(record, dict) or not {"schema_version", "files", "settings"} <= set(record):
+    if not isinstance(record, dict) or not {"schema_version", "files", "machine"} <= set(record):
         raise UsageError(
             f"Expected a file that pocketlens benchmark --json wrote. Received: {path} "
             "(other JSON). Name such a file."

@@ -55,7 +55,7 @@ def test_reads_what_was_written(made_up, tmp_path):
         pytest.param('{"schema_version": 2}', "other JSON", id="another program's"),
         *(
             pytest.param(
-                json.dumps({"schema_version": version, "files": [], "settings": {}}),
+                json.dumps({"schema_version": version, "files": [], "machine": {}}),
                 f"of version {version}. Measure again",
                 id=f"version {version}",
             )
