@@ -151,7 +151,7 @@ def _time(
     # The first frame also puts pixels into the input for the bare `invoke` to work on.
     firsts_ns = {key: _first(call) for key, call in calls.items()}
     with round_progress("Timing all files in turn") as on_round:
-        durations = time_interleaved(calls, settings, on_round=on_round)
+        durations = time_interleaved(calls, settings, accompanying=(_YARDSTICK,), on_round=on_round)
     spreads = {
         key: Spread.of(entry, first_ns=firsts_ns[key], per_round=settings.per_round)
         for key, entry in durations.items()

@@ -12,7 +12,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -77,6 +77,7 @@ def time_interleaved(
     calls: Mapping[K, Callable[[], object]],
     settings: Settings,
     *,
+    accompanying: Collection[K] = (),
     clock_ns: Callable[[], int] = time.perf_counter_ns,
     sleep: Callable[[float], object] = time.sleep,
     on_round: Callable[[float], None] = lambda _: None,
@@ -90,6 +91,8 @@ def time_interleaved(
     Args:
         calls: what to time, by name.
         settings: how often and how long.
+        accompanying: names of calls that take part in every round but need not fill `min_secs`;
+            a very short one would make all others run thousands of times.
         clock_ns: returns the time in nanoseconds.
         sleep: waits for so many seconds.
         on_round: is called after each round with how much is done, in 0-1.
@@ -132,7 +135,8 @@ def time_interleaved(
                 if durations[key] and used() >= 1:
                     break
                 durations[key] += burst(calls[key])
-            done = max(used(), min(_done(entry, settings) for entry in durations.values()))
+            counted = (durations[key] for key in calls if key not in accompanying)
+            done = max(used(), min(_done(entry, settings) for entry in counted))
             on_round(min(done, 1.0))
     fewest = min(len(entry) for entry in durations.values())
     if fewest < settings.num_runs:

@@ -86,6 +86,14 @@ def test_runs_until_the_shortest_call_has_had_its_seconds():
     assert 0.2 <= result["a"].sum() / 1e9 < 0.21
 
 
+def test_accompanying_call_does_not_make_the_others_run_on():
+    clock, log = FakeClock(), []
+    calls = {"short": clock.call("short", 0.1, log), "long": clock.call("long", 10, log)}
+    settings = Settings(num_runs=10, min_secs=0.5)
+    result = time_interleaved(calls, settings, accompanying=("short",), clock_ns=clock)
+    assert len(result["short"]) == len(result["long"]) == 50
+
+
 def test_stops_after_max_secs_and_says_so(caplog):
     result, _, done, clock = _measure({"a": 100, "b": 100}, num_runs=10_000, max_secs=5)
     assert clock.now_ns / 1e9 < 7
