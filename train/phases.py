@@ -197,6 +197,8 @@ class Trainer:
             loss(settings.task, self._classes, settings.label_smoothing),
             metrics=[accuracy(settings.task)],
             jit_compile=compile_with_xla(),
+            # The head's steps take less than what lies between two of them outside the graph.
+            steps_per_execution=int(training.cardinality()) if phase == HEAD else 1,
         )
         self.history.phase = phase
         kept = {
