@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from pocketlens.card import MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError, LabelsError, PictureError, UsageError
+from pocketlens.lookahead import map_ahead
 from pocketlens.runtime.pictures import Pixels, decode, resize
 
 LOGGER = logging.getLogger("pocketlens")
@@ -164,13 +163,7 @@ def read_pixels(
         except PictureError as error:
             return error
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        remaining = iter(paths)
-        pending = [pool.submit(read, path) for path in islice(remaining, _READ_AHEAD)]
-        while pending:
-            result = pending.pop(0).result()
-            pending.extend(pool.submit(read, path) for path in islice(remaining, 1))
-            yield result
+    return map_ahead(read, paths, os.cpu_count() or 1, _READ_AHEAD)
 
 
 def read_labelled(

@@ -48,7 +48,7 @@ def test_change_is_what_augmentation_does_to_some_photo(
         return 255 - pixels
 
     change = feature_change(extractor, PART, features, negative, seed=0)
-    differences = extractor(255 - PIXELS) - features
+    differences = np.concatenate(list(extractor.each([255 - PIXELS]))) - features
     zeros = np.zeros((64, 4), np.float32)
     drawn = change(zeros, np.random.default_rng(0))
     nearest = np.abs(drawn[:, None] - differences[None]).max(axis=2)
