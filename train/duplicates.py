@@ -21,12 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import cpu_count
 
 import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pocketlens.lookahead import map_ahead
 from pocketlens.runtime.pictures import Pixels, resize
 
 # To be raised when `fingerprint` changes what it gives.
@@ -93,12 +95,17 @@ def near_groups(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
     bits = bits.reshape(count, _HASH_WORDS)
     colours = np.frombuffer(b"".join(entry.colours for entry in fingerprints), np.uint8)
     colours = colours.reshape(count, -1, 3).astype(np.float32)
-    for start in range(0, count, _BLOCK):
+
+    def near_rows(start: int) -> NDArray[np.bool_]:
         rows = bits[start : start + _BLOCK]
         distance = np.zeros((len(rows), count - start), np.uint8)
         for word in range(_HASH_WORDS):
             distance += np.bitwise_count(rows[:, word, None] ^ bits[None, start:, word])
-        near = np.triu(distance <= MAX_BITS, k=1)
+        return np.triu(distance <= MAX_BITS, k=1)
+
+    cores = cpu_count() or 1
+    starts = range(0, count, _BLOCK)
+    for start, near in zip(starts, map_ahead(near_rows, starts, cores, 2 * cores), strict=True):
         for row in np.flatnonzero(near.any(axis=1)):
             one = start + int(row)
             others = start + np.flatnonzero(near[row])

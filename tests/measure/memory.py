@@ -7,6 +7,7 @@ drops when memory is short. Linux only, since it reads /proc.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -79,18 +80,25 @@ def check_many(photos: Path) -> None:
     ran: dict[Path, int] = {}
     waited: dict[Path, int] = {}
     while process.poll() is None:
-        for path in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
-            try:
-                first, second, _ = map(int, path.read_text().split())
-            except OSError:
-                continue
-            ran[path], waited[path] = first, second
+        for pid in (process.pid, *children(process.pid)):
+            for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError):
+                    ran[path], waited[path], _ = map(int, path.read_text().split())
         time.sleep(0.02)
     wall_ns = (time.monotonic() - began) * 1e9 * (os.cpu_count() or 1)
     own, wanted = sum(ran.values()) / wall_ns, sum((*ran.values(), *waited.values())) / wall_ns
     print(
         f"check: {time.monotonic() - began:.0f} s, ran {own:.1%} and wanted {wanted:.1%} of cores"
     )
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that live."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, path.read_text().split())
+    return found
 
 
 def watch(*arguments: object) -> int:

@@ -15,9 +15,10 @@ pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
 from pocketlens.errors import DataError
 from pocketlens.runtime.runs import PARTS, read_run
-from pocketlens.train import photo_facts
+from pocketlens.train import known_facts, photo_readers
 from pocketlens.train.data_check import DataCheck, check_data
 from pocketlens.train.data_report import findings
+from pocketlens.train.photo_facts import read_photo
 
 # What `check` says of each file; the unreadable are all that `train` and `evaluate` leave out.
 AWKWARD = {
@@ -259,9 +260,8 @@ def test_second_check_reads_only_what_changed(
         os.utime(path, (1e9, 1e9))
     first = check_data(photos)
     read = []
-    really = photo_facts._read
     monkeypatch.setattr(
-        photo_facts, "_read", lambda path, name: read.append(name) or really(path, name)
+        photo_readers, "read_photo", lambda path, name: read.append(name) or read_photo(path, name)
     )
     assert check_data(photos) == first
     assert read == []
@@ -277,9 +277,8 @@ def test_photo_that_was_just_written_is_read_again(
     """It could change once more without its time changing."""
     check_data(photos)
     read = []
-    really = photo_facts._read
     monkeypatch.setattr(
-        photo_facts, "_read", lambda path, name: read.append(name) or really(path, name)
+        photo_readers, "read_photo", lambda path, name: read.append(name) or read_photo(path, name)
     )
     check_data(photos)
     assert len(read) == 16
@@ -288,7 +287,7 @@ def test_photo_that_was_just_written_is_read_again(
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a/0.png": 5}', '{"a/0.png": {}}'])
 def test_damaged_cache_is_no_harm(photos: Path, content: str) -> None:
     first = check_data(photos)
-    path = photo_facts._cache_path(photos)
+    path = known_facts._cache_path(photos)
     assert path.is_file()
     path.write_text(content)
     assert check_data(photos) == first
