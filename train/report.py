@@ -142,6 +142,7 @@ def _augmentation(folder: Path) -> str:
 
 def _table(values: Mapping[str, Any]) -> str:
     return "".join(
-        f"<tr><th>{html.escape(str(key))}</th><td>{html.escape(str(value))}</td></tr>"
+        f"<tr><th>{html.escape(key)}</th>"
+        f"<td>{'–' if value is None else html.escape(str(value))}</td></tr>"
         for key, value in values.items()
     )
