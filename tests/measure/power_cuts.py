@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,34 +151,48 @@ class Watcher(threading.Thread):
         """Look until told to stop."""
         while not self._over.wait(0.02) and self._problem is None:
             self.looks += 1
-            for path in self._visible():
-                try:
-                    with path.open("rb") as stream:
-                        status = os.fstat(stream.fileno())
-                        state = (status.st_ino, status.st_mtime_ns, status.st_size)
-                        if state in self._seen:
-                            continue
-                        data = stream.read()
-                except FileNotFoundError:
-                    continue
-                self._seen.add(state)
-                self.reads += 1
-                try:
-                    expect_whole(path, data)
-                except Exception as error:
-                    self._problem = f"{path} is not whole: {error!r}"
-                    print(self._problem, flush=True)
+            try:
+                self._look()
+            except Exception as error:
+                self._problem = f"The watcher has failed: {error!r}"
+            if self._problem:
+                print(self._problem, flush=True)
 
-    def _visible(self) -> list[Path]:
-        finished = [path for path in self._folder.glob("cut*/**/*") if path.is_file()]
-        # What is appended to, for TensorBoard to watch, is whole when the run is finished.
-        going_on = [
-            path
-            for pattern in (".cut*.partial/checkpoint.npz", ".cut*.partial/run/**/*", "cache/*")
-            for path in self._folder.glob(pattern)
-            if path.is_file() and not path.name.startswith((".", "events"))
-        ]
-        return finished + going_on
+    def _look(self) -> None:
+        for path in self._visible():
+            try:
+                with path.open("rb") as stream:
+                    status = os.fstat(stream.fileno())
+                    state = (status.st_ino, status.st_mtime_ns, status.st_size)
+                    if state in self._seen:
+                        continue
+                    data = stream.read()
+            except FileNotFoundError:
+                continue
+            self._seen.add(state)
+            self.reads += 1
+            try:
+                expect_whole(path, data)
+            except Exception as error:
+                self._problem = f"{path} is not whole: {error!r}"
+                return
+
+    def _visible(self) -> Iterator[Path]:
+        for folder in self._folder.glob("cut*"):
+            yield from files_below(folder)
+        partial = list(self._folder.glob(".cut*.partial"))
+        yield from (folder / "checkpoint.npz" for folder in partial)
+        for folder in (self._folder / "cache", *(folder / "run" for folder in partial)):
+            for path in files_below(folder):
+                # What is appended to, for TensorBoard to watch, is whole when the run is finished.
+                if not path.name.startswith((".", "events")):
+                    yield path
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder, some of which may go meanwhile."""
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names)
 
 
 def expect_whole(path: Path, data: bytes) -> None:
