@@ -10,7 +10,7 @@ export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test test-wheel test-old-runtime test-arm64 check format lock flowers head-cache \
 	input-pipeline bit-flips power-cuts memory quantizers conversion-time imagenet peers soak \
-	viewers classify-speed resize-accuracy startup video-rate clean
+	viewers classify-speed resize-accuracy startup video-rate web-app litertjs clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -134,6 +134,15 @@ startup: $(VENV)/installed
 video-rate: $(VENV)/installed
 	$(BIN)/python tests/measure/video_rate.py $(MODELS) \
 		$(if $(VIDEO),--video $(VIDEO),--photos $(PHOTOS))
+
+# Whether the exported web app gives the classifier's answers in Chromium, and how fast.
+# make web-app MODELS='models/*.tflite' PHOTOS=folder [OPTIONS='--threads 2']
+web-app: $(VENV)/installed
+	$(BIN)/python tests/measure/web_app.py $(MODELS) --photos $(PHOTOS) $(OPTIONS)
+
+# Packs the web app's engine anew, of the npm package that export/litertjs.py names; needs npm.
+litertjs: $(VENV)/installed
+	$(BIN)/python tests/peers/pack_litertjs.py
 
 clean:
 	rm -rf build dist .venv demo-out *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -57,12 +57,29 @@ def read_candidates(paths: Sequence[Path]) -> tuple[Candidate, ...]:
     return tuple(by_name.values())
 
 
+def require_one_model(models: Sequence[Candidate]) -> None:
+    """Raise UsageError unless the files are one model in different formats."""
+    first = models[0]
+    for model in models:
+        if _kind(model) != _kind(first):
+            raise UsageError(
+                "Expected files of one model in different formats. Received: "
+                f"{first.model.path} and {model.model.path}, which differ in labels, task, size, "
+                "threshold or resize mode. Export them into folders of their own."
+            )
+
+
 def safe_name(stem: str) -> str:
     """Return a name of at most 60 of a-z, 0-9 and _, beginning with a letter."""
     name = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")[:_LONGEST_NAME].strip("_")
     if not name:
         return _FALLBACK_NAME
     return name if name[0].isalpha() else f"m_{name}"
+
+
+def _kind(model: Candidate) -> tuple[object, ...]:
+    card = model.card
+    return card.labels, card.task, card.threshold, card.resize_mode, model.signature.size_wh
 
 
 def _read(path: Path) -> Candidate:

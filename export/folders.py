@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import UsageError
+from pocketlens.export.browser import WEB, web_files
 from pocketlens.export.c_array import c_files
 from pocketlens.export.candidates import read_candidates
-from pocketlens.export.phones import PHONES, phone_files
+from pocketlens.export.conversions import as_files, check_formats
+from pocketlens.export.phones import ANDROID, IOS, PHONES, phone_files
 from pocketlens.files import refuse_folder, staged_folder, write_bytes
 
 C = "c"
-TARGETS = (*PHONES, C)
+TARGETS = (*PHONES, WEB, C)
+RECOMMENDED = {
+    ANDROID: ("int8", "float16"),
+    IOS: ("int8", "float16"),
+    WEB: ("dynamic", "int8"),
+    C: ("int8",),
+}
+"""The formats that a run is converted to for each target."""
+
 CHECKSUMS_NAME = "pocketlens.sha256"
 """The file with the checksums, as `sha256sum --check` reads it; it marks a folder as ours."""
 
@@ -33,17 +43,20 @@ def export(
     out: str | Path,
     target: str,
     *,
+    formats: Sequence[str] = (),
     images: str | Path | None = None,
     overwrite: bool = False,
 ) -> Exported:
     """Write what a target needs to run models.
 
     Args:
-        models: `.tflite` files that pocketlens wrote.
+        models: `.tflite` files that pocketlens wrote, or runs, which are converted.
         out: the folder to make.
         target: "android" or "ios": one model's files with source code, test pictures and their
-            scores; "c": each model as a C array, with a header that carries its card.
-        images: for a phone, a folder with photos for the test pictures; None draws some.
+            scores; "web": the same with a finished page that runs it in a browser; "c": each model
+            as a C array, with a header that carries its card.
+        formats: what runs are converted to; those of `RECOMMENDED` where there are none.
+        images: a folder with photos for the test pictures, which all but "c" have; None draws some.
         overwrite: replace an earlier export at `out`; nothing else is ever replaced.
 
     Raises:
@@ -51,6 +64,8 @@ def export(
             they do not belong together on a phone.
         DataError: a photo of `images` cannot be read.
         ModelFileError: a file is damaged, no image classifier, or has no card.
+        MissingDependencyError: a run is to be converted, and the packages for it are missing.
+        ConversionError: no format keeps a run's accuracy.
         OutputExistsError: `out` exists, and is not to be or must not be replaced.
         OutputError: `out` cannot be written.
     """
@@ -59,16 +74,22 @@ def export(
             f"Expected models and one of the targets {', '.join(TARGETS)}. "
             f"Received: {len(models)} models and {target!r}."
         )
-    if images is not None and target not in PHONES:
+    if images is not None and target == C:
         raise UsageError(
-            f"Expected --images with the targets {', '.join(PHONES)}, which get test pictures. "
+            f"Expected --images with a target that gets test pictures. "
             f"Received: {images} with {target}. Leave it out."
         )
     out = Path(out)
     refuse_folder(out.absolute(), overwrite=overwrite, marker=CHECKSUMS_NAME)
-    candidates = read_candidates([Path(model) for model in models])
+    paths = [Path(model) for model in models]
+    check_formats(formats, paths)
+    with as_files(paths, formats or RECOMMENDED[target]) as ready:
+        candidates = read_candidates(ready)
+    photos = Path(images) if images is not None else None
     if target in PHONES:
-        contents = phone_files(target, candidates, Path(images) if images is not None else None)
+        contents = phone_files(target, candidates, photos)
+    elif target == WEB:
+        contents = web_files(candidates, photos)
     else:
         contents = c_files(candidates)
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}

@@ -4,8 +4,10 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -213,3 +215,96 @@ def task_models(
 def tiny_tflite(tiny_models: dict[str, Path]) -> Path:
     """One small real file."""
     return tiny_models["int8"]
+
+
+@pytest.fixture(scope="module")
+def launch_chromium() -> Iterator[Callable[..., Any]]:
+    """Start a real Chromium: `launch_chromium("--flag", ...)`."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip("there is no Chromium")
+    # Chromium's sandbox does not work for root, who runs many containers.
+    sandbox = [] if os.getuid() else ["--no-sandbox"]
+    with playwright.sync_playwright() as running, contextlib.ExitStack() as stack:
+
+        def launch(*flags: str) -> Any:
+            browser = running.chromium.launch(executable_path=program, args=[*sandbox, *flags])
+            stack.callback(browser.close)
+            return browser
+
+        yield launch
+
+
+@pytest.fixture(scope="module")
+def chromium(launch_chromium: Callable[..., Any]) -> Any:
+    """A real browser."""
+    return launch_chromium()
+
+
+@pytest.fixture
+def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Open a page, `open_page(url, size_wh=..., scheme=...)`; note its errors and requests."""
+    with contextlib.ExitStack() as stack:
+
+        def start(url: str, size_wh: tuple[int, int] = (1440, 900), scheme: str = "light") -> Any:
+            width, height = size_wh
+            phone = width < 500
+            context = chromium.new_context(
+                viewport={"width": width, "height": height},
+                color_scheme=scheme,
+                has_touch=phone,
+                is_mobile=phone,
+                device_scale_factor=2 if phone else 1,
+            )
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(15_000)
+            page.errors, page.requested = [], []
+            page.on("pageerror", lambda error: page.errors.append(str(error)))
+            context.on("request", lambda request: page.requested.append(request.url))
+            page.on(
+                "console",
+                lambda message: (
+                    # The browser itself reports every request that fails.
+                    None
+                    if message.type != "error" or "Failed to load resource" in message.text
+                    else page.errors.append(message.text)
+                ),
+            )
+            page.goto(url)
+            return page
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def lowest_contrast() -> Callable[[Any], float]:
+    """The lowest contrast of a page's texts with the ground that they are on.
+
+    WCAG 2.2, success criterion 1.4.3.
+    """
+    return lambda page: page.evaluate(LOWEST_CONTRAST)
+
+
+LOWEST_CONTRAST = r"""() => {
+  const parse = colour => colour.match(/[\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  let lowest = 21;
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !element.checkVisibility() || element.closest("noscript, script, style")) continue;
+    const [a, b] = [parse(getComputedStyle(element).color), ground(element)].map(light);
+    lowest = Math.min(lowest, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05));
+  }
+  return lowest; }"""

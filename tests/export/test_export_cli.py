@@ -1,12 +1,20 @@
 """`pocketlens export` as it is called, and what it does not overwrite."""
 
 import hashlib
+import http.client
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from pocketlens.cli import run
+from pocketlens.export.browser import HEADERS
 from pocketlens.export.folders import CHECKSUMS_NAME
 
 
@@ -59,3 +67,61 @@ def test_file_from_elsewhere(
     assert run(arguments(elsewhere_model, tmp_path / "out")) == 1
     assert "which has none. Convert the original model" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_serve_is_for_the_web(
+    tiny_tflite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments(tiny_tflite, tmp_path / "out", "--serve")) == 2
+    assert "Expected --serve with --target web" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_serve_gives_the_files_with_their_headers_until_interrupted(
+    tiny_tflite: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "app"
+    command = ["export", tiny_tflite, "--target", "web", "--out", out, "--serve", "--port", "0"]
+    environment = {key: value for key, value in os.environ.items() if "DISPLAY" not in key}
+    with subprocess.Popen(
+        [sys.executable, "-m", "pocketlens", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        url = process.stderr.readline().split()[1]
+        address = urlsplit(url)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+
+        def ask(path: str, method: str = "GET", **headers: str) -> tuple[int, str, bytes]:
+            connection.request(method, path, headers=headers)
+            response = connection.getresponse()
+            for name, value in HEADERS.items():
+                assert response.headers[name] == value
+            return response.status, response.headers["content-type"], response.read()
+
+        name = "litert/litert_wasm_internal.wasm"
+        page = (out / "index.html").read_bytes()
+        assert ask("/") == (200, "text/html; charset=utf-8", page)
+        assert ask("/?threads=1")[2] == page
+        assert ask("/", "HEAD")[2] == b""
+        assert ask(f"/{name}") == (200, "application/wasm", (out / name).read_bytes())
+        for path in ("/no", "/../app/card.json", "/%2e%2e/app/card.json", f"/{CHECKSUMS_NAME}"):
+            assert ask(path)[0] == 404
+        assert ask("/", Host="evil.example:80")[0] == 421
+        connection.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+
+
+def test_serve_where_the_port_is_taken(
+    tiny_tflite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        target = ["--target", "web", "--out", str(tmp_path / "app"), "--serve", "--port", port]
+        assert run(["export", str(tiny_tflite), *target]) == 1
+    assert "Choose another one with --port" in capsys.readouterr().err
+    assert not (tmp_path / "app").exists()

@@ -1,8 +1,8 @@
 """The folders for phones: what is in them, and that their scores are the classifier's."""
 
-import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -91,13 +91,9 @@ def test_float_tolerance_and_that_of_eight_bits(
     assert tolerances == {"weights8": 0.01, "int8": 2 / 256}
 
 
-def with_card(source: Path, target: Path, **changes: object) -> Path:
-    unpacked = unpack(source.read_bytes())
-    target.write_bytes(pack(unpacked.flatbuffer, dataclasses.replace(unpacked.card, **changes)))
-    return target
-
-
-def test_odd_labels_and_names(tiny_tflite: Path, tmp_path: Path) -> None:
+def test_odd_labels_and_names(
+    tiny_tflite: Path, tmp_path: Path, with_card: Callable[..., Path]
+) -> None:
     labels = ('"$x" \\ @MODEL@', "\u05e9\u05dc\u05d5\u05dd \N{GRINNING FACE}", "long " * 400 + "x")
     model = with_card(tiny_tflite, tmp_path / "My Model (2).tflite", labels=labels)
     export([model], tmp_path / "o", "android")
@@ -122,7 +118,10 @@ def test_thousand_classes(elsewhere_model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("changes", [{"threshold": 0.7}, {"labels": ("a", "b", "c")}], ids=str)
 def test_files_of_different_models(
-    changes: dict[str, object], tiny_models: dict[str, Path], tmp_path: Path
+    changes: dict[str, object],
+    tiny_models: dict[str, Path],
+    tmp_path: Path,
+    with_card: Callable[..., Path],
 ) -> None:
     other = with_card(tiny_models["int8"], tmp_path / "other.tflite", **changes)
     with pytest.raises(UsageError, match="Export them into folders of their own"):
@@ -131,7 +130,9 @@ def test_files_of_different_models(
 
 
 @pytest.mark.parametrize("mode", ["crop", "pad"])
-def test_resizing_that_phones_do_not_know(mode: str, tiny_tflite: Path, tmp_path: Path) -> None:
+def test_resizing_that_phones_do_not_know(
+    mode: str, tiny_tflite: Path, tmp_path: Path, with_card: Callable[..., Path]
+) -> None:
     model = with_card(tiny_tflite, tmp_path / "m.tflite", resize_mode=mode)
     with pytest.raises(UsageError, match=f"resize mode {mode}. Train it with --resize stretch"):
         export([model], tmp_path / "o", "ios")
