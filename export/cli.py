@@ -27,7 +27,7 @@ from pocketlens.options import json_option, overwrite_option
     multiple=True,
     type=click.Choice(["float32", "float16", "dynamic", "weights8", "int8"]),
     help="A format to convert a run to; may be repeated. "
-    "[default: int8; with float16 for phones, after dynamic for web]",
+    "[default: int8; for phones with float16, for web with weights8]",
 )
 @click.option(
     "--images",

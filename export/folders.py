@@ -20,7 +20,7 @@ TARGETS = (*PHONES, WEB, C)
 RECOMMENDED = {
     ANDROID: ("int8", "float16"),
     IOS: ("int8", "float16"),
-    WEB: ("dynamic", "int8"),
+    WEB: ("int8", "weights8"),
     C: ("int8",),
 }
 """The formats that a run is converted to for each target."""

@@ -239,6 +239,20 @@ def test_works_offline_and_asks_no_other_host(five, serve, open_page, flowers):
     assert page.errors == []
 
 
+def test_newer_version_takes_the_place_of_the_old(five, task_models, serve, open_page, tmp_path):
+    folder = tmp_path / "app"
+    shutil.copytree(five, folder)
+    page = ready(open_page(serve(folder, plain=True)))
+    assert page.inner_text("h1") == "tiny"
+    export([task_models["binary"]["int8"]], tmp_path / "new", "web")
+    shutil.copytree(tmp_path / "new", folder, dirs_exist_ok=True)
+    page.goto(page.url)
+    page.wait_for_function("() => document.querySelector('h1').textContent === 'binary'")
+    ready(page)
+    assert page.evaluate("app.task") == "binary"
+    assert len(page.evaluate("caches.keys()")) == 1
+
+
 def test_policy_holds(five, serve, open_page):
     url = serve(five)
     page = open_page(url)
@@ -396,11 +410,30 @@ def test_camera(scenes, elsewhere_model, launch_chromium, serve, tmp_path):
     assert text_of(page, "status") == "Live"
     assert "fps" in text_of(page, "figures")
     assert page.evaluate("document.getElementById('video').videoWidth") == 1280
+    assert page.locator("#turn").is_hidden()
     page.click("#camera")
     assert text_of(page, "status") == "Ready"
     assert text_of(page, "label") == "–"
     assert page.locator("#video").is_hidden()
     assert page.evaluate("document.getElementById('video').srcObject") is None
+
+
+def test_other_camera(five, launch_chromium, serve):
+    browser = launch_chromium(
+        "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=device-count=2"
+    )
+    page = browser.new_page()
+    page.goto(serve(five))
+    ready(page).click("#camera")
+    page.click("#turn")
+    page.wait_for_function("() => facing === 'user' && document.querySelector('#bars li')")
+    assert text_of(page, "status") == "Live"
+    # A photo takes the camera's place.
+    page.evaluate("async () => openPhoto(await (await fetch('golden_0.png')).blob())")
+    page.wait_for_function("() => document.querySelector('#bars li')")
+    assert text_of(page, "status") == "Ready"
+    assert page.locator("#video").is_hidden()
+    assert page.locator("#photo").is_visible()
 
 
 def test_camera_that_may_not_be_used(five, serve, open_page):
