@@ -64,7 +64,8 @@ def _converted(run: Path, formats: Sequence[str], out: Path) -> list[Path]:
                 f"pocketlens convert {run} --out DIR, and export those files."
             ) from error
         LOGGER.warning("Left out, since it loses accuracy: %s.", lost)
-    return [file.path for file in files]
+    # Converting has an order of its own, and the first file is the one that an app opens with.
+    return [file.path for file in sorted(files, key=lambda file: formats.index(file.format))]
 
 
 def check_formats(formats: Sequence[str], models: Sequence[Path]) -> None:

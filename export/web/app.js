@@ -6,7 +6,7 @@ const CAMERA_ERRORS = {
   NotFoundError: "There is no camera.",
   NotReadableError: "Another program uses the camera.",
 };
-const OLD = "This browser is too old. It needs Chrome or Edge 91, Firefox 105 or Safari 16.4, or newer.";
+const OLD = "This browser is too old. It needs Chrome or Edge 97, Firefox 105 or Safari 16.4, or newer.";
 const at = id => document.getElementById(id);
 
 let app, engine, entry, stream = null, photo = null, photoUrl = "", facing = "environment";
@@ -235,7 +235,7 @@ async function openCamera() {
   });
   video.hidden = false;
   veil("");
-  at("camera").setAttribute("aria-pressed", "true");
+  at("camera").className = "active";
   write(at("camera"), "Close the camera");
   status("live", "Live");
   watch(video, asked);
@@ -250,7 +250,7 @@ function closeCamera() {
   at("video").srcObject = null;
   at("video").hidden = true;
   at("turn").hidden = true;
-  at("camera").setAttribute("aria-pressed", "false");
+  at("camera").className = "";
   write(at("camera"), "Open the camera");
   status("ready", "Ready");
   clear();

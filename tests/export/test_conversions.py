@@ -37,7 +37,7 @@ def drop(monkeypatch: pytest.MonkeyPatch, tiny_models: dict[str, Path]) -> None:
                 held_back=entry == "int8",
                 comparison=SimpleNamespace(drop_points=2.5),
             )
-            for entry in formats
+            for entry in reversed(formats)
         ]
         raise pocketlens.convert.DropError("", files)
 
@@ -48,8 +48,8 @@ def drop(monkeypatch: pytest.MonkeyPatch, tiny_models: dict[str, Path]) -> None:
 def test_format_that_loses_too_much_is_left_out(
     tiny_run: Path, tiny_models: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with as_files([tiny_run], ["int8", "float16"]) as paths:
-        assert paths == (tiny_models["float16"],)
+    with as_files([tiny_run], ["int8", "weights8", "float16"]) as paths:
+        assert paths == (tiny_models["weights8"], tiny_models["float16"])
     assert "Left out, since it loses accuracy: int8 (2.5 points)" in caplog.text
 
 

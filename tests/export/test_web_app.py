@@ -204,6 +204,18 @@ def test_check_compares_with_the_computer_that_made_it(five, serve, open_page, t
     page.get_by_text("they differ by 0.2").wait_for()
 
 
+def test_code_for_a_page_of_ones_own(five, serve, open_page):
+    (code,) = re.findall(r"```js\n(.*?)```", (five / "README.md").read_text("utf-8"), re.DOTALL)
+    page = ready(open_page(serve(five)))
+    scores = page.evaluate(
+        f"async () => {{ const file = await (await fetch('golden_1.png')).blob();\n{code}\n"
+        "return scores; }"
+    )
+    golden = json.loads((five / "golden.json").read_text("utf-8"))
+    (expected, *_) = golden["models"].values()
+    np.testing.assert_allclose(scores, expected["scores"][1], atol=expected["tolerance"])
+
+
 @pytest.mark.parametrize("task", ["binary", "multilabel"])
 def test_other_tasks(task, task_models, serve, open_page, flowers, tmp_path):
     models = [task_models[task][entry] for entry in ("float32", "int8")]
