@@ -52,7 +52,10 @@ function ask(call, parameters, transfer = []) {
   });
 }
 
+/** Start a worker for a model; the memory of the one before is given back with its worker. */
 function startWorker() {
+  worker?.terminate();
+  waiting.clear();
   worker = new Worker("worker.js");
   worker.onmessage = ({ data: { id, result, error } }) => {
     const { resolve, reject } = waiting.get(id);
@@ -295,7 +298,8 @@ async function get(file) {
 /** Compare this device's scores for the test pictures with those of the computer that made this. */
 async function check() {
   closeCamera();
-  at("check").disabled = true;
+  const buttons = [at("check"), at("model")];
+  buttons.forEach(button => { button.disabled = true; });
   write(at("checked"), "Checking …");
   try {
     const golden = await (await get("golden.json")).json();
@@ -316,7 +320,7 @@ async function check() {
   } catch (error) {
     write(at("checked"), `This cannot be checked: ${error.message}`);
   } finally {
-    at("check").disabled = false;
+    buttons.forEach(button => { button.disabled = false; });
   }
 }
 
@@ -335,6 +339,7 @@ async function openModel(index) {
   status("waiting", "Loading");
   entry = app.models[index];
   write(at("checked"), "");
+  startWorker();
   try {
     engine = await ask("open", [app, entry, threadsWanted()]);
   } catch (error) {
@@ -434,7 +439,6 @@ async function start() {
   });
   at("choice").hidden = app.models.length < 2;
   listen();
-  startWorker();
   await openModel(0);
 }
 

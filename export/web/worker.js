@@ -62,20 +62,10 @@ async function fetched(file, sha256) {
   return bytes;
 }
 
-function forget() {
-  if (!model) return;
-  model.input.delete();
-  model.compiled.delete();
-  model.loaded.delete();
-  wasm._free(model.address);
-  model = undefined;
-}
-
-/** Load a model; `app` is what app.json says, `entry` one of its models. */
+/** Load the one model of this worker; `app` is what app.json says, `entry` one of its models. */
 async function open(app, entry, threads) {
-  if (!wasm) await startEngine(threads);
+  await startEngine(threads);
   const bytes = await fetched(entry.file, entry.sha256);
-  forget();
   const address = wasm._malloc(bytes.length);
   wasm.HEAPU8.set(bytes, address);
   const loaded = wasm.loadModel(environment, address, bytes.length);
@@ -86,7 +76,7 @@ async function open(app, entry, threads) {
   const input = wasm.LiteRtTensorBuffer.createManaged(
     environment, wasm.LiteRtTensorBufferType.HOST_MEMORY, type, type.bytes());
   type.delete();
-  model = { entry, address, loaded, compiled, input, resizer: new Resizer(app.size, app.resize_mode) };
+  model = { entry, compiled, input, resizer: new Resizer(app.size, app.resize_mode) };
   return engine;
 }
 

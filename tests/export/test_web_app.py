@@ -18,6 +18,8 @@ from pocketlens.export import export
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.pictures import decode, resize
 
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
 PHONE, DESKTOP = (390, 844), (1440, 900)
 READY_MS = 60_000
 # Defines the page's own resizing in the page, which has it only in its worker.
