@@ -18,8 +18,8 @@ demo: $(VENV)/installed
 # Two processes at once for what mostly waits for one core; not for tests of time limits.
 test: $(VENV)/installed
 	rm -rf build/test-models
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/runtime
-	$(BIN)/python -m pytest tests/runtime
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/runtime --ignore tests/benchmarks
+	$(BIN)/python -m pytest tests/runtime tests/benchmarks
 	$(MAKE) test-wheel
 	$(MAKE) test-old-runtime
 
