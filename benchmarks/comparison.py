@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pocketlens.benchmarks.accuracy import Accuracy, Scorer, compare, predict
 from pocketlens.benchmarks.candidates import (
@@ -17,29 +13,22 @@ from pocketlens.benchmarks.candidates import (
     find_reference,
     read_candidates,
 )
-from pocketlens.benchmarks.latency import Settings, round_progress, time_interleaved
+from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.machine import describe_machine
 from pocketlens.benchmarks.memory import Footprint, measure_footprint
-from pocketlens.benchmarks.results import Benchmark, FileResult, Latency, Yardstick
-from pocketlens.benchmarks.spread import Spread, ratio_interval
+from pocketlens.benchmarks.results import Benchmark, FileResult
+from pocketlens.benchmarks.timings import time_files
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.progress import track
 from pocketlens.runtime.answers import Answer
-from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.interpreters import describe_operators
 from pocketlens.runtime.machine import count_cores
+from pocketlens.runtime.operators import list_operators
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
 from pocketlens.runtime.runs import evaluation_photos
 
 LOGGER = logging.getLogger("pocketlens")
 
-# What common cameras deliver; `classify` is timed from such a frame.
-FRAME_WH = (1280, 720)
 MOST_THREADS = 256
-
-_Row = tuple[int, int]  # index of the file, threads
-_CALLS = ("invoke", "classify")
-_YARDSTICK = ((-1, 0), "yardstick")
 
 
 def benchmark(
@@ -92,12 +81,12 @@ def benchmark(
         one_each = [classifiers[index, threads[0]] for index in range(len(candidates))]
         shapes = [(one.size_wh, one.resize_mode) for one in one_each]
         tasks = [one.task for one in one_each]
-        partitions = [describe_operators(one.interpreter).partitions for one in one_each]
+        plans = [list_operators(one.interpreter) for one in one_each]
         if photos is not None:
             for one in one_each:
                 photos.with_labels(one.labels, one.task)
         # Latency comes before accuracy, whose work on all cores heats a small board up.
-        latencies = _time(classifiers, reference, settings)
+        latencies = time_files(classifiers, reference, settings)
     footprints = [
         _footprint(candidate, threads[0])
         for candidate in track(candidates, "Loading each file", len(candidates))
@@ -113,7 +102,9 @@ def benchmark(
             format=candidate.format,
             size_bytes=candidate.model.size_bytes,
             input_size_wh=shapes[index][0],
-            partitions=partitions[index],
+            partitions=plans[index][1],
+            macs=sum(operator.macs for operator in plans[index][0]),
+            parameters=sum(operator.parameters for operator in plans[index][0]),
             footprint=footprints[index],
             accuracy=accuracies[index],
             latencies=tuple(latencies[index, count] for count in threads),
@@ -134,75 +125,6 @@ def _check_threads(threads: Sequence[int]) -> tuple[int, ...]:
             "%d threads share %d cores: they can only be slower.", max(threads), count_cores()
         )
     return tuple(sorted(set(threads)))
-
-
-def _time(
-    classifiers: dict[_Row, Classifier], reference: int, settings: Settings
-) -> dict[_Row, Latency]:
-    # Noise, since a flat frame might be easier on caches and branches than a scene.
-    frame_bgr = np.random.default_rng(settings.seed).integers(
-        0, 256, (FRAME_WH[1], FRAME_WH[0], 3), np.uint8
-    )
-    calls: dict[tuple[_Row, str], Callable[[], object]] = {}
-    for row, classifier in classifiers.items():
-        calls[row, "invoke"] = classifier.interpreter.invoke
-        calls[row, "classify"] = lambda classifier=classifier: classifier.classify(frame_bgr)  # type: ignore[misc]
-    calls[_YARDSTICK] = _yardstick()
-    # The first frame also puts pixels into the input for the bare `invoke` to work on.
-    firsts_ns = {key: _first(call) for key, call in calls.items()}
-    with round_progress("Timing all files in turn") as on_round:
-        durations = time_interleaved(calls, settings, accompanying=(_YARDSTICK,), on_round=on_round)
-    spreads = {
-        key: Spread.of(entry, first_ns=firsts_ns[key], per_round=settings.per_round)
-        for key, entry in durations.items()
-    }
-    return {row: _latency(row, reference, spreads, durations, settings) for row in classifiers}
-
-
-def _yardstick() -> Callable[[], object]:
-    """Return a fixed calculation of a fraction of a millisecond, in the caches of one core."""
-    # Products of this size are what OpenBLAS still leaves to one thread.
-    matrix = np.full((64, 64), 1 / 64, np.float32)
-
-    def multiply() -> None:
-        for _ in range(20):
-            np.matmul(matrix, matrix)
-
-    return multiply
-
-
-def _first(call: Callable[[], object]) -> int:
-    start = time.perf_counter_ns()
-    call()
-    return time.perf_counter_ns() - start
-
-
-def _latency(
-    row: _Row,
-    reference: int,
-    spreads: dict[tuple[_Row, str], Spread],
-    durations: dict[tuple[_Row, str], NDArray[np.int64]],
-    settings: Settings,
-) -> Latency:
-    other = (reference, row[1])
-    invoke, classify = (spreads[row, c].median_ms / spreads[other, c].median_ms for c in _CALLS)
-    invoke_interval, classify_interval = (
-        ratio_interval(durations[row, c], durations[other, c], settings.per_round) for c in _CALLS
-    )
-    return Latency(
-        row[1],
-        spreads[row, "invoke"],
-        spreads[row, "classify"],
-        invoke,
-        classify,
-        invoke_interval,
-        classify_interval,
-        Yardstick(
-            spreads[row, "invoke"].median_ms / spreads[_YARDSTICK].median_ms,
-            ratio_interval(durations[row, "invoke"], durations[_YARDSTICK], settings.per_round),
-            spreads[row, "invoke"].min_ms / spreads[_YARDSTICK].min_ms,
-        ),
-    )
 
 
 def _footprint(candidate: Candidate, threads: int) -> Footprint:

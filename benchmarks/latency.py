@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,7 @@ def time_interleaved(
     accompanying: Collection[K] = (),
     clock_ns: Callable[[], int] = time.perf_counter_ns,
     sleep: Callable[[float], object] = time.sleep,
+    on_timed: Callable[[K, Any], None] = lambda *_: None,
     on_round: Callable[[float], None] = lambda _: None,
 ) -> dict[K, NDArray[np.int64]]:
     """Time calls against each other.
@@ -95,6 +96,7 @@ def time_interleaved(
             a very short one would make all others run thousands of times.
         clock_ns: returns the time in nanoseconds.
         sleep: waits for so many seconds.
+        on_timed: is called after each timed run with the call's name and what it returned.
         on_round: is called after each round with how much is done, in 0-1.
 
     Returns:
@@ -105,15 +107,17 @@ def time_interleaved(
     # Reproducible order, not secrecy, is what is wanted here.
     shuffle = random.Random(settings.seed).shuffle  # noqa: S311
 
-    def burst(call: Callable[[], object]) -> list[int]:
+    def burst(key: K) -> list[int]:
+        call = calls[key]
         call()
         spent = []
         for _ in range(settings.per_round):
             if settings.run_delay:
                 sleep(settings.run_delay)
             start = clock_ns()
-            call()
+            returned = call()
             spent.append(clock_ns() - start)
+            on_timed(key, returned)
         return spent
 
     with _collector_off():
@@ -134,7 +138,7 @@ def time_interleaved(
                 # The first round is always whole, so that every call has a figure.
                 if durations[key] and used() >= 1:
                     break
-                durations[key] += burst(calls[key])
+                durations[key] += burst(key)
             counted = (durations[key] for key in calls if key not in accompanying)
             done = max(used(), min(_done(entry, settings) for entry in counted))
             on_round(min(done, 1.0))

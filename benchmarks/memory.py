@@ -33,14 +33,15 @@ _FRAME_SHAPE = (720, 1280, 3)
 class Footprint:
     """What loading a file took, in a process of its own.
 
-    `load_ms` is reading the file, making the interpreter and the first inference, in
-    milliseconds, with the libraries imported before. `baseline_bytes` is the process's resident
-    memory then, without a model; `loaded_bytes` is what the model added after a few frames,
-    `peak_growth_bytes` what it added at most, `peak_bytes` the most that the whole process had.
-    Memory is None where the system does not tell.
+    `load_ms` is reading the file and making the interpreter, `first_ms` the first inference after
+    that, in milliseconds, with the libraries imported before. `baseline_bytes` is the process's
+    resident memory then, without a model; `loaded_bytes` is what the model added after a few
+    frames, `peak_growth_bytes` what it added at most, `peak_bytes` the most that the whole process
+    had. Memory is None where the system does not tell.
     """
 
     load_ms: float
+    first_ms: float
     baseline_bytes: int | None
     loaded_bytes: int | None
     peak_growth_bytes: int | None
@@ -105,20 +106,23 @@ def load_here(
     _forget_peak()
     baseline = resident_bytes()
 
-    start = time.perf_counter_ns()
+    start_ns = time.perf_counter_ns()
     classifier = Classifier(model, threads=threads, labels=labels, mean=mean, std=std)
+    loaded_ns = time.perf_counter_ns()
     classifier.scores(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
-    load_ms = (time.perf_counter_ns() - start) / 1e6
+    load_ms = (loaded_ns - start_ns) / 1e6
+    first_ms = (time.perf_counter_ns() - loaded_ns) / 1e6
 
     for _ in range(3):
         classifier.classify(frame_bgr)
     loaded, peak = resident_bytes(), peak_bytes()
     if baseline is None or loaded is None or peak is None or before is None:
-        return Footprint(load_ms, baseline, None, None, peak)
+        return Footprint(load_ms, first_ms, baseline, None, None, peak)
     # Where the peak cannot be reset, importing may have been higher than anything since.
     since = loaded if _peak_is_old(before, peak) else max(peak, loaded)
     return Footprint(
         load_ms=load_ms,
+        first_ms=first_ms,
         baseline_bytes=baseline,
         loaded_bytes=loaded - baseline,
         peak_growth_bytes=max(since - baseline, loaded - baseline),

@@ -8,7 +8,7 @@ from typing import Any
 
 from pocketlens.errors import UsageError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

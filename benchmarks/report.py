@@ -22,7 +22,7 @@ WIDTH = 100
 _NOTHING = "–"
 _CALLS = ("invoke", "classify")
 _TIMED = ("ms", "p95", "ratio")
-_FILE_HEADERS = ("size\nMB", "load\nms", "RAM\n+MB", "peak\n+MB", "peak\nMB", "parts")
+_FILE_HEADERS = ("size\nMB", "load\nms", "first\nms", "RAM\n+MB", "peak\n+MB", "peak\nMB", "parts")
 
 
 def print_report(benchmark: Benchmark, stream: IO[str] | None = None) -> None:
@@ -121,7 +121,7 @@ def to_payload(benchmark: Benchmark) -> dict[str, Any]:
 
 def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
     memory = dataclasses.asdict(file.footprint)
-    load_ms = memory.pop("load_ms")
+    load_ms, first_ms = memory.pop("load_ms"), memory.pop("first_ms")
     accuracy = file.accuracy
     return {
         "name": file.name,
@@ -130,7 +130,10 @@ def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
         "size_bytes": file.size_bytes,
         "input_size_wh": list(file.input_size_wh),
         "partitions": file.partitions,
+        "macs": file.macs,
+        "parameters": file.parameters,
         "load_ms": load_ms,
+        "first_ms": first_ms,
         "memory": memory,
         "accuracy": accuracy
         and {
@@ -147,6 +150,7 @@ def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
                 "classify": _timing(
                     entry.classify, entry.classify_ratio, entry.classify_ratio_interval
                 ),
+                "parts": dataclasses.asdict(entry.parts),
                 "yardstick": entry.yardstick and dataclasses.asdict(entry.yardstick),
             }
             for entry in file.latencies
@@ -168,7 +172,7 @@ def _notes(benchmark: Benchmark) -> list[str]:
     first = "" if benchmark.reference.format == "float32" else ", the first: no card says float32"
     notes = [
         "invoke: the bare model; classify: from a 1280x720 frame to labels; medians and p95 in ms.",
-        "RAM, peak: what the model adds in a process of its own; parts: XNNPACK partitions.",
+        "load, then first answer, RAM, peak: in a process of its own; parts: XNNPACK partitions.",
     ]
     if len(benchmark.files) > 1:
         notes.insert(0, f"ratio and agrees: compared with {benchmark.reference.name}{first}.")
@@ -209,6 +213,7 @@ def _cells(file: FileResult) -> tuple[str, ...]:
     return (
         f"{file.size_mb:.2f}",
         f"{footprint.load_ms:.1f}",
+        f"{footprint.first_ms:.1f}",
         _megabytes(footprint.loaded_bytes),
         _megabytes(footprint.peak_growth_bytes),
         _megabytes(footprint.peak_bytes),

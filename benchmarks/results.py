@@ -11,6 +11,7 @@ from pocketlens.benchmarks.machine import Machine
 from pocketlens.benchmarks.memory import Footprint
 from pocketlens.benchmarks.spread import Interval, Spread
 from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.runtime.classifier import Timing
 
 BYTES_PER_MB = 1_000_000
 
@@ -31,14 +32,16 @@ class Yardstick:
 class Latency:
     """How fast one file is with one number of threads.
 
-    `invoke` is the interpreter alone, `classify` the whole way from a 1280x720 frame to labels.
-    The ratios are of the medians to those of the reference with as many threads, each with its
-    95 % interval, None where the rounds were too few for one.
+    `invoke` is the interpreter alone, `classify` the whole way from a 1280x720 frame to labels,
+    `parts` the medians of what that consists of. The ratios are of the medians to those of the
+    reference with as many threads, each with its 95 % interval, None where the rounds were too few
+    for one.
     """
 
     threads: int
     invoke: Spread
     classify: Spread
+    parts: Timing
     invoke_ratio: float
     classify_ratio: float
     invoke_ratio_interval: Interval | None = None
@@ -52,7 +55,8 @@ class FileResult:
 
     `name` tells it from the other files. `format` is what its card says, None for a file from
     elsewhere. `accuracy` is None where no pictures were given. `partitions` is how many pieces
-    XNNPACK runs it in; one is best.
+    XNNPACK runs it in; one is best. `macs` are its multiply-adds for a picture, `parameters` the
+    numbers of its kernels and biases, as `runtime.operators` counts them.
     """
 
     name: str
@@ -61,6 +65,8 @@ class FileResult:
     size_bytes: int
     input_size_wh: tuple[int, int]
     partitions: int
+    macs: int
+    parameters: int
     footprint: Footprint
     accuracy: Accuracy | None
     latencies: tuple[Latency, ...]

@@ -101,7 +101,7 @@ def _rows(result: Demo) -> str:
             f"{latency.invoke.median_ms:.2f}",
             f"{latency.invoke_ratio:.2f}",
             f"{latency.classify.median_ms:.2f}",
-            f"{file.footprint.load_ms:.0f}",
+            f"{file.footprint.load_ms + file.footprint.first_ms:.0f}",
             f"{peak / 1e6:.0f}" if peak is not None else "",
         )
         name = html.escape(file.format or file.name)

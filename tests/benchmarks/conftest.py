@@ -15,6 +15,7 @@ from pocketlens.benchmarks import (
 )
 from pocketlens.benchmarks.machine import Machine
 from pocketlens.benchmarks.results import Yardstick
+from pocketlens.runtime.classifier import Timing
 
 MACHINE = Machine(
     cpu="Test CPU",
@@ -58,6 +59,7 @@ def made_up():
                     threads,
                     _spread(ms * 0.9),
                     _spread(ms),
+                    Timing(ms * 0.08, ms * 0.9, ms * 0.02),
                     ms / reference_ms[threads],
                     ms / reference_ms[threads],
                     yardstick=Yardstick(ms, (ms * 0.99, ms * 1.01), ms * 0.9),
@@ -73,7 +75,9 @@ def made_up():
                     size_bytes=round(size_mb * 1e6),
                     input_size_wh=(224, 224),
                     partitions=1,
-                    footprint=Footprint(30.0, 60_000_000, 9_000_000, 12_000_000, 72_000_000),
+                    macs=300_000_000,
+                    parameters=3_500_000,
+                    footprint=Footprint(30.0, 5.0, 60_000_000, 9_000_000, 12_000_000, 72_000_000),
                     accuracy=None
                     if correct is None
                     else Accuracy(correct, photos, 0.99, correct / photos),

@@ -52,6 +52,13 @@ def test_everything_at_once(tiny_models, tiny_photos, tmp_path, capsys):
     assert [entry["threads"] for entry in int8["latencies"]] == [1, 2]
     assert float32["latencies"][1]["classify"]["ratio"] == 1.0
     assert int8["partitions"] >= 1
+    assert int8["macs"] == float32["macs"] > 1_000_000
+    assert int8["parameters"] == float32["parameters"] > 100_000
+    for entry in (*int8["latencies"], *float32["latencies"]):
+        assert all(value > 0 for value in entry["parts"].values())
+        # Medians of parts need not add up, but nearly do.
+        share = sum(entry["parts"].values()) / entry["classify"]["median_ms"]
+        assert 0.3 < share < 1.7
     assert plot.stat().st_size > 1000
 
 
@@ -141,7 +148,7 @@ def test_wrong_calls(elsewhere_model, tmp_path, capsys, monkeypatch, arguments, 
     def measured(*_, **__):
         pytest.fail("measured before it complained")
 
-    monkeypatch.setattr("pocketlens.benchmarks.comparison.time_interleaved", measured)
+    monkeypatch.setattr("pocketlens.benchmarks.comparison.time_files", measured)
     monkeypatch.setattr("pocketlens.benchmarks.comparison.measure_footprint", measured)
     taken = tmp_path / "taken.png"
     taken.write_text("precious")

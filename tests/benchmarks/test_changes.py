@@ -55,13 +55,13 @@ def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, mo
 
     from pocketlens.benchmarks import comparison
 
-    timed = comparison._time
+    timed = comparison.time_files
 
     def slowed(classifiers, *rest):
         with_extra_block(classifiers.values())
         return timed(classifiers, *rest)
 
-    monkeypatch.setattr(comparison, "_time", slowed)
+    monkeypatch.setattr(comparison, "time_files", slowed)
     changes = find_changes(record, benchmark([elsewhere_model], settings=TIMING))
     with pytest.raises(PocketlensError, match="slower"):
         refuse_regressions(changes, 5)

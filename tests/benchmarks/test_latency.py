@@ -76,6 +76,23 @@ def test_first_call_of_a_burst_is_not_counted():
     assert {*result["a"], *result["b"]} == {1_000_000}
 
 
+def test_what_timed_calls_return_is_handed_on_and_nothing_else():
+    clock, returned, seen = FakeClock(), itertools.count(), []
+
+    def call():
+        clock.now_ns += 1000
+        return next(returned)
+
+    time_interleaved(
+        {"a": call},
+        Settings(10, 0, warmup_runs=3),
+        clock_ns=clock,
+        on_timed=lambda *pair: seen.append(pair),
+    )
+    # Three to warm up; the first of each burst of five is not timed.
+    assert seen == [("a", number) for number in (*range(4, 9), *range(10, 15))]
+
+
 def test_warm_up_is_not_counted():
     _, log, *_ = _measure({"a": 1}, num_runs=5, min_secs=0, warmup_runs=7)
     assert len(log) == 7 + RUNS_PER_ROUND + 1

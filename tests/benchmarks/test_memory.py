@@ -12,6 +12,7 @@ from pocketlens.errors import ModelFileError
 def test_footprint(tiny_models):
     footprint = measure_footprint(tiny_models["float32"], loads=1)
     assert footprint.load_ms > 0
+    assert footprint.first_ms > 0
     if footprint.loaded_bytes is None:
         pytest.skip("this system does not tell a process's memory")
     # The weights at least have to be somewhere; tiny models leave little else to rely on.

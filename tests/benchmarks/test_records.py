@@ -52,14 +52,14 @@ def test_reads_what_was_written(made_up, tmp_path):
         pytest.param(None, "No such file", id="missing"),
         pytest.param("{", "no JSON", id="cut off"),
         pytest.param("[]", "other JSON", id="a list"),
-        pytest.param('{"schema_version": 2}', "other JSON", id="another program's"),
+        pytest.param('{"schema_version": 3}', "other JSON", id="another program's"),
         *(
             pytest.param(
                 json.dumps({"schema_version": version, "files": [], "machine": {}}),
                 f"of version {version}. Measure again",
                 id=f"version {version}",
             )
-            for version in (1, 3)
+            for version in (1, 2, 4)
         ),
     ],
 )

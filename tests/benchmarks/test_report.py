@@ -30,7 +30,7 @@ def test_columns(made_up):
     assert _headers(files_table(result)) == [
         "File",
         "top-1 % (95 % interval)",
-        *("agrees %", "size MB", "load ms", "RAM +MB", "peak +MB", "peak MB", "parts"),
+        *("agrees %", "size MB", "load ms", "first ms", "RAM +MB", "peak +MB", "peak MB", "parts"),
     ]
     assert _headers(latency_table(result)) == [
         *("File", "threads", "invoke ms", "p95", "ratio", "classify ms", "p95", "ratio", "runs")
@@ -81,7 +81,7 @@ def test_reference_is_said_where_it_is_not_float32(made_up):
 
 def test_payload(made_up):
     payload = json.loads(json.dumps(to_payload(made_up(*FILES)), allow_nan=False))
-    assert payload["schema_version"] == 2
+    assert payload["schema_version"] == 3
     assert set(payload) == {
         *("schema_version", "machine", "settings", "reference", "photos", "skipped_photos"),
         *("rule", "files", "verdict", "task"),
@@ -99,8 +99,8 @@ def test_payload(made_up):
     }
     first, second = payload["files"]
     assert set(first) == {
-        *("name", "path", "format", "size_bytes", "input_size_wh", "partitions", "load_ms"),
-        *("memory", "accuracy", "latencies"),
+        *("name", "path", "format", "size_bytes", "input_size_wh", "partitions", "macs"),
+        *("parameters", "load_ms", "first_ms", "memory", "accuracy", "latencies"),
     }
     assert set(first["memory"]) == {
         *("baseline_bytes", "loaded_bytes", "peak_growth_bytes", "peak_bytes")
