@@ -43,18 +43,18 @@ class Table:
 
     def tables(self, slot: int) -> list[Table]:
         """Return a vector of tables, empty where it is not set."""
-        start, count = self._vector(slot, _OFFSET_BYTES)
+        start, count = self.vector(slot, _OFFSET_BYTES)
         places = range(start, start + count * _OFFSET_BYTES, _OFFSET_BYTES)
         return [Table(self._data, place + self._read("<I", place)) for place in places]
 
     def floats(self, slot: int) -> tuple[float, ...]:
         """Return a vector of float32, empty where it is not set."""
-        start, count = self._vector(slot, struct.calcsize("<f"))
+        start, count = self.vector(slot, struct.calcsize("<f"))
         return struct.unpack_from(f"<{count}f", self._data, start)
 
     def byte_vector(self, slot: int) -> bytes:
         """Return a vector of bytes, empty where it is not set."""
-        start, count = self._vector(slot, 1)
+        start, count = self.vector(slot, 1)
         return self._data[start : start + count]
 
     def text(self, slot: int) -> str:
@@ -63,6 +63,17 @@ class Table:
             return self.byte_vector(slot).decode("utf-8")
         except UnicodeDecodeError as error:
             raise _damaged("text that is not UTF-8") from error
+
+    def vector(self, slot: int, item_bytes: int) -> tuple[int, int]:
+        """Return where a vector's items begin in the bytes, after their count, and how many."""
+        position = self._target(slot)
+        if position is None:
+            return 0, 0
+        count = self._read("<I", position)
+        start = position + _OFFSET_BYTES
+        if start + count * item_bytes > len(self._data):
+            raise _damaged("a list that goes past its end")
+        return start, count
 
     def _field(self, slot: int) -> int | None:
         # The vtable begins with its own size and the table's, two bytes each.
@@ -75,17 +86,6 @@ class Table:
     def _target(self, slot: int) -> int | None:
         position = self._field(slot)
         return None if position is None else position + self._read("<I", position)
-
-    def _vector(self, slot: int, item_bytes: int) -> tuple[int, int]:
-        """Return where a vector's items begin and how many there are."""
-        position = self._target(slot)
-        if position is None:
-            return 0, 0
-        count = self._read("<I", position)
-        start = position + _OFFSET_BYTES
-        if start + count * item_bytes > len(self._data):
-            raise _damaged("a list that goes past its end")
-        return start, count
 
     def _read(self, kind: str, position: int) -> int:
         return self._read_from(self._data, kind, position)

@@ -22,7 +22,8 @@ class Operator:
     `delegated` says whether XNNPACK runs it. `macs` are its multiply-adds for one picture and
     `parameters` the numbers of its kernel and bias, both 0 where it has no kernel. `arithmetic` is
     what it multiplies in ("float32", "int8", "dynamic" for int8 after quantizing a float input),
-    "" where it has no kernel. `values` is how many numbers it writes.
+    "" where it has no kernel. `values` is how many numbers it writes; `inputs` and `outputs` are
+    the indices of its tensors.
     """
 
     name: str
@@ -31,6 +32,8 @@ class Operator:
     parameters: int
     arithmetic: str
     values: int
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
 
 
 def list_operators(interpreter: Any) -> tuple[list[Operator], int]:
@@ -62,6 +65,8 @@ def list_operators(interpreter: Any) -> tuple[list[Operator], int]:
                 parameters,
                 arithmetic,
                 sum(outputs),
+                tuple(int(index) for index in node["inputs"]),
+                tuple(int(index) for index in node["outputs"]),
             )
         )
     return operators, len(pieces)
