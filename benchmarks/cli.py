@@ -20,7 +20,7 @@ from pocketlens.options import (
 @click.command(
     "benchmark",
     epilog="Example: pocketlens benchmark models/*.tflite --data photos/ --threads 1,4 "
-    "--plot choice.png",
+    "--report report/",
 )
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
@@ -53,7 +53,28 @@ from pocketlens.options import (
 )
 @click.option("--run-delay", default=0.0, show_default=True, help="Seconds before each timed call.")
 @click.option(
+    "--profile",
+    "--enable-op-profiling",
+    is_flag=True,
+    help="Also measure what each operator of each file takes: 5 to 10 s a file, more on a board.",
+)
+@click.option(
+    "--sustained",
+    "sustained_mins",
+    type=float,
+    default=0.0,
+    metavar="MINUTES",
+    help="Then run the file to take for so long without a pause, to see whether it gets slower as "
+    "the machine gets hot.",
+)
+@click.option(
     "--plot", "plot_file", metavar="FILE.png", help="Draw accuracy against latency and size."
+)
+@click.option(
+    "--report",
+    "report_folder",
+    metavar="DIR",
+    help="Write a page with the choice, all charts and the machine, to be read in a browser.",
 )
 @click.option(
     "--compare",
@@ -82,7 +103,10 @@ def benchmark_command(
     min_secs: float,
     max_secs: float,
     run_delay: float,
+    profile: bool,
+    sustained_mins: float,
     plot_file: str | None,
+    report_folder: str | None,
     earlier: str | None,
     fail_on_regression: float | None,
     labels_file: str | None,
@@ -100,14 +124,19 @@ def benchmark_command(
     from pocketlens.benchmarks.changes import check_comparable, find_changes, refuse_regressions
     from pocketlens.benchmarks.comparison import benchmark
     from pocketlens.benchmarks.latency import Settings
+    from pocketlens.benchmarks.page import refuse_report, write_report
     from pocketlens.benchmarks.plot import check_plot, write_plot
     from pocketlens.benchmarks.records import read_record
     from pocketlens.benchmarks.report import print_report, to_payload
 
-    settings = Settings(num_runs, min_secs, max_secs, warmup_runs, run_delay)
+    settings = Settings(
+        num_runs, min_secs, max_secs, warmup_runs, run_delay, sustained_mins=sustained_mins
+    )
     counts = parse_threads(threads)
     # Whatever would spoil the end is found out before minutes of measuring.
     refuse_targets(json_target, plot_file, overwrite=overwrite)
+    if report_folder:
+        refuse_report(Path(report_folder), overwrite=overwrite)
     if plot_file:
         check_plot(Path(plot_file))
     if fail_on_regression is not None and earlier is None:
@@ -122,6 +151,7 @@ def benchmark_command(
         data=data,
         threads=counts,
         settings=settings,
+        profile=profile,
         labels_file=Path(labels_file) if labels_file else None,
         mean=mean,
         std=std,
@@ -133,6 +163,8 @@ def benchmark_command(
         write_json(json_target, to_payload(result))
     if plot_file:
         write_plot(result, Path(plot_file))
+    if report_folder:
+        write_report(result, Path(report_folder), overwrite=overwrite)
     if record:
         changes = find_changes(record, result)
         if json_target != STANDARD_OUTPUT:

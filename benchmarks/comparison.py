@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from pocketlens.benchmarks.accuracy import Accuracy, Scorer, compare, predict
+from pocketlens.benchmarks.answer_pairs import AnswerPair, pair_answers
 from pocketlens.benchmarks.candidates import (
     Candidate,
     find_reference,
     read_candidates,
 )
-from pocketlens.benchmarks.latency import Settings
+from pocketlens.benchmarks.latency import Settings, round_progress
 from pocketlens.benchmarks.machine import describe_machine
 from pocketlens.benchmarks.memory import Footprint, measure_footprint
 from pocketlens.benchmarks.results import Benchmark, FileResult
-from pocketlens.benchmarks.timings import time_files
+from pocketlens.benchmarks.stages import Stage, time_stages
+from pocketlens.benchmarks.sustained import Sustained, sustain
+from pocketlens.benchmarks.timings import noise_frame, time_files
+from pocketlens.benchmarks.verdict import choose
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.progress import track
 from pocketlens.runtime.answers import Answer
+from pocketlens.runtime.interpreters import load_interpreter
 from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.operators import list_operators
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
@@ -37,6 +43,7 @@ def benchmark(
     data: str | Path | LabelledPhotos | None = None,
     threads: Sequence[int] = (1,),
     settings: Settings | None = None,
+    profile: bool = False,
     labels_file: Path | None = None,
     mean: float | None = None,
     std: float | None = None,
@@ -50,6 +57,7 @@ def benchmark(
             the held-back test photos are taken. None leaves accuracy out.
         threads: numbers of threads to time each file with.
         settings: how long to measure.
+        profile: measure what each operator of each file takes, with the fewest of the threads.
         labels_file: labels for files from elsewhere, one a line.
         mean: for float files from elsewhere, which get (pixel - mean) / std.
         std: see `mean`.
@@ -91,10 +99,12 @@ def benchmark(
         _footprint(candidate, threads[0])
         for candidate in track(candidates, "Loading each file", len(candidates))
     ]
+    stages = [_stages(candidate, threads[0]) if profile else None for candidate in candidates]
     accuracies: list[Accuracy | None] = [None] * len(candidates)
+    pairs: list[tuple[AnswerPair, ...] | None] = [None] * len(candidates)
     skipped: list[PictureError] = []
     if photos is not None:
-        accuracies[:], skipped = _accuracies(candidates, shapes, photos, reference)
+        accuracies[:], pairs, skipped = _accuracies(candidates, shapes, photos, reference)
     files = tuple(
         FileResult(
             name=candidate.name,
@@ -108,10 +118,15 @@ def benchmark(
             footprint=footprints[index],
             accuracy=accuracies[index],
             latencies=tuple(latencies[index, count] for count in threads),
+            answer_pairs=pairs[index],
+            stages=stages[index],
         )
         for index, candidate in enumerate(candidates)
     )
-    return Benchmark(files, reference, machine, settings, len(skipped), tasks[reference])
+    result = Benchmark(files, reference, machine, settings, len(skipped), tasks[reference])
+    if not settings.sustained_mins:
+        return result
+    return dataclasses.replace(result, sustained=_sustained(result, candidates))
 
 
 def _check_threads(threads: Sequence[int]) -> tuple[int, ...]:
@@ -125,6 +140,31 @@ def _check_threads(threads: Sequence[int]) -> tuple[int, ...]:
             "%d threads share %d cores: they can only be slower.", max(threads), count_cores()
         )
     return tuple(sorted(set(threads)))
+
+
+def _sustained(result: Benchmark, candidates: Sequence[Candidate]) -> Sustained:
+    """Run the file to take on and on."""
+    file, latency = choose(result)
+    candidate = candidates[result.files.index(file)]
+    frame_bgr = noise_frame(result.settings.seed)
+    with (
+        candidate.load(latency.threads) as classifier,
+        round_progress(f"{file.name} without a pause") as on_moment,
+    ):
+        moments = sustain(
+            lambda: classifier.classify(frame_bgr),
+            result.settings.sustained_mins,
+            on_moment=on_moment,
+        )
+    return Sustained(file.name, latency.threads, moments)
+
+
+def _stages(candidate: Candidate, threads: int) -> tuple[Stage, ...]:
+    return time_stages(
+        candidate.model.flatbuffer,
+        lambda flatbuffer: load_interpreter(flatbuffer, threads=threads),
+        track=lambda cuts: track(cuts, f"Operators of {candidate.name}", len(cuts)),
+    )
 
 
 def _footprint(candidate: Candidate, threads: int) -> Footprint:
@@ -142,7 +182,7 @@ def _accuracies(
     shapes: Sequence[tuple[tuple[int, int], str]],
     photos: LabelledPhotos,
     reference: int,
-) -> tuple[list[Accuracy], list[PictureError]]:
+) -> tuple[list[Accuracy], list[tuple[AnswerPair, ...] | None], list[PictureError]]:
     """Run all files that want the same pixels together, so that each photo is decoded once."""
     cores = count_cores()
     answers: dict[int, list[Answer]] = {}
@@ -175,4 +215,10 @@ def _accuracies(
         labels[reference],
         reference,
     )
-    return list(accuracies), skipped
+    pairs = [
+        None
+        if index == reference
+        else pair_answers(answers[reference], answers[index], labels[reference], labels[index])
+        for index in indices
+    ]
+    return list(accuracies), pairs, skipped

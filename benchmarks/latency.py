@@ -38,6 +38,7 @@ class Settings:
     Every call is timed at least `num_runs` times and for at least `min_secs` seconds, unless all
     of them together have taken `max_secs` seconds. Before that each runs `warmup_runs` times
     without being timed. `run_delay` seconds pass before each timed run. `seed` shuffles the order.
+    After all that the file to take runs for `sustained_mins` minutes without a pause.
 
     Raises:
         UsageError: a value cannot be.
@@ -49,6 +50,7 @@ class Settings:
     warmup_runs: int = 5
     run_delay: float = 0.0
     seed: int = 0
+    sustained_mins: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what would measure nothing or never end."""
@@ -59,12 +61,14 @@ class Settings:
             and 0 <= self.min_secs < math.inf
             and 0 < self.max_secs < math.inf
             and 0 <= self.run_delay < math.inf
+            and 0 <= self.sustained_mins < math.inf
         )
         if not possible:
             raise UsageError(
                 "Expected at least one run, no negative times and a --max-secs above 0. Received: "
                 f"num_runs={self.num_runs}, warmup_runs={self.warmup_runs}, "
-                f"min_secs={self.min_secs}, max_secs={self.max_secs}, run_delay={self.run_delay}."
+                f"min_secs={self.min_secs}, max_secs={self.max_secs}, run_delay={self.run_delay}, "
+                f"sustained_mins={self.sustained_mins}."
             )
 
     @property

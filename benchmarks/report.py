@@ -11,6 +11,7 @@ from pocketlens.benchmarks.accuracy import Accuracy
 from pocketlens.benchmarks.records import SCHEMA_VERSION
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
 from pocketlens.benchmarks.spread import Interval, Spread
+from pocketlens.benchmarks.stages import by_kind
 from pocketlens.benchmarks.verdict import ACCURACY_MARGIN, SAME_SPEED, find_verdict
 from pocketlens.card import BINARY, MULTILABEL
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 WIDTH = 100
 
 _NOTHING = "–"
+_KINDS_SHOWN = 4
 _CALLS = ("invoke", "classify")
 _TIMED = ("ms", "p95", "ratio")
 _FILE_HEADERS = ("size\nMB", "load\nms", "first\nms", "RAM\n+MB", "peak\n+MB", "peak\nMB", "parts")
@@ -40,6 +42,10 @@ def print_report(benchmark: Benchmark, stream: IO[str] | None = None) -> None:
     console.print(latency_table(benchmark))
     for warning in drift_sentences(benchmark):
         console.print(warning)
+    for line in _operator_lines(benchmark):
+        console.print(line)
+    if benchmark.sustained:
+        console.print(benchmark.sustained.sentence)
     for note in _notes(benchmark):
         console.print(note, style="dim")
     console.print(f"\n{find_verdict(benchmark).sentence}", style="bold")
@@ -115,7 +121,20 @@ def to_payload(benchmark: Benchmark) -> dict[str, Any]:
         "skipped_photos": benchmark.skipped,
         "rule": {"accuracy_margin": ACCURACY_MARGIN, "same_speed": SAME_SPEED},
         "files": [_file_payload(file, benchmark.task) for file in benchmark.files],
+        "sustained": _sustained_payload(benchmark),
         "verdict": dataclasses.asdict(find_verdict(benchmark)),
+    }
+
+
+def _sustained_payload(benchmark: Benchmark) -> dict[str, Any] | None:
+    sustained = benchmark.sustained
+    if sustained is None:
+        return None
+    return {
+        **dataclasses.asdict(sustained),
+        "first_ms": sustained.first_ms,
+        "last_ms": sustained.last_ms,
+        "slowdown": sustained.slowdown,
     }
 
 
@@ -143,6 +162,9 @@ def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
             "total": accuracy.total,
             "agreement": accuracy.agreement,
         },
+        "answer_pairs": file.answer_pairs
+        and [dataclasses.asdict(pair) for pair in file.answer_pairs],
+        "stages": file.stages and [dataclasses.asdict(stage) for stage in file.stages],
         "latencies": [
             {
                 "threads": entry.threads,
@@ -166,6 +188,16 @@ def _shares(accuracy: Accuracy, task: str) -> dict[str, float]:
     if task == MULTILABEL:
         return {"exact_match": accuracy.share, "micro_f1": accuracy.micro_f1}
     return {"accuracy" if task == BINARY else "top1": accuracy.share}
+
+
+def _operator_lines(benchmark: Benchmark) -> list[str]:
+    lines = []
+    for file in benchmark.files:
+        if file.stages:
+            kinds = list(by_kind(file.stages).items())[:_KINDS_SHOWN]
+            text = ", ".join(f"{kind} {time_ms:.2f}" for kind, time_ms in kinds)
+            lines.append(f"What operators of {file.name} take, in ms: {text}.")
+    return lines
 
 
 def _notes(benchmark: Benchmark) -> list[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketlens.benchmarks.accuracy import Accuracy
+from pocketlens.benchmarks.answer_pairs import AnswerPair
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.machine import Machine
 from pocketlens.benchmarks.memory import Footprint
 from pocketlens.benchmarks.spread import Interval, Spread
+from pocketlens.benchmarks.stages import Stage
+from pocketlens.benchmarks.sustained import Sustained
 from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.runtime.classifier import Timing
 
@@ -35,7 +38,7 @@ class Latency:
     `invoke` is the interpreter alone, `classify` the whole way from a 1280x720 frame to labels,
     `parts` the medians of what that consists of. The ratios are of the medians to those of the
     reference with as many threads, each with its 95 % interval, None where the rounds were too few
-    for one.
+    for one. `runs_ms` are the durations behind `classify`, in the order of measurement.
     """
 
     threads: int
@@ -47,6 +50,7 @@ class Latency:
     invoke_ratio_interval: Interval | None = None
     classify_ratio_interval: Interval | None = None
     yardstick: Yardstick | None = None
+    runs_ms: tuple[float, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,9 @@ class FileResult:
     `name` tells it from the other files. `format` is what its card says, None for a file from
     elsewhere. `accuracy` is None where no pictures were given. `partitions` is how many pieces
     XNNPACK runs it in; one is best. `macs` are its multiply-adds for a picture, `parameters` the
-    numbers of its kernels and biases, as `runtime.operators` counts them.
+    numbers of its kernels and biases, as `runtime.operators` counts them. `answer_pairs` are its
+    answers beside the reference's, None without pictures and for the reference itself; `stages` are
+    what its operators take, None where that was not asked for.
     """
 
     name: str
@@ -70,6 +76,8 @@ class FileResult:
     footprint: Footprint
     accuracy: Accuracy | None
     latencies: tuple[Latency, ...]
+    answer_pairs: tuple[AnswerPair, ...] | None = None
+    stages: tuple[Stage, ...] | None = None
 
     @property
     def size_mb(self) -> float:
@@ -82,7 +90,7 @@ class Benchmark:
     """The figures of all files, in the order in which they were given.
 
     `reference_index` is the file that the others are compared with. `skipped` counts photos that
-    could not be read. `task` is the reference's.
+    could not be read. `task` is the reference's. `sustained` is None where it was not asked for.
     """
 
     files: tuple[FileResult, ...]
@@ -91,6 +99,7 @@ class Benchmark:
     settings: Settings
     skipped: int = 0
     task: str = MULTICLASS
+    sustained: Sustained | None = None
 
     @property
     def reference(self) -> FileResult:

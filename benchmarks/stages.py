@@ -92,6 +92,14 @@ def time_stages(
     )
 
 
+def by_kind(stages: Iterable[Stage]) -> dict[str, float]:
+    """Return what each kind of operator takes in milliseconds, the one that takes most first."""
+    sums: dict[str, float] = {}
+    for stage in stages:
+        sums[stage.kind] = sums.get(stage.kind, 0.0) + stage.time_ms
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
 def find_cuts(operators: Sequence[Operator], inputs: Iterable[int]) -> list[int]:
     """Return after which operators a model can end and still need all that came before.
 

@@ -118,6 +118,7 @@ def _latency(series: _Series, row: Row, other: Row) -> Latency:
             ratio_interval(durations_ns[row, "invoke"], durations_ns[_YARDSTICK], series.per_round),
             spreads[row, "invoke"].min_ms / spreads[_YARDSTICK].min_ms,
         ),
+        tuple((durations_ns[row, "classify"] / 1e6).tolist()),
     )
 
 

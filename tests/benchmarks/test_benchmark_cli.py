@@ -30,10 +30,11 @@ def test_exported_names():
 
 def test_everything_at_once(tiny_models, tiny_photos, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="plots need the train extra")
-    target, plot = tmp_path / "result.json", tmp_path / "plot.png"
+    target, plot, report = tmp_path / "result.json", tmp_path / "plot.png", tmp_path / "report"
     files = [str(tiny_models[key]) for key in ("int8", "float32")]
     arguments = [*files, "--data", str(tiny_photos), "--threads", "2,1", *QUICK]
-    code = run(["benchmark", *arguments, "--json", str(target), "--plot", str(plot)])
+    outputs = ["--json", str(target), "--plot", str(plot), "--report", str(report)]
+    code = run(["benchmark", *arguments, *outputs, "--sustained", "0.03"])
     printed = capsys.readouterr().out
     assert code == 0
     assert "Take " in printed
@@ -60,6 +61,18 @@ def test_everything_at_once(tiny_models, tiny_photos, tmp_path, capsys):
         share = sum(entry["parts"].values()) / entry["classify"]["median_ms"]
         assert 0.3 < share < 1.7
     assert plot.stat().st_size > 1000
+    assert float32["answer_pairs"] is None
+    photos = sum(pair["photos"] for pair in int8["answer_pairs"])
+    same = [pair for pair in int8["answer_pairs"] if pair["own"] == pair["reference"]]
+    assert photos == payload["photos"]
+    assert sum(pair["photos"] for pair in same) == round(photos * int8["accuracy"]["agreement"])
+    assert payload["sustained"]["file"] == payload["verdict"]["file"]
+    assert payload["sustained"]["moments"][-1]["at_s"] >= 1.8
+    assert json.loads((report / "benchmark.json").read_text("utf-8")) == payload
+    page = (report / "index.html").read_text("utf-8")
+    assert payload["verdict"]["sentence"].split(":")[0] in page
+    assert "without a pause" in printed
+    assert "without a pause" in page
 
 
 def test_run_folder_as_data(tiny_models, tiny_run, capsys):
@@ -140,6 +153,8 @@ def test_only_plots_import_matplotlib(elsewhere_model):
         pytest.param(["{model}", "--json", "{taken}"], "--overwrite", id="json exists"),
         pytest.param(["{model}", "--plot", "{taken}"], "--overwrite", id="plot exists"),
         pytest.param(["{model}", "--plot", "{tmp}/plot.txt"], "plot.txt", id="plot's name"),
+        pytest.param(["{model}", "--report", "{tmp}"], "not replaced", id="report's folder"),
+        pytest.param(["{model}", "--sustained", "-1"], "sustained_mins=-1", id="less than no time"),
         pytest.param(["{model}", "--mean", "1"], "--std", id="mean alone"),
         pytest.param(["{model}", "--labels", "{tmp}/none"], "labels", id="missing labels"),
     ],

@@ -163,6 +163,8 @@ def test_delay_comes_before_each_timed_run_and_is_not_timed():
         {"max_secs": 0},
         {"max_secs": float("inf")},
         {"run_delay": -1},
+        {"sustained_mins": -1},
+        {"sustained_mins": float("nan")},
     ],
     ids=str,
 )

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pocketlens.benchmarks.answer_pairs import AnswerPair
 from pocketlens.benchmarks.records import read_record
 from pocketlens.benchmarks.report import to_payload
+from pocketlens.benchmarks.stages import Stage
+from pocketlens.benchmarks.sustained import Moment, Sustained
 from pocketlens.errors import UsageError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmark-json.md"
@@ -31,6 +34,16 @@ def test_every_field_is_documented_and_every_documented_field_is_there(made_up):
         for task in ("multiclass", "binary", "multilabel")
     ]
     results.append(made_up(("int8", 4, None, {1: 3.0})))
+    with_all = made_up(*FILES)
+    int8 = dataclasses.replace(
+        with_all.files[1],
+        answer_pairs=(AnswerPair("a", "b", 3),),
+        stages=(Stage(("CONV_2D",), 1.0, 2_000_000),),
+    )
+    sustained = Sustained("int8", 1, (Moment(1.0, 9, 3.0, 4.0, 50.0),))
+    results.append(
+        dataclasses.replace(with_all, files=(with_all.files[0], int8), sustained=sustained)
+    )
     written = set().union(
         *(_fields(json.loads(json.dumps(to_payload(result)))) for result in results)
     )

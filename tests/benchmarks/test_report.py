@@ -13,6 +13,8 @@ from pocketlens.benchmarks.report import (
     print_report,
     to_payload,
 )
+from pocketlens.benchmarks.stages import Stage
+from pocketlens.benchmarks.sustained import Moment, Sustained
 
 FILES = [("float32", 14, 904, {1: 7.0, 2: 4.0}), ("int8", 4, 900, {1: 3.3, 2: 2.0})]
 
@@ -84,7 +86,7 @@ def test_payload(made_up):
     assert payload["schema_version"] == 3
     assert set(payload) == {
         *("schema_version", "machine", "settings", "reference", "photos", "skipped_photos"),
-        *("rule", "files", "verdict", "task"),
+        *("rule", "files", "verdict", "task", "sustained"),
     }
     assert {"cpu", "cores", "python", "numpy", "opencv", "interpreter", "busy_cores"} <= set(
         payload["machine"]
@@ -96,11 +98,14 @@ def test_payload(made_up):
         "warmup_runs",
         "run_delay",
         "seed",
+        "sustained_mins",
     }
     first, second = payload["files"]
     assert set(first) == {
         *("name", "path", "format", "size_bytes", "input_size_wh", "partitions", "macs"),
-        *("parameters", "load_ms", "first_ms", "memory", "accuracy", "latencies"),
+        *("parameters", "load_ms", "first_ms", "memory", "accuracy", "answer_pairs"),
+        "stages",
+        "latencies",
     }
     assert set(first["memory"]) == {
         *("baseline_bytes", "loaded_bytes", "peak_growth_bytes", "peak_bytes")
@@ -140,6 +145,21 @@ def test_payload_without_accuracy(made_up):
     payload = to_payload(made_up(("int8", 4, None, {1: 3.0})))
     assert payload["files"][0]["accuracy"] is None
     assert payload["photos"] == 0
+
+
+def test_operators_and_the_run_without_a_pause_are_said(made_up):
+    result = made_up(*FILES)
+    stages = tuple(
+        Stage((kind,), time_ms, 1)
+        for kind, time_ms in (("A", 0.1), ("B", 1.0), ("C", 2.0), ("B", 1.5), ("D", 0.3), ("E", 0))
+    )
+    files = tuple(dataclasses.replace(file, stages=stages) for file in result.files)
+    sustained = Sustained("int81.tflite", 1, (Moment(60.0, 9, 3.0, 4.0, None),))
+    stream = io.StringIO()
+    print_report(dataclasses.replace(result, files=files, sustained=sustained), stream)
+    text = " ".join(stream.getvalue().split())
+    assert "What operators of int81.tflite take, in ms: B 2.50, C 2.00, D 0.30, A 0.10." in text
+    assert sustained.sentence in text
 
 
 def test_drift_is_said_in_one_sentence(made_up):

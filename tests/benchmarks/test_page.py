@@ -1,0 +1,276 @@
+"""The page: whole, safe to open, and readable at every size, in the dark too."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+
+from pocketlens.benchmarks.answer_pairs import AnswerPair, pair_answers
+from pocketlens.benchmarks.charts import Scale
+from pocketlens.benchmarks.page import refuse_report, report_page, write_report
+from pocketlens.benchmarks.results import Benchmark
+from pocketlens.benchmarks.stages import Stage
+from pocketlens.benchmarks.sustained import Moment, Sustained
+from pocketlens.errors import OutputExistsError
+
+FIVE = [
+    ("float32", 9, 904, {1: 7.0, 2: 4.2, 4: 2.9}),
+    ("float16", 4.5, 904, {1: 7.05, 2: 4.23, 4: 2.95}),
+    ("dynamic", 2.5, 902, {1: 4.9, 2: 2.94, 4: 2.2}),
+    ("weights8", 2.5, 904, {1: 7.1, 2: 4.26, 4: 3.0}),
+    ("int8", 2.7, 903, {1: 3.3, 2: 2.0, 4: 1.5}),
+]
+ONE_THREAD = [(kind, mb, correct, {1: ms[1]}) for kind, mb, correct, ms in FIVE]
+NASTY = "<script>alert('x')</script>&amp;\" onload=\"x"
+FLOWERS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
+VOID = {"meta", "br", "img", "input", "link", "hr"}
+
+
+def with_pairs(result: Benchmark, pairs: tuple[AnswerPair, ...]) -> Benchmark:
+    """Give all files but the reference these answers beside the reference's."""
+    files = tuple(
+        dataclasses.replace(file, answer_pairs=None if file is result.reference else pairs)
+        for file in result.files
+    )
+    return dataclasses.replace(result, files=files)
+
+
+def with_stages(result: Benchmark) -> Benchmark:
+    """Give each file the operators of a small network."""
+    kinds = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "FULLY_CONNECTED", "SOFTMAX", "PAD")
+    times_ms = (1.5, 0.8, 0.1, 0.05, 0.04, 0.0, 0.01)
+    stages = tuple(
+        Stage(("QUANTIZE", kind) if kind == "CONV_2D" else (kind,), time_ms, 1_000_000)
+        for kind, time_ms in zip(kinds, times_ms, strict=True)
+    )
+    files = tuple(dataclasses.replace(file, stages=stages) for file in result.files)
+    return dataclasses.replace(result, files=files)
+
+
+def sustained(temperature_c=55.0) -> Sustained:
+    """A run of ten minutes that became slower."""
+    moments = tuple(
+        Moment(6.0 * i, 900, 3.3 + 0.01 * i, 4 + 0.02 * i, temperature_c and temperature_c + i / 5)
+        for i in range(1, 101)
+    )
+    return Sustained("int84.tflite", 4, moments)
+
+
+@pytest.fixture(params=["five", "one thread", "one file", "no photos", "all right", "long names"])
+def result(request, made_up):
+    """Benchmarks of all the shapes that a page may get."""
+    if request.param == "five":
+        pairs = tuple(AnswerPair(name, name, 195) for name in FLOWERS)
+        pairs += (AnswerPair("roses", "tulips", 20), AnswerPair("daisy", "dandelion", 5))
+        five = with_stages(with_pairs(made_up(*FIVE), pairs))
+        return dataclasses.replace(five, sustained=sustained())
+    if request.param == "one thread":
+        many = tuple(AnswerPair(f"class {i}", f"class {i + 1}", 60 - i) for i in range(40))
+        return with_pairs(made_up(*ONE_THREAD), many)
+    if request.param == "one file":
+        one = made_up((None, 2.7, None, {1: 3.3}), names=[f"{'name' * 20}.tflite"])
+        unknown = dataclasses.replace(one.machine, busy_cores=None)
+        return dataclasses.replace(one, machine=unknown, sustained=sustained(None))
+    if request.param == "no photos":
+        return made_up(*((kind, mb, None, ms) for kind, mb, _, ms in FIVE))
+    if request.param == "all right":
+        return made_up(*((kind, mb, 1000, ms) for kind, mb, _, ms in FIVE))
+    return made_up(*FIVE[:3], names=[f"{'a very long name ' * 5}{i}.tflite" for i in range(3)])
+
+
+class Tags(HTMLParser):
+    """Collects tags and addresses, and complains of what is not closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.seen, self.addresses = [], set(), []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.add(tag)
+        self.addresses += [value for key, value in attrs if key in ("src", "href", "action")]
+        assert not any(key.startswith("on") for key, _ in attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_page_is_whole_and_asks_nobody(result):
+    text = report_page(result)
+    tags = Tags(text)
+    assert tags.addresses == ["benchmark.json"]
+    assert not {"script", "iframe", "link", "object", "img"} & tags.seen
+    assert "url(" not in text
+    assert "@import" not in text
+    assert '<meta name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+    assert not re.search(r"[^a-z](nan|inf|None)[^a-z]", text.split("</style>")[-1])
+
+
+def test_verdict_comes_first_and_all_sections_follow(made_up):
+    text = report_page(dataclasses.replace(made_up(*FIVE), sustained=sustained()))
+    body = text[text.index("</h1>") :]
+    titles = re.findall("<h2>([^<]*)</h2>", body)
+    assert titles == [
+        *("Accuracy against time", "Files", "Times", "Each frame", "The start", "How steady it is"),
+        *("Threads", "Operators", "Without a pause", "Machine and settings"),
+    ]
+    assert body.index("Take int84.tflite with 4 threads") < body.index("<h2>")
+    for part in ("resize", "invoke", "post", "load", "first inference"):
+        assert f"</i>{part}</li>" in body
+    assert "float162.tflite" not in body
+    assert "Test CPU" in body
+    assert body.count("<td>3.50</td><td>300</td>") == 5
+    assert body.count('<tr class="taken"><th>int84.tflite</th>') == 2
+
+
+def test_everything_is_escaped(made_up):
+    nasty = with_pairs(made_up(*FIVE[:2], names=[NASTY, "b.tflite"]), (AnswerPair(NASTY, "b", 3),))
+    machine = dataclasses.replace(nasty.machine, cpu=NASTY, system=NASTY)
+    files = tuple(dataclasses.replace(file, format=None) for file in nasty.files)
+    text = report_page(dataclasses.replace(nasty, machine=machine, files=files))
+    assert "script" not in Tags(text).seen
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+@pytest.mark.parametrize("photos", [True, False], ids=["photos", "no photos"])
+def test_size_stands_in_for_accuracy_only_without_photos(made_up, photos):
+    files = [(kind, mb, correct if photos else None, ms) for kind, mb, correct, ms in FIVE]
+    text = report_page(made_up(*files))
+    assert ("top-1 (%)" in text) == photos
+    assert ("file size (MB)" in text) != photos
+    assert ("nothing is known of accuracy" in text) != photos
+
+
+def test_warnings_stand_before_the_figures(made_up):
+    busy = made_up(*FIVE)
+    busy = dataclasses.replace(busy, machine=dataclasses.replace(busy.machine, busy_cores=3.0))
+    text = report_page(busy)
+    assert "3.0 of 4 cores busy" in text[: text.index("<h2>")]
+    assert 'class="warning"' not in report_page(made_up(*FIVE))
+
+
+def test_many_answers_are_listed_and_few_are_a_matrix(made_up):
+    few = (AnswerPair("a", "a", 90), AnswerPair("a", "b", 7), AnswerPair("b", "b", 3))
+    text = report_page(with_pairs(made_up(*FIVE), few))
+    assert text.count('<table class="cross">') == 4
+    assert "int84.tflite: 7 of 100 photos" in text
+    assert text.count("<details open>") == 1
+    assert text.index("<details open>") < text.index("int84.tflite: 7 of 100 photos")
+    many = tuple(AnswerPair(f"c{i}", f"c{i + 1}", 90 - i) for i in range(20))
+    text = report_page(with_pairs(made_up(*FIVE), many))
+    assert '<table class="cross">' not in text
+    assert "5 rarer pairs are in the JSON" in text
+    same = (AnswerPair("a", "a", 90),)
+    assert "gives every photo the same answer" in report_page(with_pairs(made_up(*FIVE), same))
+
+
+def test_operators_are_shown_or_said_to_be_missing(made_up):
+    assert "add --profile" in report_page(made_up(*FIVE))
+    text = report_page(with_stages(made_up(*FIVE)))
+    assert "add --profile" not in text
+    assert "int84.tflite: the 7 slowest of 7" in text
+    assert "1. QUANTIZE, CONV_2D</th><td>1.500</td><td>60.0</td>" in text
+    # Seven kinds for six colours.
+    assert re.search("</i>MEAN</li>.*</i>others</li>", text)
+
+
+def test_answers_are_paired_by_name():
+    pairs = pair_answers(
+        [(0,), (1,), (1,), (0, 1), ()], [(1,), (0,), (0,), (1,), ()], ["a", "b"], ["b", "a"]
+    )
+    assert pairs == (
+        AnswerPair("b", "b", 2),
+        AnswerPair("a", "a", 1),
+        AnswerPair("a + b", "a", 1),
+        AnswerPair("nothing", "nothing", 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0, 10, [0, 2, 4, 6, 8, 10]),
+        (0, 0.35, [0, 0.1, 0.2, 0.3]),
+        (88.1, 92.9, [89, 90, 91, 92]),
+        (3.1, 3.16, [3.1, 3.11, 3.12, 3.13, 3.14, 3.15, 3.16]),
+        (0, 1234, [0, 500, 1000]),
+    ],
+)
+def test_ticks_are_round_and_inside(low, high, ticks):
+    assert Scale(low, high, 0, 100).ticks() == pytest.approx(ticks)
+
+
+def test_folder_has_the_page_and_the_figures(made_up, tmp_path):
+    out = tmp_path / "report"
+    refuse_report(out, overwrite=False)
+    write_report(made_up(*FIVE), out, overwrite=False)
+    assert sorted(path.name for path in out.iterdir()) == ["benchmark.json", "index.html"]
+    assert json.loads((out / "benchmark.json").read_text("utf-8"))["verdict"]["threads"] == 4
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        refuse_report(out, overwrite=False)
+    write_report(made_up(*FIVE[:1]), out, overwrite=True)
+    assert len(json.loads((out / "benchmark.json").read_text("utf-8"))["files"]) == 1
+
+
+def test_folder_of_something_else_is_never_replaced(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"benchmark\.json"):
+        refuse_report(tmp_path, overwrite=True)
+
+
+# Words of a chart whose boxes have a part in common, or which leave their picture.
+CLASHES = """() => [...document.querySelectorAll("svg.chart")].flatMap(chart => {
+  const room = chart.getBoundingClientRect();
+  if (!room.width) return [];
+  const words = [...chart.querySelectorAll("text")].map(t => [t, t.getBoundingClientRect()]);
+  const out = words.filter(([, b]) => b.left < room.left - 1 || b.right > room.right + 1
+    || b.top < room.top - 1 || b.bottom > room.bottom + 1).map(([t]) => "out: " + t.textContent);
+  const over = words.flatMap(([t, a], i) => words.slice(i + 1).filter(([, b]) =>
+    a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 2 && b.top < a.bottom - 2)
+    .map(([u]) => t.textContent + " over " + u.textContent));
+  return [...out, ...over]; })"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip("there is no Chromium")
+    with playwright.sync_playwright() as running:
+        # Chromium's sandbox does not work for root, who runs many containers.
+        sandbox = [] if os.getuid() else ["--no-sandbox"]
+        browser = running.chromium.launch(executable_path=program, args=sandbox)
+        yield browser
+        browser.close()
+
+
+def test_nothing_overlaps_or_leaves_the_screen(chromium, result, tmp_path):
+    write_report(result, tmp_path / "report", overwrite=False)
+    for scheme, ink in (("light", "rgb(29, 35, 41)"), ("dark", "rgb(230, 233, 236)")):
+        for width in (390, 1280):
+            context = chromium.new_context(
+                viewport={"width": width, "height": 900}, color_scheme=scheme
+            )
+            page = context.new_page()
+            requested = []
+            page.on("request", lambda request, to=requested: to.append(request.url))
+            page.goto((tmp_path / "report" / "index.html").as_uri())
+            assert page.evaluate(CLASHES) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate("getComputedStyle(document.querySelector('text')).fill") == ink
+            assert len(requested) == 1
+            context.close()
