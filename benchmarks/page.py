@@ -140,7 +140,9 @@ def _choice(benchmark: Benchmark) -> str:
     drawn = f'<div class="broad">{broad}</div><div class="narrow">{narrow}</div>'
     notes = ["A circle’s area is the file’s size."]
     if len(benchmark.files[0].latencies) > 1:
-        notes.append("Hollow: the same files with other numbers of threads.")
+        counts = page_choice.fastest_threads(benchmark)
+        own = f" with {page_plots.threads_text(*counts)}" if len(counts) == 1 else ""
+        notes.append(f"Filled: each at its fastest{own}; hollow: with other numbers of threads.")
     if benchmark.photos:
         notes.append(f"Upright lines: 95 % intervals on {benchmark.photos} photos.")
         what = "Accuracy against time"

@@ -75,8 +75,8 @@ def choice(benchmark: Benchmark, size: Format) -> str:
     """
     dots = _dots(benchmark, size)
     named = [
-        min((dot for dot in dots if dot.index == index), key=lambda dot: dot.time_ms)
-        for index in range(len(benchmark.files))
+        next(d for d in dots if d.index == index and d.latency is _fastest(file))
+        for index, file in enumerate(benchmark.files)
     ]
     others = [dot for dot in dots if dot is not named[dot.index]]
     plane = _plane(benchmark, size, dots)
@@ -94,9 +94,18 @@ def choice(benchmark: Benchmark, size: Format) -> str:
     return charts.chart(size.width, size.height, f"{label} against the time for a frame", marks)
 
 
+def fastest_threads(benchmark: Benchmark) -> set[int]:
+    """Return with which numbers of threads the files are fastest."""
+    return {_fastest(file).threads for file in benchmark.files}
+
+
+def _fastest(file: FileResult) -> Latency:
+    return min(file.latencies, key=lambda latency: latency.classify.median_ms)
+
+
 def _dots(benchmark: Benchmark, size: Format) -> list[_Dot]:
     most = max(file.size_bytes for file in benchmark.files)
-    several = len(benchmark.files[0].latencies) > 1
+    counts = fastest_threads(benchmark)
     dots = []
     for index, (file, short) in enumerate(
         zip(benchmark.files, short_names(benchmark), strict=True)
@@ -108,7 +117,7 @@ def _dots(benchmark: Benchmark, size: Format) -> list[_Dot]:
         radius = max(_SMALLEST_RADIUS, size.largest_radius * math.sqrt(file.size_bytes / most))
         for entry in file.latencies:
             name = charts.cut(short, size.width / 2.5)
-            name += f", {threads_text(entry.threads)}" if several else ""
+            name += f", {threads_text(entry.threads)}" if len(counts) > 1 else ""
             dots.append(_Dot(index, name, file, entry, value, whisker, radius))
     return dots
 

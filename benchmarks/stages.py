@@ -22,7 +22,7 @@ from pocketlens.runtime.operators import Operator, list_operators
 _SUBGRAPHS, _OUTPUTS, _OPERATORS = 2, 2, 3
 _INT = "<i"
 _INT_BYTES = 4
-_TIMING = Settings(num_runs=30, min_secs=0.0, warmup_runs=1)
+_TIMING = Settings(num_runs=20, min_secs=0.0, warmup_runs=1)
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def time_stages(
     """Time what each part of a model adds to an inference.
 
     The model is loaded once for each part; each is timed in turn with the one that is a part
-    shorter, and so twice. What counts is the shortest run, since noise only lengthens: of the model
-    itself or of any that goes on where it ends. All parts together take what the whole takes.
+    shorter and with the whole. What counts is the shortest run, since noise only lengthens: of the
+    model itself or of any that goes on where it ends. All parts together take what the whole takes.
 
     Args:
         flatbuffer: the model.
@@ -63,17 +63,20 @@ def time_stages(
     Raises:
         ModelFileError: the model is damaged, or the interpreter does not take a part of it.
     """
-    interpreter = load(flatbuffer)
-    operators, _ = list_operators(interpreter)
-    inputs = {int(entry["index"]) for entry in interpreter.get_input_details()}
-    del interpreter
-    cuts = find_cuts(operators, inputs)
+    whole = load(flatbuffer)
+    _fill(whole)
+    operators, _ = list_operators(whole)
+    inputs = {int(entry["index"]) for entry in whole.get_input_details()}
+    cuts = [*find_cuts(operators, inputs)[:-1], len(operators) - 1]
+    last = len(cuts) - 1
     shortest_ns = np.full(len(cuts), np.inf)
     shorter: Any = None
     for place, cut in enumerate(track(cuts)):
-        longer = load(shorten(flatbuffer, cut + 1, operators[cut].outputs[0]))
-        _fill(longer)
-        calls = {place: longer.invoke}
+        longer = whole
+        if place != last:
+            longer = load(shorten(flatbuffer, cut + 1, operators[cut].outputs[0]))
+            _fill(longer)
+        calls = {last: whole.invoke, place: longer.invoke}
         if shorter is not None:
             calls[place - 1] = shorter.invoke
         for number, durations_ns in time_interleaved(calls, _TIMING).items():
