@@ -6,20 +6,24 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.benchmarks.accuracy import Accuracy, Scorer, compare, predict
+from pocketlens.benchmarks.accuracy import Accuracy, compare
 from pocketlens.benchmarks.candidates import (
     Candidate,
     find_reference,
+    load_candidates,
     read_candidates,
 )
+from pocketlens.benchmarks.energy import Energy, find_meter, measure_energy
 from pocketlens.benchmarks.latency import Settings, round_progress, time_interleaved
-from pocketlens.benchmarks.machine import describe_machine
+from pocketlens.benchmarks.machine import Watch, describe_machine
 from pocketlens.benchmarks.memory import Footprint, measure_footprint
+from pocketlens.benchmarks.predictions import Reply, Scorer, predict
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency, Yardstick
 from pocketlens.benchmarks.spread import Spread, ratio_interval
 from pocketlens.errors import PictureError, UsageError
@@ -51,6 +55,7 @@ def benchmark(
     labels_file: Path | None = None,
     mean: float | None = None,
     std: float | None = None,
+    backend: str | None = None,
 ) -> Benchmark:
     """Measure `.tflite` files against each other on this machine.
 
@@ -64,32 +69,35 @@ def benchmark(
         labels_file: labels for files from elsewhere, one a line.
         mean: for float files from elsewhere, which get (pixel - mean) / std.
         std: see `mean`.
+        backend: name of an interpreter; None takes the first that is installed.
 
     Raises:
         UsageError: an argument cannot be.
-        ModelFileError: a file is no image classifier.
+        MissingDependencyError: the interpreter is not installed.
+        ModelFileError: no file is an image classifier; one among others is left out.
         LabelsError: the pictures' classes are not the models' labels.
         DataError: no picture can be read.
     """
     settings = settings or Settings()
     threads = _check_threads(threads)
-    candidates = read_candidates(models, labels_file=labels_file, mean=mean, std=std)
-    reference = find_reference(candidates)
+    readable, left_out = read_candidates(
+        models, labels_file=labels_file, mean=mean, std=std, backend=backend
+    )
     photos = None if data is None else evaluation_photos(data)
-    machine = describe_machine()
-    if machine.is_busy:
-        LOGGER.warning(
-            "Other programs keep %.1f of %d cores busy: the times will be too long.",
-            machine.busy_cores,
-            machine.cores,
-        )
+    machine = describe_machine(backend)
+    for warning in machine.warnings:
+        LOGGER.warning("%s", warning)
     with ExitStack() as stack:
+        loaded, failed = load_candidates(readable, threads, stack)
+        left_out += failed
+        candidates = [candidate for candidate, _ in loaded]
+        reference = find_reference(candidates)
         classifiers = {
-            (index, count): stack.enter_context(candidate.load(count))
-            for index, candidate in enumerate(candidates)
-            for count in threads
+            (index, count): classifier
+            for index, (_, own) in enumerate(loaded)
+            for count, classifier in zip(threads, own, strict=True)
         }
-        one_each = [classifiers[index, threads[0]] for index in range(len(candidates))]
+        one_each = [own[0] for _, own in loaded]
         shapes = [(one.size_wh, one.resize_mode) for one in one_each]
         tasks = [one.task for one in one_each]
         partitions = [describe_operators(one.interpreter).partitions for one in one_each]
@@ -97,7 +105,10 @@ def benchmark(
             for one in one_each:
                 photos.with_labels(one.labels, one.task)
         # Latency comes before accuracy, whose work on all cores heats a small board up.
+        watch = Watch()
         latencies = _time(classifiers, reference, settings)
+        machine = replace(machine, after=watch.read())
+        energies = _energies(classifiers)
     footprints = [
         _footprint(candidate, threads[0])
         for candidate in track(candidates, "Loading each file", len(candidates))
@@ -116,11 +127,14 @@ def benchmark(
             partitions=partitions[index],
             footprint=footprints[index],
             accuracy=accuracies[index],
-            latencies=tuple(latencies[index, count] for count in threads),
+            latencies=tuple(
+                replace(latencies[index, count], energy=energies.get((index, count)))
+                for count in threads
+            ),
         )
         for index, candidate in enumerate(candidates)
     )
-    return Benchmark(files, reference, machine, settings, len(skipped), tasks[reference])
+    return Benchmark(files, reference, machine, settings, len(skipped), tasks[reference], left_out)
 
 
 def _check_threads(threads: Sequence[int]) -> tuple[int, ...]:
@@ -205,6 +219,14 @@ def _latency(
     )
 
 
+def _energies(classifiers: dict[_Row, Classifier]) -> dict[_Row, Energy]:
+    meter = find_meter()
+    if meter is None:
+        return {}
+    calls = {row: classifier.interpreter.invoke for row, classifier in classifiers.items()}
+    return measure_energy(calls, meter)
+
+
 def _footprint(candidate: Candidate, threads: int) -> Footprint:
     return measure_footprint(
         candidate.model.path,
@@ -212,6 +234,7 @@ def _footprint(candidate: Candidate, threads: int) -> Footprint:
         labels_file=candidate.labels_file,
         mean=candidate.mean,
         std=candidate.std,
+        backend=candidate.backend,
     )
 
 
@@ -223,7 +246,7 @@ def _accuracies(
 ) -> tuple[list[Accuracy], list[PictureError]]:
     """Run all files that want the same pixels together, so that each photo is decoded once."""
     cores = count_cores()
-    answers: dict[int, list[Answer]] = {}
+    replies: dict[int, list[Reply]] = {}
     labels: dict[int, tuple[str, ...]] = {}
     truth: list[Answer] = []
     skipped: list[PictureError] = []
@@ -241,14 +264,14 @@ def _accuracies(
                 crews.append(list(crew))
             samples = read_labelled(photos, size_wh, resize_mode, skipped)
             truth, found = predict(crews, track(samples, "Measuring accuracy", len(photos.photos)))
-        answers.update(zip(group, found, strict=True))
+        replies.update(zip(group, found, strict=True))
     report_skipped(skipped, len(photos.photos))
     indices = range(len(candidates))
     # The reference's labels, so that files with the same ones are compared by index.
     known = [labels[reference].index(label) for label in photos.labels]
     accuracies = compare(
         [tuple(sorted(known[index] for index in entry)) for entry in truth],
-        [answers[index] for index in indices],
+        [replies[index] for index in indices],
         [labels[index] for index in indices],
         labels[reference],
         reference,

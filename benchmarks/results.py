@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.benchmarks.accuracy import Accuracy
+from pocketlens.benchmarks.candidates import LeftOut
+from pocketlens.benchmarks.energy import Energy
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.machine import Machine
 from pocketlens.benchmarks.memory import Footprint
@@ -33,7 +35,8 @@ class Latency:
 
     `invoke` is the interpreter alone, `classify` the whole way from a 1280x720 frame to labels.
     The ratios are of the medians to those of the reference with as many threads, each with its
-    95 % interval, None where the rounds were too few for one.
+    95 % interval, None where the rounds were too few for one. `energy` is None where the machine
+    has no sensor for it.
     """
 
     threads: int
@@ -44,6 +47,7 @@ class Latency:
     invoke_ratio_interval: Interval | None = None
     classify_ratio_interval: Interval | None = None
     yardstick: Yardstick | None = None
+    energy: Energy | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Benchmark:
     """The figures of all files, in the order in which they were given.
 
     `reference_index` is the file that the others are compared with. `skipped` counts photos that
-    could not be read. `task` is the reference's.
+    could not be read. `task` is the reference's. `left_out` are files that could not be measured.
     """
 
     files: tuple[FileResult, ...]
@@ -85,6 +89,7 @@ class Benchmark:
     settings: Settings
     skipped: int = 0
     task: str = MULTICLASS
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def reference(self) -> FileResult:

@@ -90,6 +90,30 @@ def test_same_names_are_told_apart(elsewhere_model, tmp_path, capsys):
     assert f"copy/{elsewhere_model.name}" in printed
 
 
+def test_an_unusable_file_among_good_ones_is_said_and_the_rest_is_measured(
+    elsewhere_model, tmp_path, capsys
+):
+    text, cut = tmp_path / "text.tflite", tmp_path / "cut.tflite"
+    text.write_text("hello")
+    content = elsewhere_model.read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    target = tmp_path / "out.json"
+    files = [str(path) for path in (text, elsewhere_model, cut)]
+    assert run(["benchmark", *files, *QUICK, "--json", str(target)]) == 1
+    captured = capsys.readouterr()
+    for name in (text.name, cut.name):
+        assert f"{name} was left out. " in " ".join(captured.out.split())
+    assert "Take mobilenet" in captured.out
+    payload = json.loads(target.read_text("utf-8"))
+    assert [entry["name"] for entry in payload["left_out"]] == [text.name, cut.name]
+    assert [file["name"] for file in payload["files"]] == [elsewhere_model.name]
+    # Where nothing is left it is an error, said once.
+    assert run(["benchmark", str(text), str(cut), *QUICK]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("Error:") == 1
+    assert captured.out == ""
+
+
 @pytest.mark.parametrize(
     ("paths", "names"),
     [

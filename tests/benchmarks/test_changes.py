@@ -8,6 +8,7 @@ import pytest
 from pocketlens.benchmarks import benchmark
 from pocketlens.benchmarks.changes import find_changes, refuse_regressions
 from pocketlens.benchmarks.latency import Settings
+from pocketlens.benchmarks.records import parse_record
 from pocketlens.benchmarks.report import to_payload
 from pocketlens.cli import run
 from pocketlens.errors import PocketlensError
@@ -27,7 +28,7 @@ TIMING = Settings(num_runs=50, min_secs=0.1, warmup_runs=2)
     ],
 )
 def test_words(made_up, now_ms, word, fails):
-    record = to_payload(made_up(("int8", 4, None, {1: 7.0})))
+    record = parse_record(to_payload(made_up(("int8", 4, None, {1: 7.0}))))
     changes = find_changes(record, made_up(("int8", 4, None, {1: now_ms})))
     assert [change.word for change in changes] == [word]
     assert changes[0].ratio == pytest.approx(now_ms / 7)
@@ -40,7 +41,7 @@ def test_words(made_up, now_ms, word, fails):
 
 
 def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, monkeypatch):
-    record = to_payload(benchmark([elsewhere_model], settings=TIMING))
+    record = parse_record(to_payload(benchmark([elsewhere_model], settings=TIMING)))
     for _ in range(10):
         refuse_regressions(find_changes(record, benchmark([elsewhere_model], settings=TIMING)), 5)
     # An extra block: the same network once more in each inference.
