@@ -10,7 +10,7 @@ export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test test-wheel test-old-runtime test-arm64 check format lock flowers head-cache \
 	input-pipeline bit-flips power-cuts memory quantizers conversion-time imagenet peers soak \
-	viewers classify-speed resize-accuracy startup video-rate web-app litertjs clean
+	viewers classify-speed accuracy-speed resize-accuracy startup video-rate web-app litertjs clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -120,6 +120,11 @@ viewers: $(VENV)/installed
 # make classify-speed MODELS='models/*.tflite' PHOTOS=folder
 classify-speed: $(VENV)/installed
 	$(BIN)/python tests/measure/classify_speed.py $(MODELS) --photos $(PHOTOS)
+
+# Whether measuring accuracy takes no longer than decoding once and all inferences on all cores.
+# make accuracy-speed MODELS='models/*.tflite' PHOTOS=folder-per-class
+accuracy-speed: $(VENV)/installed
+	$(BIN)/python tests/measure/accuracy_speed.py $(MODELS) --photos $(PHOTOS)
 
 # What the way of resizing does to the answers. make resize-accuracy RUN=runs/flowers MODEL=file
 resize-accuracy: $(VENV)/installed
