@@ -28,7 +28,7 @@ def accuracy_table(benchmark: Benchmark) -> Table:
     headers.append("macro F1\n(95 % interval)")
     with_flips = len(rows) > 1
     if with_flips:
-        headers += ["agrees\n%", "photos\nlost", "photos\nwon", "p"]
+        headers += ["agrees\n%", "\nlost", "\nwon", "\np"]
     table = new_table("File", *headers)
     for file, accuracy in rows:
         cells = [f"{100 * accuracy.share:.1f} ({_range(accuracy.interval, 100, 1)})"]
@@ -36,7 +36,9 @@ def accuracy_table(benchmark: Benchmark) -> Table:
             cells.append(NOTHING if accuracy.top5 is None else f"{100 * accuracy.top5:.1f}")
         if benchmark.task == MULTILABEL:
             cells.append(f"{accuracy.micro_f1:.3f}")
-        cells.append(f"{accuracy.macro_f1:.3f} ({_range(accuracy.macro_f1_interval, 1, 2)})")
+        # Without the zeros, so that names have room.
+        f1_range = _range(accuracy.macro_f1_interval, 1, 2).replace("0.", ".")
+        cells.append(f"{accuracy.macro_f1:.3f} ({f1_range})")
         if with_flips:
             cells.append(f"{100 * accuracy.agreement:.1f}")
             flips = accuracy.flips
@@ -65,7 +67,8 @@ def difference(file: FileResult, benchmark: Benchmark) -> str:
     points = 100 * (flips.won - flips.lost) / accuracy.total
     where = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "level"
     with_whom = reference if points else f"with {reference}"
-    figures = f"{flips.lost} photos lost, {flips.won} won, {_p_text(flips.p, 'p = ')}"
+    plural = "" if flips.lost == 1 else "s"
+    figures = f"{flips.lost} photo{plural} lost, {flips.won} won, {_p_text(flips.p, 'p = ')}"
     return f"is {where} {with_whom} ({figures}): {meaning(flips)}"
 
 

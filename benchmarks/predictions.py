@@ -20,9 +20,7 @@ from pocketlens.runtime.pictures import Pixels
 T = TypeVar("T")
 
 # A model answers so many pictures in a row: its weights come into the caches once for all of them.
-_PER_BLOCK = 8
-# Blocks waiting for their results, for each core; bounds memory whatever the number of pictures.
-_BLOCKS_PER_CORE = 2
+_PER_BLOCK = 16
 _TOP = 5
 
 
@@ -95,7 +93,8 @@ def predict(
             truth += [labels for _, labels in block]
             pixels = [entry for entry, _ in block]
             pending.append([pool.submit(work, model, pixels) for model in range(len(crews))])
-            if len(pending) > _BLOCKS_PER_CORE * cores:
+            # Enough for every core and no more; bounds memory whatever the number of pictures.
+            if len(pending) > 1 + cores // len(crews):
                 collect()
         while pending:
             collect()

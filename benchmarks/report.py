@@ -174,8 +174,8 @@ def _notes(benchmark: Benchmark) -> list[str]:
         notes.append(f"{benchmark.measure}{all_of_them}, on {benchmark.photos} photos{skipped}.")
         if len(benchmark.files) > 1:
             notes.append(
-                f"photos lost, won: those that only {benchmark.reference_name} or only the file "
-                "gets right; p: McNemar's exact test."
+                f"lost, won: photos that only {benchmark.reference_name} or only the file gets "
+                "right; p: McNemar's exact test."
             )
     return notes
 
