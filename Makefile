@@ -10,7 +10,8 @@ export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test test-wheel test-old-runtime test-arm64 check format lock flowers head-cache \
 	input-pipeline bit-flips power-cuts memory quantizers conversion-time imagenet peers soak \
-	viewers classify-speed accuracy-speed resize-accuracy startup video-rate web-app litertjs clean
+	viewers classify-speed accuracy-speed slowdowns resize-accuracy startup video-rate web-app \
+	litertjs clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -125,6 +126,10 @@ classify-speed: $(VENV)/installed
 # make accuracy-speed MODELS='models/*.tflite' PHOTOS=folder-per-class
 accuracy-speed: $(VENV)/installed
 	$(BIN)/python tests/measure/accuracy_speed.py $(MODELS) --photos $(PHOTOS)
+
+# How much slower a file has to be for benchmark --compare to find it: a quarter of an hour.
+slowdowns: $(VENV)/installed
+	$(BIN)/python tests/measure/slowdowns.py
 
 # What the way of resizing does to the answers. make resize-accuracy RUN=runs/flowers MODEL=file
 resize-accuracy: $(VENV)/installed
