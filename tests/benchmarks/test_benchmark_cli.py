@@ -13,8 +13,14 @@ from pocketlens.benchmarks.cli import benchmark_command
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.cli import COMMANDS, run
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.interpreters import BACKENDS
 
 QUICK = ["--num-runs", "2", "--min-secs", "0", "--warmup-runs", "1"]
+
+
+def test_backends_to_choose_from_are_those_that_there_are():
+    (option,) = (entry for entry in benchmark_command.params if entry.name == "backend")
+    assert list(option.type.choices) == list(BACKENDS)
 
 
 def test_help_is_the_group_s():
@@ -79,6 +85,21 @@ def test_model_from_elsewhere(elsewhere_model, capsys):
     payload = json.loads(capsys.readouterr().out)
     assert payload["files"][0]["format"] is None
     assert payload["files"][0]["accuracy"] is None
+
+
+def test_backend_is_the_one_that_is_measured(elsewhere_model, capsys):
+    pytest.importorskip("tensorflow", reason="tf.lite is in the train extra")
+    assert (
+        run(["benchmark", str(elsewhere_model), *QUICK, "--backend", "tf.lite", "--json", "-"]) == 0
+    )
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["machine"]["interpreter"].startswith("tf.lite ")
+
+
+def test_backend_that_is_not_installed(elsewhere_model, capsys, monkeypatch):
+    monkeypatch.setitem(BACKENDS, "tflite-runtime", "no_such_package.interpreter")
+    assert run(["benchmark", str(elsewhere_model), *QUICK, "--backend", "tflite-runtime"]) == 1
+    assert "Install one: pip install tflite-runtime" in capsys.readouterr().err
 
 
 def test_same_names_are_told_apart(elsewhere_model, tmp_path, capsys):
