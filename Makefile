@@ -9,8 +9,9 @@ DEMO ?= demo-out
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test test-wheel test-old-runtime test-arm64 check format lock flowers head-cache \
-	input-pipeline bit-flips power-cuts memory quantizers conversion-time imagenet peers soak \
-	viewers classify-speed bare-invoke resize-accuracy startup video-rate web-app litertjs clean
+	input-pipeline bit-flips power-cuts memory quantizers conversion-time imagenet peers peers-table \
+	soak viewers classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
+	video-rate web-app litertjs clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -101,9 +102,15 @@ peers: build/peers/installed
 	build/peers/bin/python tests/peers/exported_folder.py $(PHOTOS) $(MODELS)
 	build/peers/bin/python tests/measure/classify_speed.py $(MODELS) --photos $(PHOTOS) --mediapipe
 
+# The table of docs/peers.md: the same network and frames with what people would use instead.
+# make peers-table RUN=runs/flowers NAME=models/flowers PHOTOS=folder-per-class
+peers-table: build/peers/installed
+	build/peers/bin/python tests/peers/frame_times.py $(RUN) $(NAME) $(PHOTOS)
+
 build/peers/installed: pyproject.toml
 	$(PYTHON) -m venv build/peers
-	build/peers/bin/python -m pip install --quiet 'mediapipe>=0.10' -e .
+	build/peers/bin/python -m pip install --quiet 'mediapipe>=0.10' onnxruntime onnx tf2onnx \
+		-e '.[train]'
 	touch $@
 
 # A live run with a fault every 20 seconds, then a thousand times open and close.
@@ -125,6 +132,15 @@ classify-speed: $(VENV)/installed
 # make bare-invoke MODELS='models/*.tflite'
 bare-invoke: $(VENV)/installed
 	$(BIN)/python tests/measure/bare_invoke.py $(MODELS)
+
+# Whether measuring accuracy takes no longer than decoding once and all inferences on all cores.
+# make accuracy-speed MODELS='models/*.tflite' PHOTOS=folder-per-class
+accuracy-speed: $(VENV)/installed
+	$(BIN)/python tests/measure/accuracy_speed.py $(MODELS) --photos $(PHOTOS)
+
+# How much slower a file has to be for benchmark --compare to find it: a quarter of an hour.
+slowdowns: $(VENV)/installed
+	$(BIN)/python tests/measure/slowdowns.py
 
 # What the way of resizing does to the answers. make resize-accuracy RUN=runs/flowers MODEL=file
 resize-accuracy: $(VENV)/installed

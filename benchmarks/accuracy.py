@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pocketlens.benchmarks.flips import Flips, find_flips
+from pocketlens.benchmarks.macro_f1 import macro_f1
+from pocketlens.benchmarks.predictions import Reply, Scorer, predict
+from pocketlens.benchmarks.spread import Interval
 from pocketlens.errors import DataError
 from pocketlens.intervals import wilson
 from pocketlens.runtime.answers import Answer, micro_f1, share_of_equal
 from pocketlens.runtime.pictures import Pixels
-
-# Pictures waiting for their results; bounds memory whatever the number of pictures.
-_IN_FLIGHT = 32
-
-
-class Scorer(Protocol):
-    """What gives answers for pixels: a `Classifier`, or anything with these three."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the scores."""
-
-    def scores(self, pixels_rgb: Pixels, /) -> NDArray[np.float32]:
-        """Return scores (outputs,) for pixels (height, width, 3) of the model's size."""
-
-    def answer(self, scores: NDArray[np.float32], /) -> Answer:
-        """Return the indices of the labels that scores stand for."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +21,20 @@ class Accuracy:
 
     `agreement` is the share in 0-1 of pictures on which its answer is the reference's. An answer is
     one label or, of a multilabel model, all labels of a picture. `micro_f1` in 0-1 counts every
-    label of every picture; where an answer is one label it is the same as `share`.
+    label of every picture; where an answer is one label it is the same as `share`. `macro_f1`, with
+    its 95 % interval, is the mean over the classes that have pictures. `in_top5` counts pictures
+    whose label is among the best five, None where that means nothing: fewer than ten labels, or no
+    multiclass model. `flips` are against the reference, None for itself.
     """
 
     correct: int
     total: int
     agreement: float
     micro_f1: float
+    macro_f1: float
+    macro_f1_interval: Interval
+    in_top5: int | None = None
+    flips: Flips | None = None
 
     @property
     def share(self) -> float:
@@ -56,9 +42,19 @@ class Accuracy:
         return self.correct / self.total
 
     @property
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> Interval:
         """The 95 % Wilson score interval of `share`, as (low, high) in 0-1."""
         return wilson(self.correct, self.total)
+
+    @property
+    def top5(self) -> float | None:
+        """The share in 0-1 of pictures whose label is among the best five."""
+        return None if self.in_top5 is None else self.in_top5 / self.total
+
+    @property
+    def top5_interval(self) -> Interval | None:
+        """The 95 % Wilson score interval of `top5`."""
+        return None if self.in_top5 is None else wilson(self.in_top5, self.total)
 
 
 def measure_accuracy(
@@ -83,68 +79,29 @@ def measure_accuracy(
     Raises:
         DataError: there are no samples.
     """
-    truth, answers = predict([[classifier] for classifier in classifiers], samples)
+    truth, replies = predict([[classifier] for classifier in classifiers], samples)
     own = [classifier.labels for classifier in classifiers]
-    return compare(truth, answers, own, labels or own[reference], reference)
-
-
-def predict(
-    crews: Sequence[Sequence[Scorer]], samples: Iterable[tuple[Pixels, Answer]]
-) -> tuple[list[Answer], list[list[Answer]]]:
-    """Run several models over a stream of pictures, on all cores, holding few pictures at once.
-
-    Args:
-        crews: for each model one or more classifiers that are the same; more than one works on
-            several pictures at a time.
-        samples: as in `measure_accuracy`.
-
-    Returns:
-        the label indices of each sample, and for each model its answers.
-    """
-    free: list[SimpleQueue[Scorer]] = []
-    for crew in crews:
-        free.append(SimpleQueue())
-        for scorer in crew:
-            free[-1].put(scorer)
-
-    def answer(model: int, pixels: Pixels) -> Answer:
-        scorer = free[model].get()
-        try:
-            return scorer.answer(scorer.scores(pixels))
-        finally:
-            free[model].put(scorer)
-
-    truth: list[Answer] = []
-    rows: list[list[Answer]] = []
-    pending: deque[list[Future[Answer]]] = deque()
-    with ThreadPoolExecutor(min(sum(map(len, crews)), os.cpu_count() or 1)) as pool:
-        for pixels, label_indices in samples:
-            truth.append(label_indices)
-            pending.append([pool.submit(answer, model, pixels) for model in range(len(crews))])
-            if len(pending) > _IN_FLIGHT:
-                rows.append([future.result() for future in pending.popleft()])
-        rows += [[future.result() for future in futures] for futures in pending]
-    return truth, [[row[model] for row in rows] for model in range(len(crews))]
+    return compare(truth, replies, own, labels or own[reference], reference)
 
 
 def compare(
     truth: Sequence[Answer],
-    answers: Sequence[Sequence[Answer]],
+    replies: Sequence[Sequence[Reply]],
     own_labels: Sequence[Sequence[str]],
     labels: Sequence[str],
     reference: int = 0,
 ) -> tuple[Accuracy, ...]:
-    """Count right answers and agreements.
+    """Count right answers, agreements and flips.
 
     Models whose labels are `labels` are compared by index, since names may stand twice (ImageNet
     has two cranes); others by name.
 
     Args:
         truth: the label indices of each picture in `labels`.
-        answers: of each model for each picture, in its own labels.
+        replies: of each model for each picture, in its own labels.
         own_labels: the labels of each model.
         labels: the labels that `truth` counts in.
-        reference: index of the model that agreement is measured against.
+        reference: index of the model that the others are compared with.
 
     Raises:
         DataError: there are no pictures.
@@ -154,24 +111,50 @@ def compare(
             "Expected at least one readable photo to measure accuracy on. Received: none. "
             "Choose another folder or leave --data out."
         )
-    numbers: dict[str, int] = {}
+    numbers = _common_numbers(own_labels, labels)
+    answers = [
+        [tuple(sorted(number[index] for index in reply.answer)) for reply in given]
+        for given, number in zip(replies, numbers, strict=True)
+    ]
+    return tuple(
+        Accuracy(
+            sum(one == true for one, true in zip(given, truth, strict=True)),
+            len(truth),
+            share_of_equal(given, answers[reference]),
+            micro_f1(given, truth),
+            *macro_f1(given, truth),
+            _count_in_top5(replies[model], numbers[model], truth),
+            None if model == reference else find_flips(given, answers[reference], truth, labels),
+        )
+        for model, given in enumerate(answers)
+    )
+
+
+def _common_numbers(
+    own_labels: Sequence[Sequence[str]], labels: Sequence[str]
+) -> list[Sequence[int]]:
+    """Return for each model the number of each of its labels among all."""
+    known: dict[str, int] = {}
     for index, label in enumerate(labels):
-        numbers.setdefault(label, index)
-    named: list[Sequence[Answer]] = []
-    for given, own in zip(answers, own_labels, strict=True):
+        known.setdefault(label, index)
+    numbers: list[Sequence[int]] = []
+    for own in own_labels:
         if tuple(own) == tuple(labels):
-            named.append(given)
+            numbers.append(range(len(labels)))
             continue
         for label in own:
             # Labels that no picture has get numbers behind the others.
-            numbers.setdefault(label, len(labels) + len(numbers))
-        named.append([tuple(sorted(numbers[own[index]] for index in entry)) for entry in given])
-    return tuple(
-        Accuracy(
-            correct=sum(one == true for one, true in zip(entry, truth, strict=True)),
-            total=len(truth),
-            agreement=share_of_equal(entry, named[reference]),
-            micro_f1=micro_f1(entry, truth),
-        )
-        for entry in named
+            known.setdefault(label, len(labels) + len(known))
+        numbers.append([known[label] for label in own])
+    return numbers
+
+
+def _count_in_top5(
+    replies: Sequence[Reply], numbers: Sequence[int], truth: Sequence[Answer]
+) -> int | None:
+    if not replies[0].best:
+        return None
+    return sum(
+        true[0] in {numbers[index] for index in reply.best}
+        for reply, true in zip(replies, truth, strict=True)
     )

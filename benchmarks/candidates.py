@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.errors import UsageError
+import numpy as np
+
+from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.model_files import ModelFile, read_model_file, with_labels
+
+LOGGER = logging.getLogger("pocketlens")
 
 REFERENCE_FORMAT = "float32"
 
@@ -24,6 +30,7 @@ class Candidate:
     labels_file: Path | None = None
     mean: float | None = None
     std: float | None = None
+    backend: str | None = None
 
     @property
     def format(self) -> str | None:
@@ -32,7 +39,18 @@ class Candidate:
 
     def load(self, threads: int = 1) -> Classifier:
         """Return a new classifier for the file."""
-        return Classifier(self.model, threads=threads, mean=self.mean, std=self.std)
+        return Classifier(
+            self.model, threads=threads, mean=self.mean, std=self.std, backend=self.backend
+        )
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that cannot be measured beside the others, and the sentence that says why."""
+
+    name: str
+    path: Path
+    reason: str
 
 
 def read_candidates(
@@ -41,27 +59,62 @@ def read_candidates(
     labels_file: Path | None = None,
     mean: float | None = None,
     std: float | None = None,
-) -> tuple[Candidate, ...]:
-    """Read the files to be compared.
+    backend: str | None = None,
+) -> tuple[tuple[Candidate, ...], tuple[LeftOut, ...]]:
+    """Read the files to be compared, and return those that are models and those that are not.
 
     `mean` and `std` are for files from elsewhere and are kept from those that have a card, unless
     all have one: then they are passed on and refused.
 
     Raises:
         UsageError: there are none, one is missing, or one was given twice.
-        ModelFileError: one is not a `.tflite` file.
+        ModelFileError: none is a `.tflite` file.
     """
     if not paths:
         raise UsageError("Expected at least one .tflite file. Received: none. Name the files.")
-    names = distinct_names([Path(path) for path in paths])
-    models = [with_labels(read_model_file(path), labels_file) for path in paths]
-    all_have_cards = all(model.card for model in models)
-    return tuple(
-        Candidate(name, model, labels_file, mean, std)
+    places = [Path(path) for path in paths]
+    read = {
+        name: _read(name, path) for name, path in zip(distinct_names(places), places, strict=True)
+    }
+    left_out = tuple(entry for entry in read.values() if isinstance(entry, LeftOut))
+    models = {
+        name: with_labels(entry, labels_file)
+        for name, entry in read.items()
+        if not isinstance(entry, LeftOut)
+    }
+    _warn(left_out, all_of_them=not models)
+    all_have_cards = all(model.card for model in models.values())
+    candidates = (
+        Candidate(name, model, labels_file, mean, std, backend)
         if model.card is None or all_have_cards
-        else Candidate(name, model, labels_file)
-        for name, model in zip(names, models, strict=True)
+        else Candidate(name, model, labels_file, backend=backend)
+        for name, model in models.items()
     )
+    return tuple(candidates), left_out
+
+
+def load_candidates(
+    candidates: Sequence[Candidate], threads: Sequence[int], stack: ExitStack
+) -> tuple[tuple[tuple[Candidate, tuple[Classifier, ...]], ...], tuple[LeftOut, ...]]:
+    """Load each file with each number of threads and try it on a picture.
+
+    Args:
+        candidates: the files.
+        threads: numbers of threads.
+        stack: what closes the classifiers.
+
+    Returns:
+        the files that work, each with its classifiers in the order of `threads`, and the others.
+
+    Raises:
+        ModelFileError: none works.
+        LabelsError, UsageError: see `Classifier`.
+    """
+    tried = [(candidate, _load(candidate, threads, stack)) for candidate in candidates]
+    loaded = tuple((entry, own) for entry, own in tried if not isinstance(own, LeftOut))
+    left_out = tuple(own for _, own in tried if isinstance(own, LeftOut))
+    _warn(left_out, all_of_them=not loaded)
+    return loaded, left_out
 
 
 def find_reference(candidates: Sequence[Candidate]) -> int:
@@ -90,3 +143,34 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
         if not taken:
             return names
         lengths = [length + (name in taken) for name, length in zip(names, lengths, strict=True)]
+
+
+def _read(name: str, path: Path) -> ModelFile | LeftOut:
+    try:
+        return read_model_file(path)
+    except ModelFileError as error:
+        return LeftOut(name, path, str(error))
+    except OSError as error:
+        reason = (
+            f"Expected a .tflite file that can be read. Received: {path} ({error.strerror}). "
+            "Check its permissions."
+        )
+        return LeftOut(name, path, reason)
+
+
+def _load(
+    candidate: Candidate, threads: Sequence[int], stack: ExitStack
+) -> tuple[Classifier, ...] | LeftOut:
+    try:
+        own = tuple(stack.enter_context(candidate.load(count)) for count in threads)
+        own[0].classify(np.full((*own[0].size_wh[::-1], 3), 127, np.uint8))
+    except ModelFileError as error:
+        return LeftOut(candidate.name, candidate.model.path, str(error))
+    return own
+
+
+def _warn(left_out: Sequence[LeftOut], *, all_of_them: bool) -> None:
+    if all_of_them:
+        raise ModelFileError(left_out[0].reason)
+    for entry in left_out:
+        LOGGER.warning("%s is left out. %s", entry.name, entry.reason)

@@ -11,10 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pocketlens.benchmarks.candidates import distinct_names
 from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings
+from pocketlens.benchmarks.records import Record
 from pocketlens.benchmarks.results import Benchmark
 from pocketlens.benchmarks.spread import FEWEST_ROUNDS, Interval
 from pocketlens.errors import PocketlensError, UsageError
@@ -64,26 +64,23 @@ class Change:
         )
 
 
-def check_comparable(
-    record: dict[str, Any], models: Sequence[str | Path], settings: Settings
-) -> None:
+def check_comparable(record: Record, models: Sequence[str | Path], settings: Settings) -> None:
     """Raise before anything is measured if a comparison would say nothing.
 
     Raises:
         UsageError: another machine, no file in common, or too few runs for an interval.
     """
-    then = (record["machine"]["cpu"], record["machine"]["cores"])
+    then = (record.cpu, record.cores)
     now = (cpu_name(), count_cores())
     if then != now:
         raise UsageError(
             f"Expected a benchmark of this machine, {now[0]} with {now[1]} cores, for --compare. "
             f"Received: one of {then[0]} with {then[1]}. Measure the earlier files here."
         )
-    names = {file["name"] for file in record["files"]}
-    if names.isdisjoint(distinct_names([Path(path) for path in models])):
+    if record.names.isdisjoint(distinct_names([Path(path) for path in models])):
         raise UsageError(
             "Expected a benchmark with one of these files for --compare. Received: one of "
-            f"{', '.join(sorted(names)) or 'none'}. Compare files of the same name."
+            f"{', '.join(sorted(record.names)) or 'none'}. Compare files of the same name."
         )
     fewest = FEWEST_ROUNDS * RUNS_PER_ROUND
     if settings.num_runs < fewest:
@@ -93,34 +90,30 @@ def check_comparable(
         )
 
 
-def find_changes(record: dict[str, Any], benchmark: Benchmark) -> list[Change]:
+def find_changes(record: Record, benchmark: Benchmark) -> list[Change]:
     """Return what changed, for each file and number of threads that both benchmarks have.
 
     The interval joins those of the two runs on a logarithmic scale (A. Donner and G. Y. Zou,
     Statistical Methods in Medical Research 21 (2012), 347-359) and `BETWEEN_RUNS`. What was stopped
     too early to have an interval is left out.
     """
-    earlier = {
-        (file["name"], entry["threads"]): entry["yardstick"]
-        for file in record["files"]
-        for entry in file["latencies"]
-    }
     changes = []
     for file in benchmark.files:
         for latency in file.latencies:
-            then, now = earlier.get((file.name, latency.threads)), latency.yardstick
-            if then is None or now is None or not then["interval"] or not now.interval:
+            then = record.yardsticks.get((file.name, latency.threads))
+            now = latency.yardstick
+            if not (then and then.interval and now and now.interval):
                 continue
-            centre = math.log(now.ratio / then["ratio"])
-            below = _joined(now.ratio / now.interval[0], then["interval"][1] / then["ratio"])
-            above = _joined(now.interval[1] / now.ratio, then["ratio"] / then["interval"][0])
+            centre = math.log(now.ratio / then.ratio)
+            below = _joined(now.ratio / now.interval[0], then.interval[1] / then.ratio)
+            above = _joined(now.interval[1] / now.ratio, then.ratio / then.interval[0])
             changes.append(
                 Change(
                     file.name,
                     latency.threads,
                     math.exp(centre),
                     (math.exp(centre - below), math.exp(centre + above)),
-                    now.shortest_ratio / then["shortest_ratio"],
+                    now.shortest_ratio / then.shortest_ratio,
                 )
             )
     return changes

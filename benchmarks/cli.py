@@ -16,6 +16,13 @@ from pocketlens.options import (
     std_option,
 )
 
+# The names of `runtime.interpreters.BACKENDS`, which is not imported for --help.
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["ai-edge-litert", "tflite-runtime", "tf.lite"]),
+    help="The interpreter to measure with. [default: the first of them that is installed]",
+)
+
 
 @click.command(
     "benchmark",
@@ -89,6 +96,7 @@ from pocketlens.options import (
     metavar="PERCENT",
     help="With --compare: exit with 1 if a file surely became more than PERCENT slower.",
 )
+@backend_option
 @labels_option
 @mean_option
 @std_option
@@ -109,17 +117,19 @@ def benchmark_command(
     report_folder: str | None,
     earlier: str | None,
     fail_on_regression: float | None,
+    backend: str | None,
     labels_file: str | None,
     mean: float | None,
     std: float | None,
     json_target: str | None,
     overwrite: bool,
-) -> None:
+) -> int:
     """Compare model files: accuracy, latency, size, memory.
 
     All files are timed in turn in one run on this machine. It ends with the file to take: the
     fastest of those that lose at most 1 point of accuracy to the most accurate; of files within
-    5 % of the fastest, the smallest.
+    5 % of the fastest, the smallest. A file that cannot be measured is left out, and the exit code
+    is then 1.
     """
     from pocketlens.benchmarks.changes import check_comparable, find_changes, refuse_regressions
     from pocketlens.benchmarks.comparison import benchmark
@@ -155,6 +165,7 @@ def benchmark_command(
         labels_file=Path(labels_file) if labels_file else None,
         mean=mean,
         std=std,
+        backend=backend,
     )
     # With JSON on standard output nothing else may stand there.
     if json_target != STANDARD_OUTPUT:
@@ -168,10 +179,13 @@ def benchmark_command(
     if record:
         changes = find_changes(record, result)
         if json_target != STANDARD_OUTPUT:
+            if record.interpreter != result.machine.interpreter:
+                click.echo(f"Then: {record.interpreter}; now: {result.machine.interpreter}.")
             for change in changes:
                 click.echo(change.sentence)
         if fail_on_regression is not None:
             refuse_regressions(changes, fail_on_regression)
+    return int(bool(result.left_out))
 
 
 def parse_threads(text: str) -> tuple[int, ...]:

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from pocketlens.benchmarks.accuracy import Accuracy, Scorer, compare, predict
-from pocketlens.benchmarks.answer_pairs import AnswerPair, pair_answers
+from pocketlens.benchmarks.accuracy import Accuracy
+from pocketlens.benchmarks.answer_pairs import AnswerPair
 from pocketlens.benchmarks.candidates import (
     Candidate,
     find_reference,
+    load_candidates,
     read_candidates,
 )
+from pocketlens.benchmarks.energy import Energy, find_meter, measure_energy
+from pocketlens.benchmarks.evaluations import evaluate_files
 from pocketlens.benchmarks.latency import Settings, round_progress
-from pocketlens.benchmarks.machine import describe_machine
+from pocketlens.benchmarks.machine import Watch, describe_machine
 from pocketlens.benchmarks.memory import Footprint, measure_footprint
 from pocketlens.benchmarks.results import Benchmark, FileResult
 from pocketlens.benchmarks.stages import Stage, time_stages
 from pocketlens.benchmarks.sustained import Sustained, sustain
-from pocketlens.benchmarks.timings import noise_frame, time_files
+from pocketlens.benchmarks.timings import Row, noise_frame, time_files
 from pocketlens.benchmarks.verdict import choose
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.progress import track
-from pocketlens.runtime.answers import Answer
+from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.interpreters import load_interpreter
 from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.operators import list_operators
-from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
+from pocketlens.runtime.photos import LabelledPhotos
 from pocketlens.runtime.runs import evaluation_photos
 
 LOGGER = logging.getLogger("pocketlens")
@@ -47,6 +50,7 @@ def benchmark(
     labels_file: Path | None = None,
     mean: float | None = None,
     std: float | None = None,
+    backend: str | None = None,
 ) -> Benchmark:
     """Measure `.tflite` files against each other on this machine.
 
@@ -61,32 +65,35 @@ def benchmark(
         labels_file: labels for files from elsewhere, one a line.
         mean: for float files from elsewhere, which get (pixel - mean) / std.
         std: see `mean`.
+        backend: name of an interpreter; None takes the first that is installed.
 
     Raises:
         UsageError: an argument cannot be.
-        ModelFileError: a file is no image classifier.
+        MissingDependencyError: the interpreter is not installed.
+        ModelFileError: no file is an image classifier; one among others is left out.
         LabelsError: the pictures' classes are not the models' labels.
         DataError: no picture can be read.
     """
     settings = settings or Settings()
     threads = _check_threads(threads)
-    candidates = read_candidates(models, labels_file=labels_file, mean=mean, std=std)
-    reference = find_reference(candidates)
+    readable, left_out = read_candidates(
+        models, labels_file=labels_file, mean=mean, std=std, backend=backend
+    )
     photos = None if data is None else evaluation_photos(data)
-    machine = describe_machine()
-    if machine.is_busy:
-        LOGGER.warning(
-            "Other programs keep %.1f of %d cores busy: the times will be too long.",
-            machine.busy_cores,
-            machine.cores,
-        )
+    machine = describe_machine(backend)
+    for warning in machine.warnings:
+        LOGGER.warning("%s", warning)
     with ExitStack() as stack:
+        loaded, failed = load_candidates(readable, threads, stack)
+        left_out += failed
+        candidates = [candidate for candidate, _ in loaded]
+        reference = find_reference(candidates)
         classifiers = {
-            (index, count): stack.enter_context(candidate.load(count))
-            for index, candidate in enumerate(candidates)
-            for count in threads
+            (index, count): classifier
+            for index, (_, own) in enumerate(loaded)
+            for count, classifier in zip(threads, own, strict=True)
         }
-        one_each = [classifiers[index, threads[0]] for index in range(len(candidates))]
+        one_each = [own[0] for _, own in loaded]
         shapes = [(one.size_wh, one.resize_mode) for one in one_each]
         tasks = [one.task for one in one_each]
         plans = [list_operators(one.interpreter) for one in one_each]
@@ -94,7 +101,10 @@ def benchmark(
             for one in one_each:
                 photos.with_labels(one.labels, one.task)
         # Latency comes before accuracy, whose work on all cores heats a small board up.
+        watch = Watch()
         latencies = time_files(classifiers, reference, settings)
+        machine = replace(machine, after=watch.read())
+        energies = _energies(classifiers)
     footprints = [
         _footprint(candidate, threads[0])
         for candidate in track(candidates, "Loading each file", len(candidates))
@@ -104,7 +114,7 @@ def benchmark(
     pairs: list[tuple[AnswerPair, ...] | None] = [None] * len(candidates)
     skipped: list[PictureError] = []
     if photos is not None:
-        accuracies[:], pairs, skipped = _accuracies(candidates, shapes, photos, reference)
+        accuracies[:], pairs, skipped = evaluate_files(candidates, shapes, photos, reference)
     files = tuple(
         FileResult(
             name=candidate.name,
@@ -117,16 +127,21 @@ def benchmark(
             parameters=sum(operator.parameters for operator in plans[index][0]),
             footprint=footprints[index],
             accuracy=accuracies[index],
-            latencies=tuple(latencies[index, count] for count in threads),
+            latencies=tuple(
+                replace(latencies[index, count], energy=energies.get((index, count)))
+                for count in threads
+            ),
             answer_pairs=pairs[index],
             stages=stages[index],
         )
         for index, candidate in enumerate(candidates)
     )
-    result = Benchmark(files, reference, machine, settings, len(skipped), tasks[reference])
+    result = Benchmark(
+        files, reference, machine, settings, len(skipped), tasks[reference], left_out
+    )
     if not settings.sustained_mins:
         return result
-    return dataclasses.replace(result, sustained=_sustained(result, candidates))
+    return replace(result, sustained=_sustained(result, candidates))
 
 
 def _check_threads(threads: Sequence[int]) -> tuple[int, ...]:
@@ -167,6 +182,14 @@ def _stages(candidate: Candidate, threads: int) -> tuple[Stage, ...]:
     )
 
 
+def _energies(classifiers: dict[Row, Classifier]) -> dict[Row, Energy]:
+    meter = find_meter()
+    if meter is None:
+        return {}
+    calls = {row: classifier.interpreter.invoke for row, classifier in classifiers.items()}
+    return measure_energy(calls, meter)
+
+
 def _footprint(candidate: Candidate, threads: int) -> Footprint:
     return measure_footprint(
         candidate.model.path,
@@ -174,51 +197,5 @@ def _footprint(candidate: Candidate, threads: int) -> Footprint:
         labels_file=candidate.labels_file,
         mean=candidate.mean,
         std=candidate.std,
+        backend=candidate.backend,
     )
-
-
-def _accuracies(
-    candidates: Sequence[Candidate],
-    shapes: Sequence[tuple[tuple[int, int], str]],
-    photos: LabelledPhotos,
-    reference: int,
-) -> tuple[list[Accuracy], list[tuple[AnswerPair, ...] | None], list[PictureError]]:
-    """Run all files that want the same pixels together, so that each photo is decoded once."""
-    cores = count_cores()
-    answers: dict[int, list[Answer]] = {}
-    labels: dict[int, tuple[str, ...]] = {}
-    truth: list[Answer] = []
-    skipped: list[PictureError] = []
-    for size_wh, resize_mode in dict.fromkeys(shapes):
-        group = [i for i, shape in enumerate(shapes) if shape == (size_wh, resize_mode)]
-        # Enough interpreters to keep every core busy, but not one of every file for each core:
-        # on a server with many cores their weights alone would take gigabytes.
-        copies = min(cores, -(-cores // len(group)) + 1)
-        skipped = []
-        with ExitStack() as stack:
-            crews: list[list[Scorer]] = []
-            for index in group:
-                crew = [stack.enter_context(candidates[index].load()) for _ in range(copies)]
-                labels[index] = crew[0].labels
-                crews.append(list(crew))
-            samples = read_labelled(photos, size_wh, resize_mode, skipped)
-            truth, found = predict(crews, track(samples, "Measuring accuracy", len(photos.photos)))
-        answers.update(zip(group, found, strict=True))
-    report_skipped(skipped, len(photos.photos))
-    indices = range(len(candidates))
-    # The reference's labels, so that files with the same ones are compared by index.
-    known = [labels[reference].index(label) for label in photos.labels]
-    accuracies = compare(
-        [tuple(sorted(known[index] for index in entry)) for entry in truth],
-        [answers[index] for index in indices],
-        [labels[index] for index in indices],
-        labels[reference],
-        reference,
-    )
-    pairs = [
-        None
-        if index == reference
-        else pair_answers(answers[reference], answers[index], labels[reference], labels[index])
-        for index in indices
-    ]
-    return list(accuracies), pairs, skipped

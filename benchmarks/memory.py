@@ -55,6 +55,7 @@ def measure_footprint(
     labels_file: Path | None = None,
     mean: float | None = None,
     std: float | None = None,
+    backend: str | None = None,
     loads: int = LOADS,
 ) -> Footprint:
     """Load a file in fresh processes and return the median of each figure.
@@ -68,6 +69,8 @@ def measure_footprint(
     if mean is not None and std is not None:
         # With "=", since a negative number would be taken for another option.
         command += [f"--mean={mean!r}", f"--std={std!r}"]
+    if backend is not None:
+        command += ["--backend", backend]
     # Modules in the current folder must not stand in for the libraries.
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     measured = []
@@ -90,7 +93,13 @@ def measure_footprint(
 
 
 def load_here(
-    model: Path, *, threads: int, labels_file: Path | None, mean: float | None, std: float | None
+    model: Path,
+    *,
+    threads: int,
+    labels_file: Path | None,
+    mean: float | None,
+    std: float | None,
+    backend: str | None = None,
 ) -> Footprint:
     """Load a file in this process, which should be a fresh one, and watch time and memory."""
     import numpy as np
@@ -99,7 +108,7 @@ def load_here(
     from pocketlens.runtime.interpreters import find_backend
     from pocketlens.runtime.model_files import read_labels
 
-    find_backend()
+    find_backend(backend)
     labels = read_labels(labels_file) if labels_file else None
     frame_bgr = np.full(_FRAME_SHAPE, 127, np.uint8)
     before = peak_bytes()
@@ -107,7 +116,9 @@ def load_here(
     baseline = resident_bytes()
 
     start_ns = time.perf_counter_ns()
-    classifier = Classifier(model, threads=threads, labels=labels, mean=mean, std=std)
+    classifier = Classifier(
+        model, threads=threads, labels=labels, mean=mean, std=std, backend=backend
+    )
     loaded_ns = time.perf_counter_ns()
     classifier.scores(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
     load_ms = (loaded_ns - start_ns) / 1e6
@@ -194,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--mean", type=float)
     parser.add_argument("--std", type=float)
+    parser.add_argument("--backend")
     options = parser.parse_args(arguments)
     footprint = load_here(
         options.model,
@@ -201,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         labels_file=options.labels,
         mean=options.mean,
         std=options.std,
+        backend=options.backend,
     )
     print(json.dumps(dataclasses.asdict(footprint)))
 

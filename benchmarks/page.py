@@ -78,6 +78,7 @@ def report_page(benchmark: Benchmark) -> str:
         *(f'<p class="warning">{html.escape(text)}</p>' for text in _warnings(benchmark)),
         _tiles(benchmark, verdict),
         _choice(benchmark),
+        page_tables.accuracy_section(benchmark, verdict),
         page_tables.files_section(benchmark, verdict),
         page_tables.times_section(benchmark, verdict),
         f'<div class="pair">{_frame_parts(benchmark, verdict)}{_start_parts(benchmark)}</div>',
@@ -91,15 +92,8 @@ def report_page(benchmark: Benchmark) -> str:
 
 
 def _warnings(benchmark: Benchmark) -> list[str]:
-    machine = benchmark.machine
-    drift = drift_sentences(benchmark)
-    if not machine.is_busy:
-        return drift
-    busy = (
-        f"Other programs kept {machine.busy_cores:.1f} of {machine.cores} cores busy: the times "
-        "are too long."
-    )
-    return [busy, *drift]
+    left_out = [f"{entry.name} was left out. {entry.reason}" for entry in benchmark.left_out]
+    return [*left_out, *benchmark.machine.warnings, *drift_sentences(benchmark)]
 
 
 def _tiles(benchmark: Benchmark, verdict: Verdict) -> str:
@@ -232,7 +226,7 @@ def _sustained(benchmark: Benchmark) -> str:
 
 
 def _machine(benchmark: Benchmark) -> str:
-    entries = {**dataclasses.asdict(benchmark.machine), **dataclasses.asdict(benchmark.settings)}
+    entries = {**benchmark.machine.facts, **dataclasses.asdict(benchmark.settings)}
     items = "".join(
         f"<div><dt>{html.escape(name.replace('_', ' '))}</dt>"
         f"<dd>{html.escape(_value(value))}</dd></div>"

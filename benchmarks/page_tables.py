@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+from pocketlens.benchmarks.accuracy import Accuracy
+from pocketlens.benchmarks.accuracy_report import accuracy_sentences, p_text
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult, Latency
 from pocketlens.benchmarks.spread import Interval
 from pocketlens.benchmarks.verdict import Verdict
@@ -23,19 +25,49 @@ _NOTHING = "–"
 
 
 def files_section(benchmark: Benchmark, verdict: Verdict) -> str:
-    """Return a table with what each file is: accuracy, size, memory, work."""
-    accuracy_heads = (f"{benchmark.measure}, %", "agrees, %") if benchmark.photos else ()
-    heads = ("file", *accuracy_heads, "size, MB", "RAM, MB", "parameters, M", "MMACs")
+    """Return a table with what each file is: size, memory, work."""
+    heads = ("file", "size, MB", "RAM, MB", "parameters, M", "MMACs")
     rows = [
         _row(file.name, _file_cells(file), is_taken=file.name == verdict.file)
         for file in benchmark.files
     ]
-    agrees = f" Agrees: with {benchmark.reference.name}." if len(benchmark.files) > 1 else ""
     note = (
         "RAM: what the model adds at most, in a process of its own. MMACs: millions of "
-        f"multiply-adds for a picture.{agrees if benchmark.photos else ''}"
+        "multiply-adds for a picture."
     )
     return f"<h2>Files</h2>{_table(heads, rows)}{_note(note)}"
+
+
+def accuracy_section(benchmark: Benchmark, verdict: Verdict) -> str:
+    """Return a table with how good each file is and whether the difference is noise."""
+    if not benchmark.photos:
+        return ""
+    several = len(benchmark.files) > 1
+    with_top5 = any(file.accuracy and file.accuracy.top5 is not None for file in benchmark.files)
+    heads = (
+        *("file", f"{benchmark.measure}, %"),
+        *(("top-5, %",) if with_top5 else ()),
+        "macro F1",
+        *(("agrees, %", "lost", "won", "p") if several else ()),
+    )
+    rows = [
+        _row(
+            file.name,
+            _accuracy_cells(file.accuracy, with_top5=with_top5, several=several),
+            is_taken=file.name == verdict.file,
+        )
+        for file in benchmark.files
+        if file.accuracy
+    ]
+    note = "Below each figure its 95 % interval."
+    if several:
+        note += (
+            f" Agrees: with {benchmark.reference.name}. Lost, won: photos that only "
+            f"{benchmark.reference_name} or only the file gets right; p: McNemar’s exact test."
+        )
+    sentences = "".join(f"<li>{html.escape(text)}</li>" for text in accuracy_sentences(benchmark))
+    judged = f"<ul>{sentences}</ul>" if sentences else ""
+    return f"<h2>Accuracy</h2>{_table(heads, rows)}{judged}{_note(note)}"
 
 
 def times_section(benchmark: Benchmark, verdict: Verdict) -> str:
@@ -61,15 +93,29 @@ def times_section(benchmark: Benchmark, verdict: Verdict) -> str:
 
 
 def _file_cells(file: FileResult) -> Iterable[str]:
-    if file.accuracy:
-        low, high = file.accuracy.interval
-        yield f"{100 * file.accuracy.share:.1f}{_between((100 * low, 100 * high), 1)}"
-        yield f"{100 * file.accuracy.agreement:.1f}"
     peak = file.footprint.peak_growth_bytes
     yield f"{file.size_mb:.2f}"
     yield _NOTHING if peak is None else f"{peak / BYTES_PER_MB:.1f}"
     yield f"{file.parameters / 1e6:.2f}"
     yield f"{file.macs / 1e6:.0f}"
+
+
+def _accuracy_cells(accuracy: Accuracy, *, with_top5: bool, several: bool) -> Iterable[str]:
+    yield _share(accuracy.share, accuracy.interval)
+    if with_top5:
+        yield _NOTHING if accuracy.top5 is None else _share(accuracy.top5, accuracy.top5_interval)
+    yield f"{accuracy.macro_f1:.3f}{_between(accuracy.macro_f1_interval, 3)}"
+    if several:
+        flips = accuracy.flips
+        yield f"{100 * accuracy.agreement:.1f}"
+        yield from (
+            (str(flips.lost), str(flips.won), p_text(flips.p)) if flips else (_NOTHING,) * 3
+        )
+
+
+def _share(share: float, interval: Interval | None) -> str:
+    percent = interval and (100 * interval[0], 100 * interval[1])
+    return f"{100 * share:.1f}{_between(percent, 1)}"
 
 
 def _time_cells(latency: Latency, *, with_ratios: bool) -> Iterable[str]:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from typing import IO, TYPE_CHECKING, Any
 
-from pocketlens.benchmarks.accuracy import Accuracy
+from pocketlens.benchmarks.accuracy_report import (
+    accuracy_payload,
+    accuracy_sentences,
+    accuracy_table,
+)
 from pocketlens.benchmarks.records import SCHEMA_VERSION
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
 from pocketlens.benchmarks.spread import Interval, Spread
 from pocketlens.benchmarks.stages import by_kind
+from pocketlens.benchmarks.tables import NOTHING, new_console, new_table
 from pocketlens.benchmarks.verdict import ACCURACY_MARGIN, SAME_SPEED, find_verdict
-from pocketlens.card import BINARY, MULTILABEL
+from pocketlens.card import MULTILABEL
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-WIDTH = 100
-
-_NOTHING = "–"
 _KINDS_SHOWN = 4
 _CALLS = ("invoke", "classify")
 _TIMED = ("ms", "p95", "ratio")
@@ -28,20 +29,21 @@ _FILE_HEADERS = ("size\nMB", "load\nms", "first\nms", "RAM\n+MB", "peak\n+MB", "
 
 
 def print_report(benchmark: Benchmark, stream: IO[str] | None = None) -> None:
-    """Print the machine, both tables and the verdict, at most 100 columns wide."""
-    from rich.console import Console
-
-    stream = stream or sys.stdout
-    console = Console(file=stream, highlight=False, emoji=False, markup=False)
-    # Piped, rich would fall back to 80 columns, whatever reads it.
-    console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
-    machine = benchmark.machine
-    busy = f", {machine.busy_cores:.1f} of them busy with others" if machine.is_busy else ""
-    console.print(f"{machine.cpu}, {machine.cores} cores{busy}, {machine.interpreter}")
+    """Print the machine, the tables and the verdict, at most 100 columns wide."""
+    console = new_console(stream)
+    console.print(benchmark.machine.summary)
+    if benchmark.photos:
+        console.print(accuracy_table(benchmark))
     console.print(files_table(benchmark))
     console.print(latency_table(benchmark))
-    for warning in drift_sentences(benchmark):
-        console.print(warning)
+    for sentence in (
+        *benchmark.machine.warnings,
+        *drift_sentences(benchmark),
+        *accuracy_sentences(benchmark),
+    ):
+        console.print(sentence)
+    for entry in benchmark.left_out:
+        console.print(f"{entry.name} was left out. {entry.reason}")
     for line in _operator_lines(benchmark):
         console.print(line)
     if benchmark.sustained:
@@ -52,24 +54,19 @@ def print_report(benchmark: Benchmark, stream: IO[str] | None = None) -> None:
 
 
 def files_table(benchmark: Benchmark) -> Table:
-    """Return a table with a row for each file: accuracy, size, loading, memory."""
-    with_accuracy = bool(benchmark.photos)
-    accuracy_headers: tuple[str, ...] = ()
-    if with_accuracy:
-        accuracy_headers = (f"{benchmark.measure} %\n(95 % interval)", "agrees\n%")
-    if with_accuracy and benchmark.task == MULTILABEL:
-        accuracy_headers += ("micro\nF1",)
-    table = _table("File", *accuracy_headers, *_FILE_HEADERS)
+    """Return a table with a row for each file: size, loading, memory."""
+    table = new_table("File", *_FILE_HEADERS)
     for file in benchmark.files:
-        accuracy_cells = _accuracy_cells(file)[: len(accuracy_headers)]
-        table.add_row(file.name, *accuracy_cells, *_cells(file))
+        table.add_row(file.name, *_cells(file))
     return table
 
 
 def latency_table(benchmark: Benchmark) -> Table:
     """Return a table with a row for each file and number of threads."""
     timed = [f"{call}\nms" if what == "ms" else f"\n{what}" for call in _CALLS for what in _TIMED]
-    table = _table("File", "threads", *timed, "runs")
+    with_energy = any(entry.energy for file in benchmark.files for entry in file.latencies)
+    energy_headers = ["energy\nmJ"] if with_energy else []
+    table = new_table("File", "threads", *timed, "runs", *energy_headers)
     for file in benchmark.files:
         for latency in file.latencies:
             table.add_row(
@@ -82,6 +79,7 @@ def latency_table(benchmark: Benchmark) -> Table:
                 f"{latency.classify.p95_ms:.2f}",
                 f"{latency.classify_ratio:.2f}",
                 str(latency.classify.runs),
+                *([f"{latency.energy.invoke_mj:.1f}"] if latency.energy else []),
             )
     return table
 
@@ -114,12 +112,17 @@ def to_payload(benchmark: Benchmark) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "machine": dataclasses.asdict(benchmark.machine),
+        "warnings": list(benchmark.machine.warnings),
         "settings": dataclasses.asdict(benchmark.settings),
         "reference": benchmark.reference.name,
         "task": benchmark.task,
         "photos": benchmark.photos,
         "skipped_photos": benchmark.skipped,
         "rule": {"accuracy_margin": ACCURACY_MARGIN, "same_speed": SAME_SPEED},
+        "left_out": [
+            {"name": entry.name, "path": str(entry.path), "reason": entry.reason}
+            for entry in benchmark.left_out
+        ],
         "files": [_file_payload(file, benchmark.task) for file in benchmark.files],
         "sustained": _sustained_payload(benchmark),
         "verdict": dataclasses.asdict(find_verdict(benchmark)),
@@ -141,7 +144,6 @@ def _sustained_payload(benchmark: Benchmark) -> dict[str, Any] | None:
 def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
     memory = dataclasses.asdict(file.footprint)
     load_ms, first_ms = memory.pop("load_ms"), memory.pop("first_ms")
-    accuracy = file.accuracy
     return {
         "name": file.name,
         "path": str(file.path),
@@ -154,14 +156,7 @@ def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
         "load_ms": load_ms,
         "first_ms": first_ms,
         "memory": memory,
-        "accuracy": accuracy
-        and {
-            **_shares(accuracy, task),
-            "interval_95": list(accuracy.interval),
-            "correct": accuracy.correct,
-            "total": accuracy.total,
-            "agreement": accuracy.agreement,
-        },
+        "accuracy": accuracy_payload(file.accuracy, task),
         "answer_pairs": file.answer_pairs
         and [dataclasses.asdict(pair) for pair in file.answer_pairs],
         "stages": file.stages and [dataclasses.asdict(stage) for stage in file.stages],
@@ -174,6 +169,7 @@ def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
                 ),
                 "parts": dataclasses.asdict(entry.parts),
                 "yardstick": entry.yardstick and dataclasses.asdict(entry.yardstick),
+                "energy": entry.energy and dataclasses.asdict(entry.energy),
             }
             for entry in file.latencies
         ],
@@ -182,12 +178,6 @@ def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
 
 def _timing(spread: Spread, ratio: float, interval: Interval | None) -> dict[str, Any]:
     return {**dataclasses.asdict(spread), "ratio": ratio, "ratio_interval": interval}
-
-
-def _shares(accuracy: Accuracy, task: str) -> dict[str, float]:
-    if task == MULTILABEL:
-        return {"exact_match": accuracy.share, "micro_f1": accuracy.micro_f1}
-    return {"accuracy" if task == BINARY else "top1": accuracy.share}
 
 
 def _operator_lines(benchmark: Benchmark) -> list[str]:
@@ -208,36 +198,22 @@ def _notes(benchmark: Benchmark) -> list[str]:
     ]
     if len(benchmark.files) > 1:
         notes.insert(0, f"ratio and agrees: compared with {benchmark.reference.name}{first}.")
+    energy = benchmark.files[0].latencies[0].energy
+    if energy:
+        notes.append(
+            f"energy: of an invoke, by {energy.source}, which also sees what else it feeds "
+            f"({energy.idle_watts:.1f} W at rest)."
+        )
     if benchmark.photos:
         skipped = f", {benchmark.skipped} unreadable skipped" if benchmark.skipped else ""
         all_of_them = ": all labels of a photo right" if benchmark.task == MULTILABEL else ""
-        text = f"{benchmark.measure}{all_of_them}, on {benchmark.photos} photos{skipped}."
-        notes.append(text)
+        notes.append(f"{benchmark.measure}{all_of_them}, on {benchmark.photos} photos{skipped}.")
+        if len(benchmark.files) > 1:
+            notes.append(
+                f"lost, won: photos that only {benchmark.reference_name} or only the file gets "
+                "right; p: McNemar's exact test."
+            )
     return notes
-
-
-def _table(*headers: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for index, header in enumerate(headers):
-        if index:
-            table.add_column(header, justify="right", no_wrap=True)
-        else:
-            table.add_column(header, overflow="fold")
-    return table
-
-
-def _accuracy_cells(file: FileResult) -> tuple[str, ...]:
-    if file.accuracy is None:
-        return _NOTHING, _NOTHING, _NOTHING
-    low, high = file.accuracy.interval
-    return (
-        f"{100 * file.accuracy.share:.1f} ({100 * low:.1f}–{100 * high:.1f})",
-        f"{100 * file.accuracy.agreement:.1f}",
-        f"{file.accuracy.micro_f1:.3f}",
-    )
 
 
 def _cells(file: FileResult) -> tuple[str, ...]:
@@ -254,4 +230,4 @@ def _cells(file: FileResult) -> tuple[str, ...]:
 
 
 def _megabytes(count: int | None) -> str:
-    return _NOTHING if count is None else f"{count / BYTES_PER_MB:.1f}"
+    return NOTHING if count is None else f"{count / BYTES_PER_MB:.1f}"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pocketlens.benchmarks.accuracy import Accuracy
 from pocketlens.benchmarks.answer_pairs import AnswerPair
+from pocketlens.benchmarks.candidates import LeftOut
+from pocketlens.benchmarks.energy import Energy
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.machine import Machine
 from pocketlens.benchmarks.memory import Footprint
@@ -38,7 +40,8 @@ class Latency:
     `invoke` is the interpreter alone, `classify` the whole way from a 1280x720 frame to labels,
     `parts` the medians of what that consists of. The ratios are of the medians to those of the
     reference with as many threads, each with its 95 % interval, None where the rounds were too few
-    for one. `runs_ms` are the durations behind `classify`, in the order of measurement.
+    for one. `runs_ms` are the durations behind `classify`, in the order of measurement. `energy` is
+    None where the machine has no sensor for it.
     """
 
     threads: int
@@ -51,6 +54,7 @@ class Latency:
     classify_ratio_interval: Interval | None = None
     yardstick: Yardstick | None = None
     runs_ms: tuple[float, ...] = field(default=(), repr=False)
+    energy: Energy | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ class Benchmark:
     """The figures of all files, in the order in which they were given.
 
     `reference_index` is the file that the others are compared with. `skipped` counts photos that
-    could not be read. `task` is the reference's. `sustained` is None where it was not asked for.
+    could not be read. `task` is the reference's. `left_out` are files that could not be measured.
+    `sustained` is None where it was not asked for.
     """
 
     files: tuple[FileResult, ...]
@@ -99,6 +104,7 @@ class Benchmark:
     settings: Settings
     skipped: int = 0
     task: str = MULTICLASS
+    left_out: tuple[LeftOut, ...] = ()
     sustained: Sustained | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
@@ -15,7 +16,11 @@ SAME_SPEED = 0.05
 
 # With an interval wider than this on either side, in points, the sentence says how wide.
 _UNSURE_POINTS = 5.0
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
+"""What differences of shares may be off by."""
+
+Row = tuple[FileResult, Latency]
+"""A file with a number of threads."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,15 @@ def find_verdict(benchmark: Benchmark) -> Verdict:
     )
 
 
-def choose(benchmark: Benchmark) -> tuple[FileResult, Latency]:
+def choose(benchmark: Benchmark) -> Row:
     """Return the file and the number of threads that the rule takes."""
-    rows = [(file, latency) for file in _good_enough(benchmark) for latency in file.latencies]
+    return prefer(
+        [(file, entry) for file in good_enough(benchmark.files) for entry in file.latencies]
+    )
+
+
+def prefer(rows: Sequence[Row]) -> Row:
+    """Return the fastest of good enough rows; of those as fast, the smallest and so on."""
     fastest = min(latency.classify.median_ms for _, latency in rows)
     as_fast = [row for row in rows if row[1].classify.median_ms <= fastest * (1 + SAME_SPEED)]
     return min(
@@ -66,20 +77,22 @@ def choose(benchmark: Benchmark) -> tuple[FileResult, Latency]:
             row[0].size_bytes,
             row[1].threads,
             -(row[0].accuracy.share if row[0].accuracy else 0),
+            row[1].classify.median_ms,
         ),
     )
 
 
-def _good_enough(benchmark: Benchmark) -> list[FileResult]:
-    best = max((file.accuracy.share for file in benchmark.files if file.accuracy), default=0.0)
-    least = best - ACCURACY_MARGIN - _ROUNDING
-    return [f for f in benchmark.files if f.accuracy is None or f.accuracy.share >= least]
+def good_enough(files: Sequence[FileResult]) -> list[FileResult]:
+    """Return the files that lose at most `ACCURACY_MARGIN` to the most accurate of them."""
+    best = max((file.accuracy.share for file in files if file.accuracy), default=0.0)
+    least = best - ACCURACY_MARGIN - ROUNDING
+    return [f for f in files if f.accuracy is None or f.accuracy.share >= least]
 
 
 def _sentence(
     benchmark: Benchmark, file: FileResult, latency: Latency, points: float | None
 ) -> str:
-    rivals = _good_enough(benchmark)
+    rivals = good_enough(benchmark.files)
     fastest_ms = min(entry.classify.median_ms for rival in rivals for entry in rival.latencies)
     group = "files" if points is None else "files within 1 point of the best"
     if len(rivals) == 1:
@@ -95,7 +108,9 @@ def _sentence(
         ratio = file.size_bytes / benchmark.reference.size_bytes
         text += f", {1 / latency.classify_ratio:.1f} times as fast as {benchmark.reference_name}"
         text += f" at {ratio:.2f} of its size"
-        text += "" if points is None else f" and {_signed(points)} points of accuracy"
+        text += "" if points is None else f" and {signed(points)} points of accuracy"
+        flips = file.accuracy.flips if file.accuracy else None
+        text += " (noise)" if points and flips and flips.is_noise else ""
     return f"{text}{_doubt(file)}."
 
 
@@ -126,7 +141,8 @@ def _doubt(file: FileResult) -> str:
     return f"; {file.accuracy.total} photos only tell this to ±{points:.0f} points, so add more"
 
 
-def _signed(points: float) -> str:
+def signed(points: float) -> str:
+    """Return points of accuracy with their sign."""
     text = f"{abs(points):.1f}"
     if text == "0.0":
         return "±0.0"

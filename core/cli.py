@@ -37,6 +37,10 @@ COMMANDS = {
         "pocketlens.benchmarks.cli",
         "Compare model files: accuracy, latency, size, memory.",
     ),
+    "recommend": (
+        "pocketlens.benchmarks.recommend_cli",
+        "Say which file to take here, and why.",
+    ),
     "export": (
         "pocketlens.export.cli",
         "Write what an app or a microcontroller needs.",

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 # Up to so many, Python has sorted them before NumPy's code is back in the processor's cache.
 _FEW = 32
 
+# Among fewer classes, five guesses are right too easily to mean something.
+MIN_CLASSES_FOR_TOP5 = 10
+
 Answer = tuple[int, ...]
 """The indices of a photo's labels, ascending: one but where a task is multilabel."""
 

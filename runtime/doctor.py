@@ -16,6 +16,7 @@ from typing import Any
 from pocketlens import __version__
 from pocketlens.runtime.cpu_features import CpuFeatures, format_notes, read_cpu_features
 from pocketlens.runtime.machine import (
+    HOT_C,
     Governor,
     Memory,
     Throttling,
@@ -35,9 +36,6 @@ from pocketlens.runtime.probes import (
 )
 from pocketlens.runtime.sources import DEVICES
 from pocketlens.runtime.v4l2 import CameraDevice, Ioctl, find_cameras
-
-HOT_C = 80.0
-"""From here on a Raspberry Pi slows down (its documentation, "Frequency management")."""
 
 # A live run of a small model took 77 MB (`make soak`); the system wants some, too.
 _LITTLE_BYTES = 150e6

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import time
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from pathlib import Path
 _CPUINFO = Path("/proc/cpuinfo")
 _STAT = Path("/proc/stat")
 _MEMINFO = Path("/proc/meminfo")
+# The kernel's own list: of /proc/self/maps, qemu gives a made-up one.
+_MAPS = Path("/proc/thread-self/maps")
 _SYS = Path("/sys")
 _WATCHED_S = 0.3
 # x86 has a "model name" for each core; Arm boards have one "Model" for the whole board.
@@ -31,6 +34,12 @@ _THROTTLE_BITS = {
     3: "near the temperature limit",
 }
 _SINCE_START = 16
+
+HOT_C = 80.0
+"""From here on a Raspberry Pi slows down (its documentation, "Frequency management")."""
+
+# Processors that there are only in programs, by what their model's name has in it.
+_EMULATED = {"QEMU TCG": "QEMU", "VirtualApple": "Rosetta"}
 
 
 @dataclass(frozen=True)
@@ -68,18 +77,20 @@ def cpu_name(cpuinfo: Path = _CPUINFO) -> str:
     for key in _CPU_KEYS:
         if entries.get(key):
             return " ".join(entries[key].split())
-    if platform.system() == "Darwin":
-        try:
-            answer = subprocess.run(
-                ["sysctl", "-n", "machdep.cpu.brand_string"],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            return answer.stdout.strip()
-        except (OSError, subprocess.CalledProcessError):
-            pass
-    return platform.processor() or platform.machine() or "unknown processor"
+    brand = _sysctl("machdep.cpu.brand_string")
+    return brand or platform.processor() or platform.machine() or "unknown processor"
+
+
+def find_emulator(maps: Path = _MAPS, cpuinfo: Path = _CPUINFO) -> str | None:
+    """Return the name of the program that plays the processor, or None where none is seen."""
+    inside = re.search(r"/(qemu-\w+?)(?:-static)?$", _read(maps) or "", re.MULTILINE)
+    if inside:
+        return inside[1]
+    model = _entries(cpuinfo).get("model name", "")
+    for part, name in _EMULATED.items():
+        if part in model:
+            return name
+    return "Rosetta" if _sysctl("sysctl.proc_translated") == "1" else None
 
 
 def count_cores() -> int:
@@ -101,6 +112,12 @@ def measure_busy_cores(stat: Path = _STAT, seconds: float = _WATCHED_S) -> float
         return None
     idle, total = after[0] - before[0], after[1] - before[1]
     return round((1 - idle / total) * (os.cpu_count() or 1), 2)
+
+
+def read_busy_s(stat: Path = _STAT) -> float | None:
+    """Return the seconds that all cores together were busy since the start, or None."""
+    ticks = _cpu_ticks(stat)
+    return None if ticks is None else (ticks[1] - ticks[0]) / os.sysconf("SC_CLK_TCK")
 
 
 def read_governor(sys: Path = _SYS) -> Governor | None:
@@ -151,6 +168,17 @@ def read_memory(meminfo: Path = _MEMINFO) -> Memory | None:
     except (KeyError, IndexError, ValueError):
         return None
     return Memory(total, available)
+
+
+def _sysctl(name: str) -> str:
+    """Return what macOS says of itself, "" elsewhere and where it says nothing."""
+    if platform.system() != "Darwin":
+        return ""
+    try:
+        done = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
 
 
 def _entries(path: Path) -> dict[str, str]:

@@ -50,7 +50,7 @@ def choose_threads(model: ModelFile, *, backend: str | None = None) -> ThreadCho
     if cores == 1:
         return ThreadChoice(1, {})
     best_interpreter = _warm(model, 1, backend)
-    for number in _candidates(cores):
+    for number in numbers_to_try(cores)[1:]:
         other = _warm(model, number, backend)
         best_ms, other_ms = _alternate(best_interpreter, other)
         latency_ms.update({best: best_ms, number: other_ms})
@@ -67,9 +67,9 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _candidates(cores: int) -> list[int]:
-    """Return 2, 4, 8, … and the number of cores."""
-    return [*(1 << power for power in range(1, cores.bit_length()) if 1 << power < cores), cores]
+def numbers_to_try(cores: int) -> list[int]:
+    """Return 1, 2, 4, … and the number of cores."""
+    return [*(1 << power for power in range(cores.bit_length()) if 1 << power < cores), cores]
 
 
 def _warm(model: ModelFile, threads: int, backend: str | None) -> Any:

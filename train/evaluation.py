@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from pocketlens.card import MULTICLASS, MULTILABEL
+from pocketlens.runtime.answers import MIN_CLASSES_FOR_TOP5
 from pocketlens.train.answers import THRESHOLD, Answers, to_answers
 from pocketlens.train.calibration import Reliability, reliability
-
-# Among fewer classes, five guesses are right too easily to mean something.
-MIN_CLASSES_FOR_TOP5 = 10
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pocketlens.benchmarks import (
     Settings,
     Spread,
 )
-from pocketlens.benchmarks.machine import Machine
+from pocketlens.benchmarks.machine import Condition, Machine
 from pocketlens.benchmarks.results import Yardstick
 from pocketlens.runtime.classifier import Timing
 
@@ -22,12 +22,17 @@ MACHINE = Machine(
     architecture="x86_64",
     system="Linux 6",
     cores=4,
-    busy_cores=0.1,
+    features=("AVX2 with FMA",),
+    memory_bytes=4_000_000_000,
+    governor=None,
+    emulator=None,
     python="3.11.0",
     numpy="2.0.0",
     opencv="4.10.0",
     interpreter="ai-edge-litert 2.0",
     pocketlens="0.1.0",
+    before=Condition(0.1, 45.0),
+    after=Condition(0.0, 61.4),
 )
 
 
@@ -50,7 +55,7 @@ def _spread(median_ms):
 def made_up():
     """Return a function that makes a Benchmark of (format, MB, correct of 1000, {threads: ms})."""
 
-    def make(*files, reference=0, photos=1000, names=None):
+    def make(*files, reference=0, photos=1000, names=None, flips=None):
         reference_ms = files[reference][3]
         results = []
         for position, (kind, size_mb, correct, times_ms) in enumerate(files):
@@ -81,7 +86,15 @@ def made_up():
                     footprint=Footprint(30.0, 5.0, 60_000_000, 9_000_000, 12_000_000, 72_000_000),
                     accuracy=None
                     if correct is None
-                    else Accuracy(correct, photos, 0.99, correct / photos),
+                    else Accuracy(
+                        correct,
+                        photos,
+                        agreement=0.99,
+                        micro_f1=correct / photos,
+                        macro_f1=correct / photos,
+                        macro_f1_interval=(correct / photos - 0.02, correct / photos + 0.02),
+                        flips=None if position == reference else flips,
+                    ),
                     latencies=latencies,
                 )
             )

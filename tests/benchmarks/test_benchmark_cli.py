@@ -13,8 +13,14 @@ from pocketlens.benchmarks.cli import benchmark_command
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.cli import COMMANDS, run
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.interpreters import BACKENDS
 
 QUICK = ["--num-runs", "2", "--min-secs", "0", "--warmup-runs", "1"]
+
+
+def test_backends_to_choose_from_are_those_that_there_are():
+    (option,) = (entry for entry in benchmark_command.params if entry.name == "backend")
+    assert list(option.type.choices) == list(BACKENDS)
 
 
 def test_help_is_the_group_s():
@@ -101,6 +107,21 @@ def test_model_from_elsewhere(elsewhere_model, capsys):
     assert payload["files"][0]["accuracy"] is None
 
 
+def test_backend_is_the_one_that_is_measured(elsewhere_model, capsys):
+    pytest.importorskip("tensorflow", reason="tf.lite is in the train extra")
+    assert (
+        run(["benchmark", str(elsewhere_model), *QUICK, "--backend", "tf.lite", "--json", "-"]) == 0
+    )
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["machine"]["interpreter"].startswith("tf.lite ")
+
+
+def test_backend_that_is_not_installed(elsewhere_model, capsys, monkeypatch):
+    monkeypatch.setitem(BACKENDS, "tflite-runtime", "no_such_package.interpreter")
+    assert run(["benchmark", str(elsewhere_model), *QUICK, "--backend", "tflite-runtime"]) == 1
+    assert "Install one: pip install tflite-runtime" in capsys.readouterr().err
+
+
 def test_same_names_are_told_apart(elsewhere_model, tmp_path, capsys):
     copy = tmp_path / "copy" / elsewhere_model.name
     copy.parent.mkdir()
@@ -108,6 +129,30 @@ def test_same_names_are_told_apart(elsewhere_model, tmp_path, capsys):
     assert run(["benchmark", str(elsewhere_model), str(copy), *QUICK]) == 0
     printed = "".join(capsys.readouterr().out.split())
     assert f"copy/{elsewhere_model.name}" in printed
+
+
+def test_an_unusable_file_among_good_ones_is_said_and_the_rest_is_measured(
+    elsewhere_model, tmp_path, capsys
+):
+    text, cut = tmp_path / "text.tflite", tmp_path / "cut.tflite"
+    text.write_text("hello")
+    content = elsewhere_model.read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    target = tmp_path / "out.json"
+    files = [str(path) for path in (text, elsewhere_model, cut)]
+    assert run(["benchmark", *files, *QUICK, "--json", str(target)]) == 1
+    captured = capsys.readouterr()
+    for name in (text.name, cut.name):
+        assert f"{name} was left out. " in " ".join(captured.out.split())
+    assert "Take mobilenet" in captured.out
+    payload = json.loads(target.read_text("utf-8"))
+    assert [entry["name"] for entry in payload["left_out"]] == [text.name, cut.name]
+    assert [file["name"] for file in payload["files"]] == [elsewhere_model.name]
+    # Where nothing is left it is an error, said once.
+    assert run(["benchmark", str(text), str(cut), *QUICK]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("Error:") == 1
+    assert captured.out == ""
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from pocketlens.benchmarks import benchmark
 from pocketlens.benchmarks.changes import find_changes, refuse_regressions
 from pocketlens.benchmarks.latency import Settings
+from pocketlens.benchmarks.records import parse_record
 from pocketlens.benchmarks.report import to_payload
 from pocketlens.cli import run
 from pocketlens.errors import PocketlensError
@@ -27,7 +28,7 @@ TIMING = Settings(num_runs=50, min_secs=0.1, warmup_runs=2)
     ],
 )
 def test_words(made_up, now_ms, word, fails):
-    record = to_payload(made_up(("int8", 4, None, {1: 7.0})))
+    record = parse_record(to_payload(made_up(("int8", 4, None, {1: 7.0}))))
     changes = find_changes(record, made_up(("int8", 4, None, {1: now_ms})))
     assert [change.word for change in changes] == [word]
     assert changes[0].ratio == pytest.approx(now_ms / 7)
@@ -40,7 +41,7 @@ def test_words(made_up, now_ms, word, fails):
 
 
 def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, monkeypatch):
-    record = to_payload(benchmark([elsewhere_model], settings=TIMING))
+    record = parse_record(to_payload(benchmark([elsewhere_model], settings=TIMING)))
     for _ in range(10):
         refuse_regressions(find_changes(record, benchmark([elsewhere_model], settings=TIMING)), 5)
     # An extra block: the same network once more in each inference.
@@ -66,6 +67,42 @@ def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, mo
     with pytest.raises(PocketlensError, match="slower"):
         refuse_regressions(changes, 5)
     assert np.isclose(changes[0].ratio, 2, rtol=0.4)
+
+
+@pytest.mark.trains
+def test_a_real_int8_file_with_an_extra_block_is_found(tmp_path):
+    keras = pytest.importorskip("keras", reason="networks are built with the train extra")
+    tf = pytest.importorskip("tensorflow", reason="networks are built with the train extra")
+
+    def write(blocks):
+        x = pixels = keras.Input((64, 64, 3), batch_size=1)
+        x = keras.layers.Conv2D(32, 3, strides=2, activation="relu")(x)
+        for _ in range(blocks):
+            y = keras.layers.Conv2D(96, 1, activation="relu")(x)
+            y = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu")(y)
+            x = keras.layers.Add()([x, keras.layers.Conv2D(32, 1)(y)])
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        network = keras.Model(pixels, keras.layers.Dense(3, activation="softmax")(x))
+        converter = tf.lite.TFLiteConverter.from_keras_model(network)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        noise = np.random.default_rng(0).random((4, 1, 64, 64, 3), np.float32)
+        converter.representative_dataset = lambda: ([entry] for entry in noise)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+        path = tmp_path / str(blocks) / "model.tflite"
+        path.parent.mkdir()
+        path.write_bytes(converter.convert())
+        return path
+
+    three, four = write(3), write(4)
+    record = parse_record(to_payload(benchmark([three], settings=TIMING)))
+    (same,) = find_changes(record, benchmark([three], settings=TIMING))
+    assert not same.is_slower_by(5)
+    (change,) = find_changes(record, benchmark([four], settings=TIMING))
+    assert change.word == "slower"
+    assert 1.05 < change.ratio < 1.7
+    with pytest.raises(PocketlensError, match="more than 5 % slower"):
+        refuse_regressions([change], 5)
 
 
 def test_command(elsewhere_model, tmp_path, capsys):

@@ -41,6 +41,11 @@ def test_failure_is_one_sentence(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_backend_is_that_of_the_process_too(tiny_models):
+    with pytest.raises(ModelFileError, match="one of the interpreters ai-edge-litert"):
+        measure_footprint(tiny_models["float32"], backend="another", loads=1)
+
+
 def test_process_ignores_modules_in_the_current_folder(tiny_models, tmp_path, monkeypatch):
     if sys.version_info < (3, 11):
         pytest.skip("PYTHONSAFEPATH came with Python 3.11")

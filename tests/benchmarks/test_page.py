@@ -6,11 +6,15 @@ import os
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from pocketlens.benchmarks.answer_pairs import AnswerPair, pair_answers
+from pocketlens.benchmarks.candidates import LeftOut
 from pocketlens.benchmarks.charts import Scale
+from pocketlens.benchmarks.flips import ClassFlips, Flips
+from pocketlens.benchmarks.machine import Condition
 from pocketlens.benchmarks.page import refuse_report, report_page, write_report
 from pocketlens.benchmarks.results import Benchmark
 from pocketlens.benchmarks.stages import Stage
@@ -73,7 +77,7 @@ def result(request, made_up):
         return with_pairs(made_up(*ONE_THREAD), many)
     if request.param == "one file":
         one = made_up((None, 2.7, None, {1: 3.3}), names=[f"{'name' * 20}.tflite"])
-        unknown = dataclasses.replace(one.machine, busy_cores=None)
+        unknown = dataclasses.replace(one.machine, features=None, before=Condition(), after=None)
         return dataclasses.replace(one, machine=unknown, sustained=sustained(None))
     if request.param == "no photos":
         return made_up(*((kind, mb, None, ms) for kind, mb, _, ms in FIVE))
@@ -122,8 +126,8 @@ def test_verdict_comes_first_and_all_sections_follow(made_up):
     body = text[text.index("</h1>") :]
     titles = re.findall("<h2>([^<]*)</h2>", body)
     assert titles == [
-        *("Accuracy against time", "Files", "Times", "Each frame", "The start", "How steady it is"),
-        *("Threads", "Operators", "Without a pause", "Machine and settings"),
+        *("Accuracy against time", "Accuracy", "Files", "Times", "Each frame", "The start"),
+        *("How steady it is", "Threads", "Operators", "Without a pause", "Machine and settings"),
     ]
     assert body.index("Take int84.tflite with 4 threads") < body.index("<h2>")
     for part in ("resize", "invoke", "post", "load", "first inference"):
@@ -131,7 +135,7 @@ def test_verdict_comes_first_and_all_sections_follow(made_up):
     assert "float162.tflite" not in body
     assert "Test CPU" in body
     assert body.count("<td>3.50</td><td>300</td>") == 5
-    assert body.count('<tr class="taken"><th>int84.tflite</th>') == 2
+    assert body.count('<tr class="taken"><th>int84.tflite</th>') == 3
 
 
 def test_everything_is_escaped(made_up):
@@ -155,10 +159,23 @@ def test_size_stands_in_for_accuracy_only_without_photos(made_up, photos):
 
 def test_warnings_stand_before_the_figures(made_up):
     busy = made_up(*FIVE)
-    busy = dataclasses.replace(busy, machine=dataclasses.replace(busy.machine, busy_cores=3.0))
-    text = report_page(busy)
-    assert "3.0 of 4 cores busy" in text[: text.index("<h2>")]
+    machine = dataclasses.replace(busy.machine, before=Condition(3.0))
+    left_out = (LeftOut("spoilt.tflite", Path("spoilt.tflite"), "Expected a model & no <text>."),)
+    text = report_page(dataclasses.replace(busy, machine=machine, left_out=left_out))
+    before = text[: text.index("<h2>")]
+    assert "3.0 of 4 cores busy" in before
+    assert "spoilt.tflite was left out. Expected a model &amp; no &lt;text&gt;." in before
     assert 'class="warning"' not in report_page(made_up(*FIVE))
+
+
+def test_whether_files_are_really_worse_is_said(made_up):
+    flips = Flips(30, 6, 0.00004, (ClassFlips("<rose>", 200, 20, 1),))
+    text = report_page(made_up(*ONE_THREAD, flips=flips))
+    assert text.count("30 photos lost, 6 won, p &lt; 0.001): that is more than chance") == 4
+    assert "&lt;rose&gt; (-19 of 200)" in text
+    one = report_page(made_up(*ONE_THREAD[:1]))
+    assert "McNemar" not in one
+    assert "macro F1" in one
 
 
 def test_many_answers_are_listed_and_few_are_a_matrix(made_up):

@@ -1,21 +1,30 @@
 """The JSON has the documented fields, and other files are refused."""
 
 import dataclasses
+import functools
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
 
 from pocketlens.benchmarks.answer_pairs import AnswerPair
-from pocketlens.benchmarks.records import read_record
+from pocketlens.benchmarks.candidates import LeftOut
+from pocketlens.benchmarks.energy import Energy
+from pocketlens.benchmarks.flips import ClassFlips, Flips
+from pocketlens.benchmarks.machine import Condition
+from pocketlens.benchmarks.records import parse_record, read_record
 from pocketlens.benchmarks.report import to_payload
 from pocketlens.benchmarks.stages import Stage
 from pocketlens.benchmarks.sustained import Moment, Sustained
 from pocketlens.errors import UsageError
+from pocketlens.runtime.machine import Governor, Throttling
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmark-json.md"
 FILES = [("float32", 14, 904, {1: 7.0}), ("int8", 4, 900, {1: 3.3})]
+
+FLIPS = Flips(6, 2, 0.29, (ClassFlips("rose", 200, 6, 2),))
 
 
 def _fields(value, path=""):
@@ -30,10 +39,24 @@ def test_every_field_is_documented_and_every_documented_field_is_there(made_up):
     if not DOCUMENT.is_file():
         pytest.skip("not run from a checkout")
     results = [
-        dataclasses.replace(made_up(*FILES), task=task)
+        dataclasses.replace(made_up(*FILES, flips=FLIPS), task=task)
         for task in ("multiclass", "binary", "multilabel")
     ]
     results.append(made_up(("int8", 4, None, {1: 3.0})))
+    left_out = LeftOut("spoilt.tflite", Path("spoilt.tflite"), "Expected a model.")
+    (latency,) = results[0].files[0].latencies
+    latency = dataclasses.replace(latency, energy=Energy("RAPL", 30.0, 9.0, 2.0))
+    file = dataclasses.replace(results[0].files[0], latencies=(latency,))
+    results.append(dataclasses.replace(results[0], files=(file, *results[0].files[1:])))
+    throttling = Throttling(("throttled",), ("under-voltage",))
+    condition = Condition(0.0, 60.0, throttling)
+    machine = dataclasses.replace(
+        results[0].machine,
+        governor=Governor("ondemand", "cpufreq-dt"),
+        before=condition,
+        after=condition,
+    )
+    results.append(dataclasses.replace(results[0], machine=machine, left_out=(left_out,)))
     with_all = made_up(*FILES)
     int8 = dataclasses.replace(
         with_all.files[1],
@@ -45,18 +68,72 @@ def test_every_field_is_documented_and_every_documented_field_is_there(made_up):
         dataclasses.replace(with_all, files=(with_all.files[0], int8), sustained=sustained)
     )
     written = set().union(
-        *(_fields(json.loads(json.dumps(to_payload(result)))) for result in results)
+        *(_fields(json.loads(json.dumps(to_payload(result)))) - {"left_out"} for result in results)
     )
     documented = re.findall(r"^\| `([^`]+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE)
     assert len(documented) == len(set(documented))
     assert written == set(documented)
 
 
-def test_reads_what_was_written(made_up, tmp_path):
+@pytest.fixture
+def payload(made_up):
+    return json.loads(json.dumps(to_payload(made_up(*FILES))))
+
+
+def test_reads_what_was_written(payload, tmp_path):
     path = tmp_path / "old.json"
-    payload = json.loads(json.dumps(to_payload(made_up(*FILES))))
     path.write_text(json.dumps(payload))
-    assert read_record(path) == payload
+    record = read_record(path)
+    assert (record.cpu, record.cores) == ("Test CPU", 4)
+    assert record.interpreter == "ai-edge-litert 2.0"
+    assert record.names == {"float320.tflite", "int81.tflite"}
+    assert record.yardsticks["int81.tflite", 1].ratio == 3.3
+
+
+def test_what_had_too_few_runs_is_not_compared(payload):
+    payload["files"][0]["latencies"][0]["yardstick"]["interval"] = None
+    payload["files"][1]["latencies"][0]["yardstick"] = None
+    assert parse_record(payload).yardsticks == {}
+
+
+MISSING = object()
+YARDSTICK = "files[0].latencies[0].yardstick"
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *((place, MISSING) for place in ("machine.cpu", "machine.cores", "machine.interpreter")),
+        *((place, MISSING) for place in ("files[1].name", "files[0].latencies", YARDSTICK)),
+        *((f"{YARDSTICK}.{key}", MISSING) for key in ("ratio", "interval", "shortest_ratio")),
+        ("files[0].latencies[0].threads", MISSING),
+        ("files", {}),
+        ("files[0]", "int8.tflite"),
+        ("machine", []),
+        ("machine.cores", 0),
+        ("machine.cores", True),
+        ("machine.cpu", 5),
+        (f"{YARDSTICK}.ratio", 0),
+        (f"{YARDSTICK}.ratio", -1.0),
+        (f"{YARDSTICK}.ratio", math.nan),
+        (f"{YARDSTICK}.shortest_ratio", "2"),
+        (f"{YARDSTICK}.interval", [2.0]),
+        (f"{YARDSTICK}.interval", [3.0, 2.0]),
+        (f"{YARDSTICK}.interval[1]", math.inf),
+    ],
+)
+def test_damage_is_named_in_one_sentence(payload, place, value):
+    *way, last = [int(key) if key.isdecimal() else key for key in re.findall(r"\w+", place)]
+    holder = functools.reduce(lambda entry, key: entry[key], way, payload)
+    if value is MISSING:
+        del holder[last]
+    else:
+        holder[last] = value
+    with pytest.raises(UsageError, match="Expected a whole benchmark in old") as caught:
+        parse_record(payload, "old.json")
+    came = str(caught.value).split("nothing usable at ")[1]
+    assert came.startswith(place), came
+    assert came.endswith(". Measure again.")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +141,8 @@ def test_reads_what_was_written(made_up, tmp_path):
     [
         pytest.param(None, "No such file", id="missing"),
         pytest.param("{", "no JSON", id="cut off"),
+        pytest.param("[" * 100_000, "no JSON", id="without end"),
+        pytest.param("\x00\xff", "no JSON", id="bytes"),
         pytest.param("[]", "other JSON", id="a list"),
         pytest.param('{"schema_version": 3}', "other JSON", id="another program's"),
         *(

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from pocketlens.benchmarks.energy import Energy
 from pocketlens.benchmarks.report import (
     drift_sentences,
     files_table,
@@ -30,9 +31,7 @@ def _cells(table):
 def test_columns(made_up):
     result = made_up(*FILES)
     assert _headers(files_table(result)) == [
-        "File",
-        "top-1 % (95 % interval)",
-        *("agrees %", "size MB", "load ms", "first ms", "RAM +MB", "peak +MB", "peak MB", "parts"),
+        *("File", "size MB", "load ms", "first ms", "RAM +MB", "peak +MB", "peak MB", "parts")
     ]
     assert _headers(latency_table(result)) == [
         *("File", "threads", "invoke ms", "p95", "ratio", "classify ms", "p95", "ratio", "runs")
@@ -43,17 +42,11 @@ def test_rows(made_up):
     result = made_up(*FILES)
     table = dict(zip(_headers(files_table(result)), _cells(files_table(result)), strict=True))
     assert table["size MB"] == ["14.00", "4.00"]
-    assert table["top-1 % (95 % interval)"][0] == "90.4 (88.4–92.1)"
     assert table["RAM +MB"] == ["9.0", "9.0"]
     rows = _cells(latency_table(result))
     assert rows[1] == ["1", "2", "1", "2"]
     assert rows[5] == ["7.00", "4.00", "3.30", "2.00"]
     assert rows[7] == ["1.00", "1.00", "0.47", "0.50"]
-
-
-def test_without_accuracy_there_are_no_columns_for_it(made_up):
-    headers = _headers(files_table(made_up(("int8", 4, None, {1: 3.0}))))
-    assert not any("top-1" in header or "agrees" in header for header in headers)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +62,7 @@ def test_printed_piped(made_up, names):
     text = stream.getvalue()
     assert max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text
-    assert "Test CPU" in text
+    assert "Test CPU, 4 cores, AVX2 with FMA, 45 → 61 °C, ai-edge-litert 2.0" in text
     assert "Take " in text.split("\n\n")[-1]
     if names:
         assert "[bold]x[/] :smile:" in text.replace("\n", "")
@@ -86,11 +79,11 @@ def test_payload(made_up):
     assert payload["schema_version"] == 3
     assert set(payload) == {
         *("schema_version", "machine", "settings", "reference", "photos", "skipped_photos"),
-        *("rule", "files", "verdict", "task", "sustained"),
+        *("rule", "files", "verdict", "task", "left_out", "warnings", "sustained"),
     }
-    assert {"cpu", "cores", "python", "numpy", "opencv", "interpreter", "busy_cores"} <= set(
-        payload["machine"]
-    )
+    assert {"cpu", "cores", "python", "numpy", "opencv", "interpreter"} <= set(payload["machine"])
+    assert payload["machine"]["after"]["temperature_c"] == 61.4
+    assert payload["warnings"] == []
     assert set(payload["settings"]) == {
         "num_runs",
         "min_secs",
@@ -118,33 +111,39 @@ def test_payload(made_up):
         *("first_ms", "min_ms", "median_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms"),
         *("runs", "median_interval_ms", "drift", "ratio", "ratio_interval"),
     }
+    assert second["latencies"][0]["energy"] is None
     assert payload["verdict"]["file"] == "int81.tflite"
     assert payload["verdict"]["sentence"].startswith("Take ")
-
-
-@pytest.mark.parametrize(
-    ("task", "keys", "header"),
-    [
-        ("binary", {"accuracy"}, "accuracy %"),
-        ("multilabel", {"exact_match", "micro_f1"}, "exact match %"),
-    ],
-)
-def test_accuracy_is_called_as_the_task_has_it(made_up, task, keys, header):
-    result = dataclasses.replace(made_up(*FILES), task=task)
-    accuracy = to_payload(result)["files"][1]["accuracy"]
-    assert set(accuracy) - {"interval_95", "correct", "total", "agreement"} == keys
-    assert all(accuracy[key] == 0.9 for key in keys)
-    stream = io.StringIO()
-    print_report(result, stream)
-    assert header in stream.getvalue()
-    assert ("F1" in stream.getvalue()) == (task == "multilabel")
-    assert max(map(len, stream.getvalue().splitlines()[:-1])) <= 100
 
 
 def test_payload_without_accuracy(made_up):
     payload = to_payload(made_up(("int8", 4, None, {1: 3.0})))
     assert payload["files"][0]["accuracy"] is None
     assert payload["photos"] == 0
+
+
+def test_what_spoils_the_times_is_said(made_up):
+    result = made_up(*FILES)
+    machine = dataclasses.replace(result.machine, emulator="qemu-aarch64")
+    result = dataclasses.replace(result, machine=machine)
+    stream = io.StringIO()
+    print_report(result, stream)
+    (warning,) = to_payload(result)["warnings"]
+    assert warning in " ".join(stream.getvalue().split())
+
+
+def test_energy_is_there_only_where_it_was_measured(made_up):
+    result = made_up(("int8", 4, 900, {1: 3.3}))
+    assert "energy mJ" not in _headers(latency_table(result))
+    (latency,) = result.files[0].latencies
+    latency = dataclasses.replace(latency, energy=Energy("INA226", 31.25, 9.0, 2.04))
+    file = dataclasses.replace(result.files[0], latencies=(latency,))
+    result = dataclasses.replace(result, files=(file,))
+    table = latency_table(result)
+    assert dict(zip(_headers(table), _cells(table), strict=True))["energy mJ"] == ["31.2"]
+    stream = io.StringIO()
+    print_report(result, stream)
+    assert "by INA226, which also sees what else it feeds (2.0 W at rest)" in stream.getvalue()
 
 
 def test_operators_and_the_run_without_a_pause_are_said(made_up):

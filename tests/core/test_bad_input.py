@@ -149,6 +149,30 @@ CASES: dict[str, tuple[int, str, Case]] = {
         "which ends",
         lambda p: ["service", "install", p.model, "--source", p.photo, "--print"],
     ),
+    "benchmark: a record without its end": (
+        2,
+        "no JSON",
+        lambda p: ["benchmark", p.model, "--compare", p.file("old.json", '{"schema_version": 3,')],
+    ),
+    "benchmark: a record without its machine's name": (
+        2,
+        "nothing usable at machine.cpu",
+        lambda p: [
+            *("benchmark", p.model, "--compare"),
+            p.file("old.json", '{"schema_version": 3, "machine": {}, "files": []}'),
+        ],
+    ),
+    "recommend: no photos": (2, "Expected --data", lambda p: ["recommend", p.model]),
+    "recommend: text as a model": (
+        1,
+        "content is something else",
+        lambda p: ["recommend", p.file("m.tflite", "hello"), "--data", p.photos],
+    ),
+    "recommend: no time at all": (
+        2,
+        "--max-latency above 0 ms",
+        lambda p: ["recommend", p.model, "--data", p.photos, "--max-latency", "0"],
+    ),
     "doctor: existing result": (
         2,
         "--overwrite",

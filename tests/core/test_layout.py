@@ -21,14 +21,14 @@ NESTED = {
     "runtime/sources": "pocketlens.runtime.sources",
     "runtime/web": "pocketlens.runtime.web",
 }
-# What each folder may import of the others. `convert` may train: `--adapt` does. `export` may
-# convert: it does where it is given a run.
+# What each folder may import of the others. `convert` may train: `--adapt` does. `benchmarks` and
+# `export` may convert: `recommend` and `export` do where they are given a run.
 ALLOWED = {
     "core": set(),
     "runtime": {"core"},
     "train": {"core", "runtime"},
     "convert": {"core", "runtime", "train"},
-    "benchmarks": {"core", "runtime"},
+    "benchmarks": {"core", "runtime", "convert"},
     "export": {"core", "runtime", "convert"},
     "demo": {"core", "runtime", "train", "convert", "benchmarks"},
 }
@@ -91,6 +91,7 @@ def test_imports_point_one_way(folder: str) -> None:
         "from pocketlens.cli import run; run(['service', 'install', '--help'])",
         "from pocketlens.cli import run; run(['doctor', '--help'])",
         "from pocketlens.cli import run; run(['benchmark', '--help'])",
+        "from pocketlens.cli import run; run(['recommend', '--help'])",
         "from pocketlens.cli import run; run(['export', '--help'])",
         "from pocketlens.cli import run; run(['train', '--help'])",
         "from pocketlens.cli import run; run(['check', '--help'])",
@@ -111,6 +112,7 @@ def test_commands_on_the_device_import_nothing_heavy(
         ["inspect", str(tiny_tflite)],
         ["live", str(tiny_tflite), "--source", str(video), "--record", str(tmp_path / "out.mp4")],
         ["benchmark", str(tiny_tflite), "--data", str(tiny_photos), "--num-runs", "2"],
+        ["recommend", str(tiny_tflite), "--data", str(tiny_photos), "--threads", "1"],
         ["export", str(tiny_tflite), "--target", "ios", "--out", str(tmp_path / "app")],
         ["export", str(tiny_tflite), "--target", "web", "--out", str(tmp_path / "web")],
         ["service", "install", str(tiny_tflite), "--source", "0", "--print"],

@@ -1,5 +1,6 @@
 """What the operating system tells of the machine."""
 
+import os
 import subprocess
 import sys
 import time
@@ -11,7 +12,9 @@ from pocketlens.runtime.machine import (
     Memory,
     Throttling,
     cpu_name,
+    find_emulator,
     measure_busy_cores,
+    read_busy_s,
     read_governor,
     read_memory,
     read_temperature_c,
@@ -128,3 +131,36 @@ def test_what_is_not_told_is_none(tmp_path):
     assert read_governor(tmp_path) is None
     assert read_temperature_c(tmp_path) is None
     assert read_throttling(tmp_path, str(tmp_path / "none")) is None
+
+
+@pytest.mark.parametrize(
+    ("maps", "cpuinfo", "name"),
+    [
+        pytest.param("7f00-7f01 r-xp 0 fe:00 9  /usr/bin/python3.11\n", X86, None, id="real"),
+        pytest.param(
+            "7f00-7f01 r-xp 0 fe:00 9  /usr/bin/qemu-aarch64-static\n",
+            PI,
+            "qemu-aarch64",
+            id="qemu",
+        ),
+        pytest.param("1-2 r-xp 0 fe:00 9 /opt/qemu-arm\n3-4 rw-p 0\n", PI, "qemu-arm", id="moved"),
+        pytest.param("", "model name : QEMU TCG CPU version 2.5+\n", "QEMU", id="whole machine"),
+        pytest.param("", "model name : VirtualApple @ 2.50GHz\n", "Rosetta", id="Rosetta"),
+        pytest.param("/home/qemu-images/python3\n", X86, None, id="a folder's name"),
+    ],
+)
+def test_emulators(tmp_path, maps, cpuinfo, name):
+    write(tmp_path / "maps", maps)
+    write(tmp_path / "cpuinfo", cpuinfo)
+    assert find_emulator(tmp_path / "maps", tmp_path / "cpuinfo") == name
+
+
+@pytest.mark.parametrize(
+    ("text", "busy_s"),
+    [("cpu 100 0 50 400 30 0 0 50 0 0\n", 200), ("", None)],
+    ids=["all but idle and waiting", "not told"],
+)
+def test_busy_time(tmp_path, text, busy_s):
+    write(tmp_path / "stat", text)
+    expected = None if busy_s is None else busy_s / os.sysconf("SC_CLK_TCK")
+    assert read_busy_s(tmp_path / "stat") == expected

@@ -1,0 +1,190 @@
+"""Which file to take with how many threads, within limits that a project sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pocketlens.benchmarks.results import Benchmark
+from pocketlens.benchmarks.verdict import ROUNDING, Row, good_enough, prefer
+from pocketlens.errors import UsageError
+
+# Where nothing fits, what is nearest: a point of accuracy more than allowed counts like this share
+# of time or size more than allowed.
+_POINT = 0.1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may cost. None sets no limit.
+
+    `max_drop` is in points of accuracy below the most accurate file; `max_latency_ms` for the way
+    from a 1280x720 frame to labels; `max_size_mb` in MB of 1,000,000 bytes.
+
+    Raises:
+        UsageError: a limit cannot be.
+    """
+
+    max_drop: float | None = None
+    max_latency_ms: float | None = None
+    max_size_mb: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing could ever keep."""
+        drop, latency, size = self.max_drop, self.max_latency_ms, self.max_size_mb
+        # Written this way round, NaN is refused too.
+        if drop is not None and not 0 <= drop <= 100:
+            raise UsageError(f"Expected --max-drop of 0 to 100 points. Received: {drop:g}.")
+        for name, unit, value in (("latency", "ms", latency), ("size", "MB", size)):
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"Expected --max-{name} above 0 {unit}. Received: {value:g}.")
+
+    @property
+    def text(self) -> str:
+        """The limits in words, "" without any."""
+        words = []
+        if self.max_latency_ms is not None:
+            words.append(f"{self.max_latency_ms:g} ms")
+        if self.max_size_mb is not None:
+            words.append(f"{self.max_size_mb:g} MB")
+        if self.max_drop is not None:
+            plural = "" if self.max_drop == 1 else "s"
+            words.append(f"{self.max_drop:g} point{plural} of the most accurate")
+        return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A file with a number of threads, and what it costs.
+
+    `drop` is how many points of accuracy it is below the most accurate file, None without photos.
+    `misses` says which limits it does not keep: "time", "size", "accuracy". `on_front` is whether
+    no other is at least as good in accuracy, time, size and threads and better in one of them.
+    """
+
+    row: Row
+    drop: float | None
+    misses: tuple[str, ...]
+    on_front: bool
+
+    @property
+    def name(self) -> str:
+        """What tells the file from the others."""
+        return self.row[0].name
+
+    @property
+    def threads(self) -> int:
+        """The interpreter's threads."""
+        return self.row[1].threads
+
+    @property
+    def latency_ms(self) -> float:
+        """The median milliseconds from a 1280x720 frame to labels."""
+        return self.row[1].classify.median_ms
+
+    @property
+    def size_mb(self) -> float:
+        """The file's size in MB."""
+        return self.row[0].size_mb
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of right answers in 0-1, None without photos."""
+        accuracy = self.row[0].accuracy
+        return accuracy.share if accuracy else None
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What to take within `limits`, or, where nothing keeps them, what comes `nearest`.
+
+    `take` and `runner_up`, the best of another file, are None where there is none.
+    """
+
+    benchmark: Benchmark
+    limits: Limits
+    options: tuple[Option, ...]
+    take: Option | None = None
+    runner_up: Option | None = None
+    nearest: Option | None = None
+
+
+def recommend(benchmark: Benchmark, limits: Limits | None = None) -> Recommendation:
+    """Choose among what was measured.
+
+    Of all files that keep the limits, those count that lose at most a point of accuracy to the best
+    of them, or, with a limit on the loss, all. The fastest is taken; of those within 5 % of it the
+    smallest, then the one with the fewest threads.
+    """
+    limits = limits or Limits()
+    options = _options(benchmark, limits)
+    fitting = [option for option in options if not option.misses]
+    if not fitting:
+        nearest = min(options, key=lambda option: _excess(option, limits))
+        return Recommendation(benchmark, limits, options, nearest=nearest)
+    take = _best(rivals(fitting, limits))
+    others = [option for option in fitting if option.name != take.name]
+    runner_up = _best(rivals(others, limits)) if others else None
+    return Recommendation(benchmark, limits, options, take, runner_up)
+
+
+def rivals(options: Sequence[Option], limits: Limits) -> list[Option]:
+    """Return the options whose accuracy is good enough; of them the fastest is taken."""
+    if limits.max_drop is not None:
+        return list(options)
+    good = {file.name for file in good_enough([option.row[0] for option in options])}
+    return [option for option in options if option.name in good]
+
+
+def _options(benchmark: Benchmark, limits: Limits) -> tuple[Option, ...]:
+    rows = [(file, latency) for file in benchmark.files for latency in file.latencies]
+    shares = [file.accuracy.share for file in benchmark.files if file.accuracy]
+    options = []
+    for row in rows:
+        accuracy = row[0].accuracy
+        drop = 100 * (max(shares) - accuracy.share) if accuracy else None
+        costs = _costs(row)
+        beaten = any(_costs(other) != costs and _no_dearer(_costs(other), costs) for other in rows)
+        options.append(Option(row, drop, _misses(row, drop, limits), not beaten))
+    return tuple(options)
+
+
+def _costs(row: Row) -> tuple[float, ...]:
+    file, latency = row
+    share = file.accuracy.share if file.accuracy else 0.0
+    return latency.classify.median_ms, file.size_bytes, latency.threads, -share
+
+
+def _no_dearer(costs: tuple[float, ...], others: tuple[float, ...]) -> bool:
+    return all(one <= other for one, other in zip(costs, others, strict=True))
+
+
+def _misses(row: Row, drop: float | None, limits: Limits) -> tuple[str, ...]:
+    pairs = {
+        "time": (row[1].classify.median_ms, limits.max_latency_ms),
+        "size": (row[0].size_mb, limits.max_size_mb),
+        "accuracy": (drop, limits.max_drop),
+    }
+    return tuple(
+        name
+        for name, (value, most) in pairs.items()
+        if value is not None and most is not None and value > most + ROUNDING
+    )
+
+
+def _excess(option: Option, limits: Limits) -> float:
+    """Return how far an option is from the limit that it misses most, as a factor."""
+    factors = [1.0]
+    if limits.max_latency_ms is not None:
+        factors.append(option.latency_ms / limits.max_latency_ms)
+    if limits.max_size_mb is not None:
+        factors.append(option.size_mb / limits.max_size_mb)
+    if limits.max_drop is not None and option.drop is not None:
+        factors.append(1 + _POINT * (option.drop - limits.max_drop))
+    return max(factors)
+
+
+def _best(options: Sequence[Option]) -> Option:
+    row = prefer([option.row for option in options])
+    return next(option for option in options if option.row is row)
