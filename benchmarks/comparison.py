@@ -177,7 +177,7 @@ def _sustained(result: Benchmark, candidates: Sequence[Candidate]) -> Sustained:
 def _stages(candidate: Candidate, threads: int) -> tuple[Stage, ...]:
     return time_stages(
         candidate.model.flatbuffer,
-        lambda flatbuffer: load_interpreter(flatbuffer, threads=threads),
+        lambda flatbuffer: load_interpreter(flatbuffer, threads=threads, backend=candidate.backend),
         track=lambda cuts: track(cuts, f"Operators of {candidate.name}", len(cuts)),
     )
 
