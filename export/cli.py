@@ -67,7 +67,7 @@ def export_command(
     from pocketlens.errors import UsageError
     from pocketlens.export.browser import HEADERS, WEB
     from pocketlens.export.folders import export
-    from pocketlens.export.serving import FolderServer, serve_until_interrupted
+    from pocketlens.export.serving import FolderServer, serve_until_stopped
     from pocketlens.files import refuse_targets, write_json
 
     if serve and target != WEB:
@@ -85,4 +85,4 @@ def export_command(
             click.echo(f"{exported.folder}: " + ", ".join(exported.sha256))
         if serve:
             click.echo(f"Open {server.url}  (Ctrl+C ends)", err=True)
-            serve_until_interrupted(server, exported.sha256)
+            serve_until_stopped(server, exported.sha256)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
+import threading
 import webbrowser
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pocketlens.errors import OutputError
+from pocketlens.runtime.stopping import stop_on_signals
 
 HOST = "127.0.0.1"
 # How long a client may leave what it asked for, in seconds.
@@ -71,17 +72,23 @@ class FolderServer(ThreadingHTTPServer):
         """Say nothing of browsers that go away in the middle of a file."""
 
 
-def serve_until_interrupted(server: FolderServer, names: Iterable[str]) -> None:
-    """Open a server's page in a browser, where there is a desktop, and serve it until Ctrl+C."""
+def serve_until_stopped(server: FolderServer, names: Iterable[str]) -> None:
+    """Open a server's page in a browser, where there is a desktop, and serve it until Ctrl-C."""
     server.names = frozenset(names)
-    with contextlib.suppress(KeyboardInterrupt):
-        # Without a desktop a browser for the terminal might take over.
-        if (
-            sys.platform in ("darwin", "win32")
-            or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
-        ):
-            webbrowser.open(server.url)
-        server.serve_forever()
+    with stop_on_signals() as stop:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            # Without a desktop a browser for the terminal might take over.
+            if (
+                sys.platform in ("darwin", "win32")
+                or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+            ):
+                webbrowser.open(server.url)
+            stop.wait()
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -77,8 +77,9 @@ def test_serve_is_for_the_web(
     assert not (tmp_path / "out").exists()
 
 
-def test_serve_gives_the_files_with_their_headers_until_interrupted(
-    tiny_tflite: Path, tmp_path: Path
+@pytest.mark.parametrize("name_of_signal", ["SIGINT", "SIGTERM"])
+def test_serve_gives_the_files_with_their_headers_until_stopped(
+    tiny_tflite: Path, tmp_path: Path, name_of_signal: str
 ) -> None:
     out = tmp_path / "app"
     command = ["export", tiny_tflite, "--target", "web", "--out", out, "--serve", "--port", "0"]
@@ -111,8 +112,11 @@ def test_serve_gives_the_files_with_their_headers_until_interrupted(
             assert ask(path)[0] == 404
         assert ask("/", Host="evil.example:80")[0] == 421
         connection.close()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        process.send_signal(getattr(signal, name_of_signal))
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
         assert process.stderr.read() == ""
 
 
