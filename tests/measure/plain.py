@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 PLAIN = ("float32", "float16", "dynamic", "int8")
 
 
-def convert_plainly(model: object, name: str, photos: Sequence[np.ndarray]) -> bytes:
+def convert_plainly(model: keras.Model, name: str, photos: Sequence[np.ndarray]) -> bytes:
     """Return the bytes of a format; `photos` are raw pixels (height, width, 3) for int8."""
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    # One photo at a time: a live classifier refuses files with an open batch.
+    entry = keras.Input(model.input.shape[1:], batch_size=1)
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(entry, model(entry)))
     if name != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if name == "float16":
