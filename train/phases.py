@@ -152,6 +152,14 @@ class Trainer:
             {"grid": GridTraining(layers)},
         )
 
+    def _in_one_graph(self, phase: str) -> bool:
+        """Return whether an epoch of the phase is one call of TensorFlow.
+
+        The head's steps take less than what lies between two of them outside the graph. Keras'
+        loop over the steps inside it does not run where several devices share each of them.
+        """
+        return phase == HEAD and self.network.distribute_strategy.num_replicas_in_sync == 1
+
     @property
     def _main_phase(self) -> str:
         return FINE_TUNE if self._settings.pretrained else SCRATCH
@@ -197,8 +205,7 @@ class Trainer:
             loss(settings.task, self._classes, settings.label_smoothing),
             metrics=[accuracy(settings.task)],
             jit_compile=compile_with_xla(),
-            # The head's steps take less than what lies between two of them outside the graph.
-            steps_per_execution=int(training.cardinality()) if phase == HEAD else 1,
+            steps_per_execution=int(training.cardinality()) if self._in_one_graph(phase) else 1,
         )
         self.history.phase = phase
         kept = {
