@@ -31,8 +31,8 @@ COMMANDS = {
         "Say what is inside a model file and what in it is slow.",
     ),
     "classify": ("pocketlens.runtime.classify_cli", "Classify photos."),
-    "live": ("pocketlens.runtime.live_cli", "Classify a camera or a video, frame by frame."),
-    "service": ("pocketlens.runtime.service_cli", "Run live for ever, as a systemd service."),
+    "live": ("pocketlens.runtime.live.cli", "Classify a camera or a video, frame by frame."),
+    "service": ("pocketlens.runtime.service.cli", "Run live for ever, as a systemd service."),
     "benchmark": (
         "pocketlens.benchmarks.cli",
         "Compare model files: accuracy, latency, size, memory.",
@@ -46,7 +46,7 @@ COMMANDS = {
         "Write what an app or a microcontroller needs.",
     ),
     "doctor": (
-        "pocketlens.runtime.doctor_cli",
+        "pocketlens.runtime.doctor.cli",
         "Say what this machine can do and what is missing.",
     ),
 }

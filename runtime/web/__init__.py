@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from pocketlens.extras import require_web
-from pocketlens.runtime.captures import CaptureCounts
+from pocketlens.runtime.capture.captures import CaptureCounts
 from pocketlens.runtime.web.access import WebAddress, listen, open_access, page_url
 from pocketlens.runtime.web.feed import Feed
 

@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pocketlens import __version__
-from pocketlens.runtime.captures import LIVE, STALE, CaptureCounts, SourceState
-from pocketlens.runtime.live import FrameResult
+from pocketlens.runtime.capture.captures import LIVE, STALE, CaptureCounts, SourceState
+from pocketlens.runtime.live.loop import FrameResult
 from pocketlens.runtime.pictures import Pixels
 
 STARTING = "starting"

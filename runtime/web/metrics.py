@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 
 from pocketlens import __version__
-from pocketlens.runtime.captures import LIVE
+from pocketlens.runtime.capture.captures import LIVE
 from pocketlens.runtime.web.feed import Feed
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

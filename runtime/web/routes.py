@@ -19,7 +19,7 @@ from starlette.responses import (
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from pocketlens.runtime.captures import LIVE, STALE
+from pocketlens.runtime.capture.captures import LIVE, STALE
 from pocketlens.runtime.web.feed import Feed
 from pocketlens.runtime.web.jpegs import Jpeg, Jpegs
 from pocketlens.runtime.web.metrics import CONTENT_TYPE, metrics

@@ -18,9 +18,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from pocketlens.runtime.captures import STALE, SourceState
-from pocketlens.runtime.classifier import Category, Classifier, Result
-from pocketlens.runtime.fake_camera import (
+from pocketlens.runtime.capture.captures import STALE, SourceState
+from pocketlens.runtime.capture.fake_camera import (
     END,
     ERROR,
     EXCEPTION,
@@ -30,9 +29,10 @@ from pocketlens.runtime.fake_camera import (
     REPEAT,
     FakeCamera,
 )
-from pocketlens.runtime.live import FrameClassifier, FrameResult, classify_source
+from pocketlens.runtime.capture.process_capture import ProcessCapture
+from pocketlens.runtime.classifier import Category, Classifier, Result
+from pocketlens.runtime.live.loop import FrameClassifier, FrameResult, classify_source
 from pocketlens.runtime.pictures import Pixels
-from pocketlens.runtime.process_capture import ProcessCapture
 
 INTERVAL_S = 1 / 30
 FAULT_EVERY_S = 20.0

@@ -21,11 +21,11 @@ from pathlib import Path
 import cv2
 
 from pocketlens.runtime import Classifier
-from pocketlens.runtime.captures import open_capture
-from pocketlens.runtime.live import FrameResult, Observer, classify_source
+from pocketlens.runtime.capture.captures import open_capture
+from pocketlens.runtime.live.loop import FrameResult, Observer, classify_source
+from pocketlens.runtime.live.recording import Recording, labelled_recorder
 from pocketlens.runtime.photos import find_pictures
 from pocketlens.runtime.pictures import Pixels, decode
-from pocketlens.runtime.recording import Recording, labelled_recorder
 from pocketlens.runtime.sources import SourceRequest, open_source
 
 SIZE_WH = (1280, 720)

@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from pocketlens.runtime.captures import CaptureCounts
+from pocketlens.runtime.capture.captures import CaptureCounts
+from pocketlens.runtime.capture.fake_camera import FakeCamera
+from pocketlens.runtime.capture.thread_capture import ThreadCapture
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.fake_camera import FakeCamera
-from pocketlens.runtime.live import FrameResult, classify_source
-from pocketlens.runtime.thread_capture import ThreadCapture
+from pocketlens.runtime.live.loop import FrameResult, classify_source
 from pocketlens.runtime.web import open_web
 from pocketlens.runtime.web.access import WebAddress
 

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from pocketlens.runtime.captures import LIVE, STALE, CaptureCounts, SourceState
+from pocketlens.runtime.capture.captures import LIVE, STALE, CaptureCounts, SourceState
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.decisions import Decision
-from pocketlens.runtime.live import FrameResult
+from pocketlens.runtime.live.decisions import Decision
+from pocketlens.runtime.live.loop import FrameResult
 from pocketlens.runtime.web import open_web
 from pocketlens.runtime.web.access import WebAddress
 

@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from pocketlens.runtime.captures import LIVE, STALE, CaptureCounts, SourceState
+from pocketlens.runtime.capture.captures import LIVE, STALE, CaptureCounts, SourceState
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.decisions import Decision
-from pocketlens.runtime.live import FrameResult
+from pocketlens.runtime.live.decisions import Decision
+from pocketlens.runtime.live.loop import FrameResult
 from pocketlens.runtime.web import feed as feed_module
 from pocketlens.runtime.web.feed import Feed
 

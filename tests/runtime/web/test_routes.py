@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pocketlens.runtime.captures import CaptureCounts
+from pocketlens.runtime.capture.captures import CaptureCounts
 from pocketlens.runtime.web.feed import Feed
 
 TOKEN = "correct-horse-battery"

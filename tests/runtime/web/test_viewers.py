@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pocketlens.runtime.captures import CaptureCounts
+from pocketlens.runtime.capture.captures import CaptureCounts
+from pocketlens.runtime.capture.fake_camera import FakeCamera
+from pocketlens.runtime.capture.thread_capture import ThreadCapture
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.fake_camera import FakeCamera
-from pocketlens.runtime.live import classify_source
-from pocketlens.runtime.thread_capture import ThreadCapture
+from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.web import open_web
 from pocketlens.runtime.web.access import WebAddress
 

@@ -1,0 +1,1 @@
+"""`pocketlens doctor`: what this machine can do, and what is missing."""

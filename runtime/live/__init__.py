@@ -1,0 +1,1 @@
+"""`pocketlens live`: what is done with each frame, decided, shown and recorded."""

@@ -1,0 +1,108 @@
+"""Counts and latencies of a live run."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from pocketlens.runtime.capture.captures import CaptureCounts
+
+PARTS = ("capture", "resize", "invoke", "post", "classify")
+"""What takes time at a frame; `classify` is the whole of the three before it."""
+
+# A camera may run for months; the latencies of the last frames say enough.
+_LATENCIES = 10_000
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Median and 95th percentile in milliseconds, over the last 10,000 frames."""
+
+    median_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True)
+class LiveSummary:
+    """What a run came to.
+
+    `frames` were classified; for `unusable` ones the model gave scores that are no numbers, so that
+    they have no answer. `events` is how often the decision changed; `counts` is what happened while
+    capturing. `fps` is the rate of answers per second. Of the latencies `classify` is the whole of
+    `resize`, `invoke` and `post`.
+    """
+
+    frames: int
+    unusable: int
+    events: int
+    counts: CaptureCounts
+    seconds: float
+    fps: float
+    capture: Latency
+    resize: Latency
+    invoke: Latency
+    post: Latency
+    classify: Latency
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as plain JSON values."""
+        latencies = {name: getattr(self, name) for name in PARTS}
+        return {
+            "frames": self.frames,
+            "unusable": self.unusable,
+            "events": self.events,
+            **asdict(self.counts),
+            "seconds": round(self.seconds, 3),
+            "fps": round(self.fps, 3),
+            "latency_ms": {
+                name: {"median": round(entry.median_ms, 3), "p95": round(entry.p95_ms, 3)}
+                for name, entry in latencies.items()
+            },
+        }
+
+
+class Measures:
+    """Collects what a run's summary says."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.unusable = 0
+        self.events = 0
+        self._started_s = time.perf_counter()
+        self._first_s = self._last_s = self._started_s
+        self._latencies_ms: dict[str, deque[float]] = {
+            name: deque(maxlen=_LATENCIES) for name in PARTS
+        }
+
+    def add(self, latencies_ms: Mapping[str, float], *, event: bool, now_s: float) -> None:
+        """Count a classified frame; `now_s` is `time.perf_counter()` when it was."""
+        if not self.frames:
+            self._first_s = now_s
+        self._last_s = now_s
+        self.frames += 1
+        self.events += event
+        for name, value_ms in latencies_ms.items():
+            self._latencies_ms[name].append(value_ms)
+
+    def summary(self, counts: CaptureCounts) -> LiveSummary:
+        """Return what it came to until now."""
+        # From answer to answer, so that a camera's warming up does not count.
+        between_s = self._last_s - self._first_s
+        seconds = time.perf_counter() - self._started_s
+        fps = (self.frames - 1) / between_s if between_s > 0 else self.frames / max(seconds, 1e-9)
+        latencies = {name: _latency(values) for name, values in self._latencies_ms.items()}
+        return LiveSummary(
+            self.frames, self.unusable, self.events, counts, seconds, fps, **latencies
+        )
+
+
+def _latency(values_ms: deque[float]) -> Latency:
+    if not values_ms:
+        return Latency(0.0, 0.0)
+    median_ms, p95_ms = np.percentile(list(values_ms), (50, 95))
+    return Latency(float(median_ms), float(p95_ms))

@@ -1,0 +1,1 @@
+"""What `pocketlens live` sends over the network: MQTT, Home Assistant, a webhook."""

@@ -1,0 +1,1 @@
+"""`pocketlens live` as a systemd service."""

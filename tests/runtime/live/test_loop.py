@@ -1,0 +1,293 @@
+"""The pipeline: every frame of a file, the newest of a camera, errors and ends."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from pocketlens.errors import OutputError, ScoresError, SourceError
+from pocketlens.runtime.capture.captures import LIVE, STALE
+from pocketlens.runtime.capture.fake_camera import HANG, FakeCamera, frame_number
+from pocketlens.runtime.capture.thread_capture import SILENCE_S, ThreadCapture
+from pocketlens.runtime.classifier import Category, Classifier, Result
+from pocketlens.runtime.live.loop import UNUSABLE, classify_source
+
+
+class FakeClassifier:
+    """Names each frame by its number, and takes its time."""
+
+    def __init__(self, seconds=0.0):
+        self.seconds = seconds
+        self.seen = []
+
+    def classify(self, frame_bgr):
+        number = frame_number(frame_bgr)
+        self.seen.append(number)
+        time.sleep(self.seconds)
+        categories = (Category(str(number), 0.9, 0),)
+        return Result(categories, categories)
+
+
+def run(source, classifier=None, *, silence_s=SILENCE_S, **options):
+    results = []
+    summary = classify_source(
+        classifier or FakeClassifier(),
+        ThreadCapture(source, silence_s=silence_s),
+        observers=[lambda frame, result: results.append(result)],
+        **options,
+    )
+    return results, summary
+
+
+@pytest.mark.parametrize(
+    ("read_s", "classify_s"),
+    [
+        pytest.param(0.0, 0.0, id="fast"),
+        pytest.param(0.0, 0.002, id="slow-classifier"),
+        pytest.param(0.002, 0.0, id="slow-file"),
+    ],
+)
+def test_every_frame_of_a_file_in_order(read_s, classify_s):
+    source = FakeCamera(frames=60, interval_s=read_s, fps=20.0, live=False)
+    recorded = []
+    results, summary = run(
+        source,
+        FakeClassifier(classify_s),
+        recorder=lambda frame, result: recorded.append((frame_number(frame), result.number)),
+    )
+    assert [result.number for result in results] == list(range(60))
+    assert [result.categories[0].label for result in results] == [str(n) for n in range(60)]
+    assert [result.time_s for result in results] == pytest.approx([n / 20 for n in range(60)])
+    assert recorded == [(n, n) for n in range(60)]
+    assert (summary.frames, summary.counts.dropped) == (60, 0)
+
+
+def test_a_camera_that_is_too_fast_loses_old_frames_and_repeats_none():
+    camera = FakeCamera(interval_s=0.001)
+    classifier = FakeClassifier(0.02)
+    results, summary = run(camera, classifier, max_frames=15)
+    numbers = [result.number for result in results]
+    assert classifier.seen == numbers
+    assert numbers == sorted(set(numbers))
+    assert summary.frames == 15
+    assert summary.counts.dropped >= 15
+    # All but those that came while the last was classified are accounted for.
+    assert summary.counts.dropped >= numbers[-1] + 1 - 15
+
+
+def test_the_newest_frame_is_taken():
+    camera = FakeCamera(interval_s=0.01)
+    ages_s = []
+
+    def observe(frame, result):
+        ages_s.append(time.perf_counter() - started_s - result.time_s)
+        time.sleep(0.1)
+
+    started_s = time.perf_counter()
+    classify_source(FakeClassifier(), ThreadCapture(camera), observers=[observe], max_frames=6)
+    # A queue of the frames of 0.1 s would make each frame older than the one before.
+    assert np.median(ages_s[1:]) < 0.06
+
+
+def test_a_slow_camera_is_waited_for_and_no_frame_is_repeated():
+    camera = FakeCamera(interval_s=0.03, frames=8)
+    results, summary = run(camera)
+    assert [result.number for result in results] == list(range(8))
+    assert summary.counts.dropped == 0
+    assert 20 < summary.fps < 45
+    assert results[-1].capture_ms == pytest.approx(30, abs=20)
+
+
+def test_a_camera_may_pause_for_less_than_the_limit():
+    camera = FakeCamera(frames=4, delays_s={2: 0.3})
+    assert run(camera, silence_s=2.0)[1].frames >= 2
+
+
+def test_a_camera_that_hangs_ends_with_an_error_in_time():
+    camera = FakeCamera(interval_s=0.01, faults={3: HANG})
+    started_s = time.perf_counter()
+    with pytest.raises(SourceError, match=r"within 0\.3 s"):
+        run(camera, silence_s=0.3)
+    assert time.perf_counter() - started_s < 3
+
+
+def test_a_hanging_read_does_not_keep_the_process_alive():
+    program = (
+        "from pocketlens.runtime.capture.fake_camera import HANG, FakeCamera\n"
+        "from pocketlens.runtime.live.loop import classify_source\n"
+        "from pocketlens.runtime.capture.thread_capture import ThreadCapture\n"
+        "capture = ThreadCapture(FakeCamera(faults={0: HANG}), silence_s=0.1)\n"
+        "classify_source(None, capture)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "SourceError" in done.stderr
+
+
+def test_the_limit_of_silence_is_five_seconds_unless_told():
+    assert SILENCE_S == 5.0
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["camera", "file"])
+def test_an_error_while_capturing_is_raised_in_the_caller(live):
+    source = FakeCamera(interval_s=0.005, errors={3: SourceError("unplugged")}, live=live)
+    with pytest.raises(SourceError, match="unplugged"):
+        run(source)
+
+
+@pytest.mark.parametrize("at", [0, 5, 19], ids=["first", "middle", "last"])
+def test_an_error_while_recording_is_raised_in_the_caller(at):
+    def record(frame, result):
+        if result.number == at:
+            raise OutputError("disk full")
+
+    with pytest.raises(OutputError, match="disk full"):
+        run(FakeCamera(frames=20, live=False), recorder=record)
+
+
+def test_an_error_of_an_observer_wins_and_the_recorder_still_finishes():
+    recorded = []
+
+    def observe(frame, result):
+        if result.number == 4:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        classify_source(
+            FakeClassifier(),
+            ThreadCapture(FakeCamera(frames=20, live=False)),
+            observers=[observe],
+            recorder=lambda frame, result: recorded.append(result.number),
+        )
+    assert recorded == [0, 1, 2, 3]
+
+
+def test_stop_ends_a_camera_and_everything_handed_over_is_recorded():
+    stop = threading.Event()
+    recorded = []
+    results = []
+
+    def observe(frame, result):
+        results.append(result.number)
+        if len(results) == 5:
+            stop.set()
+
+    summary = classify_source(
+        FakeClassifier(),
+        ThreadCapture(FakeCamera(interval_s=0.01)),
+        observers=[observe],
+        recorder=lambda frame, result: recorded.append(result.number),
+        stop=stop,
+    )
+    assert summary.frames == 5
+    assert recorded == results
+
+
+def test_a_slow_recorder_does_not_hold_up_a_camera():
+    recorded = []
+
+    def record(frame, result):
+        time.sleep(0.1)
+        recorded.append(result.number)
+
+    _, summary = run(FakeCamera(interval_s=0.01), recorder=record, max_frames=40)
+    assert summary.seconds < 2
+    assert 0 < len(recorded) < 40
+    assert recorded == sorted(set(recorded))
+
+
+def test_the_three_stages_overlap():
+    source = FakeCamera(frames=30, interval_s=0.01, live=False)
+    started_s = time.perf_counter()
+    run(source, FakeClassifier(0.01), recorder=lambda frame, result: time.sleep(0.01))
+    # One after the other they would take 0.9 s.
+    assert time.perf_counter() - started_s < 0.7
+
+
+def test_a_source_without_frames_has_an_empty_summary():
+    _, summary = run(FakeCamera(frames=0))
+    assert summary.frames == 0
+    assert summary.to_dict()["latency_ms"]["classify"] == {"median": 0.0, "p95": 0.0}
+
+
+def test_latencies_are_the_measured_ones():
+    results, summary = run(FakeCamera(frames=5, live=False), FakeClassifier(0.01))
+    assert all(10 <= result.classify_ms < 60 for result in results)
+    values = [result.classify_ms for result in results]
+    assert summary.classify.median_ms == pytest.approx(np.median(values))
+    assert summary.classify.p95_ms == pytest.approx(np.percentile(values, 95))
+
+
+class UnusableClassifier(FakeClassifier):
+    """Gives scores that are no numbers for some frames."""
+
+    def __init__(self, numbers):
+        super().__init__()
+        self.numbers = numbers
+
+    def classify(self, frame_bgr):
+        if frame_number(frame_bgr) in self.numbers:
+            raise ScoresError("Expected scores. Received: NaN.")
+        return super().classify(frame_bgr)
+
+
+def test_scores_that_are_no_numbers_are_counted_and_stale_and_give_no_result():
+    happened = []
+    summary = classify_source(
+        UnusableClassifier({3, 4, 8}),
+        ThreadCapture(FakeCamera(frames=10, fps=10.0, live=False)),
+        observers=[lambda frame, result: happened.append((result.number, result.decision.changed))],
+        watchers=[lambda state: happened.append((state.state, state.time_s, state.reason))],
+    )
+    stale, live = (STALE, 0.3, UNUSABLE), (LIVE, 0.5, "")
+    # Labels are the frames' numbers with one index: only after a state an answer is an event.
+    assert happened == [
+        (0, True),
+        (1, False),
+        (2, False),
+        stale,
+        live,
+        (5, True),
+        (6, False),
+        (7, False),
+        (STALE, 0.8, UNUSABLE),
+        (LIVE, 0.9, ""),
+        (9, True),
+    ]
+    assert (summary.frames, summary.unusable, summary.events) == (7, 3, 3)
+    assert summary.to_dict()["unusable"] == 3
+
+
+def test_unusable_frames_count_as_frames_to_the_end():
+    classifier = UnusableClassifier(range(1000))
+    _, summary = run(FakeCamera(interval_s=0.001), classifier, max_frames=5)
+    assert (summary.frames, summary.unusable) == (0, 5)
+
+
+def test_what_watches_the_recording_is_told_in_order_with_its_frames():
+    recorded = []
+    classify_source(
+        UnusableClassifier({2}),
+        ThreadCapture(FakeCamera(frames=5, live=False)),
+        recorder=lambda frame, result: recorded.append(result.number),
+        record_watcher=lambda state: recorded.append(state.state),
+    )
+    assert recorded == [0, 1, STALE, LIVE, 3, 4]
+
+
+def test_the_parts_of_a_latency_are_in_the_result_and_the_summary(tiny_tflite):
+    with Classifier(tiny_tflite) as classifier:
+        results, summary = run(FakeCamera(frames=8, live=False), classifier)
+    for result in results:
+        latencies_ms = result.to_dict()["latency_ms"]
+        assert list(latencies_ms) == ["capture", "resize", "invoke", "post", "classify"]
+        parts_ms = sum(latencies_ms[name] for name in ("resize", "invoke", "post"))
+        assert 0 < parts_ms <= latencies_ms["classify"] + 0.01
+    values = [result.timing.invoke_ms for result in results]
+    assert summary.invoke.median_ms == pytest.approx(np.median(values))
+    assert set(summary.to_dict()["latency_ms"]) == set(latencies_ms)
