@@ -7,7 +7,6 @@ ever shortens the shortest run, so a file counts as changed only if both moved.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,9 @@ from pocketlens.benchmarks.candidates import distinct_names
 from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings
 from pocketlens.benchmarks.records import Record
 from pocketlens.benchmarks.results import Benchmark
-from pocketlens.benchmarks.spread import FEWEST_ROUNDS, Interval
+from pocketlens.benchmarks.spread import BETWEEN_RUNS, FEWEST_ROUNDS, Interval, joined
 from pocketlens.errors import PocketlensError, UsageError
 from pocketlens.runtime.machine import count_cores, cpu_name
-
-# Two processes that run the same file differ by about this, by where their memory happens to lie
-# (T. Mytkowicz et al., "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS
-# 2009).
-BETWEEN_RUNS = 0.02
 
 
 @dataclass(frozen=True)
@@ -93,9 +87,8 @@ def check_comparable(record: Record, models: Sequence[str | Path], settings: Set
 def find_changes(record: Record, benchmark: Benchmark) -> list[Change]:
     """Return what changed, for each file and number of threads that both benchmarks have.
 
-    The interval joins those of the two runs on a logarithmic scale (A. Donner and G. Y. Zou,
-    Statistical Methods in Medical Research 21 (2012), 347-359) and `BETWEEN_RUNS`. What was stopped
-    too early to have an interval is left out.
+    The interval joins those of the two runs and `BETWEEN_RUNS`. What was stopped too early to have
+    an interval is left out.
     """
     changes = []
     for file in benchmark.files:
@@ -104,15 +97,15 @@ def find_changes(record: Record, benchmark: Benchmark) -> list[Change]:
             now = latency.yardstick
             if not (then and then.interval and now and now.interval):
                 continue
-            centre = math.log(now.ratio / then.ratio)
-            below = _joined(now.ratio / now.interval[0], then.interval[1] / then.ratio)
-            above = _joined(now.interval[1] / now.ratio, then.ratio / then.interval[0])
+            ratio = now.ratio / then.ratio
+            below = joined(now.ratio / now.interval[0], then.interval[1] / then.ratio)
+            above = joined(now.interval[1] / now.ratio, then.ratio / then.interval[0])
             changes.append(
                 Change(
                     file.name,
                     latency.threads,
-                    math.exp(centre),
-                    (math.exp(centre - below), math.exp(centre + above)),
+                    ratio,
+                    (ratio / below, ratio * above),
                     now.shortest_ratio / then.shortest_ratio,
                 )
             )
@@ -135,7 +128,3 @@ def refuse_regressions(changes: Sequence[Change], percent: float) -> None:
         raise PocketlensError(
             f"Expected no file to be more than {percent:g} % slower. Received: {worst.sentence}"
         )
-
-
-def _joined(*factors: float) -> float:
-    return math.hypot(*map(math.log, factors), math.log1p(BETWEEN_RUNS))

@@ -84,7 +84,12 @@ def times_section(benchmark: Benchmark, verdict: Verdict) -> str:
         for file in benchmark.files
         for latency in file.latencies
     ]
-    ratio = f" Ratio: to {benchmark.reference.name} with as many threads." if several else ""
+    than = benchmark.reference.name
+    ratio = (
+        f" Ratio: to {than} with as many threads; intervals hold for another run too."
+        if several
+        else ""
+    )
     note = (
         "Frame: from 1280×720 pixels to labels; p95 and p99 are of frames too; invoke: the bare "
         f"model. Medians with their 95 % bootstrap intervals.{ratio}"

@@ -39,9 +39,9 @@ class Latency:
 
     `invoke` is the interpreter alone, `classify` the whole way from a 1280x720 frame to labels,
     `parts` the medians of what that consists of. The ratios are of the medians to those of the
-    reference with as many threads, each with its 95 % interval, None where the rounds were too few
-    for one. `runs_ms` are the durations behind `classify`, in the order of measurement. `energy` is
-    None where the machine has no sensor for it.
+    reference with as many threads, each with the interval that holds it for another run with 95 %,
+    None where the rounds were too few for one. `runs_ms` are the durations behind `classify`, in
+    the order of measurement. `energy` is None where the machine has no sensor for it.
     """
 
     threads: int

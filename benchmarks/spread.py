@@ -4,10 +4,14 @@ Intervals come from the percentile bootstrap (B. Efron and R. J. Tibshirani, "An
 Bootstrap", 1993, chapter 13) over whole rounds instead of single runs, since the runs of a round
 share the machine's mood (E. Carlstein, Annals of Statistics 14 (1986), 1171-1179). Every series is
 resampled with the same rounds, so that in a ratio the mood that both shared cancels.
+
+What one run cannot know is where the memory of the next will lie; `joined` adds it, where an
+interval is to hold for another run too.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +22,10 @@ Interval = tuple[float, float]
 RESAMPLES = 1000
 # With fewer rounds than this an interval would promise more than it knows.
 FEWEST_ROUNDS = 5
+# Two processes that run the same file differ by about this, by where their memory happens to lie
+# (T. Mytkowicz et al., "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS
+# 2009).
+BETWEEN_RUNS = 0.02
 # Smaller changes between the first and the last third of a run are no drift worth a sentence.
 LEAST_DRIFT = 0.05
 
@@ -101,6 +109,22 @@ def ratio_interval(
     own = resampled_medians(durations[:common].astype(float), per_round)
     other = resampled_medians(others[:common].astype(float), per_round)
     return interval_95(own / other)
+
+
+def repeatable_interval(ratio: float, interval: Interval | None) -> Interval | None:
+    """Return the 95 % interval of a ratio of two files for another run: wider by `BETWEEN_RUNS`."""
+    if interval is None:
+        return None
+    low, high = interval
+    return ratio / joined(ratio / low), ratio * joined(high / ratio)
+
+
+def joined(*factors: float) -> float:
+    """Join intervals' arms, as factors, and `BETWEEN_RUNS` on a logarithmic scale.
+
+    Source: A. Donner and G. Y. Zou, Statistical Methods in Medical Research 21 (2012), 347-359.
+    """
+    return math.exp(math.hypot(*map(math.log, factors), math.log1p(BETWEEN_RUNS)))
 
 
 def interval_95(values: NDArray[np.float64]) -> Interval | None:

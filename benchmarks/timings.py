@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pocketlens.benchmarks.latency import Settings, round_progress, time_interleaved
 from pocketlens.benchmarks.results import Latency, Yardstick
-from pocketlens.benchmarks.spread import Spread, ratio_interval
+from pocketlens.benchmarks.spread import Spread, ratio_interval, repeatable_interval
 from pocketlens.runtime.classifier import Classifier, Result, Timing
 from pocketlens.runtime.pictures import Pixels
 
@@ -104,6 +104,9 @@ def _latency(series: _Series, row: Row, other: Row) -> Latency:
         ratio_interval(durations_ns[row, c], durations_ns[other, c], series.per_round)
         for c in _CALLS
     )
+    if row != other:
+        invoke_interval = repeatable_interval(invoke, invoke_interval)
+        classify_interval = repeatable_interval(classify, classify_interval)
     return Latency(
         row[1],
         spreads[row, "invoke"],

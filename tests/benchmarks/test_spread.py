@@ -1,9 +1,16 @@
 """The statistics, against series whose answers are known."""
 
+import math
+
 import numpy as np
 import pytest
 
-from pocketlens.benchmarks.spread import Spread, find_drift, ratio_interval
+from pocketlens.benchmarks.spread import (
+    Spread,
+    find_drift,
+    ratio_interval,
+    repeatable_interval,
+)
 
 MS = 1_000_000
 
@@ -59,6 +66,15 @@ def test_shared_mood_cancels_in_a_ratio():
     low, high = ratio_interval(2 * mood * MS, mood * MS, 5)
     assert (low, high) == pytest.approx((2, 2))
     assert ratio_interval(mood[:20], mood, 5) is None
+
+
+def test_for_another_run_a_ratio_is_less_sure():
+    assert repeatable_interval(0.5, None) is None
+    assert repeatable_interval(0.5, (0.5, 0.5)) == pytest.approx((0.5 / 1.02, 0.5 * 1.02))
+    # Arms of 3 % below and 1 % above, each joined with the 2 % between two runs.
+    low, high = repeatable_interval(0.5, (0.5 / 1.03, 0.5 * 1.01))
+    assert math.log(0.5 / low) == pytest.approx(math.hypot(math.log(1.03), math.log(1.02)))
+    assert math.log(high / 0.5) == pytest.approx(math.hypot(math.log(1.01), math.log(1.02)))
 
 
 @pytest.mark.parametrize(
