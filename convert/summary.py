@@ -65,7 +65,7 @@ def _print_adaptation(console: Console, adaptation: Adaptation) -> None:
     before, after = adaptation.before, adaptation.after
     console.print(
         f"Adapted on {adaptation.photos} photos in {adaptation.seconds:.0f} s. With rounded "
-        f"weights, before and after: same answer {before.agreement:.1%}, {after.agreement:.1%}; "
+        f"weights, without and with it: same answer {before.agreement:.1%}, {after.agreement:.1%}; "
         f"accuracy {_percent(before.accuracy)}, {_percent(after.accuracy)}; "
         f"distance of scores {before.distance:.4f}, {after.distance:.4f}"
     )
