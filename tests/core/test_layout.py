@@ -18,8 +18,8 @@ FOLDERS = {
     "train": "pocketlens.train",
 }
 NESTED = {
-    "runtime/sources": "pocketlens.runtime.sources",
-    "runtime/web": "pocketlens.runtime.web",
+    f"runtime/{part}": f"pocketlens.runtime.{part}"
+    for part in ("capture", "doctor", "live", "remote", "service", "sources", "web")
 }
 # What each folder may import of the others. `convert` may train: `--adapt` does. `benchmarks` and
 # `export` may convert: `recommend` and `export` do where they are given a run.
