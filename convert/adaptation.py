@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pocketlens.convert.comparison import Comparison, Reference
-from pocketlens.convert.mean_shifts import round_corrected
+from pocketlens.convert.grid_fitting import fit_kernels
 from pocketlens.progress import track
 from pocketlens.train.networks import flat_layers
 
@@ -82,7 +82,7 @@ def adapt(
     targets = [predict(model, shown), predict(model, shown[:, :, ::-1])]
     original = model.get_weights()
     trainable = [(layer, layer.trainable) for layer in flat_layers(model)]
-    round_corrected(model, pixels[:_MEASURED])
+    fit_kernels(model, pixels[:_MEASURED])
     before = reference.compare(predict(model, np.stack(reference.pixels)))
     for layer, _ in trainable:
         layer.trainable = True

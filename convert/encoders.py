@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_quantizer import quantizer, recipe
 from numpy.typing import NDArray
 
-from pocketlens.convert.bias_correction import Kernel, bias_shifts, correct_biases
+from pocketlens.convert.corrections import Correction, Kernel, correct, find_corrections
 from pocketlens.convert.formats import DYNAMIC, FLOAT16, FLOAT32, WEIGHTS8
 from pocketlens.convert.int8 import EDGE, TENSORFLOW, quantize_int8
 from pocketlens.convert.recipes import mixed_recipe
@@ -41,7 +41,7 @@ class Candidate:
     """One way to make the int8 file.
 
     `quantizer` is TensorFlow's or ai-edge-quantizer; `ranges` is the rule over the first `photos`
-    photos; `corrected` says whether the biases were corrected for the rounding of the weights.
+    photos; `corrected` says whether weights and biases were corrected for rounding (`corrections`).
     """
 
     quantizer: str
@@ -50,8 +50,8 @@ class Candidate:
     corrected: bool
 
     def __str__(self) -> str:
-        biases = "corrected" if self.corrected else "plain"
-        return f"{self.quantizer}, {self.ranges} of {self.photos}, {biases} biases"
+        rounding = "corrected" if self.corrected else "plain"
+        return f"{self.quantizer}, {self.ranges} of {self.photos}, {rounding} rounding"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -104,7 +104,7 @@ class Encoder:
         with quiet():
             start = self.normalised
             if candidate.corrected:
-                start = correct_biases(start, self._shifts, except_layers=float_layers)
+                start = correct(start, self._corrections, except_layers=float_layers)
             ranges = self._statistics.ranges(candidate.ranges, candidate.photos)
             return quantize_int8(start, ranges, candidate.quantizer, float_layers)
 
@@ -122,12 +122,12 @@ class Encoder:
         return measure(self.normalised, self._samples, self._model.normalise)
 
     @cached_property
-    def _shifts(self) -> dict[Kernel, NDArray[np.float32]]:
-        return bias_shifts(self.normalised, self._statistics)
+    def _corrections(self) -> dict[Kernel, Correction]:
+        return find_corrections(self.normalised, self._statistics)
 
     @cached_property
     def _corrected(self) -> bytes:
-        return correct_biases(self._float32, self._shifts) if self._samples else self._float32
+        return correct(self._float32, self._corrections) if self._samples else self._float32
 
 
 def _quantize(float_model: bytes, chosen_recipe: list[dict[str, Any]]) -> bytes:

@@ -1,4 +1,4 @@
-"""What flows through a float model on photos: each tensor's range and the means per channel."""
+"""What flows through a float model on photos: ranges, means and how inputs vary together."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
+from pocketlens.convert.layer_inputs import Covariance, Window
+from pocketlens.convert.rounding import is_on_grid
 from pocketlens.runtime.interpreters import find_backend
 
 # The weight of what came before when ranges move with each photo, as in ai-edge-quantizer
@@ -36,13 +38,15 @@ class Statistics:
 
     `low` and `high` are float32 (photos, tensors) for the tensors `indices`, the model's first
     input among them; `means` has float64 (channels,) for each tensor that goes into a layer with
-    weights.
+    weights. `covariances` has float64 (groups, inputs, inputs) for the output tensor of each layer
+    whose stored weights are not on the int8 grid, see `as_groups`.
     """
 
     indices: tuple[int, ...]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     means: dict[int, NDArray[np.float64]]
+    covariances: dict[int, NDArray[np.float64]]
 
     def ranges(self, rule: str, photos: int) -> Ranges:
         """Return ranges by a rule over the first `photos` photos."""
@@ -72,6 +76,7 @@ def measure(
     (entry,) = graph.inputs
     indices = (int(entry), *dict.fromkeys(int(out) for op in graph.operators for out in op.outputs))
     wanted = {int(operator.inputs[0]) for operator, _ in weighted_layers(model)}
+    gathered = _off_grid(model)
     # TensorFlow's own calibration runs reference kernels, which take five times as long; and it
     # reads the inputs of an ADD after the ADD has written its result over one of them.
     interpreter = find_backend().module.Interpreter(
@@ -90,11 +95,14 @@ def measure(
             low[row, column], high[row, column] = tensor.min(), tensor.max()
             if index in wanted:
                 sums[index] += tensor.reshape(-1, tensor.shape[-1]).mean(axis=0, dtype=np.float64)
+        for source, covariance in gathered.values():
+            covariance.add(interpreter.get_tensor(source))
     shape = (1, *samples[0].shape)
     ends = [np.asarray(normalise(np.full(shape, end, np.float32))) for end in (0.0, 255.0)]
     low[:, 0], high[:, 0] = np.min(ends), np.max(ends)
     means = {index: total / len(samples) for index, total in sums.items()}
-    return Statistics(indices, low, high, means)
+    covariances = {index: covariance.get() for index, (_, covariance) in gathered.items()}
+    return Statistics(indices, low, high, means, covariances)
 
 
 def weighted_layers(model: Any) -> list[tuple[Any, int]]:
@@ -109,6 +117,60 @@ def weighted_layers(model: Any) -> list[tuple[Any, int]]:
         for operator in model.subgraphs[0].operators
     ]
     return [(operator, code) for operator, code in found if code in kinds]
+
+
+def stored_values(model: Any, index: int) -> NDArray[np.float32] | None:
+    """Return the values of a float32 constant of a model, or None where it is no such."""
+    tensor = model.subgraphs[0].tensors[index] if index >= 0 else None
+    if tensor is None or tensor.type != schema.TensorType.FLOAT32:
+        return None
+    data = model.buffers[tensor.buffer].data
+    return None if data is None else np.asarray(data, np.uint8).view("<f4").reshape(tensor.shape)
+
+
+def as_groups(
+    weights: NDArray[np.float32], channels: int, *, depthwise: bool
+) -> NDArray[np.float32]:
+    """Return a kernel as (groups, outputs, inputs), the inputs by row, column and channel.
+
+    Args:
+        weights: (outputs, height, width, channels), (outputs, channels) of a dense layer, or
+            (1, height, width, channels * outputs each) of a depthwise one, whose groups the
+            channels are.
+        channels: of the layer's input.
+        depthwise: it is a depthwise one.
+    """
+    if depthwise:
+        return weights.reshape(-1, channels, weights.shape[3] // channels).transpose(1, 2, 0)
+    return weights.reshape(1, len(weights), -1)
+
+
+def _off_grid(model: Any) -> dict[int, tuple[int, Covariance]]:
+    """Return what gathers the input of each layer that rounding changes, by its output tensor."""
+    gathered = {}
+    for operator, code in weighted_layers(model):
+        weights = stored_values(model, operator.inputs[1])
+        if weights is None:
+            continue
+        depthwise = code == schema.BuiltinOperator.DEPTHWISE_CONV_2D
+        source = int(operator.inputs[0])
+        channels = int(model.subgraphs[0].tensors[source].shape[-1])
+        # Convolutions in groups of channels are rounded to the nearest.
+        if not depthwise and weights.shape[-1] != channels:
+            continue
+        if is_on_grid(as_groups(weights, channels, depthwise=depthwise)):
+            continue
+        window = Window()
+        if code != schema.BuiltinOperator.FULLY_CONNECTED:
+            options = operator.builtinOptions
+            window = Window(
+                (weights.shape[1], weights.shape[2]),
+                (options.strideH, options.strideW),
+                (options.dilationHFactor, options.dilationWFactor),
+                same=options.padding == schema.Padding.SAME,
+            )
+        gathered[int(operator.outputs[0])] = source, Covariance(window, depthwise=depthwise)
+    return gathered
 
 
 def _moving_average(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
-from pocketlens.convert.mean_shifts import round_corrected
+from pocketlens.convert.grid_fitting import fit_kernels
 from pocketlens.train.grid import kernel_of, round_kernels, rounded
 
 layers = keras.layers
@@ -61,7 +61,7 @@ def test_the_mean_stays(stack: list[Any], small: list[np.ndarray]) -> None:
     model, only_rounded = coarse(stack), coarse(stack)
     before = means(model, small)
     round_kernels(only_rounded.layers)
-    round_corrected(model, small)
+    fit_kernels(model, small)
     moved = np.abs(means(only_rounded, small) - before)
     # At the edges a kernel does not meet the mean of the whole picture.
     assert np.abs(means(model, small) - before).max() < 0.1 * moved.max()
@@ -74,14 +74,14 @@ def test_layers_of_a_nested_model_are_found(small: list[np.ndarray]) -> None:
     inner = coarse(PLACES["batch normalisation behind it"])
     model = keras.Model(pixels, inner(layers.Rescaling(1 / 127.5, -1)(pixels)))
     before = means(model, small)
-    round_corrected(model, small)
+    fit_kernels(model, small)
     np.testing.assert_allclose(means(model, small), before, atol=1e-2 * np.abs(before).max())
 
 
 def test_layers_that_give_no_place_are_rounded_only(small: list[np.ndarray]) -> None:
     stack = [layers.Conv2D(4, 3, use_bias=False), layers.ReLU()]
     model, only_rounded = coarse(stack), coarse(stack)
-    round_corrected(model, small)
+    fit_kernels(model, small)
     round_kernels(only_rounded.layers)
     for one, other in zip(model.get_weights(), only_rounded.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
