@@ -30,8 +30,10 @@ Kernel = tuple[tuple[int, ...], bytes]
 
 @dataclass(frozen=True)
 class Correction:
-    """What becomes of a layer: its kernel on the grid, float32 in the kernel's shape, and by how
-    much that shifts its output on average, float32 (channels,).
+    """What becomes of a layer.
+
+    `weights` is its kernel on the grid, float32 in the kernel's shape, `shift` by how much that
+    shifts its output on average, float32 (channels,).
     """
 
     weights: NDArray[np.float32]

@@ -28,13 +28,13 @@ class _Seen:
     """The inputs of one layer with a kernel, on all photos."""
 
     def __init__(self, layer: keras.layers.Layer) -> None:
+        self._depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
         self._sum: NDArray[np.float64] = np.zeros(())
         self._photos = 0
         # The layers with several groups of channels are rounded to the nearest.
         self._covariance = None
         if getattr(layer, "groups", 1) == 1:
-            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-            self._covariance = Covariance(_window(layer), depthwise=depthwise)
+            self._covariance = Covariance(_window(layer), depthwise=self._depthwise)
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Take in what a batch of photos makes of the layer's input."""
@@ -49,13 +49,12 @@ class _Seen:
         """The mean of each channel, float64 (channels,)."""
         return self._sum / self._photos
 
-    def fit(self, kernel: NDArray[np.float32], layer: keras.layers.Layer) -> NDArray[np.float32]:
-        """Return the layer's kernel on its grid."""
+    def fit(self, kernel: NDArray[np.float32], axes: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return the layer's kernel, whose `axes` share a scale, on its grid."""
         if self._covariance is None:
-            _, axes = kernel_of(layer)
             return np.asarray(rounded(kernel, axes))
         covariance = self._covariance.get()
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
+        if self._depthwise:
             # (height, width, channels, outputs each), each channel a group.
             groups = kernel.reshape(-1, *kernel.shape[2:]).transpose(1, 2, 0)
             fitted = round_weights(groups, covariance).transpose(2, 0, 1)
@@ -88,9 +87,9 @@ def fit_kernels(model: keras.Model, pixels: Sequence[NDArray[np.uint8]]) -> None
         found = kernel_of(layer)
         if found is None or id(layer) not in seen:
             continue
-        kernel, _ = found
+        kernel, axes = found
         before = kernel.numpy()
-        after = seen[id(layer)].fit(before, layer)
+        after = seen[id(layer)].fit(before, axes)
         kernel.assign(after)
         _correct(layer, layers, _shift(layer, after - before, seen[id(layer)].mean))
 

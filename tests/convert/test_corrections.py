@@ -1,4 +1,4 @@
-"""Biases that take back what rounding adds."""
+"""Weights and biases that take back what rounding adds."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ import keras
 from ai_edge_quantizer import recipe
 from tensorflow.lite.python import schema_py_generated as schema
 
-from pocketlens.convert.bias_correction import bias_shifts, correct_biases
+from pocketlens.convert.corrections import correct, find_corrections
 from pocketlens.convert.encoders import Encoder, _quantize
 from pocketlens.convert.graphs import trace
 from pocketlens.convert.statistics import measure
@@ -42,14 +42,14 @@ def test_nothing_is_left_of_the_mean_shift(photos: list[np.ndarray]) -> None:
     network.set_weights([rng.normal(size=weight.shape) for weight in network.get_weights()])
     graphs = trace(network)
     start = Encoder(graphs, photos).normalised
-    shifts = bias_shifts(start, measure(start, photos, graphs.normalise))
+    corrections = find_corrections(start, measure(start, photos, graphs.normalise))
     values = [graphs.normalise(photo.astype(np.float32)) for photo in photos]
     exact, plain, corrected = (
         outputs(flatbuffer, values).mean(axis=0)
         for flatbuffer in (
             start,
             _quantize(start, recipe.weight_only_wi8_afp32()),
-            _quantize(correct_biases(start, shifts), recipe.weight_only_wi8_afp32()),
+            _quantize(correct(start, corrections), recipe.weight_only_wi8_afp32()),
         )
     )
     assert np.abs(corrected - exact).max() < np.abs(plain - exact).max() / 100
@@ -62,20 +62,41 @@ def test_weights_on_the_grid_need_nothing(rough_network: Any, photos: list[np.nd
     graphs = trace(network)
     encoder = Encoder(graphs, photos)
     statistics = measure(encoder.normalised, photos, graphs.normalise)
-    shifts = bias_shifts(encoder.normalised, statistics)
-    assert len(shifts) == 4
-    for shift in shifts.values():
-        assert np.abs(shift).max() < 1e-5
+    assert not statistics.covariances
+    assert not find_corrections(encoder.normalised, statistics)
 
 
-def test_layers_that_stay_in_float_keep_their_bias(
+def test_quantizers_find_weights_on_their_grid(
+    rough_encoder: Encoder, rough_network: Any, photos: list[np.ndarray]
+) -> None:
+    """What is left to them changes nothing, and the scores are nearer than rounded ones."""
+    start = rough_encoder.normalised
+    corrections = find_corrections(start, measure(start, photos, lambda pixels: pixels / 127.5 - 1))
+    corrected = correct(start, corrections)
+    for found in corrections.values():
+        assert np.abs(found.weights).max() > 0
+    values = [photo / np.float32(127.5) - 1 for photo in photos]
+    exact, before, after, plain = (
+        outputs(flatbuffer, values)
+        for flatbuffer in (
+            start,
+            corrected,
+            _quantize(corrected, recipe.weight_only_wi8_afp32()),
+            _quantize(start, recipe.weight_only_wi8_afp32()),
+        )
+    )
+    np.testing.assert_allclose(after, before, atol=1e-5)
+    assert np.abs(after - exact).mean() < np.abs(plain - exact).mean() / 4
+
+
+def test_layers_that_stay_in_float_keep_their_weights(
     rough_encoder: Encoder, photos: list[np.ndarray]
 ) -> None:
     start = rough_encoder.normalised
     tensors = schema.ModelT.InitFromPackedBuf(start, 0).subgraphs[0].tensors
     names = [tensor.name.decode() for tensor in tensors]
     statistics = measure(start, photos, lambda pixels: pixels / 127.5 - 1)
-    shifts = bias_shifts(start, statistics)
-    assert len(shifts) == 4
-    assert correct_biases(start, shifts, except_layers=names) == correct_biases(start, {})
-    assert correct_biases(start, shifts) != correct_biases(start, {})
+    corrections = find_corrections(start, statistics)
+    assert len(corrections) == 4
+    assert correct(start, corrections, except_layers=names) == correct(start, {})
+    assert correct(start, corrections) != correct(start, {})
