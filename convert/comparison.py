@@ -105,13 +105,18 @@ class Reference:
             original_accuracy=None if self.truth is None else float(was_right.mean()),
             lost=int(lost.sum()),
             won=int(won.sum()),
-            distance=float(np.abs(scores - self.scores).sum(axis=1).mean()),
+            distance=float(self.distances(scores).mean()),
             hardest=tuple(
                 ClassLoss(self.card.labels[index], count, each[index])
                 for index, count in net.most_common(HARDEST_CLASSES)
                 if count > 0
             ),
         )
+
+    def distances(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return each photo's sum of the differences of scores (photos, outputs)."""
+        distances: NDArray[np.float32] = np.abs(scores - self.scores).sum(axis=1)
+        return distances
 
     def thinned(self, most: int) -> Reference:
         """Return at most about `most` of the photos, evenly taken."""

@@ -82,11 +82,34 @@ def test_the_nearest_is_taken(rough_encoder: Encoder, reference: Reference) -> N
     assert len(distances) == len(rough_encoder.candidates())
     assert distances[0] == min(distances)
     assert choice.candidate == choice.trials[0].candidate
-    # Plain biases are off by what rounding adds on average.
+    # Plain rounding is off by what it adds on average.
     assert choice.candidate.corrected
     assert not choice.trials[-1].candidate.corrected
     assert not choice.float_layers
     assert choice.flatbuffer == rough_encoder.int8(choice.candidate)
+
+
+def test_the_usual_one_stays_where_chance_makes_another_nearer(
+    rough_encoder: Encoder, reference: Reference
+) -> None:
+    usual = rough_encoder.candidates()[0]
+    files = {rough_encoder.int8(candidate): candidate for candidate in rough_encoder.candidates()}
+
+    def answers(chance: float) -> Any:
+        """Return what gives all others scores that are nearer by 0.01 on average."""
+        noise = np.random.default_rng(0).normal(0, chance, len(reference.pixels))
+
+        def scores(flatbuffer: bytes, told: Reference) -> np.ndarray:
+            others = 0.09 + noise - noise.mean()
+            added = np.full_like(noise, 0.1) if files[flatbuffer] == usual else others
+            return told.scores + added[:, None] * np.array([1, 0, 0])
+
+        return scores
+
+    for chance, stays in ((0.05, True), (0.001, False)):
+        choice = choose_int8(rough_encoder, reference, answers(chance), max_drop=100)
+        assert (choice.candidate == usual) == stays
+        assert choice.trials[0].candidate == choice.candidate
 
 
 def test_without_the_search_the_first_is_taken(
