@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 # are no better.
 _PLACES = 64
 
+# Patches that are multiplied at once: large products are faster, but all layers' patches wait.
+_AT_ONCE = 512
+
 
 @dataclass(frozen=True)
 class Window:
@@ -83,25 +86,35 @@ class Covariance:
         self._depthwise = depthwise
         # The same places each time, so that the same photos give the same files.
         self._chooser = np.random.default_rng(0)
+        self._pending: list[NDArray[np.float32]] = []
         self._count = 0
         self._sums: NDArray[np.float64] = np.zeros(())
         self._products: NDArray[np.float64] = np.zeros(())
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Take in a layer's input on photos, see `Window.patches`."""
-        patches = self._window.patches(values, self._chooser)
-        if self._depthwise:
-            patches = patches.transpose(2, 0, 1)
-        else:
-            patches = patches.reshape(1, len(patches), -1)
-        self._count += patches.shape[1]
-        self._sums = self._sums + patches.sum(axis=1, dtype=np.float64)
-        self._products = self._products + patches.transpose(0, 2, 1) @ patches
+        self._pending.append(self._window.patches(values, self._chooser))
+        if sum(map(len, self._pending)) >= _AT_ONCE:
+            self._multiply()
 
     def get(self) -> NDArray[np.float64]:
         """Return it, float64 (groups, inputs, inputs); inputs by row, column and channel."""
+        if self._pending:
+            self._multiply()
         mean = self._sums / self._count
         covariance: NDArray[np.float64] = (
             self._products / self._count - mean[:, :, None] * mean[:, None, :]
         )
         return covariance
+
+    def _multiply(self) -> None:
+        # In float64 the order in which cores add up cannot be seen in the rounded weights.
+        patches = np.concatenate(self._pending).astype(np.float64)
+        self._pending.clear()
+        if self._depthwise:
+            patches = patches.transpose(2, 0, 1)
+        else:
+            patches = patches.reshape(1, len(patches), -1)
+        self._count += patches.shape[1]
+        self._sums = self._sums + patches.sum(axis=1)
+        self._products = self._products + patches.transpose(0, 2, 1) @ patches
