@@ -112,17 +112,25 @@ def _correction(
 
 
 def _replace(model: Any, operator: Any, place: int, values: NDArray[np.float32]) -> None:
-    """Give an operator its own constant input: others may share the one that it has."""
-    tensors = model.subgraphs[0].tensors
-    tensor, buffer = copy.copy(tensors[operator.inputs[place]]), schema.BufferT()
-    buffer.data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
-    tensor.name = b"%s_corrected_%d" % (tensor.name.split(b";")[0], len(tensors))
+    """Give an operator another constant: its own, where others share the one that it has."""
+    graph = model.subgraphs[0]
+    index = int(operator.inputs[place])
+    shared = graph.tensors[index].buffer
+    uses = sum(int(used) == index for other in graph.operators for used in other.inputs)
+    holders = sum(tensor.buffer == shared for tensor in graph.tensors)
+    data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
+    if uses == holders == 1:
+        model.buffers[shared].data = data
+        return
+    tensor, buffer = copy.copy(graph.tensors[index]), schema.BufferT()
+    buffer.data = data
+    tensor.name = b"%s_corrected_%d" % (tensor.name.split(b";")[0], len(graph.tensors))
     tensor.buffer = len(model.buffers)
     model.buffers.append(buffer)
-    inputs = [int(index) for index in operator.inputs]
-    inputs[place] = len(tensors)
+    inputs = [int(entry) for entry in operator.inputs]
+    inputs[place] = len(graph.tensors)
     operator.inputs = np.array(inputs, np.int32)
-    tensors.append(tensor)
+    graph.tensors.append(tensor)
 
 
 def _key(weights: NDArray[np.float32]) -> Kernel:

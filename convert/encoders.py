@@ -15,7 +15,13 @@ from pocketlens.convert.corrections import Correction, Kernel, correct, find_cor
 from pocketlens.convert.formats import DYNAMIC, FLOAT16, FLOAT32, WEIGHTS8
 from pocketlens.convert.int8 import EDGE, TENSORFLOW, quantize_int8
 from pocketlens.convert.recipes import mixed_recipe
-from pocketlens.convert.statistics import MIN_MAX, MOVING_AVERAGE, Statistics, measure
+from pocketlens.convert.statistics import (
+    LEAST_SQUARES,
+    MIN_MAX,
+    MOVING_AVERAGE,
+    Statistics,
+    measure,
+)
 from pocketlens.quiet import quiet
 
 
@@ -91,6 +97,7 @@ class Encoder:
         return [
             Candidate(TENSORFLOW, MIN_MAX, photos, corrected=True),
             Candidate(TENSORFLOW, MIN_MAX, few, corrected=True),
+            Candidate(TENSORFLOW, LEAST_SQUARES, photos, corrected=True),
             Candidate(TENSORFLOW, MOVING_AVERAGE, photos, corrected=True),
             Candidate(EDGE, MIN_MAX, photos, corrected=True),
             Candidate(EDGE, MIN_MAX, few, corrected=True),

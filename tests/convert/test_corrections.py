@@ -89,6 +89,13 @@ def test_quantizers_find_weights_on_their_grid(
     assert np.abs(after - exact).mean() < np.abs(plain - exact).mean() / 4
 
 
+def test_files_do_not_grow(rough_encoder: Encoder, photos: list[np.ndarray]) -> None:
+    """No kernel stays behind beside the one that takes its place."""
+    start = rough_encoder.normalised
+    corrections = find_corrections(start, measure(start, photos, lambda pixels: pixels / 127.5 - 1))
+    assert len(correct(start, corrections)) < len(correct(start, {})) + 1000
+
+
 def test_layers_that_stay_in_float_keep_their_weights(
     rough_encoder: Encoder, photos: list[np.ndarray]
 ) -> None:

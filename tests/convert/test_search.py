@@ -80,7 +80,8 @@ def test_the_nearest_is_taken(rough_encoder: Encoder, reference: Reference) -> N
     choice = choose_int8(rough_encoder, reference, run, max_drop=100)
     distances = [trial.comparison.distance for trial in choice.trials]
     assert len(distances) == len(rough_encoder.candidates())
-    assert distances[0] == min(distances)
+    # Another way may be nearer by chance, by next to nothing.
+    assert distances[0] == pytest.approx(min(distances), rel=0.01)
     assert choice.candidate == choice.trials[0].candidate
     # Plain rounding is off by what it adds on average.
     assert choice.candidate.corrected
@@ -93,7 +94,7 @@ def test_the_usual_one_stays_where_chance_makes_another_nearer(
     rough_encoder: Encoder, reference: Reference
 ) -> None:
     usual = rough_encoder.candidates()[0]
-    files = {rough_encoder.int8(candidate): candidate for candidate in rough_encoder.candidates()}
+    usual_file = rough_encoder.int8(usual)
 
     def answers(chance: float) -> Any:
         """Return what gives all others scores that are nearer by 0.01 on average."""
@@ -101,7 +102,7 @@ def test_the_usual_one_stays_where_chance_makes_another_nearer(
 
         def scores(flatbuffer: bytes, told: Reference) -> np.ndarray:
             others = 0.09 + noise - noise.mean()
-            added = np.full_like(noise, 0.1) if files[flatbuffer] == usual else others
+            added = np.full_like(noise, 0.1) if flatbuffer == usual_file else others
             return told.scores + added[:, None] * np.array([1, 0, 0])
 
         return scores

@@ -11,7 +11,13 @@ import keras
 from tensorflow.lite.python import schema_py_generated as schema
 
 from pocketlens.convert.encoders import Encoder
-from pocketlens.convert.statistics import MIN_MAX, MOVING_AVERAGE, Statistics, measure
+from pocketlens.convert.statistics import (
+    LEAST_SQUARES,
+    MIN_MAX,
+    MOVING_AVERAGE,
+    Statistics,
+    measure,
+)
 
 
 def normalise(pixels: np.ndarray) -> np.ndarray:
@@ -56,3 +62,27 @@ def test_rules(statistics: Statistics, photos: list[np.ndarray]) -> None:
         assert (narrower.low >= everything.low - 1e-6).all()
         assert (narrower.high <= everything.high + 1e-6).all()
         assert (narrower.high < everything.high).any()
+
+
+def test_least_squares_clip_what_is_rare() -> None:
+    """Of values that lie evenly the best range is all of it, also where they are few."""
+    rng = np.random.default_rng(0)
+    normal, even = rng.normal(size=(100, 256)), rng.uniform(-1, 3, (100, 256))
+    values = np.stack([even, normal, even], axis=1).astype(np.float32)
+    low, high = values.min(axis=2), values.max(axis=2)
+    # Once in all photos there was something far away, which is not among the values that were kept.
+    high[7, 1] = 12.0
+    statistics = Statistics((0, 1, 2), low, high, values, {}, {})
+    whole, found = (statistics.ranges(rule, 100) for rule in (MIN_MAX, LEAST_SQUARES))
+    assert (found.low[0], found.high[0]) == (whole.low[0], whole.high[0])
+    # With 256 steps about 4 standard deviations are best (R. Banner et al., "Post training 4-bit
+    # quantization of convolutional networks for rapid-deployment", NeurIPS 2019, section 3).
+    assert 3.5 < found.high[1] < 5
+    np.testing.assert_allclose([found.low[2], found.high[2]], [-1, 3], atol=0.05)
+
+
+def test_a_tensor_of_zeros_has_a_range(photos: list[np.ndarray]) -> None:
+    zeros = np.zeros((5, 2, 256), np.float32)
+    statistics = Statistics((0, 1), zeros[:, :, 0], zeros[:, :, 0], zeros, {}, {})
+    found = statistics.ranges(LEAST_SQUARES, 5)
+    assert found.low[1] == found.high[1] == 0
