@@ -15,7 +15,7 @@ from pocketlens.benchmarks.candidates import distinct_names
 from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings
 from pocketlens.benchmarks.records import Record
 from pocketlens.benchmarks.results import Benchmark
-from pocketlens.benchmarks.spread import BETWEEN_RUNS, FEWEST_ROUNDS, Interval, joined
+from pocketlens.benchmarks.spread import BETWEEN_RUNS, FEWEST_PROCESSES, Interval, joined
 from pocketlens.errors import PocketlensError, UsageError
 from pocketlens.runtime.machine import count_cores, cpu_name
 
@@ -76,7 +76,8 @@ def check_comparable(record: Record, models: Sequence[str | Path], settings: Set
             "Expected a benchmark with one of these files for --compare. Received: one of "
             f"{', '.join(sorted(record.names)) or 'none'}. Compare files of the same name."
         )
-    fewest = FEWEST_ROUNDS * RUNS_PER_ROUND
+    # There is a process for every round, see `processes`.
+    fewest = FEWEST_PROCESSES * RUNS_PER_ROUND
     if settings.num_runs < fewest:
         raise UsageError(
             f"Expected --num-runs of at least {fewest} with --compare. "

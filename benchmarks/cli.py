@@ -56,7 +56,10 @@ backend_option = click.option(
     help="Time each call (invoke and classify of each file) for at least so long.",
 )
 @click.option(
-    "--max-secs", default=150.0, show_default=True, help="Stop timing after so long in all."
+    "--max-secs",
+    default=150.0,
+    show_default=True,
+    help="Stop timing after so long in all, starts of processes included.",
 )
 @click.option("--run-delay", default=0.0, show_default=True, help="Seconds before each timed call.")
 @click.option(
@@ -126,10 +129,10 @@ def benchmark_command(
 ) -> int:
     """Compare model files: accuracy, latency, size, memory.
 
-    All files are timed in turn in one run on this machine. It ends with the file to take: the
-    fastest of those that lose at most 1 point of accuracy to the most accurate; of files within
-    5 % of the fastest, the smallest. A file that cannot be measured is left out, and the exit code
-    is then 1.
+    All files are timed in turn, in fresh processes one after the other, on this machine. It ends
+    with the file to take: the fastest of those that lose at most 1 point of accuracy to the most
+    accurate; of files within 5 % of the fastest, the smallest. A file that cannot be measured is
+    left out, and the exit code is then 1.
     """
     from pocketlens.benchmarks.changes import check_comparable, find_changes, refuse_regressions
     from pocketlens.benchmarks.comparison import benchmark

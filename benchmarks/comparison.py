@@ -1,4 +1,4 @@
-"""The benchmark itself: every file, every number of threads, one machine, one run."""
+"""The benchmark itself: every file, every number of threads, one machine."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from pocketlens.benchmarks.evaluations import evaluate_files
 from pocketlens.benchmarks.latency import Settings, round_progress
 from pocketlens.benchmarks.machine import Watch, describe_machine
 from pocketlens.benchmarks.memory import Footprint, measure_footprint
+from pocketlens.benchmarks.processes import time_in_processes
 from pocketlens.benchmarks.results import Benchmark, FileResult
 from pocketlens.benchmarks.stages import Stage, time_stages
 from pocketlens.benchmarks.sustained import Sustained, sustain
-from pocketlens.benchmarks.timings import Row, noise_frame, time_files
+from pocketlens.benchmarks.timings import Row, noise_frame, summarise
 from pocketlens.benchmarks.verdict import choose
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.progress import track
-from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.interpreters import load_interpreter
 from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.operators import list_operators
@@ -88,11 +88,6 @@ def benchmark(
         left_out += failed
         candidates = [candidate for candidate, _ in loaded]
         reference = find_reference(candidates)
-        classifiers = {
-            (index, count): classifier
-            for index, (_, own) in enumerate(loaded)
-            for count, classifier in zip(threads, own, strict=True)
-        }
         one_each = [own[0] for _, own in loaded]
         shapes = [(one.size_wh, one.resize_mode) for one in one_each]
         tasks = [one.task for one in one_each]
@@ -100,11 +95,11 @@ def benchmark(
         if photos is not None:
             for one in one_each:
                 photos.with_labels(one.labels, one.task)
-        # Latency comes before accuracy, whose work on all cores heats a small board up.
-        watch = Watch()
-        latencies = time_files(classifiers, reference, settings)
-        machine = replace(machine, after=watch.read())
-        energies = _energies(classifiers)
+    # Latency comes before accuracy, whose work on all cores heats a small board up.
+    watch = Watch()
+    latencies = summarise(time_in_processes(candidates, threads, settings), reference)
+    machine = replace(machine, after=watch.read())
+    energies = _energies(candidates, threads)
     footprints = [
         _footprint(candidate, threads[0])
         for candidate in track(candidates, "Loading each file", len(candidates))
@@ -182,12 +177,20 @@ def _stages(candidate: Candidate, threads: int) -> tuple[Stage, ...]:
     )
 
 
-def _energies(classifiers: dict[Row, Classifier]) -> dict[Row, Energy]:
+def _energies(candidates: Sequence[Candidate], threads: Sequence[int]) -> dict[Row, Energy]:
     meter = find_meter()
     if meter is None:
         return {}
-    calls = {row: classifier.interpreter.invoke for row, classifier in classifiers.items()}
-    return measure_energy(calls, meter)
+    frame_bgr = noise_frame(0)
+    with ExitStack() as stack:
+        calls = {}
+        for index, candidate in enumerate(candidates):
+            for count in threads:
+                classifier = stack.enter_context(candidate.load(count))
+                # It puts pixels into the input for the bare `invoke` to work on.
+                classifier.classify(frame_bgr)
+                calls[index, count] = classifier.interpreter.invoke
+        return measure_energy(calls, meter)
 
 
 def _footprint(candidate: Candidate, threads: int) -> Footprint:

@@ -7,7 +7,6 @@ that wakes up. Here every round times a few calls of each, in an order shuffled 
 from __future__ import annotations
 
 import gc
-import logging
 import math
 import random
 import sys
@@ -22,8 +21,6 @@ from numpy.typing import NDArray
 
 from pocketlens.errors import UsageError
 
-LOGGER = logging.getLogger("pocketlens")
-
 K = TypeVar("K", bound=Hashable)
 
 RUNS_PER_ROUND = 5
@@ -37,8 +34,9 @@ class Settings:
 
     Every call is timed at least `num_runs` times and for at least `min_secs` seconds, unless all
     of them together have taken `max_secs` seconds. Before that each runs `warmup_runs` times
-    without being timed. `run_delay` seconds pass before each timed run. `seed` shuffles the order.
-    After all that the file to take runs for `sustained_mins` minutes without a pause.
+    without being timed. A benchmark divides all this among its processes. `run_delay` seconds pass
+    before each timed run. `seed` shuffles the order. After all that the file to take runs for
+    `sustained_mins` minutes without a pause.
 
     Raises:
         UsageError: a value cannot be.
@@ -146,14 +144,6 @@ def time_interleaved(
             counted = (durations[key] for key in calls if key not in accompanying)
             done = max(used(), min(_done(entry, settings) for entry in counted))
             on_round(min(done, 1.0))
-    fewest = min(len(entry) for entry in durations.values())
-    if fewest < settings.num_runs:
-        LOGGER.warning(
-            "Stopped after --max-secs %g: %d of %d runs.",
-            settings.max_secs,
-            fewest,
-            settings.num_runs,
-        )
     return {key: np.array(entry, np.int64) for key, entry in durations.items()}
 
 

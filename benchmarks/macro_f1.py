@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.benchmarks.spread import RESAMPLES, Interval
+from pocketlens.benchmarks.spread import Interval
 from pocketlens.runtime.answers import Answer
+
+_RESAMPLES = 1000
 
 
 def macro_f1(answers: Sequence[Answer], truth: Sequence[Answer]) -> tuple[float, Interval]:
@@ -40,7 +42,7 @@ def macro_f1(answers: Sequence[Answer], truth: Sequence[Answer]) -> tuple[float,
 
     draw = np.random.default_rng(0).multinomial
     total = int(counts.sum())
-    means = [mean(draw(total, counts / total)) for _ in range(RESAMPLES)]
+    means = [mean(draw(total, counts / total)) for _ in range(_RESAMPLES)]
     low, high = np.percentile(means, (2.5, 97.5))
     return mean(counts), (float(low), float(high))
 

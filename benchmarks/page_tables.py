@@ -92,7 +92,7 @@ def times_section(benchmark: Benchmark, verdict: Verdict) -> str:
     )
     note = (
         "Frame: from 1280×720 pixels to labels; p95 and p99 are of frames too; invoke: the bare "
-        f"model. Medians with their 95 % bootstrap intervals.{ratio}"
+        f"model. Medians with their 95 % intervals over processes.{ratio}"
     )
     return f"<h2>Times</h2>{_table(heads, rows)}{_note(note)}"
 

@@ -12,7 +12,7 @@ from typing import Any
 from pocketlens.benchmarks.results import Yardstick
 from pocketlens.errors import UsageError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Record:
     """What a later benchmark is compared with.
 
     `names` are those of all files; `yardsticks` maps a file's name and number of threads to its
-    time, where there were runs enough for an interval.
+    time, where there were processes enough for an interval.
     """
 
     cpu: str

@@ -25,7 +25,8 @@ BYTES_PER_MB = 1_000_000
 class Yardstick:
     """The bare `invoke` in multiples of a fixed calculation's time, to compare runs by.
 
-    `ratio` is of the medians, with its 95 % interval; `shortest_ratio` of the shortest runs.
+    `ratio` is found like a latency's, with its 95 % interval, None where the processes were too few
+    for one; `shortest_ratio` is of the shortest runs of all.
     """
 
     ratio: float
@@ -38,10 +39,12 @@ class Latency:
     """How fast one file is with one number of threads.
 
     `invoke` is the interpreter alone, `classify` the whole way from a 1280x720 frame to labels,
-    `parts` the medians of what that consists of. The ratios are of the medians to those of the
-    reference with as many threads, each with the interval that holds it for another run with 95 %,
-    None where the rounds were too few for one. `runs_ms` are the durations behind `classify`, in
-    the order of measurement. `energy` is None where the machine has no sensor for it.
+    `parts` the medians of what that consists of. The ratios are to the
+    reference with as many threads: of each process the median of its rounds' ratios, of these the
+    geometric mean, each with the interval that holds it for another run with 95 %, None where the
+    processes were too few for one.
+    `runs_ms` are the durations behind `classify`, in the order of measurement. `energy` is None
+    where the machine has no sensor for it.
     """
 
     threads: int

@@ -1,17 +1,18 @@
 """How durations spread, and how sure their median and its ratio to another's are.
 
-Intervals come from the percentile bootstrap (B. Efron and R. J. Tibshirani, "An Introduction to the
-Bootstrap", 1993, chapter 13) over whole rounds instead of single runs, since the runs of a round
-share the machine's mood (E. Carlstein, Annals of Statistics 14 (1986), 1171-1179). Every series is
-resampled with the same rounds, so that in a ratio the mood that both shared cancels.
-
-What one run cannot know is where the memory of the next will lie; `joined` adds it, where an
-interval is to hold for another run too.
+Where the memory of a process happens to lie makes a file faster or slower by some per cent for as
+long as the process lives (T. Mytkowicz et al., "Producing Wrong Data Without Doing Anything
+Obviously Wrong!", ASPLOS 2009), and no number of runs in it can tell. So files are timed in several
+processes, each counts as one observation, and intervals are Student's on a logarithmic scale
+("Student", Biometrika 6 (1908), 1-25; T. Kalibera and R. Jones, "Rigorous Benchmarking in
+Reasonable Time", ISMM 2013, on what to repeat). What the processes of one run cannot know is the
+machine's mood in the next; `joined` adds it, where an interval is to hold for another run too.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,28 +20,28 @@ from numpy.typing import NDArray
 
 Interval = tuple[float, float]
 
-RESAMPLES = 1000
-# With fewer rounds than this an interval would promise more than it knows.
-FEWEST_ROUNDS = 5
-# Two processes that run the same file differ by about this, by where their memory happens to lie
-# (T. Mytkowicz et al., "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS
-# 2009).
-BETWEEN_RUNS = 0.02
+# With fewer processes than this an interval would be too wide to say anything.
+FEWEST_PROCESSES = 5
+# With 95 % the machine's moods in two runs change a ratio of times by no more than this: measured
+# with five formats of one model in 12 runs on a virtual machine with noisy neighbours, as what is
+# left of the runs' differences when those of the processes are taken out.
+BETWEEN_RUNS = 0.03
 # Smaller changes between the first and the last third of a run are no drift worth a sentence.
 LEAST_DRIFT = 0.05
 
+# Student's t: its 97.5th percentile for 1, 2, 3... degrees of freedom.
+_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 _NS_PER_MS = 1_000_000
-_VALUES_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How `runs` durations spread, in milliseconds.
+    """How `runs` durations in `processes` processes spread, in milliseconds.
 
-    `first_ms` is the very first call, which is not among the runs. `std_ms` is the standard
-    deviation of these runs. `median_interval_ms` holds the median with 95 %, and is None for fewer
-    than `FEWEST_ROUNDS` rounds. `drift` is the last third's median over the first third's where
-    their intervals are apart and it is more than `LEAST_DRIFT` from 1, else None.
+    `first_ms` is the median of the processes' very first calls, which are not among the runs.
+    `std_ms` is the standard deviation of these runs. `median_interval_ms` holds the median with
+    95 %, and is None for fewer than `FEWEST_PROCESSES`. `drift` is the last third of the processes
+    over the first, where they really differ by more than `LEAST_DRIFT`, else None.
     """
 
     first_ms: float
@@ -52,22 +53,24 @@ class Spread:
     mean_ms: float
     std_ms: float
     runs: int
+    processes: int
     median_interval_ms: Interval | None = None
     drift: float | None = None
 
     @classmethod
-    def of(cls, durations_ns: NDArray[np.int64], *, first_ns: int, per_round: int) -> Spread:
-        """Summarise durations (runs,) in nanoseconds, measured in rounds of `per_round`.
+    def of(cls, durations_ns: Sequence[NDArray[np.int64]], *, firsts_ns: Sequence[int]) -> Spread:
+        """Summarise the durations (runs,) of each process in nanoseconds, in the order of time.
 
         Between two measured values a percentile is interpolated linearly: `numpy.percentile`'s
         default, definition 7 of R. J. Hyndman and Y. Fan, "Sample Quantiles in Statistical
         Packages", The American Statistician 50 (1996), 361-365.
         """
-        durations_ms = durations_ns / _NS_PER_MS
+        durations_ms = np.concatenate(durations_ns) / _NS_PER_MS
+        medians_ms = np.array([np.median(entry) for entry in durations_ns]) / _NS_PER_MS
         percentiles = np.percentile(durations_ms, (0, 50, 90, 95, 99), method="linear")
         low, median, p90, p95, p99 = map(float, percentiles)
         return cls(
-            first_ms=first_ns / _NS_PER_MS,
+            first_ms=float(np.median(firsts_ns)) / _NS_PER_MS,
             min_ms=low,
             median_ms=median,
             p90_ms=p90,
@@ -76,47 +79,46 @@ class Spread:
             mean_ms=float(durations_ms.mean()),
             std_ms=float(durations_ms.std()),
             runs=len(durations_ms),
-            median_interval_ms=interval_95(resampled_medians(durations_ms, per_round)),
-            drift=find_drift(durations_ms, per_round),
+            processes=len(durations_ns),
+            median_interval_ms=_with(median, interval_95(medians_ms)),
+            drift=find_drift(medians_ms),
         )
 
 
-def resampled_medians(durations: NDArray[np.floating], per_round: int) -> NDArray[np.float64]:
-    """Return the medians (RESAMPLES,) of durations (runs,) with their rounds drawn again.
+def geometric_mean(values: NDArray[np.float64]) -> float:
+    """Return the geometric mean of values (processes,) above 0."""
+    return float(np.exp(np.log(values).mean()))
 
-    The same number of rounds always draws the same rounds. None, an empty array, comes of fewer
-    than `FEWEST_ROUNDS`.
+
+def interval_95(values: NDArray[np.float64]) -> Interval | None:
+    """Return the interval that holds the true geometric mean with 95 %.
+
+    Args:
+        values: (processes,), above 0, at most 10. None comes of fewer than `FEWEST_PROCESSES`.
     """
-    rounds = len(durations) // per_round
-    if rounds < FEWEST_ROUNDS:
-        return np.empty(0)
-    table = durations[: rounds * per_round].reshape(rounds, per_round)
-    drawn = np.random.default_rng(0).integers(0, rounds, (RESAMPLES, rounds))
-    step = max(1, _VALUES_AT_ONCE // table.size)
-    return np.concatenate(
-        [
-            np.median(table[drawn[start : start + step]].reshape(-1, table.size), axis=1)
-            for start in range(0, RESAMPLES, step)
-        ]
-    )
+    count = len(values)
+    if count < FEWEST_PROCESSES:
+        return None
+    deviation = float(np.log(values).std(ddof=1))
+    arm = math.exp(_T_975[count - 2] * deviation / math.sqrt(count))
+    return geometric_mean(values) / arm, geometric_mean(values) * arm
 
 
-def ratio_interval(
-    durations: NDArray[np.int64], others: NDArray[np.int64], per_round: int
-) -> Interval | None:
-    """Return the 95 % interval of the ratio of two medians that were measured in turn."""
-    common = min(len(durations), len(others))
-    own = resampled_medians(durations[:common].astype(float), per_round)
-    other = resampled_medians(others[:common].astype(float), per_round)
-    return interval_95(own / other)
+def repeatable_interval(values: NDArray[np.float64]) -> Interval | None:
+    """Return the interval that holds the geometric mean of another run with 95 %.
 
+    The other run has its own error, as large as this one's, and another mood.
 
-def repeatable_interval(ratio: float, interval: Interval | None) -> Interval | None:
-    """Return the 95 % interval of a ratio of two files for another run: wider by `BETWEEN_RUNS`."""
+    Args:
+        values: (processes,), above 0, at most 10. None comes of fewer than `FEWEST_PROCESSES`.
+    """
+    interval = interval_95(values)
     if interval is None:
         return None
-    low, high = interval
-    return ratio / joined(ratio / low), ratio * joined(high / ratio)
+    mean = geometric_mean(values)
+    own = others = interval[1] / mean
+    arm = joined(own, others)
+    return mean / arm, mean * arm
 
 
 def joined(*factors: float) -> float:
@@ -127,21 +129,26 @@ def joined(*factors: float) -> float:
     return math.exp(math.hypot(*map(math.log, factors), math.log1p(BETWEEN_RUNS)))
 
 
-def interval_95(values: NDArray[np.float64]) -> Interval | None:
-    """Return the 2.5th and 97.5th percentile of resampled values, None if there are none."""
-    if not len(values):
-        return None
-    low, high = np.percentile(values, (2.5, 97.5))
-    return float(low), float(high)
+def find_drift(values: NDArray[np.float64]) -> float | None:
+    """Return how many times as long the last third took as the first, None unless they differ.
 
-
-def find_drift(durations: NDArray[np.floating], per_round: int) -> float | None:
-    """Return the last third's median over the first third's, None unless they really differ."""
-    third = len(durations) // per_round // 3 * per_round
-    first, last = durations[:third], durations[len(durations) - third :]
-    before = interval_95(resampled_medians(first, per_round))
-    after = interval_95(resampled_medians(last, per_round))
-    if before is None or after is None or (before[0] <= after[1] and after[0] <= before[1]):
+    Args:
+        values: (processes,), medians in the order of time, above 0. Student's test for two series
+            with the same variance tells a difference, with 95 %.
+    """
+    if len(values) < FEWEST_PROCESSES:
         return None
-    drift = float(np.median(last) / np.median(first))
+    third = round(len(values) / 3)
+    first, last = np.log(values[:third]), np.log(values[-third:])
+    error = math.sqrt((first.var(ddof=1) + last.var(ddof=1)) / third)
+    change = float(last.mean() - first.mean())
+    if abs(change) <= _T_975[2 * third - 3] * error:
+        return None
+    drift = math.exp(change)
     return drift if abs(drift - 1) > LEAST_DRIFT else None
+
+
+def _with(value: float, interval: Interval | None) -> Interval | None:
+    # Where processes are of two kinds, six of one and four of the other, the median of all runs is
+    # not near the mean of the processes' medians.
+    return interval and (min(value, interval[0]), max(value, interval[1]))

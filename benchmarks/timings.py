@@ -1,17 +1,22 @@
-"""The timing of every file with every number of threads, in turn in one process."""
+"""The timing of every file with every number of threads, in turn, and what the times come to."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.benchmarks.latency import Settings, round_progress, time_interleaved
+from pocketlens.benchmarks.latency import Settings, time_interleaved
 from pocketlens.benchmarks.results import Latency, Yardstick
-from pocketlens.benchmarks.spread import Spread, ratio_interval, repeatable_interval
+from pocketlens.benchmarks.spread import (
+    Spread,
+    geometric_mean,
+    interval_95,
+    repeatable_interval,
+)
 from pocketlens.runtime.classifier import Classifier, Result, Timing
 from pocketlens.runtime.pictures import Pixels
 
@@ -25,24 +30,35 @@ _YARDSTICK = ((-1, 0), "yardstick")
 
 
 @dataclass(frozen=True)
-class _Series:
-    """The spreads and the durations of all calls, and the parts of each row's `classify`."""
+class Series:
+    """What one process measured.
 
-    spreads: dict[tuple[Row, str], Spread]
-    durations_ns: dict[tuple[Row, str], NDArray[np.int64]]
-    timings: dict[Row, list[Timing]]
-    per_round: int
+    `durations_ns` are int64 (rounds, runs of a round) for each call, in the order of measurement,
+    `firsts_ns` each call's very first, which is not among them. `parts_ms` are float64 (runs, 3):
+    resize, invoke and post of each row's `classify`.
+    """
+
+    durations_ns: Mapping[tuple[Row, str], NDArray[np.int64]]
+    firsts_ns: Mapping[tuple[Row, str], int]
+    parts_ms: Mapping[Row, NDArray[np.float64]]
+
+    @property
+    def fewest(self) -> int:
+        """How many runs the call with the fewest has."""
+        return min(entry.size for entry in self.durations_ns.values())
 
 
 def time_files(
-    classifiers: Mapping[Row, Classifier], reference: int, settings: Settings
-) -> dict[Row, Latency]:
-    """Time `invoke` and `classify` of loaded files against each other.
+    classifiers: Mapping[Row, Classifier],
+    settings: Settings,
+    on_round: Callable[[float], None] = lambda _: None,
+) -> Series:
+    """Time `invoke` and `classify` of loaded files against each other in this process.
 
     Args:
         classifiers: a classifier for each file and number of threads.
-        reference: index of the file that the others are compared with.
         settings: how long to measure.
+        on_round: is called after each round with how much is done, in 0-1.
     """
     frame_bgr = noise_frame(settings.seed)
     calls: dict[tuple[Row, str], Callable[[], object]] = {}
@@ -58,16 +74,29 @@ def time_files(
         if isinstance(returned, Result):
             timings[key[0]].append(returned.timing)
 
-    with round_progress("Timing all files in turn") as on_round:
-        durations_ns = time_interleaved(
-            calls, settings, accompanying=(_YARDSTICK,), on_timed=keep_parts, on_round=on_round
-        )
-    spreads = {
-        key: Spread.of(entry, first_ns=firsts_ns[key], per_round=settings.per_round)
-        for key, entry in durations_ns.items()
+    durations_ns = time_interleaved(
+        calls, settings, accompanying=(_YARDSTICK,), on_timed=keep_parts, on_round=on_round
+    )
+    rounds_ns = {key: entry.reshape(-1, settings.per_round) for key, entry in durations_ns.items()}
+    parts_ms = {
+        row: np.array([(entry.resize_ms, entry.invoke_ms, entry.post_ms) for entry in entries])
+        for row, entries in timings.items()
     }
-    series = _Series(spreads, durations_ns, timings, settings.per_round)
-    return {row: _latency(series, row, (reference, row[1])) for row in classifiers}
+    return Series(rounds_ns, firsts_ns, parts_ms)
+
+
+def summarise(processes: Sequence[Series], reference: int) -> dict[Row, Latency]:
+    """Return what the series of all processes, in the order of time, come to.
+
+    A ratio is the geometric mean of those of the processes, each the median of its rounds' ratios:
+    the machine's mood that two calls of a round share cancels.
+
+    Args:
+        processes: what each measured, all with the same calls.
+        reference: index of the file that the others are compared with.
+    """
+    rows = processes[0].parts_ms
+    return {row: _latency(processes, row, (reference, row[1])) for row in rows}
 
 
 def noise_frame(seed: int) -> Pixels:
@@ -97,34 +126,44 @@ def _first(call: Callable[[], object]) -> int:
     return time.perf_counter_ns() - start
 
 
-def _latency(series: _Series, row: Row, other: Row) -> Latency:
-    spreads, durations_ns = series.spreads, series.durations_ns
-    invoke, classify = (spreads[row, c].median_ms / spreads[other, c].median_ms for c in _CALLS)
-    invoke_interval, classify_interval = (
-        ratio_interval(durations_ns[row, c], durations_ns[other, c], series.per_round)
-        for c in _CALLS
-    )
-    if row != other:
-        invoke_interval = repeatable_interval(invoke, invoke_interval)
-        classify_interval = repeatable_interval(classify, classify_interval)
+def _latency(processes: Sequence[Series], row: Row, other: Row) -> Latency:
+    def spread(key: tuple[Row, str]) -> Spread:
+        return Spread.of(
+            [entry.durations_ns[key].ravel() for entry in processes],
+            firsts_ns=[entry.firsts_ns[key] for entry in processes],
+        )
+
+    def ratios(key: tuple[Row, str], to: tuple[Row, str]) -> NDArray[np.float64]:
+        pairs = [(entry.durations_ns[key], entry.durations_ns[to]) for entry in processes]
+        return np.array([_ratio(own, others) for own, others in pairs])
+
+    invoke, classify = (spread((row, call)) for call in _CALLS)
+    invoke_ratios, classify_ratios = (ratios((row, call), (other, call)) for call in _CALLS)
+    multiples = ratios((row, "invoke"), _YARDSTICK)
+    # The reference's ratio to itself is 1 in any run.
+    interval_of = interval_95 if row == other else repeatable_interval
+    runs_ms = [entry.durations_ns[row, "classify"].ravel() / 1e6 for entry in processes]
+    parts_ms = np.concatenate([entry.parts_ms[row] for entry in processes])
     return Latency(
         row[1],
-        spreads[row, "invoke"],
-        spreads[row, "classify"],
-        _median_parts(series.timings[row]),
         invoke,
         classify,
-        invoke_interval,
-        classify_interval,
+        Timing(*map(float, np.median(parts_ms, axis=0))),
+        geometric_mean(invoke_ratios),
+        geometric_mean(classify_ratios),
+        interval_of(invoke_ratios),
+        interval_of(classify_ratios),
         Yardstick(
-            spreads[row, "invoke"].median_ms / spreads[_YARDSTICK].median_ms,
-            ratio_interval(durations_ns[row, "invoke"], durations_ns[_YARDSTICK], series.per_round),
-            spreads[row, "invoke"].min_ms / spreads[_YARDSTICK].min_ms,
+            geometric_mean(multiples),
+            interval_95(multiples),
+            invoke.min_ms / spread(_YARDSTICK).min_ms,
         ),
-        tuple((durations_ns[row, "classify"] / 1e6).tolist()),
+        tuple(np.concatenate(runs_ms).tolist()),
     )
 
 
-def _median_parts(timings: list[Timing]) -> Timing:
-    parts = [(entry.resize_ms, entry.invoke_ms, entry.post_ms) for entry in timings]
-    return Timing(*map(float, np.median(parts, axis=0)))
+def _ratio(durations: NDArray[np.int64], others: NDArray[np.int64]) -> float:
+    """Return the median of the rounds' ratios; what was stopped early may have a round less."""
+    common = min(len(durations), len(others))
+    own, other = (np.median(entry[:common], axis=1) for entry in (durations, others))
+    return float(np.median(own / other))

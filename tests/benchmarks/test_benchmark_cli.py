@@ -208,7 +208,7 @@ def test_wrong_calls(elsewhere_model, tmp_path, capsys, monkeypatch, arguments, 
     def measured(*_, **__):
         pytest.fail("measured before it complained")
 
-    monkeypatch.setattr("pocketlens.benchmarks.comparison.time_files", measured)
+    monkeypatch.setattr("pocketlens.benchmarks.comparison.time_in_processes", measured)
     monkeypatch.setattr("pocketlens.benchmarks.comparison.measure_footprint", measured)
     taken = tmp_path / "taken.png"
     taken.write_text("precious")

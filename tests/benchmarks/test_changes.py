@@ -10,11 +10,13 @@ from pocketlens.benchmarks.changes import find_changes, refuse_regressions
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.records import parse_record
 from pocketlens.benchmarks.report import to_payload
+from pocketlens.benchmarks.timings import time_files
 from pocketlens.cli import run
 from pocketlens.errors import PocketlensError
 from pocketlens.runtime.interpreters import load_interpreter
 
-TIMING = Settings(num_runs=50, min_secs=0.1, warmup_runs=2)
+# Runs for just as many processes as an interval needs.
+TIMING = Settings(num_runs=25, min_secs=0.1, warmup_runs=5)
 
 
 @pytest.mark.parametrize(
@@ -42,27 +44,18 @@ def test_words(made_up, now_ms, word, fails):
 
 def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, monkeypatch):
     record = parse_record(to_payload(benchmark([elsewhere_model], settings=TIMING)))
-    for _ in range(10):
+    for _ in range(5):
         refuse_regressions(find_changes(record, benchmark([elsewhere_model], settings=TIMING)), 5)
     # An extra block: the same network once more in each inference.
     extra = load_interpreter(elsewhere_model.read_bytes())
 
-    def with_extra_block(classifiers):
-        for classifier in classifiers:
+    def slowed(candidates, threads, settings, on_round):
+        with candidates[0].load() as classifier:
             own = classifier.interpreter.invoke
-            monkeypatch.setattr(
-                classifier.interpreter, "invoke", lambda own=own: (own(), extra.invoke())
-            )
+            monkeypatch.setattr(classifier.interpreter, "invoke", lambda: (own(), extra.invoke()))
+            return time_files({(0, 1): classifier}, settings, on_round)
 
-    from pocketlens.benchmarks import comparison
-
-    timed = comparison.time_files
-
-    def slowed(classifiers, *rest):
-        with_extra_block(classifiers.values())
-        return timed(classifiers, *rest)
-
-    monkeypatch.setattr(comparison, "time_files", slowed)
+    monkeypatch.setattr("pocketlens.benchmarks.processes.time_in_process", slowed)
     changes = find_changes(record, benchmark([elsewhere_model], settings=TIMING))
     with pytest.raises(PocketlensError, match="slower"):
         refuse_regressions(changes, 5)

@@ -111,11 +111,10 @@ def test_accompanying_call_does_not_make_the_others_run_on():
     assert len(result["short"]) == len(result["long"]) == 50
 
 
-def test_stops_after_max_secs_and_says_so(caplog):
+def test_stops_after_max_secs():
     result, _, done, clock = _measure({"a": 100, "b": 100}, num_runs=10_000, max_secs=5)
     assert clock.now_ns / 1e9 < 7
     assert min(map(len, result.values())) >= RUNS_PER_ROUND
-    assert "--max-secs 5" in caplog.text
     assert done[-1] == 1.0
 
 

@@ -76,7 +76,7 @@ def test_wrong_calls(elsewhere_model, tiny_run, tmp_path, capsys, monkeypatch, a
     def measured(*_, **__):
         pytest.fail("measured before it complained")
 
-    monkeypatch.setattr("pocketlens.benchmarks.comparison.time_files", measured)
+    monkeypatch.setattr("pocketlens.benchmarks.comparison.time_in_processes", measured)
     taken = tmp_path / "taken.json"
     taken.write_text("precious")
     (tmp_path / "other" / "ants").mkdir(parents=True)

@@ -76,7 +76,7 @@ def test_reference_is_said_where_it_is_not_float32(made_up):
 
 def test_payload(made_up):
     payload = json.loads(json.dumps(to_payload(made_up(*FILES)), allow_nan=False))
-    assert payload["schema_version"] == 3
+    assert payload["schema_version"] == 4
     assert set(payload) == {
         *("schema_version", "machine", "settings", "reference", "photos", "skipped_photos"),
         *("rule", "files", "verdict", "task", "left_out", "warnings", "sustained"),
@@ -109,7 +109,7 @@ def test_payload(made_up):
     assert [entry["threads"] for entry in second["latencies"]] == [1, 2]
     assert set(second["latencies"][0]["invoke"]) == {
         *("first_ms", "min_ms", "median_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms"),
-        *("runs", "median_interval_ms", "drift", "ratio", "ratio_interval"),
+        *("runs", "processes", "median_interval_ms", "drift", "ratio", "ratio_interval"),
     }
     assert second["latencies"][0]["energy"] is None
     assert payload["verdict"]["file"] == "int81.tflite"

@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 
 from pocketlens.benchmarks.spread import (
+    BETWEEN_RUNS,
     Spread,
     find_drift,
-    ratio_interval,
+    geometric_mean,
+    interval_95,
     repeatable_interval,
 )
 
 MS = 1_000_000
 
 
-def _spread(values_ms, per_round=5):
-    return Spread.of(np.array(list(values_ms)) * MS, first_ns=9 * MS, per_round=per_round)
+def _spread(*processes_ms):
+    durations_ns = [np.array(list(values)) * MS for values in processes_ms]
+    return Spread.of(durations_ns, firsts_ns=[(9 + i) * MS for i in range(len(durations_ns))])
 
 
 @pytest.mark.parametrize(
@@ -34,49 +37,66 @@ def test_figures(values_ms, least, median, p90, p95, p99, mean, std):
     found = (spread.min_ms, spread.median_ms, spread.p90_ms, spread.p95_ms, spread.p99_ms)
     assert found == pytest.approx((least, median, p90, p95, p99))
     assert (spread.mean_ms, spread.std_ms) == pytest.approx((mean, std))
-    assert (spread.first_ms, spread.runs) == (9, len(list(values_ms)))
+    assert (spread.first_ms, spread.runs, spread.processes) == (9, len(list(values_ms)), 1)
+    assert spread.median_interval_ms is None
 
 
-def test_interval_covers_the_true_median_as_often_as_it_says():
+def test_figures_are_of_the_runs_of_all_processes_and_the_first_is_their_median():
+    spread = _spread([1, 2], [30], [4])
+    assert (spread.min_ms, spread.median_ms, spread.runs, spread.processes) == (1, 3, 4, 3)
+    assert spread.first_ms == 10
+
+
+def test_interval_is_student_s_on_a_logarithmic_scale():
+    # Logarithms 0 to 4: mean 2, standard deviation sqrt(2.5); t for 4 degrees of freedom is 2.776.
+    values = np.exp(np.arange(5.0))
+    half = 2.776 * math.sqrt(2.5 / 5)
+    assert geometric_mean(values) == pytest.approx(math.exp(2))
+    assert np.log(interval_95(values)) == pytest.approx([2 - half, 2 + half])
+    # The other run's error is as large, and between the two lie 3 %.
+    wider = math.hypot(half, half, math.log(1.03))
+    assert np.log(repeatable_interval(values)) == pytest.approx([2 - wider, 2 + wider])
+
+
+def test_few_processes_have_no_interval():
+    assert interval_95(np.full(4, 7.0)) is None
+    assert repeatable_interval(np.full(4, 7.0)) is None
+    assert interval_95(np.full(5, 7.0)) == pytest.approx((7, 7))
+    assert repeatable_interval(np.full(5, 7.0)) == pytest.approx((7 / 1.03, 7 * 1.03))
+
+
+@pytest.mark.parametrize("count", [5, 7, 10])
+def test_intervals_hold_the_truth_and_another_run_as_often_as_they_say(count):
     rng = np.random.default_rng(1)
-    hits = 0
-    for _ in range(100):
-        low, high = _spread(rng.normal(10, 1, 200)).median_interval_ms
-        hits += low <= 10 <= high
-    # 95 expected; fewer than 87 or all would be a chance of less than 1 in 100.
-    assert 87 <= hits <= 99
+    tries = 1000
+    true, next_one = 0, 0
+    for _ in range(tries):
+        moods = rng.normal(0, math.log(BETWEEN_RUNS + 1) / 1.96 / 2**0.5, 2)
+        run, other = np.exp(rng.normal(0, 0.03, (2, count)))
+        low, high = interval_95(run)
+        true += low <= 1 <= high
+        low, high = repeatable_interval(run * math.exp(moods[0]))
+        next_one += low <= geometric_mean(other) * math.exp(moods[1]) <= high
+    # 950 expected; further off than this would be a chance of less than 1 in 100.
+    assert 930 <= true <= 968
+    assert 930 <= next_one <= 980
 
 
-def test_interval_is_the_same_each_time_and_absent_for_few_rounds():
-    values = np.random.default_rng(2).normal(10, 1, 100)
-    assert _spread(values) == _spread(values)
-    assert _spread(values[:20]).median_interval_ms is None
-    assert _spread(values[:25]).median_interval_ms is not None
+def test_what_a_process_shares_is_not_taken_for_many_runs():
+    layouts = np.random.default_rng(3).normal(10, 0.5, 10)
+    low, high = _spread(*(np.full(100, value) for value in layouts)).median_interval_ms
+    few_low, few_high = _spread(*(np.full(5, value) for value in layouts)).median_interval_ms
+    assert (low, high) == pytest.approx((few_low, few_high))
+    assert high - low > 0.3
 
 
-def test_runs_of_one_round_do_not_count_as_many():
-    rounds = np.random.default_rng(3).normal(10, 1, 20)
-    low, high = _spread(np.repeat(rounds, 5)).median_interval_ms
-    narrow_low, narrow_high = _spread(np.repeat(rounds, 5), per_round=1).median_interval_ms
-    assert high - low > 1.5 * (narrow_high - narrow_low)
+def test_interval_has_the_median_of_all_runs_in_it():
+    low, high = _spread(*[np.full(5, 10.0)] * 6, *[np.full(5, 11.0)] * 4).median_interval_ms
+    assert low == 10
+    assert 10.4 < high < 11
 
 
-def test_shared_mood_cancels_in_a_ratio():
-    mood = np.repeat(np.random.default_rng(4).uniform(1, 3, 20), 5)
-    low, high = ratio_interval(2 * mood * MS, mood * MS, 5)
-    assert (low, high) == pytest.approx((2, 2))
-    assert ratio_interval(mood[:20], mood, 5) is None
-
-
-def test_for_another_run_a_ratio_is_less_sure():
-    assert repeatable_interval(0.5, None) is None
-    assert repeatable_interval(0.5, (0.5, 0.5)) == pytest.approx((0.5 / 1.02, 0.5 * 1.02))
-    # Arms of 3 % below and 1 % above, each joined with the 2 % between two runs.
-    low, high = repeatable_interval(0.5, (0.5 / 1.03, 0.5 * 1.01))
-    assert math.log(0.5 / low) == pytest.approx(math.hypot(math.log(1.03), math.log(1.02)))
-    assert math.log(high / 0.5) == pytest.approx(math.hypot(math.log(1.01), math.log(1.02)))
-
-
+@pytest.mark.parametrize("count", [5, 10])
 @pytest.mark.parametrize(
     ("last", "expected"),
     [
@@ -86,8 +106,14 @@ def test_for_another_run_a_ratio_is_less_sure():
         pytest.param(0.8, 0.8, id="faster"),
     ],
 )
-def test_drift(last, expected):
-    values = np.random.default_rng(5).normal(10, 0.1, 150)
-    values[100:] *= last
-    assert find_drift(values, 5) == (expected and pytest.approx(expected, rel=0.02))
-    assert find_drift(values[:70], 5) is None
+def test_drift(count, last, expected):
+    medians = np.random.default_rng(5).normal(10, 0.05, count)
+    medians[-round(count / 3) :] *= last
+    assert find_drift(medians) == (expected and pytest.approx(expected, rel=0.02))
+    assert find_drift(medians[:4]) is None
+
+
+def test_processes_that_differ_at_random_are_seldom_called_a_drift():
+    rng = np.random.default_rng(6)
+    drifts = [find_drift(rng.normal(10, 1, 10)) for _ in range(1000)]
+    assert sum(drift is not None for drift in drifts) < 70

@@ -1,10 +1,10 @@
 """Whether the benchmark's bare `invoke()` is what a loop written by hand measures.
 
 Run by hand (`make bare-invoke MODELS='models/*.tflite'`), best on an idle machine. Each round times
-all files as `pocketlens benchmark` does, in turn with everything else, and then each of them with
-the loop that anyone would write around the interpreter, in one process, so that noise hits both
-alike. Ends with 1 where the two medians are more than 3 % apart and the interval of their ratio
-does not hold 1.
+all files as a process of `pocketlens benchmark` does, in turn with everything else, and then each
+of them with the loop that anyone would write around the interpreter, in one process, so that noise
+hits both alike. Ends with 1 where the two medians are more than 3 % apart and the interval of their
+ratio does not hold 1.
 """
 
 import argparse
@@ -43,10 +43,11 @@ def main() -> int:
         others = {(i, count): load_by_hand(chosen.models[i], count) for i, count in rows}
         for number in range(chosen.rounds):
             settings = Settings(chosen.runs, min_secs=0, warmup_runs=1, seed=number)
-            latencies = time_files(ours, 0, settings)
+            series = time_files(ours, settings)
             for place, row in enumerate(rows):
                 by_hand_ms = np.median(loop_by_hand(others[row], chosen.runs))
-                medians_ms[number, place] = latencies[row].invoke.median_ms, by_hand_ms
+                ours_ms = np.median(series.durations_ns[row, "invoke"]) / 1e6
+                medians_ms[number, place] = ours_ms, by_hand_ms
     print("                                threads  benchmark ms  by hand ms   ratio (95 %)")
     within = [
         say(chosen.models[i].name, count, medians_ms[:, place])

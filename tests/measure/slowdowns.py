@@ -89,7 +89,7 @@ def write(home: Path, channels: int) -> Path:
 
 
 def true_ratio(one: Path, other: Path) -> float:
-    """Return a file's time over another's, both timed in turn in one process."""
+    """Return a file's time over another's, both timed in turn in one run."""
     if one == other:
         return 1.0
     done = benchmark(one, str(other), "--num-runs", "300", "--json", "-")
