@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 from pocketlens.convert.flatbuffer_models import pack_model, unpack_model
-from pocketlens.convert.rounding import round_weights
+from pocketlens.convert.rounding import is_on_grid, round_to_nearest, round_weights
 from pocketlens.convert.statistics import Statistics, as_groups, stored_values, weighted_layers
 
 # A kernel's shape and bytes, by which a layer is known in every model that has it.
@@ -51,14 +51,17 @@ def find_corrections(flatbuffer: bytes, statistics: Statistics) -> dict[Kernel, 
         statistics: what was measured on it.
     """
     model = unpack_model(flatbuffer)
-    found = [
-        (weights, statistics.means[int(operator.inputs[0])], covariance, code)
-        for operator, code in weighted_layers(model)
-        if (covariance := statistics.covariances.get(int(operator.outputs[0]))) is not None
-        and (weights := stored_values(model, operator.inputs[1])) is not None
-    ]
-    each = Counter(_key(entry[0]) for entry in found)
-    return {_key(entry[0]): _correction(*entry) for entry in found if each[_key(entry[0])] == 1}
+    found: list[tuple[Kernel, Correction | None]] = []
+    for operator, code in weighted_layers(model):
+        weights = stored_values(model, operator.inputs[1])
+        if weights is not None:
+            mean = statistics.means[int(operator.inputs[0])]
+            covariance = statistics.covariances.get(int(operator.outputs[0]))
+            found.append((_key(weights), _correction(weights, mean, covariance, code)))
+    each = Counter(key for key, _ in found)
+    return {
+        key: correction for key, correction in found if correction is not None and each[key] == 1
+    }
 
 
 def correct(
@@ -94,11 +97,17 @@ def correct(
 def _correction(
     weights: NDArray[np.float32],
     mean: NDArray[np.float64],
-    covariance: NDArray[np.float64],
+    covariance: NDArray[np.float64] | None,
     code: int,
-) -> Correction:
+) -> Correction | None:
     depthwise = code == schema.BuiltinOperator.DEPTHWISE_CONV_2D
-    fitted = round_weights(as_groups(weights, len(mean), depthwise=depthwise), covariance)
+    # Convolutions in groups of channels are left as they are.
+    if not depthwise and weights.shape[-1] != len(mean):
+        return None
+    groups = as_groups(weights, len(mean), depthwise=depthwise)
+    if is_on_grid(groups):
+        return None
+    fitted = round_to_nearest(groups) if covariance is None else round_weights(groups, covariance)
     # A depthwise kernel comes back from (channels, outputs each, height * width).
     rounded = (fitted.transpose(2, 0, 1) if depthwise else fitted).reshape(weights.shape)
     error = (rounded - weights).astype(np.float64)

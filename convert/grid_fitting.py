@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pocketlens.convert.layer_inputs import Covariance, Window
-from pocketlens.convert.rounding import round_weights
+from pocketlens.convert.rounding import MOST_INPUTS, round_weights
 from pocketlens.train.grid import kernel_of, rounded
 from pocketlens.train.networks import flat_layers
 
@@ -31,9 +31,11 @@ class _Seen:
         self._depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
         self._sum: NDArray[np.float64] = np.zeros(())
         self._photos = 0
-        # The layers with several groups of channels are rounded to the nearest.
+        # Large layers and those with several groups of channels are rounded to the nearest.
         self._covariance = None
-        if getattr(layer, "groups", 1) == 1:
+        kernel = layer.kernel.shape
+        inputs = np.prod(kernel[:2] if self._depthwise else kernel[:-1])
+        if getattr(layer, "groups", 1) == 1 and inputs <= MOST_INPUTS:
             self._covariance = Covariance(_window(layer), depthwise=self._depthwise)
 
     def add(self, values: NDArray[np.float32]) -> None:

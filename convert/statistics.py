@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 from pocketlens.convert.layer_inputs import Covariance, Window
-from pocketlens.convert.rounding import is_on_grid
+from pocketlens.convert.rounding import MOST_INPUTS, is_on_grid
 from pocketlens.runtime.interpreters import find_backend
 
 # The weight of what came before when ranges move with each photo, as in ai-edge-quantizer
@@ -48,7 +48,7 @@ class Statistics:
     first; `values` are some of their values, float32 (photos, tensors, 256). `means` has float64
     (channels,) for each tensor that goes into a layer with weights. `covariances` has float64
     (groups, inputs, inputs) for the output tensor of each layer whose stored weights are not on the
-    int8 grid, see `as_groups`.
+    int8 grid, see `as_groups`, but for those with more than `MOST_INPUTS`.
     """
 
     indices: tuple[int, ...]
@@ -178,7 +178,8 @@ def _off_grid(model: Any) -> dict[int, tuple[int, Covariance]]:
         # Convolutions in groups of channels are rounded to the nearest.
         if not depthwise and weights.shape[-1] != channels:
             continue
-        if is_on_grid(as_groups(weights, channels, depthwise=depthwise)):
+        groups = as_groups(weights, channels, depthwise=depthwise)
+        if groups.shape[2] > MOST_INPUTS or is_on_grid(groups):
             continue
         window = Window()
         if code != schema.BuiltinOperator.FULLY_CONNECTED:

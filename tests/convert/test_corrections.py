@@ -14,6 +14,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from pocketlens.convert.corrections import correct, find_corrections
 from pocketlens.convert.encoders import Encoder, _quantize
 from pocketlens.convert.graphs import trace
+from pocketlens.convert.rounding import round_to_nearest
 from pocketlens.convert.statistics import measure
 from pocketlens.runtime.interpreters import load_interpreter
 from pocketlens.train.grid import round_kernels
@@ -87,6 +88,25 @@ def test_quantizers_find_weights_on_their_grid(
     )
     np.testing.assert_allclose(after, before, atol=1e-5)
     assert np.abs(after - exact).mean() < np.abs(plain - exact).mean() / 4
+
+
+def test_large_layers_are_rounded_to_the_nearest(photos: list[np.ndarray]) -> None:
+    """Their biases are corrected all the same."""
+    pixels = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 127.5, 0)(pixels)
+    x = keras.layers.Conv2D(160, 1)(x)
+    network = keras.Model(pixels, keras.layers.Conv2D(2, 3)(x))
+    graphs = trace(network)
+    start = Encoder(graphs, photos).normalised
+    statistics = measure(start, photos, graphs.normalise)
+    assert len(statistics.covariances) == 1
+    small, large = find_corrections(start, statistics).items()
+    weights = np.frombuffer(large[0][1], "<f4").reshape(1, 2, -1)
+    np.testing.assert_allclose(
+        large[1].weights.reshape(1, 2, -1), round_to_nearest(weights), atol=1e-7
+    )
+    assert np.abs(large[1].shift).max() > 0
+    assert small[1].weights.shape == (160, 1, 1, 3)
 
 
 def test_files_do_not_grow(rough_encoder: Encoder, photos: list[np.ndarray]) -> None:

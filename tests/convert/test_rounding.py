@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from pocketlens.convert.rounding import is_on_grid, round_weights, steps_of
-
-
-def nearest(weights: np.ndarray) -> np.ndarray:
-    steps = steps_of(weights)
-    return np.rint(weights / steps) * steps
+from pocketlens.convert.rounding import is_on_grid, round_to_nearest, round_weights, steps_of
 
 
 def added(rounded: np.ndarray, weights: np.ndarray, covariances: np.ndarray) -> float:
@@ -35,7 +30,7 @@ def test_outputs_change_less_than_by_rounding_to_the_nearest(
 ) -> None:
     rounded = round_weights(weights, covariances)
     assert added(rounded, weights, covariances) < 0.5 * added(
-        nearest(weights), weights, covariances
+        round_to_nearest(weights), weights, covariances
     )
 
 
@@ -47,8 +42,14 @@ def test_quantizers_find_the_same_steps(weights: np.ndarray, covariances: np.nda
     assert np.abs(rounded / steps_of(weights)).max() < 127.001
 
 
+def test_the_nearest_is_at_most_half_a_step_away(weights: np.ndarray) -> None:
+    rounded = round_to_nearest(weights)
+    assert is_on_grid(rounded)
+    assert np.abs((rounded - weights) / steps_of(weights)).max() < 0.5001
+
+
 def test_weights_on_the_grid_stay(weights: np.ndarray, covariances: np.ndarray) -> None:
-    there = nearest(weights)
+    there = round_to_nearest(weights)
     np.testing.assert_allclose(round_weights(there, covariances), there, atol=1e-6)
 
 
@@ -56,7 +57,7 @@ def test_inputs_without_connection_are_rounded_to_the_nearest(weights: np.ndarra
     alone = np.stack([np.diag(np.linspace(0.1, 3, 150))] * 2)
     for covariances in (alone, np.zeros_like(alone)):
         rounded = round_weights(weights, covariances)
-        np.testing.assert_allclose(rounded, nearest(weights), atol=1e-6)
+        np.testing.assert_allclose(rounded, round_to_nearest(weights), atol=1e-6)
 
 
 def test_blocks_do_what_the_formula_says(weights: np.ndarray, covariances: np.ndarray) -> None:
