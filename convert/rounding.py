@@ -21,6 +21,9 @@ LEVELS = 127
 # are few, and directions in which they do not vary are not free.
 _DAMPING = 0.01
 
+# Inputs that vary less are constant but for the rounding errors of their covariance.
+_CONSTANT = 1e-9
+
 # Of layers with more inputs the weights are rounded to the nearest: the time grows with the third
 # power, and what single weights add averages out. MobileNets stay below, most 3x3 kernels of
 # ResNet50 and VGG16 do not.
@@ -93,7 +96,7 @@ def _upper_factor(covariances: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return U with U^T U = the inverse of each damped covariance, upper triangular."""
     damped = covariances.astype(np.float64)
     mean = np.trace(damped, axis1=1, axis2=2) / damped.shape[1]
-    added = np.where(mean == 0, 1, _DAMPING * mean)
+    added = np.where(mean < _CONSTANT, 1, _DAMPING * mean)
     damped += added[:, None, None] * np.eye(damped.shape[1])
     factor: NDArray[np.float64] = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
     return factor

@@ -186,7 +186,7 @@ def test_chosen_formats_name_and_photos(tiny_run: Path, tiny_photos: Path, tmp_p
     assert card is not None
     assert card.calibration["photos"] == 7
     assert card.calibration["source"] == "a folder that was given"
-    assert len(card.calibration["candidates"]) == 8
+    assert len(card.calibration["candidates"]) == 9
     assert card.calibration["chosen"] in [
         {key: value for key, value in entry.items() if key not in ("agreement", "distance")}
         for entry in card.calibration["candidates"]

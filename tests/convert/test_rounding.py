@@ -55,7 +55,8 @@ def test_weights_on_the_grid_stay(weights: np.ndarray, covariances: np.ndarray) 
 
 def test_inputs_without_connection_are_rounded_to_the_nearest(weights: np.ndarray) -> None:
     alone = np.stack([np.diag(np.linspace(0.1, 3, 150))] * 2)
-    for covariances in (alone, np.zeros_like(alone)):
+    constant = np.full_like(alone, -1e-12)
+    for covariances in (alone, constant):
         rounded = round_weights(weights, covariances)
         np.testing.assert_allclose(rounded, round_to_nearest(weights), atol=1e-6)
 
