@@ -25,6 +25,10 @@ K = TypeVar("K", bound=Hashable)
 
 RUNS_PER_ROUND = 5
 
+# Calls before these that are not counted. With one, a bare `invoke()` takes 2 % longer in its turn
+# than in a loop of its own; with two it takes 1 % longer or less.
+_UNCOUNTED = 2
+
 _NS_PER_S = 1_000_000_000
 
 
@@ -87,7 +91,7 @@ def time_interleaved(
 ) -> dict[K, NDArray[np.int64]]:
     """Time calls against each other.
 
-    In each burst of `RUNS_PER_ROUND` calls an extra first one is not counted: its weights have to
+    In each burst of `RUNS_PER_ROUND` calls two extra first ones are not counted: weights have to
     come back into the caches, and the threads of the call before may still be spinning. A camera
     that runs one model all day sees neither.
 
@@ -111,7 +115,8 @@ def time_interleaved(
 
     def burst(key: K) -> list[int]:
         call = calls[key]
-        call()
+        for _ in range(_UNCOUNTED):
+            call()
         spent = []
         for _ in range(settings.per_round):
             if settings.run_delay:
