@@ -14,8 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# Symmetric int8 leaves -128 out (https://ai.google.dev/edge/litert/models/quantization_spec).
-LEVELS = 127
+from pocketlens.train.grid import LEVELS
 
 # This share of the mean variance is added to each input's, as in the paper: photos of calibration
 # are few, and directions in which they do not vary are not free.
