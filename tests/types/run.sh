@@ -1,7 +1,7 @@
 #!/bin/sh
 # mypy on a plain copy of the package: an editable install hides the mapping of folders from it.
 set -eu
-python=$1
+python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 root=$(cd "$(dirname "$0")/../.." && pwd)
 rm -rf "$root/build/types"
 mkdir -p "$root/build/types/pocketlens"
