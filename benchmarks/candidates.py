@@ -165,7 +165,7 @@ def _load(
         own = tuple(stack.enter_context(candidate.load(count)) for count in threads)
         own[0].classify(np.full((*own[0].size_wh[::-1], 3), 127, np.uint8))
     except ModelFileError as error:
-        return LeftOut(candidate.name, candidate.model.path, str(error))
+        return LeftOut(candidate.name, Path(candidate.model.path), str(error))
     return own
 
 

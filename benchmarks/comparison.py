@@ -113,7 +113,7 @@ def benchmark(
     files = tuple(
         FileResult(
             name=candidate.name,
-            path=candidate.model.path,
+            path=Path(candidate.model.path),
             format=candidate.format,
             size_bytes=candidate.model.size_bytes,
             input_size_wh=shapes[index][0],
@@ -195,7 +195,7 @@ def _energies(candidates: Sequence[Candidate], threads: Sequence[int]) -> dict[R
 
 def _footprint(candidate: Candidate, threads: int) -> Footprint:
     return measure_footprint(
-        candidate.model.path,
+        Path(candidate.model.path),
         threads=threads,
         labels_file=candidate.labels_file,
         mean=candidate.mean,

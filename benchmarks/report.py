@@ -167,7 +167,7 @@ def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
                 "classify": _timing(
                     entry.classify, entry.classify_ratio, entry.classify_ratio_interval
                 ),
-                "parts": dataclasses.asdict(entry.parts),
+                "parts": entry.parts._asdict(),
                 "yardstick": entry.yardstick and dataclasses.asdict(entry.yardstick),
                 "energy": entry.energy and dataclasses.asdict(entry.energy),
             }

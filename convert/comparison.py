@@ -148,7 +148,7 @@ def rerun(
         pixels: uint8 (height, width, 3) RGB each.
         path: what it is called in errors.
     """
-    model = ModelFile(path, flatbuffer, len(flatbuffer), card, card.labels)
+    model = ModelFile(str(path), flatbuffer, len(flatbuffer), card, card.labels)
     with Classifier(model, threads=_THREADS) as classifier:
         scores = np.stack([classifier.scores(entry) for entry in pixels])
         return Rerun(classifier.signature, describe_operators(classifier.interpreter), scores)

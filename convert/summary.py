@@ -114,7 +114,7 @@ def _payload(file: ConvertedFile) -> dict[str, Any]:
         "seconds": file.seconds,
         **asdict(file.comparison),
         "drop_points": file.comparison.drop_points,
-        "operators": asdict(file.operators),
+        "operators": file.operators._asdict(),
     }
     if file.choice:
         choice = file.choice

@@ -16,7 +16,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from pocketlens.archive import append_archive, has_trace_of, read_archive
 from pocketlens.errors import ModelFileError
@@ -151,8 +151,7 @@ def pack(flatbuffer: bytes, card: ModelCard) -> bytes:
     return append_archive(flatbuffer, _sealed_files(card, card.to_json().encode("utf-8")))
 
 
-@dataclass(frozen=True)
-class Unpacked:
+class Unpacked(NamedTuple):
     """A `.tflite` file taken apart: the model's own bytes and what travels behind them.
 
     `texts` are the contents of the text files among it by their names.
@@ -161,7 +160,7 @@ class Unpacked:
     flatbuffer: bytes
     card: ModelCard | None
     labels: tuple[str, ...] | None
-    texts: Mapping[str, bytes] = field(default_factory=dict)
+    texts: Mapping[str, bytes]
 
     def labels_of(self, name: str) -> tuple[str, ...] | None:
         """Return the labels in one of the text files, None if there is no such file.
@@ -227,7 +226,7 @@ def _unpack_other(model_bytes: bytes) -> Unpacked:
     if not zipfile.is_zipfile(io.BytesIO(model_bytes)):
         if has_trace_of(model_bytes, CARD_NAME):
             raise _damaged("one whose end is cut off or changed")
-        return Unpacked(model_bytes, None, None)
+        return Unpacked(model_bytes, None, None, {})
     try:
         with zipfile.ZipFile(io.BytesIO(model_bytes)) as archive:
             texts = _read_texts(archive)

@@ -6,9 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,6 +27,8 @@ from pocketlens.runtime.model_files import (
 from pocketlens.runtime.pictures import Pixels, Resizer, decode, resize
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 DEFAULT_TOP_K = 5
@@ -44,8 +45,7 @@ class Category:
     index: int
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """Where the time of one frame went, in milliseconds.
 
     `resize_ms` is all until the pixels are in the input tensor, `invoke_ms` the inference alone,

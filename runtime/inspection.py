@@ -94,7 +94,7 @@ def inspect(path: str | Path, labels_file: Path | None = None) -> Inspection:
         if operator.macs:
             macs[operator.arithmetic] += operator.macs
     return Inspection(
-        path=model.path,
+        path=Path(model.path),
         size_bytes=model.size_bytes,
         interpreter=f"{backend.name} {backend.version}",
         input=signature.input,

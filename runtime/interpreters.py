@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +24,7 @@ BACKENDS = {
 _DELEGATE = "DELEGATE"
 
 
-@dataclass(frozen=True)
-class Backend:
+class Backend(NamedTuple):
     """An interpreter that can be imported."""
 
     name: str
@@ -121,8 +119,7 @@ def load_interpreter(flatbuffer: bytes, *, threads: int = 1, backend: str | None
     return interpreter
 
 
-@dataclass(frozen=True)
-class Operators:
+class Operators(NamedTuple):
     """What a loaded model consists of, as the interpreter runs it.
 
     `counts` maps each operator's name to how often it stands in the file. `float_counts` counts

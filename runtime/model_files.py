@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +14,8 @@ from pocketlens.card import BINARY, LABELS_NAME, MULTICLASS, ModelCard, Unpacked
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pocketlens.runtime.metadata import Metadata
 
 SUFFIX = ".tflite"
@@ -27,16 +27,16 @@ _HEAD_BYTES = _IDENTIFIER_OFFSET + len(_IDENTIFIER)
 _TYPES = (np.uint8, np.int8, np.float32)
 
 
-@dataclass(frozen=True)
-class ModelFile:
+class ModelFile(NamedTuple):
     """A `.tflite` file, read whole, so that it may change on disk without harm.
 
+    `path` is a string: `pathlib` takes as long to import as half of this package.
     `card` is None for a file from elsewhere. `labels` are the card's (see there), those of the
     file's metadata, those beside it, or None. `metadata` is the standard one, which is read only
     where there is no card.
     """
 
-    path: Path
+    path: str
     flatbuffer: bytes
     size_bytes: int
     card: ModelCard | None
@@ -55,8 +55,7 @@ class Tensor:
     zero_point: int
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(NamedTuple):
     """The input and the output of an image classifier."""
 
     input: Tensor
@@ -80,11 +79,11 @@ def read_model_file(path: str | Path) -> ModelFile:
         UsageError: there is no such file.
         ModelFileError: it is not a `.tflite` file, or a damaged one.
     """
-    path = Path(path)
-    if not path.is_file():
-        came = "a folder" if path.is_dir() else "nothing there"
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        came = "a folder" if os.path.isdir(path) else "nothing there"
         raise UsageError(f"Expected a {SUFFIX} file at {path}. Received: {came}. Check the path.")
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         if file.read(_HEAD_BYTES)[_IDENTIFIER_OFFSET:] != _IDENTIFIER:
             raise ModelFileError(
                 f"Expected a {SUFFIX} file. Received: {path}, whose content is something else. "
@@ -104,8 +103,8 @@ def read_model_file(path: str | Path) -> ModelFile:
                     labels = _named_labels(unpacked, metadata.labels_file)
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
-    beside = path.with_name(LABELS_NAME)
-    if labels is None and beside.is_file():
+    beside = os.path.join(os.path.dirname(path), LABELS_NAME)
+    if labels is None and os.path.isfile(beside):
         labels = read_labels(beside)
     return ModelFile(path, unpacked.flatbuffer, size_bytes, unpacked.card, labels, metadata)
 
@@ -134,24 +133,25 @@ def count_labels(task: str, signature: Signature) -> int:
     return 2 if task == BINARY else signature.classes
 
 
-def with_labels(model: ModelFile, labels_file: Path | None) -> ModelFile:
+def with_labels(model: ModelFile, labels_file: str | Path | None) -> ModelFile:
     """Return the model with the labels of a file, one a line; unchanged without a file."""
     if labels_file is None:
         return model
-    return dataclasses.replace(model, labels=read_labels(labels_file))
+    return model._replace(labels=read_labels(labels_file))
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
+def read_labels(path: str | Path) -> tuple[str, ...]:
     """Read labels, one a line, in UTF-8.
 
     Raises:
         UsageError: there is no such file.
         LabelsError: it holds no text.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"Expected a file with labels at {path}. Received: nothing there.")
     try:
-        lines = path.read_text("utf-8").splitlines()
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
     except UnicodeDecodeError as error:
         raise LabelsError(
             f"Expected labels as UTF-8 text, one a line. Received: {path}, which is no text."
@@ -159,7 +159,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def read_signature(interpreter: Any, path: Path) -> Signature:
+def read_signature(interpreter: Any, path: str | Path) -> Signature:
     """Return what goes into and comes out of a loaded model.
 
     Raises:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +17,8 @@ from pocketlens.card import RESIZE_MODES
 from pocketlens.errors import PictureError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL import Image
 
 # `numpy.typing.NDArray[np.uint8]`, written out: its module would be one more to import.
@@ -34,8 +34,7 @@ _EXIF_ORIENTATION = 0x0112
 _WHOLE = (slice(None), slice(None))
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a picture file says about itself: Pillow's name of its format, size, orientation.
 
     `size_wh` is that of the stored pixels; `orientation` is EXIF's, 1 (upright) to 8.

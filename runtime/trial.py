@@ -102,7 +102,7 @@ def _try(model: ModelFile, backend: Backend) -> bool:
     """Try a model in a child; False if there can be none, ModelFileError if it failed."""
     if getattr(sys, "frozen", False) or not sys.executable:
         return _not_tried(model.path, "no Python of its own to start")
-    command = [sys.executable, "-c", _CHILD, "\n".join(sys.path), backend.name, str(model.path)]
+    command = [sys.executable, "-c", _CHILD, "\n".join(sys.path), backend.name, model.path]
     try:
         child = subprocess.run(
             command,
@@ -128,7 +128,7 @@ def _try(model: ModelFile, backend: Backend) -> bool:
     return True
 
 
-def _not_tried(path: Path, reason: str) -> bool:
+def _not_tried(path: str, reason: str) -> bool:
     LOGGER.warning(
         "%s has no card, and no process could be started to try it in first (%s). "
         "It is loaded all the same: should it be damaged, this program may end without a word.",
@@ -138,7 +138,7 @@ def _not_tried(path: Path, reason: str) -> bool:
     return False
 
 
-def _refuse(path: Path, backend: Backend, what: str) -> None:
+def _refuse(path: str, backend: Backend, what: str) -> None:
     raise ModelFileError(
         _unusable(f"{path}, on which {backend.name} {what}, tried in a process of its own")
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ def open_remote(
         OutputError: the page cannot be served at its address.
     """
     outputs: list[Output] = []
-    model = classifier.model.path.name
+    model = os.path.basename(classifier.model.path)
     with contextlib.ExitStack() as stack:
         if remote.mqtt:
             from pocketlens.runtime.remote.mqtt import MqttOutput

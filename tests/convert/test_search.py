@@ -62,9 +62,7 @@ def test_every_candidate_keeps_the_promise(
     candidate = next(c for c in rough_encoder.candidates() if c.quantizer == maker)
     flatbuffer = rough_encoder.int8(candidate, [names[index] for index in in_float])
     assert float_convolutions(flatbuffer) == len(in_float)
-    from pathlib import Path
-
-    file = ModelFile(Path("x.tflite"), flatbuffer, len(flatbuffer), None, LABELS)
+    file = ModelFile("x.tflite", flatbuffer, len(flatbuffer), None, LABELS)
     with Classifier(file) as classifier:
         check_promise(
             "int8",

@@ -63,7 +63,7 @@ def compare(classifier: Classifier, seconds: float, name: str, count: int) -> di
     page = open_web(
         WebAddress("127.0.0.1", 0),
         token=None,
-        model=classifier.model.path.name,
+        model=Path(classifier.model.path).name,
         source="fake",
         counts=CaptureCounts,
         announce=announced.append,

@@ -120,7 +120,7 @@ def test_frames_of_any_size_become_the_contracts_pixels(
 ) -> None:
     model = read_model_file(tiny_models[entry])
     assert model.card is not None
-    model = replace(model, card=replace(model.card, resize_mode=mode))
+    model = model._replace(card=replace(model.card, resize_mode=mode))
     with Classifier(model) as classifier:
         # The first size comes again, after others have been through the same buffers.
         for seed, (height, width) in enumerate([(300, 400), (96, 96), (50, 70), (1080, 1920)] * 2):

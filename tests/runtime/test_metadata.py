@@ -219,7 +219,7 @@ def test_per_channel_pixels(tiny_models: dict[str, Path], tmp_path: Path) -> Non
     assert model.metadata is not None
     changed = Normalisation((10.0, 20.0, 30.0), (1.0, 0.5, 2.0))
     metadata = dataclasses.replace(model.metadata, normalisation=changed)
-    with Classifier(dataclasses.replace(model, metadata=metadata)) as classifier:
+    with Classifier(model._replace(metadata=metadata)) as classifier:
         ours = classifier.scores(PIXELS)
         interpreter, signature = classifier.interpreter, classifier.signature
         by_hand = (PIXELS - np.array(changed.mean)) / np.array(changed.std)
@@ -233,7 +233,7 @@ def a_model(normalisation: Normalisation | None) -> ModelFile:
     metadata = read_metadata(model_bytes(metadata_bytes()))
     assert metadata is not None
     metadata = dataclasses.replace(metadata, normalisation=normalisation)
-    return ModelFile(Path("m.tflite"), b"", 0, None, None, metadata)
+    return ModelFile("m.tflite", b"", 0, None, None, metadata)
 
 
 def a_tensor(dtype: type, scale: float, zero_point: int) -> Tensor:

@@ -33,7 +33,7 @@ def frame(name: str) -> np.ndarray:
 def test_a_frame_needs_no_new_memory(tiny_models: dict[str, Path], entry: str, mode: str) -> None:
     model = read_model_file(tiny_models[entry])
     assert model.card is not None
-    model = replace(model, card=replace(model.card, resize_mode=mode))
+    model = model._replace(card=replace(model.card, resize_mode=mode))
     with Classifier(model) as classifier:
         for name in FRAMES:
             frame_bgr = frame(name)
@@ -75,7 +75,7 @@ def test_first_answer_imports_no_more_than_it_needs(tiny_tflite: Path) -> None:
         "    classifier.classify(numpy.zeros((720, 1280, 3), numpy.uint8))"
     )
     # What `quiet` holds standard error in comes from the system on Linux only.
-    heavy = {"PIL", "zipfile", "subprocess", "click", "rich", "csv", "random"}
+    heavy = {"PIL", "zipfile", "subprocess", "click", "rich", "csv", "random", "pathlib"}
     heavy |= {"tempfile", "shutil"} if sys.platform == "linux" else set()
     assert not heavy & (ours - bare)
     assert not {"pocketlens.runtime.trial", "pocketlens.runtime.metadata"} & ours

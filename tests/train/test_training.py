@@ -188,7 +188,7 @@ def test_training_and_classifier_see_the_same_pixels(
     split = Split(shared, ("all",), parts, digests)
     model = read_model_file(tiny_models["int8"])
     assert model.card is not None
-    with Classifier(replace(model, card=replace(model.card, resize_mode=mode))) as classifier:
+    with Classifier(model._replace(card=replace(model.card, resize_mode=mode))) as classifier:
         cached = load_pixels(split, classifier.size_wh, mode)["train"].pixels
         tensor = classifier.interpreter.get_input_details()[0]["index"]
         for path, pixels in zip(paths, cached, strict=True):
