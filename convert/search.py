@@ -16,13 +16,12 @@ from pocketlens.progress import track
 # Enough photos to tell distances of scores apart; agreement needs thousands for that.
 _MAX_PHOTOS = 300
 
-# Runs a flatbuffer on the pixels of a reference: scores float32 (photos, outputs).
-Runner = Callable[[bytes, Reference], NDArray[np.float32]]
-
-
 # How many standard errors nearer the nearest of eight others must be to be so with 95 %, not by
 # chance (Bonferroni: the 0.6th percentile, two-sided).
 _SURE = 2.73
+
+# Runs a flatbuffer on the pixels of a reference: scores float32 (photos, outputs).
+Runner = Callable[[bytes, Reference], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
