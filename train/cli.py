@@ -77,7 +77,8 @@ def _list_architectures(context: click.Context, _option: click.Parameter, asked:
 @click.option(
     "--fine-tune-epochs",
     type=int,
-    help="Epochs of the upper layers. [default: 10; 40 of all layers with --weights none]",
+    help="Epochs of the upper layers. [default: 10; with --weights none of all layers, 40, and up "
+    "to 200 where photos are few]",
 )
 @click.option(
     "--grid-epochs",
@@ -91,9 +92,8 @@ def _list_architectures(context: click.Context, _option: click.Parameter, asked:
     "--augment",
     "augmentation",
     type=click.Choice(["none", "light", "strong"]),
-    default="light",
-    show_default=True,
-    help="How much training photos are turned, moved and recoloured; see report/augmentation.png.",
+    help="How much training photos are turned, moved and recoloured; see report/augmentation.png. "
+    "[default: light; strong with --weights none]",
 )
 @click.option("--no-flip", is_flag=True, help="Never mirror photos: for signs, letters, arrows.")
 @click.option(

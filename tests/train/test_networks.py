@@ -134,3 +134,25 @@ def test_alpha_without_published_weights() -> None:
 def test_settings_that_cannot_be(change: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="Received"):
         Settings(**change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "photos", "epochs"),
+    [
+        ({}, 650, 10),
+        ({"weights": "none"}, 100_000, 40),
+        ({"weights": "none"}, 650, 153),
+        ({"weights": "none", "batch_size": 64}, 650, 200),
+        ({"weights": "none"}, 10, 200),
+        ({"weights": "none", "fine_tune_epochs": 7}, 10, 7),
+        ({"fine_tune_epochs": 0}, 10, 0),
+    ],
+)
+def test_a_network_from_scratch_gets_enough_steps(
+    change: dict[str, object], photos: int, epochs: int
+) -> None:
+    assert Settings(**change).main_epochs(photos) == epochs  # type: ignore[arg-type]
+
+
+def test_the_second_phase_alone_is_enough() -> None:
+    assert Settings(head_epochs=0, grid_epochs=0).main_epochs(650) == 10
