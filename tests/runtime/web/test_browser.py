@@ -19,8 +19,9 @@ NUMBER = "() => Number(document.getElementById('picture').dataset.number ?? -1)"
 
 
 def shows(page, label):
+    # While the next page loads there is no such element yet.
     page.wait_for_function(
-        "text => document.getElementById('label').textContent === text", arg=label
+        "text => document.getElementById('label')?.textContent === text", arg=label
     )
 
 
