@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cv2
 import numpy as np
 
 from pocketlens.files import STANDARD_OUTPUT
@@ -61,6 +62,9 @@ def run_live(
         SourceError: the source does not open or failed for good.
         OutputError: an output cannot be written.
     """
+    # OpenCV's threads halve a frame no faster than one does, since memory is what they wait for,
+    # and they wait busily: that takes the cores from decoding, inference and encoding.
+    cv2.setNumThreads(1)
     decider = Decider(classifier.labels, classifier.task, classifier.threshold, settings)
     # The first inference prepares what the others find ready; no frame shall wait for it.
     classifier.scores(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
