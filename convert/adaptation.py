@@ -28,6 +28,9 @@ DEFAULT_LEARNING_RATE = 1e-4
 
 _BATCH = 16
 
+# Scores below which float32 says nothing of the logits any more.
+_LEAST_SHARE, _LEAST_SIGMOID = 1e-30, 1e-6
+
 # Photos for the means of what goes into each layer, as many as calibration takes by default.
 _MEASURED = 200
 
@@ -61,10 +64,12 @@ def adapt(
     """Train a model on the int8 grid with its own answers as the truth.
 
     The model is changed in place. Every kernel is put onto its grid and stays there; the factors
-    and offsets of batch normalisation and the biases learn to give the scores of before again
-    (knowledge distillation: Hinton, Vinyals and Dean 2015, arXiv:1503.02531). They are few, so
-    that some hundred photos cannot teach the model much else: training the kernels on the same
-    photos left the scores twice as far away. The statistics of batch normalisation stay still.
+    and offsets of batch normalisation and the biases learn to give the logits of before again
+    (knowledge distillation in the limit of a high temperature: Hinton, Vinyals and Dean 2015,
+    arXiv:1503.02531, section 2.1). All logits count alike, so that a photo of a few classes says
+    something of all of them. What learns is little, so that some hundred photos cannot teach the
+    model much else: training the kernels on the same photos left the scores twice as far away. The
+    statistics of batch normalisation stay still.
 
     Args:
         model: takes float32 (batch, height, width, 3) raw pixels, gives scores (batch, outputs).
@@ -117,19 +122,29 @@ def _train(
     # Factors, offsets and biases are vectors; no kernel is.
     weights = [weight for weight in model.trainable_variables if len(weight.shape) == 1]
     optimizer.build(weights)
-    adds_up = targets[0].shape[1] > 1 and np.allclose(targets[0].sum(axis=1), 1, atol=1e-3)
-    loss = keras.losses.KLDivergence() if adds_up else keras.losses.BinaryCrossentropy()
+    softmax = targets[0].shape[1] > 1 and np.allclose(targets[0].sum(axis=1), 1, atol=1e-3)
 
     # Not `fit`, which would hand `training=True` down to every batch normalisation.
     @tf.function(reduce_retracing=True)
     def step(batch: Any, wanted: Any) -> Any:
         with tf.GradientTape() as tape:
-            value = loss(wanted, model(tf.cast(batch, tf.float32), training=False))
+            scores = model(tf.cast(batch, tf.float32), training=False)
+            error = _logits(scores, softmax=softmax) - _logits(wanted, softmax=softmax)
+            value = tf.reduce_mean(tf.square(error))
         optimizer.apply_gradients(zip(tape.gradient(value, weights), weights, strict=True))
         return value
 
     for batch, wanted in track(_batches(pixels, targets, epochs, seed), "Adapting", steps):
         step(tf.constant(batch), tf.constant(wanted))
+
+
+def _logits(scores: Any, *, softmax: bool) -> Any:
+    """Return what the scores (photos, outputs) were made of; softmax forgets their mean."""
+    if softmax:
+        logs = tf.math.log(tf.maximum(scores, _LEAST_SHARE))
+        return logs - tf.reduce_mean(logs, axis=1, keepdims=True)
+    inside = tf.clip_by_value(scores, _LEAST_SIGMOID, 1 - _LEAST_SIGMOID)
+    return tf.math.log(inside / (1 - inside))
 
 
 def _batches(
