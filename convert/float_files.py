@@ -121,6 +121,7 @@ def take_raw_pixels(flatbuffer: bytes, normalisation: Normalisation, path: Path)
     for tensor in graph.tensors:
         # The batch that a converter left open is one picture here.
         tensor.shapeSignature = None
+    _name_apart(graph.tensors)
     if normalisation != _RAW:
         _normalise(model, normalisation)
     return pack_model(model)
@@ -148,6 +149,15 @@ def open_float_file(model: ModelFile, mean: float | None, std: float | None) -> 
             f"{classifier.signature.input.dtype}. Convert the model that it was made from."
         )
     return classifier
+
+
+def _name_apart(tensors: list[Any]) -> None:
+    """Give tensors names of their own, by which ai-edge-quantizer knows them."""
+    taken: set[bytes] = set()
+    for index, tensor in enumerate(tensors):
+        if tensor.name in taken:
+            tensor.name = b"%s_%d" % (tensor.name, index)
+        taken.add(tensor.name)
 
 
 def _normalise(model: Any, normalisation: Normalisation) -> None:

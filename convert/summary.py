@@ -74,10 +74,11 @@ def _print_adaptation(console: Console, adaptation: Adaptation) -> None:
 
 
 def _print_choice(console: Console, choice: Choice) -> None:
-    best, worst = choice.trials[0], choice.trials[-1]
+    distances = [trial.comparison.distance for trial in choice.trials]
     console.print(
-        f"int8 is the best of {len(choice.trials)}: {best.candidate} (distance of scores "
-        f"{best.comparison.distance:.4f}; the last one's {worst.comparison.distance:.4f})"
+        f"int8 was made by {choice.candidate}: its scores are {distances[0]:.4f} away. Of "
+        f"{len(distances)} ways, {min(distances):.4f} to {max(distances):.4f}, the usual one is "
+        "taken unless another is surely nearer."
     )
     if choice.float_layers:
         console.print(

@@ -85,6 +85,9 @@ def group(verbose: bool) -> None:
     """From a folder of photos to a classifier that runs live on a small device."""
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("pocketlens").setLevel(logging.DEBUG if verbose else logging.INFO)
+    if not verbose:
+        # Its advice is for whoever wrote the training, not for who runs it.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -26,10 +26,12 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         saved = os.dup(_STANDARD_ERROR)
         os.dup2(held.fileno(), _STANDARD_ERROR)
-        failed = True
+        failed = False
         try:
             yield
-            failed = False
+        except Exception:
+            failed = True
+            raise
         finally:
             sys.stderr.flush()
             os.dup2(saved, _STANDARD_ERROR)

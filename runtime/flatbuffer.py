@@ -94,7 +94,7 @@ class Table:
     def _read_from(data: bytes, kind: str, position: int) -> int:
         # `struct` would count a negative position from the end.
         if position < 0 or position + struct.calcsize(kind) > len(data):
-            raise _damaged("a place outside of it")
+            raise _damaged("one that is cut short, or points outside of itself")
         return int(struct.unpack_from(kind, data, position)[0])
 
 

@@ -85,7 +85,7 @@ def _card(inspection: Inspection) -> list[tuple[str, str]]:
         *rows,
         ("card", f"{card.name}, {card.format}, {card.task}"),
         ("answer", _answer(card, inspection.labels or card.labels)),
-        ("SHA-256", f"{card.model_sha256[:16]}…, as the card says"),
+        ("SHA-256", f"{card.model_sha256[:16]}… of the model without its card, as the card says"),
         ("metrics", _pairs(card.metrics)),
         ("training", _pairs(card.training)),
         ("calibration", _pairs(card.calibration)),
@@ -127,8 +127,12 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _pairs(values: Any) -> str:
-    """Return a card's plain values as text; what lies deeper is left to --json."""
-    plain = {name: value for name, value in values.items() if not isinstance(value, dict)}
+    """Return a card's plain values as text; what lies deeper, or is not set, is left to --json."""
+    plain = {
+        name.replace("_", " "): {True: "yes", False: "no"}.get(value, value)
+        for name, value in values.items()
+        if value is not None and not isinstance(value, dict | list)
+    }
     return ", ".join(f"{name} {value}" for name, value in plain.items()) or "none"
 
 

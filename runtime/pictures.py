@@ -91,6 +91,10 @@ def decode(picture: str | Path | bytes, name: str | None = None) -> Pixels:
             f"Expected a picture (JPEG, PNG, WebP, BMP, GIF, …). Received: {name}, whose content "
             "is none of these. Remove it or save it as a picture."
         ) from error
+    except FileNotFoundError as error:
+        raise PictureError(
+            f"Expected a picture at {name}. Received: nothing there. Check the path."
+        ) from error
     except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
         # Pillow's decoders raise all of these for damaged files.
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)

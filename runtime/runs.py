@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pocketlens.card import CARD_NAME, LABELS_NAME, ModelCard, labels_text
 from pocketlens.errors import DataError, ModelFileError, UsageError
 from pocketlens.files import write_json, write_text
 from pocketlens.runtime.photos import LabelledPhotos, Photo, name_below, scan
-from pocketlens.runtime.tables import is_table, read_table
+from pocketlens.runtime.tables import is_table, part_folders, read_table
 
 MODEL_NAME = "model.keras"
 SPLIT_NAME = "split.json"
@@ -81,7 +81,8 @@ def read_run(folder: Path) -> Run:
 def evaluation_photos(data: str | Path | LabelledPhotos) -> LabelledPhotos:
     """Return a run's held-back test photos, those of a folder per class or table, or what is given.
 
-    Of a table that says which photo is in which part, the test photos are taken.
+    Of a table that says which photo is in which part, and of a `train/ val/ test/` layout of
+    folders, the test photos are taken.
 
     Raises:
         UsageError: there is no such folder or table.
@@ -90,15 +91,24 @@ def evaluation_photos(data: str | Path | LabelledPhotos) -> LabelledPhotos:
     if isinstance(data, LabelledPhotos):
         return data
     path = Path(data)
+    if is_run(path):
+        return read_run(path).photos("test")
     if not is_table(path):
-        return read_run(path).photos("test") if is_run(path) else scan(path)
+        folders = part_folders(path)
+        _expect_test(path, folders if len(folders) > 1 else {}, "name the folder of one of them")
+        return scan(folders.get("test", path))
     table = read_table(path)
-    if table.parts and "test" not in table.parts:
+    _expect_test(path, table.parts, "leave the column out")
+    return LabelledPhotos(table.labels, table.parts.get("test", table.photos))
+
+
+def _expect_test(path: Path, parts: Iterable[str], advice: str) -> None:
+    parts = list(parts)
+    if parts and "test" not in parts:
         raise DataError(
             f"Expected test photos in {path}, since it divides its photos into parts. Received: "
-            f"only {', '.join(table.parts)}. Add some or leave the column out."
+            f"only {', '.join(parts)}. Add some or {advice}."
         )
-    return LabelledPhotos(table.labels, table.parts.get("test", table.photos))
 
 
 def write_card(folder: Path, card: ModelCard) -> None:

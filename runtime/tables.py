@@ -49,6 +49,18 @@ class _Row:
     part: str | None
 
 
+def part_folders(root: Path) -> dict[str, Path]:
+    """Return the folders of a layout's parts, or `root` as "train" where there is no layout."""
+    folders = {
+        part: root / name
+        for part, names in PART_NAMES.items()
+        for name in names
+        if (root / name).is_dir()
+    }
+    # A class may be called "test"; a layout has a training part and at least one other.
+    return folders if "train" in folders and len(folders) > 1 else {"train": root}
+
+
 def is_table(path: Path) -> bool:
     """Tell whether a path is named like a table and is no folder."""
     return path.suffix.lower() in SUFFIXES and not path.is_dir()

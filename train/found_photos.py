@@ -16,7 +16,7 @@ from pocketlens.runtime.photos import (
     renumbered,
     scan,
 )
-from pocketlens.runtime.tables import PART_NAMES, is_table, read_table
+from pocketlens.runtime.tables import is_table, part_folders, read_table
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,6 @@ def find_photos(root: Path) -> FoundPhotos:
     labels = scanned["train"].labels
     parts = {part: found.with_labels(labels).photos for part, found in scanned.items()}
     return FoundPhotos(root, root, labels, parts)
-
-
-def part_folders(root: Path) -> dict[str, Path]:
-    """Return the folders of a layout's parts, or `root` as "train" where there is no layout."""
-    folders = {
-        part: root / name
-        for part, names in PART_NAMES.items()
-        for name in names
-        if (root / name).is_dir()
-    }
-    # A class may be called "test"; a layout has a training part and at least one other.
-    return folders if "train" in folders and len(folders) > 1 else {"train": root}
 
 
 def _find_in_table(path: Path) -> FoundPhotos:

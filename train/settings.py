@@ -114,8 +114,10 @@ class Settings:
             "--positive only with --task binary",
             f"--task {self.task}",
         )
-        epochs = (self.head_epochs, self.fine_tune_epochs or 0, self.grid_epochs)
-        _expect(min(epochs) >= 0, "epochs of 0 or more", f"{epochs}")
+        for name in ("head", "fine_tune", "grid"):
+            epochs = getattr(self, f"{name}_epochs") or 0
+            option = f"--{name.replace('_', '-')}-epochs"
+            _expect(epochs >= 0, "epochs of 0 or more", f"{option} {epochs}")
         first = self.head_epochs if self.pretrained else 0
         none = first == self.fine_tune_epochs == self.grid_epochs == 0
         _expect(not none, "at least one epoch in one phase", "none")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketlens.errors import ModelFileError, OutputError, UsageError
+from pocketlens.errors import DataError, ModelFileError, OutputError, UsageError
 from pocketlens.files import refuse_targets, write_json
 from pocketlens.options import (
     json_option,
@@ -168,6 +168,11 @@ def live_command(
         raise OutputError(
             "Expected room for everything that was to be written. Received: a full disk and "
             f"{', '.join(lost).replace('_', ' ')}. Make room on the disk."
+        )
+    if outcome["damaged"] and not outcome["frames"] and not request.live:
+        raise DataError(
+            f"Expected readable pictures in {request.name}. Received: {outcome['damaged']}, all of "
+            "them damaged. Copy them again."
         )
     if outcome["unusable"] and not outcome["frames"]:
         raise ModelFileError(

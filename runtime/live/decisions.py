@@ -21,6 +21,7 @@ UNKNOWN = "unknown"
 NOTHING = "nothing"
 
 _LONGEST_WINDOW = 1000
+_NAMED_LABELS = 10
 
 
 @dataclass(frozen=True)
@@ -230,10 +231,12 @@ def _permitted(labels: tuple[str, ...], settings: DecisionSettings) -> NDArray[n
     for option, given in (("--allow", settings.allow), ("--deny", settings.deny)):
         for label in given:
             if label not in labels:
-                near = difflib.get_close_matches(label, labels, n=3, cutoff=0.4) or labels[:3]
+                near = difflib.get_close_matches(label, labels, n=3, cutoff=0.4)
+                more = [f"… ({len(labels)} in all)"] if len(labels) > _NAMED_LABELS else []
+                named = near or [*labels[:_NAMED_LABELS], *more]
                 raise UsageError(
                     f"Expected {option} to name labels of the model. Received: {label}. "
-                    f"The nearest are: {', '.join(near)}."
+                    f"{'The nearest are' if near else 'They are'}: {', '.join(named)}."
                 )
     permitted = [
         (not settings.allow or label in settings.allow) and label not in settings.deny

@@ -164,7 +164,7 @@ def open_outputs(
 
             live = stack.enter_context(Live(auto_refresh=False, transient=True))
             outputs.add(Panel(live, counts))
-        elif not silent and jsonl_target is None:
+        elif not silent:
             outputs.observers.append(EventLines())
         yield outputs
 
@@ -174,6 +174,8 @@ def summary_line(summary: LiveSummary, written: Mapping[str, int]) -> str:
     counts = {"unusable": summary.unusable, **asdict(summary.counts), "events": summary.events}
     named = {**counts, **{name.replace("_", " "): count for name, count in written.items()}}
     counted = "".join(f", {count} {name}" for name, count in named.items() if count)
+    if not summary.frames:
+        return f"0 frames{counted} in {summary.seconds:.1f} s"
     return (
         f"{summary.frames} frames{counted} in {summary.seconds:.1f} s: {summary.fps:.1f} fps; "
         f"classify {summary.classify.median_ms:.1f} ms (95 %: {summary.classify.p95_ms:.1f}), "

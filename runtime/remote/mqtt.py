@@ -140,6 +140,8 @@ class MqttOutput:
         """Say that nothing more comes, for a moment. A second call does nothing."""
         self._outbox.close()
         self._thread.join(_JOIN_S)
+        self._outbox.discard()
+        self._attempts.ended(self._outbox.count_dropped())
 
     def _run(self) -> None:
         while not self._outbox.closed:

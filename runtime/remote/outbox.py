@@ -65,6 +65,12 @@ class Outbox(Generic[Entry]):
             else:
                 self._dropped += 1
 
+    def discard(self) -> None:
+        """Drop all that is left."""
+        with self._changed:
+            self._dropped += len(self._entries)
+            self._entries.clear()
+
     def count_dropped(self) -> int:
         """Return how many entries were dropped since the last call."""
         with self._changed:
@@ -114,3 +120,9 @@ class Attempts:
             )
         self._failing, self._lost = "", 0
         self._pause_s = _FIRST_PAUSE_S
+
+    def ended(self, dropped: int) -> None:
+        """Note that nothing more will be sent; `dropped` entries were not."""
+        lost, self._lost = self._lost + dropped, 0
+        if lost:
+            LOGGER.warning("%s did not get the last %d of what was to be sent.", self._name, lost)

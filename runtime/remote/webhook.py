@@ -103,6 +103,8 @@ class Webhook:
         """Send what is left, for a moment. A second call does nothing."""
         self._outbox.close()
         self._thread.join(_JOIN_S)
+        self._outbox.discard()
+        self._attempts.ended(self._outbox.count_dropped())
 
     def _run(self) -> None:
         while (entry := self._outbox.take()) is not None:
@@ -126,8 +128,7 @@ class Webhook:
         pause_s = self._attempts.failed(reason)
         if self._outbox.closed:
             # Whoever stops the run does not wait for a server that is away.
-            while self._outbox.take(0) is not None:
-                pass
+            self._outbox.discard()
         self._outbox.pause(pause_s)
 
     def _post(self, body: bytes) -> int:

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from pocketlens.convert.descriptions import Description
+from pocketlens.convert.flatbuffer_models import pack_model, unpack_model
 from pocketlens.convert.graphs import trace_function
 from pocketlens.convert.origins import read_origin
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
@@ -178,3 +179,14 @@ def test_nothing_of_the_kind(name: str, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"")
     with pytest.raises(UsageError, match="Expected a run folder"):
         read_origin(tmp_path / name, Description())
+
+
+def test_tensors_of_one_name_are_told_apart(labels: Path, tmp_path: Path) -> None:
+    path = saved(network(), tmp_path, "tflite")
+    model = unpack_model(path.read_bytes())
+    for tensor in model.subgraphs[0].tensors:
+        tensor.name = b"same"
+    path.write_bytes(pack_model(model))
+    origin = read_origin(path, Description(labels, 127.5, 127.5))
+    made = unpack_model(origin.float_model().float32()).subgraphs[0].tensors
+    assert len({tensor.name for tensor in made}) == len(made)

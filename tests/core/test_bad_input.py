@@ -52,7 +52,7 @@ CASES: dict[str, tuple[int, str, Case]] = {
         "content is something else",
         lambda p: ["classify", p.file("m.tflite", "hello"), p.photo],
     ),
-    "classify: no photo": (1, "No such file", lambda p: ["classify", p.model, "nowhere.jpg"]),
+    "classify: no photo": (1, "nothing there", lambda p: ["classify", p.model, "nowhere.jpg"]),
     "classify: text named .jpg": (
         1,
         "none of these",

@@ -127,3 +127,24 @@ def test_parts_without_one_to_test_on(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "path,label,part\n1.jpg,a,train\n2.jpg,b,val\n")
     with pytest.raises(DataError, match="Received: only train, val"):
         evaluation_photos(path)
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("training", "testing")])
+def test_of_a_layout_of_folders_the_test_photos_are_taken(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        for label in ("cat", "dog"):
+            folder = tmp_path / name / label
+            folder.mkdir(parents=True)
+            (folder / f"{name}.jpg").write_bytes(b"")
+    found = evaluation_photos(tmp_path)
+    assert found.labels == ("cat", "dog")
+    assert {photo.path.stem for photo in found.photos} == {names[-1]}
+
+
+def test_a_layout_of_folders_without_one_to_test_on(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        (tmp_path / name / "cat").mkdir(parents=True)
+    with pytest.raises(DataError, match="only train, val"):
+        evaluation_photos(tmp_path)

@@ -100,7 +100,18 @@ def test_everything_at_once(tiny_tflite, video, tmp_path, capfd):
     assert result["source"] == str(video)
     assert set(result["latency_ms"]["classify"]) == {"median", "p95"}
     assert (result["threads"], result["lines_lost"]) == (1, 0)
-    assert capfd.readouterr().out == ""
+    assert len(capfd.readouterr().out.splitlines()) == result["events"] > 0
+
+
+def test_pictures_that_are_all_damaged_are_a_failure(tiny_tflite, tmp_path, capfd):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_text("no picture")
+    assert live(tiny_tflite, tmp_path, "--record", tmp_path / "o.mp4") == 1
+    said = capfd.readouterr().err
+    assert "Received: 2, all of them damaged." in said
+    assert "0 frames, 2 damaged in" in said
+    assert " ms" not in said
+    assert not (tmp_path / "o.mp4").exists()
 
 
 def test_the_summary_on_standard_output_is_alone_there(tiny_tflite, video, capfd):

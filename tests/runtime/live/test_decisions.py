@@ -228,7 +228,7 @@ def test_without_settings_it_says_what_the_classifier_says(task, tiny_tflite, ta
         pytest.param({"threshold": math.nan}, "--threshold", id="no-threshold"),
         pytest.param({"threshold": 0.2, "hysteresis": 0.3}, "threshold of 0.2", id="never-dropped"),
         pytest.param({"allow": ("foxes",)}, "nearest are: fox", id="unknown-label"),
-        pytest.param({"deny": ("🦊",)}, "nearest are: cat, dog, fox", id="unlike-any-label"),
+        pytest.param({"deny": ("🦊",)}, "They are: cat, dog, fox", id="unlike-any-label"),
         pytest.param({"allow": ("fox",), "deny": ("fox", "cat")}, "both for fox", id="both"),
         pytest.param({"deny": LABELS}, "all denied", id="all-denied"),
     ],

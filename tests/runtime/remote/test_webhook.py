@@ -4,6 +4,7 @@ import base64
 import contextlib
 import http.server
 import json
+import socket
 import threading
 import time
 
@@ -230,3 +231,16 @@ def test_a_hook_does_not_show_its_secrets():
     hook = parse_hook(f"https://me:{SECRET}@host/hook?token={SECRET}")
     assert SECRET not in repr(hook)
     assert hook.name == "https://***@host/hook?token=***"
+
+
+def test_the_end_says_what_was_not_delivered(caplog):
+    with socket.socket() as nobody:
+        # Bound, but not listening: every connection is refused.
+        nobody.bind(("127.0.0.1", 0))
+        hook = Webhook(parse_hook(f"http://127.0.0.1:{nobody.getsockname()[1]}/"))
+    for number in range(3):
+        hook(FRAME, result(number))
+    hook.close()
+    assert "did not get the last 3 of what was to be sent" in caplog.text
+    hook.close()
+    assert caplog.text.count("did not get") == 1
