@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pocketlens.errors import DataError
 from pocketlens.runtime.photos import Photo, find_others, find_pictures, name_below
-from pocketlens.runtime.tables import SEPARATOR, is_table
+from pocketlens.runtime.tables import SEPARATOR, is_table, part_folders
 from pocketlens.train.duplicates import Fingerprint, near_groups
-from pocketlens.train.found_photos import FoundPhotos, find_photos, part_folders
+from pocketlens.train.found_photos import FoundPhotos, find_photos
 from pocketlens.train.known_facts import read_facts
 from pocketlens.train.photo_facts import PhotoFacts
 from pocketlens.train.splits import Contents, Split, count_labels, divide_photos

@@ -98,12 +98,15 @@ def headline(check: DataCheck) -> str:
     """Return what there is, in one sentence."""
     skipped = f", {len(check.unreadable)} unreadable" if check.unreadable else ""
     layout = "" if len(check.found.parts) == 1 else f", divided into {', '.join(check.found.parts)}"
-    return f"{check.readable} readable photos in {len(check.counts)} classes{skipped}{layout}."
+    classes = f"{len(check.counts)} {'class' if len(check.counts) == 1 else 'classes'}"
+    return f"{check.readable} readable photos in {classes}{skipped}{layout}."
 
 
 def balance(check: DataCheck) -> str:
     """Return how even the classes are, in one sentence."""
     low, high = smallest_and_largest(check)
+    if not check.readable:
+        return "There is nothing to learn from."
     if check.counts[low] == check.counts[high]:
         return "All classes have the same number of photos."
     counts = f"{high} {check.counts[high]}, {low} {check.counts[low]}"

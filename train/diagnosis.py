@@ -37,13 +37,13 @@ def diagnose(evaluation: Evaluation, index: int) -> str:
 
 
 def taken_for(evaluation: Evaluation, index: int) -> tuple[str, int] | None:
-    """Return the class that one is mistaken for most often, with the number of photos."""
+    """Return the class that one is mistaken for in half of the cases or more, and their number."""
     row = list(evaluation.confusion[index]) if evaluation.confusion else []
     return _most(evaluation, index, row)
 
 
 def _mistaken(evaluation: Evaluation, index: int) -> tuple[str, int] | None:
-    """Return the class that is most often mistaken for one, with the number of photos."""
+    """Return the class that half or more of those mistaken for one are of, and their number."""
     return _most(evaluation, index, [row[index] for row in evaluation.confusion])
 
 
@@ -54,6 +54,8 @@ def _most(evaluation: Evaluation, index: int, counts: list[int]) -> tuple[str, i
     if not others:
         return None
     count, other = max(others)
+    if 2 * count < sum(entry for entry, _ in others):
+        return None
     return evaluation.classes[-other].label, count
 
 

@@ -35,7 +35,7 @@ def summarise(training: Training, json_target: str | None = None) -> None:
     console = Console(markup=False)
     _print(console, training.test, f"{training.card.name} on {training.test.count} test photos")
     console.print(f"Report: {training.folder / REPORT_NAME / INDEX_NAME}")
-    console.print(f"Next: pocketlens convert {training.folder} --out {training.folder.parent}")
+    console.print(f"Next: pocketlens convert {training.folder} --out models")
 
 
 def summarise_evaluation(

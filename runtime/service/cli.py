@@ -75,7 +75,7 @@ def install_command(
     if only_print:
         click.echo(text, nl=False)
         if request.secrets:
-            click.echo(f"{', '.join(request.secrets)}: in {secrets}, mode 0600.", err=True)
+            click.echo(f"{', '.join(request.secrets)}: would be in {secrets}, mode 0600.", err=True)
         return
     refuse_files([unit, secrets], overwrite=overwrite)
     for needed in request.folders:
