@@ -97,6 +97,7 @@ def test_cut_off_in_every_phase_is_the_same_run(
     settings: Settings,
     out: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Interrupt(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -108,8 +109,7 @@ def test_cut_off_in_every_phase_is_the_same_run(
 
     handler = Interrupt()
     monkeypatch.setattr("pocketlens.train.callbacks.LOGGER.handlers", [handler])
-    monkeypatch.setattr("pocketlens.train.callbacks.LOGGER.level", logging.INFO)
-    with pytest.raises(KeyboardInterrupt):
+    with caplog.at_level(logging.INFO, "pocketlens"), pytest.raises(KeyboardInterrupt):
         train(tiny_photos, out, settings, resume=True)
     monkeypatch.undo()
     monkeypatch.setattr("pocketlens.train.training.write_report", interrupt)
