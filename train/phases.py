@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,6 @@ from pocketlens.train.networks import BASE_NAME, HEAD_NAME, flat_layers, freeze
 from pocketlens.train.objectives import accuracy, loss
 from pocketlens.train.optimizers import optimizer, rate_callbacks
 from pocketlens.train.pixel_cache import Part
-from pocketlens.train.rounding_noise import rounding_noise
 from pocketlens.train.settings import Settings
 
 LOGGER = logging.getLogger("pocketlens")
@@ -218,26 +216,20 @@ class Trainer:
             **rate_callbacks(settings),
             "best": BestWeights(_patience(phase, epochs)),
         }
-        # What was trained without noise would have to learn anew to live with it.
-        with (
-            contextlib.nullcontext()
-            if settings.pretrained
-            else rounding_noise(model, settings.seed)
-        ):
-            model.fit(
-                training,
-                validation_data=validation,
-                initial_epoch=self._checkpoints.first_epoch(phase),
-                epochs=epochs,
-                shuffle=False,  # The datasets shuffle where it is wanted.
-                verbose=0,
-                callbacks=[
-                    *kept.values(),
-                    self.history,
-                    self._checkpoints.keeper(phase, kept),
-                    keras.callbacks.TerminateOnNaN(),
-                ],
-            )
+        model.fit(
+            training,
+            validation_data=validation,
+            initial_epoch=self._checkpoints.first_epoch(phase),
+            epochs=epochs,
+            shuffle=False,  # The datasets shuffle where it is wanted.
+            verbose=0,
+            callbacks=[
+                *kept.values(),
+                self.history,
+                self._checkpoints.keeper(phase, kept),
+                keras.callbacks.TerminateOnNaN(),
+            ],
+        )
         if not np.isfinite(self.history.epochs[-1].loss):
             self._checkpoints.discard()
             raise DataError(
