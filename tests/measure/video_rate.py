@@ -48,6 +48,7 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.photos is None and chosen.video is None:
         parser.error("give --photos or --video")
+    cv2.setNumThreads(1)  # As `live` does.
     with tempfile.TemporaryDirectory() as folder:
         video = chosen.video or make_video(chosen.photos, Path(folder) / "video.mp4", chosen.frames)
         enough = [measure(model, video, chosen.rounds, Path(folder)) for model in chosen.models]
