@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pocketlens.runtime.model_files import Tensor
 
 _MAX_WIDTH = 100
+_YES_NO = {True: "yes", False: "no"}
 _FIRST_LABELS = 5
 
 
@@ -128,12 +129,12 @@ def _counts(counts: dict[str, int]) -> str:
 
 def _pairs(values: Any) -> str:
     """Return a card's plain values as text; what lies deeper, or is not set, is left to --json."""
-    plain = {
-        name.replace("_", " "): {True: "yes", False: "no"}.get(value, value)
+    plain = [
+        f"{name.replace('_', ' ')} {_YES_NO[value] if isinstance(value, bool) else value}"
         for name, value in values.items()
         if value is not None and not isinstance(value, dict | list)
-    }
-    return ", ".join(f"{name} {value}" for name, value in plain.items()) or "none"
+    ]
+    return ", ".join(plain) or "none"
 
 
 def _millions(count: int) -> str:

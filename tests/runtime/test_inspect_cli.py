@@ -6,13 +6,26 @@ from pathlib import Path
 import pytest
 
 from pocketlens.cli import COMMANDS, run
-from pocketlens.runtime.inspect_cli import inspect_command
+from pocketlens.runtime.inspect_cli import _pairs, inspect_command
 from pocketlens.runtime.model_files import read_model_file
 
 
 def test_help_of_the_list() -> None:
     assert inspect_command.get_short_help_str(200) == COMMANDS["inspect"][1]
     assert list(COMMANDS).index("inspect") == list(COMMANDS).index("convert") + 1
+
+
+def test_values_of_the_card_are_words() -> None:
+    values = {
+        "alpha": 1.0,
+        "seed": 0,
+        "flip": True,
+        "mixed_precision": None,
+        "layers": [],
+        "of": {},
+    }
+    assert _pairs(values) == "alpha 1.0, seed 0, flip yes"
+    assert _pairs({}) == "none"
 
 
 @pytest.mark.usefixtures("one_piece")
