@@ -76,9 +76,9 @@ def _print_adaptation(console: Console, adaptation: Adaptation) -> None:
 def _print_choice(console: Console, choice: Choice) -> None:
     distances = [trial.comparison.distance for trial in choice.trials]
     console.print(
-        f"int8 was made by {choice.candidate}: its scores are {distances[0]:.4f} away. Of "
-        f"{len(distances)} ways, {min(distances):.4f} to {max(distances):.4f}, the usual one is "
-        "taken unless another is surely nearer."
+        f"int8 was made by {choice.candidate}: its scores are {distances[0]:.4f} away from the "
+        f"original's. Of {len(distances)} ways ({min(distances):.4f} to {max(distances):.4f}) the "
+        "usual one is taken unless another is surely nearer."
     )
     if choice.float_layers:
         console.print(

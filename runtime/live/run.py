@@ -62,8 +62,8 @@ def run_live(
         SourceError: the source does not open or failed for good.
         OutputError: an output cannot be written.
     """
-    # OpenCV's threads halve a frame no faster than one does, since memory is what they wait for,
-    # and they wait busily: that takes the cores from decoding, inference and encoding.
+    # Measured on two cores: OpenCV's threads halve a frame no faster than one does, since memory is
+    # what they wait for, and they wait busily: that takes the cores from decoding and encoding.
     cv2.setNumThreads(1)
     decider = Decider(classifier.labels, classifier.task, classifier.threshold, settings)
     # The first inference prepares what the others find ready; no frame shall wait for it.

@@ -19,15 +19,16 @@ CARD = ModelCard("x", LABELS, (32, 32))
 
 
 @pytest.fixture
-def network() -> Any:
+def network(request: pytest.FixtureRequest) -> Any:
     """A network off the grid with a batch normalisation, which must stay still."""
+    activation = getattr(request, "param", "softmax")
     layers = keras.layers
     pixels = keras.Input((32, 32, 3))
     x = layers.Rescaling(1 / 127.5, -1)(pixels)
     x = layers.Conv2D(6, 3, strides=2)(x)
     x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(pixels, layers.Dense(3, activation="softmax")(x))
+    model = keras.Model(pixels, layers.Dense(3, activation=activation)(x))
     rng = np.random.default_rng(5)
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):
@@ -43,6 +44,7 @@ def told(model: Any, pixels: list[np.ndarray]) -> Reference:
     return Reference(pixels, [(int(i),) for i in scores.argmax(axis=1)], scores, CARD)
 
 
+@pytest.mark.parametrize("network", ["softmax", "sigmoid"], indirect=True)
 def test_scores_come_back(network: Any, photos: list[np.ndarray]) -> None:
     reference = told(network, photos[16:])
     rounded_only = keras.models.clone_model(network)
