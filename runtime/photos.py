@@ -128,7 +128,8 @@ def find_others(folder: Path) -> Iterator[Path]:
 def _visible_files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.is_file():
+        # A link to nothing is named with what cannot be read, in place of being passed over.
+        if not hidden and (path.is_file() or not path.exists()):
             yield path
 
 

@@ -98,11 +98,6 @@ def _base(settings: Settings) -> keras.Model:
     path = Path(weights)
     if path.is_dir() and is_run(path):
         path = path / MODEL_NAME
-    if not path.is_file():
-        raise WeightsError(
-            f"Expected --weights imagenet, none, or a file. Received: {weights}, which is not "
-            "there. Check the path."
-        )
     whole = _empty(settings)  # What a file of Keras's own fits.
     base = _without_normalisation(whole, settings)
     try:
@@ -123,14 +118,8 @@ def _base(settings: Settings) -> keras.Model:
 
 def _published(settings: Settings) -> keras.Model:
     """Return the part below the head with its ImageNet weights."""
-    architecture, size, alpha = settings.architecture, settings.image_size, settings.alpha
-    if alpha not in architecture.published_alphas:
-        raise WeightsError(
-            f"Expected an alpha for which {architecture.name} has published ImageNet weights "
-            f"({', '.join(map(str, architecture.published_alphas))}). Received: --alpha {alpha}. "
-            "Choose one of them or --weights none."
-        )
-    published_size = architecture.published_size(alpha, size)
+    size = settings.image_size
+    published_size = settings.architecture.published_size(settings.alpha, size)
     LOGGER.info("Loading ImageNet weights; the first time they are downloaded …")
     try:
         # Keras reports its download on standard output, where only results belong.

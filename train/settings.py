@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pocketlens.card import BINARY, MULTICLASS, MULTILABEL, RESIZE_MODES, TASKS
@@ -88,6 +89,17 @@ class Settings:
             f"--weights none or an earlier run for {self.arch}, which nobody has trained on "
             "ImageNet",
             f"--weights {self.weights}",
+        )
+        _expect(
+            self.weights != WEIGHTS_IMAGENET or self.alpha in architecture.published_alphas,
+            f"an alpha for which {self.arch} has published ImageNet weights "
+            f"({', '.join(map(str, architecture.published_alphas))}), or --weights none",
+            f"--alpha {self.alpha}",
+        )
+        _expect(
+            self.weights in (WEIGHTS_IMAGENET, WEIGHTS_NONE) or Path(self.weights).exists(),
+            "--weights imagenet, none, a file or an earlier run",
+            f"--weights {self.weights}, which is not there",
         )
         _expect(self.batch_size >= 1, "a batch of at least one", f"--batch-size {self.batch_size}")
         for what, option, value, known in (

@@ -110,8 +110,8 @@ def test_weights_that_cannot_be_downloaded(arch: str, monkeypatch: pytest.Monkey
 
 
 def test_alpha_without_published_weights() -> None:
-    with pytest.raises(WeightsError, match=r"mobilenet_v3_small .*\(0\.75, 1\.0\)"):
-        build(2, Settings(arch="mobilenet_v3_small", alpha=0.5))
+    with pytest.raises(UsageError, match=r"mobilenet_v3_small .*\(0\.75, 1\.0\)"):
+        Settings(arch="mobilenet_v3_small", alpha=0.5)
 
 
 def test_weights_of_the_usual_size_do_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

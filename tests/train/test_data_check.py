@@ -198,6 +198,11 @@ def test_unreadable_files_are_no_copies_and_do_not_count(photos: Path) -> None:
     assert "a (5 readable photos of 8)" in str(check.problem)
 
 
+def test_link_to_nothing_is_unreadable(photos: Path) -> None:
+    (photos / "a" / "link.jpg").symlink_to(photos / "nowhere.jpg")
+    assert "No such file" in check_data(photos).unreadable["a/link.jpg"]
+
+
 def test_file_that_may_not_be_read(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path) -> bytes:
         if path.name == "3.png":

@@ -33,7 +33,7 @@ def existing_run(folder: Path) -> None:
         ("out is a file", 2, "Expected a new folder"),
         ("image size", 2, "--image-size 7"),
         ("existing json", 2, "precious.json"),
-        ("weights", 1, "--weights"),
+        ("weights", 2, "--weights"),
     ],
 )
 def test_bad_input(
