@@ -93,12 +93,13 @@ def test_the_newest_frame_is_taken():
 
 
 def test_a_slow_camera_is_waited_for_and_no_frame_is_repeated():
-    camera = FakeCamera(interval_s=0.03, frames=8)
+    # Far longer than a busy machine lets anybody wait for its turn.
+    camera = FakeCamera(interval_s=0.2, frames=6)
     results, summary = run(camera)
-    assert [result.number for result in results] == list(range(8))
+    assert [result.number for result in results] == list(range(6))
     assert summary.counts.dropped == 0
-    assert 20 < summary.fps < 45
-    assert results[-1].capture_ms == pytest.approx(30, abs=20)
+    assert 3 < summary.fps < 7
+    assert results[-1].capture_ms == pytest.approx(200, abs=150)
 
 
 def test_a_camera_may_pause_for_less_than_the_limit():
