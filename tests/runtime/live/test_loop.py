@@ -203,11 +203,11 @@ def test_a_slow_recorder_does_not_hold_up_a_camera():
 
 
 def test_the_three_stages_overlap():
-    source = FakeCamera(frames=30, interval_s=0.01, live=False)
+    source = FakeCamera(frames=20, interval_s=0.05, live=False)
     started_s = time.perf_counter()
-    run(source, FakeClassifier(0.01), recorder=lambda frame, result: time.sleep(0.01))
-    # One after the other they would take 0.9 s.
-    assert time.perf_counter() - started_s < 0.7
+    run(source, FakeClassifier(0.05), recorder=lambda frame, result: time.sleep(0.05))
+    # One after the other they would take 3 s, two of them at once 2 s, all three little over 1 s.
+    assert time.perf_counter() - started_s < 1.9
 
 
 def test_a_source_without_frames_has_an_empty_summary():
@@ -218,8 +218,9 @@ def test_a_source_without_frames_has_an_empty_summary():
 
 def test_latencies_are_the_measured_ones():
     results, summary = run(FakeCamera(frames=5, live=False), FakeClassifier(0.01))
-    assert all(10 <= result.classify_ms < 60 for result in results)
     values = [result.classify_ms for result in results]
+    assert min(values) >= 10
+    assert np.median(values) < 60
     assert summary.classify.median_ms == pytest.approx(np.median(values))
     assert summary.classify.p95_ms == pytest.approx(np.percentile(values, 95))
 
