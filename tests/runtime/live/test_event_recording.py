@@ -317,9 +317,10 @@ def test_a_camera_that_goes_and_comes_back_makes_two_videos(tmp_path):
             said = (Category("bright", 0.9, 0), Category("dark", 0.1, 1))
             return Result(said, said[:1], scores=np.array([0.9, 0.1], np.float32))
 
-    # It ends again after as many frames, which nobody waits for.
-    script = {"interval_s": 1 / 30, "faults": {30: END}}
-    limits = CaptureLimits(stale_s=0.4, silence_s=2.0, pause_s=0.2)
+    # It ends again after as many frames, which nobody waits for. A busy machine can be late by half
+    # a second, which must not look like another stall, nor leave a video without frames.
+    script = {"interval_s": 0.1, "faults": {20: END}}
+    limits = CaptureLimits(stale_s=5.0, silence_s=20.0, pause_s=0.2)
     capture = ProcessCapture(partial(FakeCamera, **script), name="fake", limits=limits)
     stop = threading.Event()
     threading.Timer(60, stop.set).start()
@@ -327,7 +328,7 @@ def test_a_camera_that_goes_and_comes_back_makes_two_videos(tmp_path):
 
     def observe(frame, result):
         happened.append(result.decision.changed)
-        if sum(happened) == 2 and happened[-5:] == [False] * 5:
+        if sum(happened) == 2 and not any(happened[-12:]):
             stop.set()
 
     with closing(capture), EventRecording(tmp_path, capture.fps, live=True) as recording:
