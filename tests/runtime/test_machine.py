@@ -43,7 +43,7 @@ def test_a_busy_program_is_noticed():
     try:
         time.sleep(0.3)
         # Two tests at once may share the cores, so half a core is what is sure to be seen.
-        assert measure_busy_cores() >= 0.5
+        assert max(measure_busy_cores() for _ in range(5)) >= 0.5
     finally:
         spin.kill()
         spin.wait()

@@ -288,7 +288,7 @@ def test_a_frame_that_was_not_fetched_in_time_is_not_handed_out():
     try:
         watch(capture, count_frames(1))
         # The last frame comes, then the source hangs, and nobody asked for it meanwhile.
-        time.sleep(20 * INTERVAL_S + 1.0)
+        time.sleep(20 * INTERVAL_S + 2.0)
         came = capture.next(threading.Event())
         assert isinstance(came, SourceState)
         assert came.state == STALE
@@ -383,7 +383,7 @@ def test_a_killed_parent_leaves_nothing_behind(fault):
     time.sleep(0.3)
     parent.kill()
     _, errors = parent.communicate(timeout=20)
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 20
     while is_running(child):
         assert time.monotonic() < deadline_s
         time.sleep(0.05)

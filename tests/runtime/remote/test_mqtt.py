@@ -255,7 +255,7 @@ def test_a_broker_that_is_not_there_yet_blocks_nothing(open_broker, listen, capl
         started_s = time.monotonic()
         for number in range(1000):
             output(FRAME, result(number, LABELS[number % 2]))
-        assert time.monotonic() - started_s < 1
+        assert time.monotonic() - started_s < 3
         wait_for(lambda: "Connection refused" in caplog.text)
         broker.start()
         listener = listen(broker)

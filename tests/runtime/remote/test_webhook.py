@@ -178,7 +178,7 @@ def test_a_server_that_hangs_blocks_neither_results_nor_the_end(receiver):
             hook(FRAME, result(number))
         taking_s = time.monotonic() - started_s
         started_s = time.monotonic()
-    assert taking_s < 1
+    assert taking_s < 3
     assert time.monotonic() - started_s < 3
 
 

@@ -76,7 +76,7 @@ def test_frames_are_encoded_once_for_all_at_a_bounded_rate_and_only_while_somebo
     )
     time.sleep(0.5)
     assert made == []
-    readers = [show.connect() for _ in range(4)]
+    readers = [show.connect() for _ in range(7)]
     for reader in readers:
         reader.request("GET", "/stream.mjpg")
     responses = [reader.getresponse() for reader in readers]
