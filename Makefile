@@ -19,8 +19,9 @@ demo: $(VENV)/installed
 # Two processes at once for what mostly waits for one core; not for tests of time limits.
 test: $(VENV)/installed
 	rm -rf build/test-models
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/runtime --ignore tests/benchmarks
-	$(BIN)/python -m pytest tests/runtime tests/benchmarks
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/runtime --ignore tests/benchmarks \
+		--ignore tests/cli/test_live.py --ignore tests/cli/test_live_network.py
+	$(BIN)/python -m pytest tests/runtime tests/benchmarks tests/cli/test_live.py tests/cli/test_live_network.py
 	$(MAKE) test-wheel
 	$(MAKE) test-old-runtime
 

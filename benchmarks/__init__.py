@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pocketlens.lazy import lazy_names
+from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
     from pocketlens.benchmarks.accuracy import Accuracy, measure_accuracy
-    from pocketlens.benchmarks.comparison import benchmark
-    from pocketlens.benchmarks.flips import Flips
+    from pocketlens.benchmarks.benchmarking import benchmark
     from pocketlens.benchmarks.latency import Settings
     from pocketlens.benchmarks.memory import Footprint
     from pocketlens.benchmarks.recommendation import Limits, Option, Recommendation, recommend
     from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
     from pocketlens.benchmarks.spread import Spread
     from pocketlens.benchmarks.verdict import Verdict, find_verdict
+    from pocketlens.evaluation.agreement import Flips
 
 __all__ = [
     "Accuracy",
@@ -46,21 +46,21 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "Accuracy": "accuracy",
-        "measure_accuracy": "accuracy",
-        "benchmark": "comparison",
-        "Flips": "flips",
-        "Settings": "latency",
-        "Spread": "spread",
-        "Footprint": "memory",
-        "Limits": "recommendation",
-        "Option": "recommendation",
-        "Recommendation": "recommendation",
-        "recommend": "recommendation",
-        "Benchmark": "results",
-        "FileResult": "results",
-        "Latency": "results",
-        "Verdict": "verdict",
-        "find_verdict": "verdict",
+        "Accuracy": "pocketlens.benchmarks.accuracy",
+        "measure_accuracy": "pocketlens.benchmarks.accuracy",
+        "benchmark": "pocketlens.benchmarks.benchmarking",
+        "Flips": "pocketlens.evaluation.agreement",
+        "Settings": "pocketlens.benchmarks.latency",
+        "Spread": "pocketlens.benchmarks.spread",
+        "Footprint": "pocketlens.benchmarks.memory",
+        "Limits": "pocketlens.benchmarks.recommendation",
+        "Option": "pocketlens.benchmarks.recommendation",
+        "Recommendation": "pocketlens.benchmarks.recommendation",
+        "recommend": "pocketlens.benchmarks.recommendation",
+        "Benchmark": "pocketlens.benchmarks.results",
+        "FileResult": "pocketlens.benchmarks.results",
+        "Latency": "pocketlens.benchmarks.results",
+        "Verdict": "pocketlens.benchmarks.verdict",
+        "find_verdict": "pocketlens.benchmarks.verdict",
     },
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pocketlens.benchmarks.flips import Flips, find_flips
 from pocketlens.benchmarks.macro_f1 import macro_f1
 from pocketlens.benchmarks.predictions import Reply, Scorer, predict
 from pocketlens.benchmarks.spread import Interval
 from pocketlens.errors import DataError
-from pocketlens.intervals import wilson
+from pocketlens.evaluation.agreement import Flips, find_flips
+from pocketlens.evaluation.intervals import wilson
 from pocketlens.runtime.answers import Answer, micro_f1, share_of_equal
 from pocketlens.runtime.pictures import Pixels
 

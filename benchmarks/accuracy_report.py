@@ -6,10 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.benchmarks.accuracy import Accuracy
-from pocketlens.benchmarks.flips import Flips
 from pocketlens.benchmarks.results import Benchmark, FileResult
-from pocketlens.benchmarks.tables import NOTHING, new_table
 from pocketlens.card import BINARY, MULTILABEL
+from pocketlens.evaluation.agreement import Flips
+from pocketlens.report.terminal import NOTHING, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,8 +10,8 @@ from pocketlens.benchmarks.accuracy_report import difference
 from pocketlens.benchmarks.recommendation import Option, Recommendation, rivals
 from pocketlens.benchmarks.report import to_payload
 from pocketlens.benchmarks.results import Benchmark
-from pocketlens.benchmarks.tables import NOTHING, new_console, new_table
 from pocketlens.benchmarks.verdict import signed
+from pocketlens.report.terminal import NOTHING, new_console, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table

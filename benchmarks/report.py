@@ -15,9 +15,9 @@ from pocketlens.benchmarks.records import SCHEMA_VERSION
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
 from pocketlens.benchmarks.spread import Interval, Spread
 from pocketlens.benchmarks.stages import by_kind
-from pocketlens.benchmarks.tables import NOTHING, new_console, new_table
 from pocketlens.benchmarks.verdict import ACCURACY_MARGIN, SAME_SPEED, find_verdict
 from pocketlens.card import MULTILABEL
+from pocketlens.report.terminal import NOTHING, new_console, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pocketlens.lazy import lazy_names
+from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
     from pocketlens.convert.adaptation import Adaptation, adapt
@@ -29,15 +29,15 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "FORMATS": "formats",
-        "Adaptation": "adaptation",
-        "Comparison": "comparison",
-        "ConvertedFile": "conversion",
-        "Demands": "conversion",
-        "Description": "descriptions",
-        "DropError": "conversion",
-        "Reference": "comparison",
-        "adapt": "adaptation",
-        "convert": "conversion",
+        "FORMATS": "pocketlens.convert.formats",
+        "Adaptation": "pocketlens.convert.adaptation",
+        "Comparison": "pocketlens.convert.comparison",
+        "ConvertedFile": "pocketlens.convert.conversion",
+        "Demands": "pocketlens.convert.conversion",
+        "Description": "pocketlens.convert.descriptions",
+        "DropError": "pocketlens.convert.conversion",
+        "Reference": "pocketlens.convert.comparison",
+        "adapt": "pocketlens.convert.adaptation",
+        "convert": "pocketlens.convert.conversion",
     },
 )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard
-from pocketlens.intervals import wilson
+from pocketlens.evaluation.intervals import wilson
 from pocketlens.runtime.answers import Answer, answer_of, share_of_equal
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.interpreters import Operators, describe_operators

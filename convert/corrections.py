@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
-from pocketlens.convert.flatbuffer_models import pack_model, unpack_model
+from pocketlens.convert.flatbuffers import pack_model, unpack_model
 from pocketlens.convert.rounding import is_on_grid, round_to_nearest, round_weights
 from pocketlens.convert.statistics import Statistics, as_groups, stored_values, weighted_layers
 

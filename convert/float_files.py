@@ -13,7 +13,7 @@ from ai_edge_quantizer import quantizer
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
-from pocketlens.convert.flatbuffer_models import (
+from pocketlens.convert.flatbuffers import (
     add_tensor,
     operator_code,
     pack_model,

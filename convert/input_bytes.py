@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-from pocketlens.convert.flatbuffer_models import (
+from pocketlens.convert.flatbuffers import (
     add_tensor,
     operator_code,
     pack_model,

@@ -12,7 +12,7 @@ from ai_edge_quantizer import quantizer, recipe
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
 
-from pocketlens.convert.flatbuffer_models import pack_model, unpack_model
+from pocketlens.convert.flatbuffers import pack_model, unpack_model
 from pocketlens.convert.input_bytes import delegate_input
 from pocketlens.convert.statistics import Ranges
 

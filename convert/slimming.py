@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
-from pocketlens.convert.flatbuffer_models import pack_model, unpack_model
+from pocketlens.convert.flatbuffers import pack_model, unpack_model
 
 # What the schema asks for with `force_align`, which the generated Python code does not know.
 _DATA_ALIGNMENT = 16

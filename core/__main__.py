@@ -1,6 +1,6 @@
 """`python -m pocketlens` is the same as `pocketlens`."""
 
-from pocketlens.cli import main
+from pocketlens.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -26,12 +26,12 @@ from pocketlens.demo.scenes import render_many
 from pocketlens.demo.showcase import write_page
 from pocketlens.demo.video import UNSURE, write_video
 from pocketlens.files import staged_folder, write_json, write_text
-from pocketlens.runtime.capture.captures import open_capture
 from pocketlens.runtime.classifier import Classifier
+from pocketlens.runtime.live.capture.opening import open_capture
 from pocketlens.runtime.live.loop import FrameResult, classify_source
-from pocketlens.runtime.live.recording import Recording, labelled_recorder
+from pocketlens.runtime.live.sinks.recording import Recording, labelled_recorder
+from pocketlens.runtime.live.sources import SourceRequest
 from pocketlens.runtime.pictures import Pixels
-from pocketlens.runtime.sources import SourceRequest
 from pocketlens.train import Settings, Training, train
 
 LOGGER = logging.getLogger("pocketlens")

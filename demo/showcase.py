@@ -11,7 +11,7 @@ import cv2
 from pocketlens.benchmarks import find_verdict
 from pocketlens.demo.cards import LABELS, NOTHING
 from pocketlens.files import write_text
-from pocketlens.page import page
+from pocketlens.report.html import page
 
 if TYPE_CHECKING:
     from pocketlens.demo.road import Demo

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pocketlens.lazy import lazy_names
+from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
     from pocketlens.export.folders import TARGETS, Exported, export
 
 __all__ = ["TARGETS", "Exported", "export"]
 
-__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "folders"))
+__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "pocketlens.export.folders"))

@@ -12,9 +12,9 @@ from typing import Any
 
 from pocketlens import __version__
 from pocketlens.card import CARD_NAME, LABELS_NAME, labels_text
-from pocketlens.export.candidates import Candidate, require_one_model
 from pocketlens.export.golden import golden_files, golden_pictures
 from pocketlens.export.litertjs import VERSION, engine_files
+from pocketlens.export.models import Candidate, require_one_model
 from pocketlens.export.readme import README_NAME, filled, readme_values
 
 WEB = "web"
@@ -142,7 +142,7 @@ def _page(name: str) -> bytes:
 
 def _style() -> bytes:
     # The live page's, which is of the same parts.
-    live = (files("pocketlens.runtime") / "web" / "page.css").read_bytes()
+    live = (files("pocketlens.runtime.live.web") / "page.css").read_bytes()
     return live + _read("app.css")
 
 

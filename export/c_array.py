@@ -8,7 +8,7 @@ import numpy as np
 
 from pocketlens import __version__
 from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
-from pocketlens.export.candidates import Candidate
+from pocketlens.export.models import Candidate
 from pocketlens.runtime.model_files import Tensor
 
 # What flatbuffers' and TensorFlow Lite Micro's own examples use for a model in memory.

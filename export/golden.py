@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from pocketlens.errors import DataError
-from pocketlens.export.candidates import Candidate
+from pocketlens.export.models import Candidate
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.photos import existing_folder, find_pictures
 from pocketlens.runtime.pictures import Pixels, decode, resize

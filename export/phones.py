@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pocketlens.card import CARD_NAME, LABELS_NAME, labels_text
 from pocketlens.errors import UsageError
-from pocketlens.export.candidates import Candidate, require_one_model
 from pocketlens.export.golden import golden_files, golden_pictures
+from pocketlens.export.models import Candidate, require_one_model
 from pocketlens.export.readme import README_NAME, filled, readme_values
 
 ANDROID, IOS = PHONES = ("android", "ios")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pocketlens import __version__
-from pocketlens.export.candidates import Candidate
+from pocketlens.export.models import Candidate
 
 README_NAME = "README.md"
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pocketlens.errors import OutputError
-from pocketlens.runtime.stopping import stop_on_signals
+from pocketlens.stopping import stop_on_signals
 
 HOST = "127.0.0.1"
 # How long a client may leave what it asked for, in seconds.

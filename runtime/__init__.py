@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pocketlens.lazy import lazy_names
+from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
     from pocketlens.runtime.classifier import Category, Classifier, Result, Timing
@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 __all__ = ["Category", "Classifier", "Result", "Timing"]
 
 # Lazily, so that `doctor` can say what is wrong where OpenCV or NumPy do not even import.
-__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "classifier"))
+__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "pocketlens.runtime.classifier"))

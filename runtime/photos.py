@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pocketlens.card import MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError, LabelsError, PictureError, UsageError
-from pocketlens.lookahead import map_ahead
 from pocketlens.runtime.pictures import Pixels, decode, resize
+from pocketlens.workers import map_ahead
 
 LOGGER = logging.getLogger("pocketlens")
 

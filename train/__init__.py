@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pocketlens.lazy import lazy_names
+from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
-    from pocketlens.train.scorers import Elsewhere
+    from pocketlens.evaluation.scorers import Elsewhere
     from pocketlens.train.scoring import ModelEvaluation, evaluate_model
     from pocketlens.train.settings import Settings
     from pocketlens.train.summary import summarise, summarise_evaluation
@@ -27,13 +27,13 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "Elsewhere": "scorers",
-        "ModelEvaluation": "scoring",
-        "evaluate_model": "scoring",
-        "summarise": "summary",
-        "summarise_evaluation": "summary",
-        "Settings": "settings",
-        "Training": "training",
-        "train": "training",
+        "Elsewhere": "pocketlens.evaluation.scorers",
+        "ModelEvaluation": "pocketlens.train.scoring",
+        "evaluate_model": "pocketlens.train.scoring",
+        "summarise": "pocketlens.train.summary",
+        "summarise_evaluation": "pocketlens.train.summary",
+        "Settings": "pocketlens.train.settings",
+        "Training": "pocketlens.train.training",
+        "train": "pocketlens.train.training",
     },
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pocketlens.files import write_json, write_text
-from pocketlens.page import page
+from pocketlens.report.html import page
 from pocketlens.train.data_check import Copies, DataCheck
 from pocketlens.train.data_report import balance, findings, headline, to_payload, verdict
 from pocketlens.train.thumbnails import thumbnail

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pocketlens.train.evaluation import Evaluation
+from pocketlens.evaluation.metrics import Evaluation
 
 # A class with both precision and recall above this needs nothing.
 GOOD = 0.9

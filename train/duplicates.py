@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pocketlens.lookahead import map_ahead
 from pocketlens.runtime.pictures import Pixels, resize
+from pocketlens.workers import map_ahead
 
 # To be raised when `fingerprint` changes what it gives.
 FINGERPRINT_VERSION = 1

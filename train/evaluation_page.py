@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
-from pocketlens.intervals import wilson
+from pocketlens.evaluation.answers import Answers
+from pocketlens.evaluation.calibration import Reliability
+from pocketlens.evaluation.intervals import wilson
+from pocketlens.evaluation.metrics import Evaluation
+from pocketlens.evaluation.mistakes import Confusion, confusions, mistakes
 from pocketlens.train import figures
-from pocketlens.train.answers import Answers
-from pocketlens.train.calibration import Reliability
 from pocketlens.train.diagnosis import diagnose
-from pocketlens.train.evaluation import Evaluation
 from pocketlens.train.galleries import confident_mistakes, confused_pairs, counted
-from pocketlens.train.mistakes import Confusion, confusions, mistakes
 from pocketlens.train.plots import SERIES, Plot
 
 _CLASSES_OPEN = 25

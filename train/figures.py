@@ -12,10 +12,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from pocketlens.train.answers import Answers
-from pocketlens.train.calibration import Reliability
+from pocketlens.evaluation.answers import Answers
+from pocketlens.evaluation.calibration import Reliability
+from pocketlens.evaluation.metrics import Evaluation
 from pocketlens.train.callbacks import Epoch
-from pocketlens.train.evaluation import Evaluation
 from pocketlens.train.plots import (
     ACCENT,
     INK,

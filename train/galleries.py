@@ -6,9 +6,9 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from pocketlens.evaluation.mistakes import Confusion, Mistake
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.train.feature_maps import FeatureMaps
-from pocketlens.train.mistakes import Confusion, Mistake
 from pocketlens.train.thumbnails import embedded, embedded_file, thumbnail
 
 # How many photos the galleries show: at 5 kB each, a page stays below half a megabyte.

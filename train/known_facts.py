@@ -15,13 +15,13 @@ from typing import Any
 
 from pocketlens.errors import OutputError
 from pocketlens.files import cache_folder, write_text
-from pocketlens.lookahead import map_ahead
 from pocketlens.progress import track
 from pocketlens.runtime.photos import name_below
 from pocketlens.train.duplicates import FINGERPRINT_VERSION
 from pocketlens.train.photo_facts import FACTS_VERSION, PhotoFacts
 from pocketlens.train.photo_readers import photo_readers
 from pocketlens.train.pixel_cache import PIXELS_VERSION
+from pocketlens.workers import map_ahead
 
 # A file changed this shortly before it was read may change again within one tick of its clock.
 _SETTLED_NS = 2_000_000_000

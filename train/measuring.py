@@ -10,9 +10,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.train.answers import to_answers
-from pocketlens.train.calibration import divide_logits, fit_temperature, reliability, tempered
-from pocketlens.train.evaluation import evaluate_answers
+from pocketlens.evaluation.answers import to_answers
+from pocketlens.evaluation.calibration import divide_logits, fit_temperature, reliability, tempered
+from pocketlens.evaluation.metrics import evaluate_answers
 from pocketlens.train.evaluation_page import Shown
 from pocketlens.train.networks import HEAD_NAME
 from pocketlens.train.phases import predict_scores

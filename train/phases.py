@@ -34,7 +34,7 @@ from pocketlens.train.head import (
 )
 from pocketlens.train.networks import BASE_NAME, HEAD_NAME, flat_layers, freeze
 from pocketlens.train.objectives import accuracy, loss
-from pocketlens.train.optimizers import optimizer, rate_callbacks
+from pocketlens.train.optimization import optimizer, rate_callbacks
 from pocketlens.train.pixel_cache import Part
 from pocketlens.train.settings import Settings
 

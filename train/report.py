@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.card import ModelCard
+from pocketlens.evaluation.mistakes import confusions, mistakes
 from pocketlens.files import refuse_folder, write_bytes, write_json, write_text
-from pocketlens.page import page
+from pocketlens.report.html import page
 from pocketlens.runtime.photos import Photo
 from pocketlens.train import figures
 from pocketlens.train.augmentation_sheet import SHEET_NAME
@@ -19,7 +20,6 @@ from pocketlens.train.data_page import PAGE_NAME
 from pocketlens.train.evaluation_page import STYLE, Shown, lead, sections
 from pocketlens.train.feature_maps import FeatureMaps
 from pocketlens.train.galleries import feature_map_section
-from pocketlens.train.mistakes import confusions, mistakes
 from pocketlens.train.thumbnails import embedded_file
 
 INDEX_NAME = "index.html"

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pocketlens.card import MULTILABEL
+from pocketlens.evaluation.intervals import wilson
+from pocketlens.evaluation.metrics import Evaluation
 from pocketlens.files import write_json
-from pocketlens.intervals import wilson
 from pocketlens.runtime.runs import REPORT_NAME
 from pocketlens.train.diagnosis import diagnose, taken_for
-from pocketlens.train.evaluation import Evaluation
 from pocketlens.train.report import INDEX_NAME, to_payload
 from pocketlens.train.scoring import ModelEvaluation
 from pocketlens.train.training import Training

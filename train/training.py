@@ -13,6 +13,7 @@ import keras
 
 from pocketlens import __version__
 from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, ModelCard
+from pocketlens.evaluation.metrics import Evaluation
 from pocketlens.files import replacing, write_bytes
 from pocketlens.quiet import quiet
 from pocketlens.runtime.runs import LOGS_NAME, MODEL_NAME, REPORT_NAME, write_card, write_split
@@ -24,7 +25,6 @@ from pocketlens.train.data_check import check_data
 from pocketlens.train.data_page import write_data_report
 from pocketlens.train.data_report import log_check
 from pocketlens.train.devices import all_gpus
-from pocketlens.train.evaluation import Evaluation
 from pocketlens.train.measuring import calibrate, measure
 from pocketlens.train.networks import build
 from pocketlens.train.phases import Trainer

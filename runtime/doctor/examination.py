@@ -15,6 +15,7 @@ from typing import Any
 
 from pocketlens import __version__
 from pocketlens.runtime.cpu_features import CpuFeatures, format_notes, read_cpu_features
+from pocketlens.runtime.doctor.cameras import CameraDevice, Ioctl, find_cameras
 from pocketlens.runtime.doctor.probes import (
     Interpreter,
     Pictures,
@@ -22,6 +23,7 @@ from pocketlens.runtime.doctor.probes import (
     find_pictures_packages,
     package_version,
 )
+from pocketlens.runtime.live.sources import DEVICES
 from pocketlens.runtime.machine import (
     HOT_C,
     Governor,
@@ -34,8 +36,6 @@ from pocketlens.runtime.machine import (
     read_temperature_c,
     read_throttling,
 )
-from pocketlens.runtime.sources import DEVICES
-from pocketlens.runtime.sources.v4l2 import CameraDevice, Ioctl, find_cameras
 
 # A live run of a small model took 77 MB (`make soak`); the system wants some, too.
 _LITTLE_BYTES = 150e6

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from pocketlens.errors import ScoresError
-from pocketlens.runtime.capture.captures import LIVE, STALE, Capture, Captured, SourceState
 from pocketlens.runtime.classifier import Category, Result, Timing, to_json
+from pocketlens.runtime.live.capture.opening import LIVE, STALE, Capture, Captured, SourceState
 from pocketlens.runtime.live.decisions import Decision, Decisions, FrameAnswers
 from pocketlens.runtime.live.measures import LiveSummary, Measures
 from pocketlens.runtime.pictures import Pixels

@@ -14,16 +14,16 @@ import cv2
 import numpy as np
 
 from pocketlens.files import STANDARD_OUTPUT
-from pocketlens.runtime.capture.captures import open_capture
 from pocketlens.runtime.classifier import Classifier
+from pocketlens.runtime.live.capture.opening import open_capture
 from pocketlens.runtime.live.decisions import Decider, DecisionSettings
-from pocketlens.runtime.live.event_recording import EventRecording
 from pocketlens.runtime.live.loop import classify_source
-from pocketlens.runtime.live.output import open_outputs, summary_line
-from pocketlens.runtime.live.recording import Recording, labelled_recorder
-from pocketlens.runtime.remote.outputs import Remote, open_remote
-from pocketlens.runtime.service.notify import find_service
-from pocketlens.runtime.sources import SourceRequest
+from pocketlens.runtime.live.sinks import Remote, open_remote
+from pocketlens.runtime.live.sinks.event_recording import EventRecording
+from pocketlens.runtime.live.sinks.lines import open_outputs, summary_line
+from pocketlens.runtime.live.sinks.recording import Recording, labelled_recorder
+from pocketlens.runtime.live.sinks.systemd import find_service
+from pocketlens.runtime.live.sources import SourceRequest
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ TESTS=${TESTS-tests/runtime}
 if [ -n "$TESTS" ]; then
     # shellcheck disable=SC2086
     emulated litert -m pytest --import-mode=importlib -q -rs -p no:cacheprovider --timeout=1800 \
-        --hypothesis-profile=ci --durations=5 --ignore=tests/runtime/capture/test_process_capture.py \
-        --ignore=tests/runtime/sources/test_mjpeg.py --ignore=tests/runtime/sources/test_rtsp.py \
+        --hypothesis-profile=ci --durations=5 --ignore=tests/runtime/live/capture/test_process.py \
+        --ignore=tests/runtime/live/sources/test_mjpeg.py --ignore=tests/runtime/live/sources/test_rtsp.py \
         -k 'not within_five_seconds' $TESTS
 fi

@@ -11,8 +11,8 @@ from pocketlens.benchmarks.accuracy_report import (
     accuracy_sentences,
     accuracy_table,
 )
-from pocketlens.benchmarks.flips import ClassFlips, Flips
 from pocketlens.benchmarks.report import print_report
+from pocketlens.evaluation.agreement import ClassFlips, Flips
 
 FLOAT32 = ("float32", 14, 904, {1: 7.0})
 CLASSES = (

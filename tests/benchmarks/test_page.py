@@ -12,14 +12,14 @@ import pytest
 
 from pocketlens.benchmarks.answer_pairs import AnswerPair, pair_answers
 from pocketlens.benchmarks.candidates import LeftOut
-from pocketlens.benchmarks.charts import Scale
-from pocketlens.benchmarks.flips import ClassFlips, Flips
 from pocketlens.benchmarks.machine import Condition
 from pocketlens.benchmarks.page import refuse_report, report_page, write_report
 from pocketlens.benchmarks.results import Benchmark
 from pocketlens.benchmarks.stages import Stage
 from pocketlens.benchmarks.sustained import Moment, Sustained
 from pocketlens.errors import OutputExistsError
+from pocketlens.evaluation.agreement import ClassFlips, Flips
+from pocketlens.report.charts import Scale
 
 FIVE = [
     ("float32", 9, 904, {1: 7.0, 2: 4.2, 4: 2.9}),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pocketlens.benchmarks.flips import Flips
 from pocketlens.benchmarks.recommendation import Limits, recommend
 from pocketlens.benchmarks.recommendation_report import (
     explain,
@@ -17,6 +16,7 @@ from pocketlens.benchmarks.recommendation_report import (
     recommendation_payload,
 )
 from pocketlens.errors import UsageError
+from pocketlens.evaluation.agreement import Flips
 
 FILES = [
     ("float32", 14, 904, {1: 7.0, 2: 4.2}),

@@ -12,13 +12,13 @@ import pytest
 from pocketlens.benchmarks.answer_pairs import AnswerPair
 from pocketlens.benchmarks.candidates import LeftOut
 from pocketlens.benchmarks.energy import Energy
-from pocketlens.benchmarks.flips import ClassFlips, Flips
 from pocketlens.benchmarks.machine import Condition
 from pocketlens.benchmarks.records import parse_record, read_record
 from pocketlens.benchmarks.report import to_payload
 from pocketlens.benchmarks.stages import Stage
 from pocketlens.benchmarks.sustained import Moment, Sustained
 from pocketlens.errors import UsageError
+from pocketlens.evaluation.agreement import ClassFlips, Flips
 from pocketlens.runtime.machine import Governor, Throttling
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmark-json.md"

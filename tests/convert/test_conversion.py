@@ -18,7 +18,7 @@ pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 import keras
 
 from pocketlens.card import ModelCard, unpack
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.convert import FORMATS, Demands, convert
 from pocketlens.convert.comparison import ClassLoss, Comparison, Reference, Rerun, rerun
 from pocketlens.convert.recipes import mixed_recipe

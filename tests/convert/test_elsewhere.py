@@ -11,7 +11,7 @@ pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 import keras
 import tensorflow as tf
 
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.convert import FORMATS, Demands, Description, convert
 from pocketlens.convert.graphs import trace_function
 from pocketlens.errors import UsageError

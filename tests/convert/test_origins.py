@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from pocketlens.convert.descriptions import Description
-from pocketlens.convert.flatbuffer_models import pack_model, unpack_model
+from pocketlens.convert.flatbuffers import pack_model, unpack_model
 from pocketlens.convert.graphs import trace_function
 from pocketlens.convert.origins import read_origin
 from pocketlens.errors import LabelsError, ModelFileError, UsageError

@@ -13,7 +13,7 @@ from PIL import Image
 
 pytest.importorskip("tensorflow", reason="training needs the train extra")
 
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.convert import FORMATS, Demands, convert
 from pocketlens.keras_files import load_keras_model
 from pocketlens.runtime import Classifier

@@ -8,93 +8,164 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = {
+PACKAGES = {
     "core": "pocketlens",
-    "benchmarks": "pocketlens.benchmarks",
-    "convert": "pocketlens.convert",
-    "demo": "pocketlens.demo",
-    "export": "pocketlens.export",
-    "runtime": "pocketlens.runtime",
-    "train": "pocketlens.train",
+    **{
+        folder: f"pocketlens.{folder.replace('/', '.')}"
+        for folder in (
+            "benchmarks",
+            "cli",
+            "convert",
+            "demo",
+            "evaluation",
+            "export",
+            "report",
+            "runtime",
+            "runtime/doctor",
+            "runtime/live",
+            "runtime/live/capture",
+            "runtime/live/sinks",
+            "runtime/live/sources",
+            "runtime/live/web",
+            "train",
+        )
+    },
 }
-NESTED = {
-    f"runtime/{part}": f"pocketlens.runtime.{part}"
-    for part in ("capture", "doctor", "live", "remote", "service", "sources", "web")
+# Each folder may import itself and what is on a lower floor; `runtime/live` is a floor of its own.
+FLOORS = {
+    "core": 1,
+    "evaluation": 2,
+    "runtime": 2,
+    "runtime/live": 3,
+    "report": 4,
+    "runtime/doctor": 4,
+    "train": 5,
+    "convert": 6,
+    "benchmarks": 7,
+    "export": 7,
+    "cli": 9,
+    "demo": 9,
 }
-# What each folder may import of the others. `convert` may train: `--adapt` does. `benchmarks` and
-# `export` may convert: `recommend` and `export` do where they are given a run.
-ALLOWED = {
-    "core": set(),
-    "runtime": {"core"},
-    "train": {"core", "runtime"},
-    "convert": {"core", "runtime", "train"},
-    "benchmarks": {"core", "runtime", "convert"},
-    "export": {"core", "runtime", "convert"},
-    "demo": {"core", "runtime", "train", "convert", "benchmarks"},
-}
+# Evaluation runs files in the interpreter; the two share a floor, in this direction only.
+NEIGHBOURS = {("evaluation", "runtime"), ("cli", "demo")}
 HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "ai_edge_quantizer"}
 
 
-def folder_of(module: str) -> str | None:
-    """Return the folder that a module of ours is in."""
-    if not (module == "pocketlens" or module.startswith("pocketlens.")):
-        return None
-    part = module.split(".")[1] if "." in module else ""
-    return part if part in FOLDERS else "core"
+def modules() -> dict[str, Path]:
+    """Return the file of each module of ours by the module's name."""
+    found = {}
+    for folder, package in PACKAGES.items():
+        for path in (ROOT / folder).glob("*.py"):
+            name = package if path.stem == "__init__" else f"{package}.{path.stem}"
+            found[name] = path
+    return found
 
 
-def imports(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+def floor_of(path: Path) -> str:
+    """Return which folder of FLOORS a file is in."""
+    inside = path.relative_to(ROOT).parent.as_posix()
+    return max((folder for folder in FLOORS if f"{inside}/".startswith(f"{folder}/")), key=len)
+
+
+def imports(path: Path, known: dict[str, Path], *, lazy: bool) -> set[str]:
+    """Return the modules of ours that a file imports; with `lazy` also inside functions.
+
+    What is imported for type checkers only is none.
+    """
+    names: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if not lazy and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
-    return names
+            module = node.module or ""
+            inner = {f"{module}.{alias.name}" for alias in node.names} & set(known)
+            # `from package import module` needs the package only as a name.
+            names.update(inner if len(inner) == len(node.names) else {module, *inner})
+        waiting.extend(ast.iter_child_nodes(node))
+    return names & set(known)
 
 
-def test_packages_are_the_folders() -> None:
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that reach each other (Tarjan's components)."""
+    reach: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        waiting = list(graph[start])
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting.extend(graph.get(name, ()))
+        reach[start] = seen
+    groups = {
+        tuple(sorted(other for other in reach[name] if name in reach.get(other, ())))
+        for name in graph
+        if name in reach[name]
+    }
+    return [list(group) for group in sorted(groups)]
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Path]:
     if not (ROOT / "pyproject.toml").is_file():
         pytest.skip("not run from a checkout")
+    return modules()
+
+
+def test_packages_are_the_folders(known: dict[str, Path]) -> None:
     tomllib = pytest.importorskip("tomllib", reason="TOML is read by Python 3.11 and newer")
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     on_disk = {
         path.parent.relative_to(ROOT).as_posix()
-        for folder in FOLDERS
+        for folder in FLOORS
         for path in (ROOT / folder).rglob("__init__.py")
     }
-    packages = {**FOLDERS, **NESTED}
-    assert on_disk == set(packages)
-    assert settings["package-dir"] == {package: folder for folder, package in packages.items()}
-    assert sorted(settings["packages"]) == sorted(packages.values())
+    assert on_disk == set(PACKAGES)
+    assert settings["package-dir"] == {package: folder for folder, package in PACKAGES.items()}
+    assert sorted(settings["packages"]) == sorted(PACKAGES.values())
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_imports_point_one_way(folder: str) -> None:
-    if not (ROOT / folder).is_dir():
-        pytest.skip("not run from a checkout")
-    for path in (ROOT / folder).rglob("*.py"):
-        # The command line knows the commands by name only and loads them when they are called.
-        reached = {folder_of(name) for name in imports(path)} - {None, folder}
-        assert reached <= ALLOWED[folder], f"{path} imports {reached - ALLOWED[folder]}"
+def test_imports_point_down(known: dict[str, Path]) -> None:
+    wrong = []
+    for path in known.values():
+        if path == ROOT / "core" / "__main__.py":  # The way in, from the outside.
+            continue
+        own = floor_of(path)
+        for name in imports(path, known, lazy=True):
+            other = floor_of(known[name])
+            below = FLOORS[other] < FLOORS[own]
+            if other != own and not below and (own, other) not in NEIGHBOURS:
+                wrong.append(f"{path.relative_to(ROOT)} -> {name}")
+    assert not wrong
+
+
+def test_no_module_imports_itself_over_others(known: dict[str, Path]) -> None:
+    graph = {name: imports(path, known, lazy=False) for name, path in known.items()}
+    assert not circles(graph)
 
 
 @pytest.mark.parametrize(
     "statement",
     [
         "import pocketlens.runtime",
-        "import pocketlens.benchmarks.comparison",
-        "from pocketlens.cli import run; run(['--help'])",
-        "from pocketlens.cli import run; run(['classify', '--help'])",
-        "from pocketlens.cli import run; run(['inspect', '--help'])",
-        "from pocketlens.cli import run; run(['live', '--help'])",
-        "from pocketlens.cli import run; run(['service', 'install', '--help'])",
-        "from pocketlens.cli import run; run(['doctor', '--help'])",
-        "from pocketlens.cli import run; run(['benchmark', '--help'])",
-        "from pocketlens.cli import run; run(['recommend', '--help'])",
-        "from pocketlens.cli import run; run(['export', '--help'])",
-        "from pocketlens.cli import run; run(['train', '--help'])",
-        "from pocketlens.cli import run; run(['check', '--help'])",
+        "import pocketlens.benchmarks.benchmarking",
+        "from pocketlens.cli.main import run; run(['--help'])",
+        "from pocketlens.cli.main import run; run(['classify', '--help'])",
+        "from pocketlens.cli.main import run; run(['inspect', '--help'])",
+        "from pocketlens.cli.main import run; run(['live', '--help'])",
+        "from pocketlens.cli.main import run; run(['service', 'install', '--help'])",
+        "from pocketlens.cli.main import run; run(['doctor', '--help'])",
+        "from pocketlens.cli.main import run; run(['benchmark', '--help'])",
+        "from pocketlens.cli.main import run; run(['recommend', '--help'])",
+        "from pocketlens.cli.main import run; run(['export', '--help'])",
+        "from pocketlens.cli.main import run; run(['train', '--help'])",
+        "from pocketlens.cli.main import run; run(['check', '--help'])",
     ],
 )
 def test_light_parts_import_nothing_heavy(statement: str) -> None:
@@ -118,13 +189,13 @@ def test_commands_on_the_device_import_nothing_heavy(
         ["service", "install", str(tiny_tflite), "--source", "0", "--print"],
         ["doctor"],
     ):
-        statement = f"from pocketlens.cli import run; assert run({arguments!r}) == 0"
+        statement = f"from pocketlens.cli.main import run; assert run({arguments!r}) == 0"
         assert not HEAVY & loaded_by(statement), arguments
 
 
 def test_help_needs_no_numpy() -> None:
     assert not {"numpy", "cv2", "PIL"} & loaded_by(
-        "from pocketlens.cli import run; run(['--help'])"
+        "from pocketlens.cli.main import run; run(['--help'])"
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="the demo needs the train extra")
 
 from pocketlens.benchmarks import Settings as TimingSettings
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.demo.cards import LABELS
 from pocketlens.demo.road import Demo, Scale, demo
 

@@ -1,7 +1,6 @@
 """Exported web apps, served as `--serve` does it, or as a plain host of files."""
 
 import contextlib
-import dataclasses
 import functools
 import http.server
 import threading
@@ -10,21 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pocketlens.card import pack, unpack
 from pocketlens.export.browser import HEADERS
 from pocketlens.export.serving import FolderServer
-
-
-@pytest.fixture
-def with_card() -> Callable[..., Path]:
-    """Write a copy of a file whose card is changed: `with_card(source, target, labels=...)`."""
-
-    def write(source: Path, target: Path, **changes: object) -> Path:
-        unpacked = unpack(source.read_bytes())
-        target.write_bytes(pack(unpacked.flatbuffer, dataclasses.replace(unpacked.card, **changes)))
-        return target
-
-    return write
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):

@@ -11,7 +11,7 @@ from pocketlens.card import pack, unpack
 from pocketlens.errors import UsageError
 from pocketlens.export import export
 from pocketlens.export.c_array import header_text, source_text
-from pocketlens.export.candidates import read_candidates, safe_name
+from pocketlens.export.models import read_candidates, safe_name
 from pocketlens.runtime import Classifier
 
 ODD_LABELS = (

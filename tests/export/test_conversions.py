@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from pocketlens.card import unpack
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.errors import ConversionError, MissingDependencyError, UsageError
 from pocketlens.export import export
 from pocketlens.export.conversions import as_files

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pocketlens.card import ModelCard, pack, unpack
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.errors import DataError, UsageError
 from pocketlens.export import export
 from pocketlens.runtime import Classifier

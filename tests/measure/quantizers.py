@@ -16,7 +16,7 @@ from pocketlens.convert import Comparison, Demands, Reference, convert
 from pocketlens.convert.adaptation import predict
 from pocketlens.convert.comparison import rerun
 from pocketlens.convert.samples import choose_stratified, load_labelled, load_pixels
-from pocketlens.intervals import wilson
+from pocketlens.evaluation.intervals import wilson
 from pocketlens.keras_files import load_keras_model
 from pocketlens.quiet import quiet
 from pocketlens.runtime.model_files import read_model_file

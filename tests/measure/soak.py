@@ -18,8 +18,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from pocketlens.runtime.capture.captures import STALE, SourceState
-from pocketlens.runtime.capture.fake_camera import (
+from pocketlens.runtime.classifier import Category, Classifier, Result
+from pocketlens.runtime.live.capture.opening import STALE, SourceState
+from pocketlens.runtime.live.capture.process import ProcessCapture
+from pocketlens.runtime.live.loop import FrameClassifier, FrameResult, classify_source
+from pocketlens.runtime.live.sources.fake import (
     END,
     ERROR,
     EXCEPTION,
@@ -29,9 +32,6 @@ from pocketlens.runtime.capture.fake_camera import (
     REPEAT,
     FakeCamera,
 )
-from pocketlens.runtime.capture.process_capture import ProcessCapture
-from pocketlens.runtime.classifier import Category, Classifier, Result
-from pocketlens.runtime.live.loop import FrameClassifier, FrameResult, classify_source
 from pocketlens.runtime.pictures import Pixels
 
 INTERVAL_S = 1 / 30

@@ -21,12 +21,12 @@ from pathlib import Path
 import cv2
 
 from pocketlens.runtime import Classifier
-from pocketlens.runtime.capture.captures import open_capture
+from pocketlens.runtime.live.capture.opening import open_capture
 from pocketlens.runtime.live.loop import FrameResult, Observer, classify_source
-from pocketlens.runtime.live.recording import Recording, labelled_recorder
+from pocketlens.runtime.live.sinks.recording import Recording, labelled_recorder
+from pocketlens.runtime.live.sources import SourceRequest, open_source
 from pocketlens.runtime.photos import find_pictures
 from pocketlens.runtime.pictures import Pixels, decode
-from pocketlens.runtime.sources import SourceRequest, open_source
 
 SIZE_WH = (1280, 720)
 FPS = 30

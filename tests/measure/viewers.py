@@ -19,13 +19,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from pocketlens.runtime.capture.captures import CaptureCounts
-from pocketlens.runtime.capture.fake_camera import FakeCamera
-from pocketlens.runtime.capture.thread_capture import ThreadCapture
 from pocketlens.runtime.classifier import Classifier
+from pocketlens.runtime.live.capture.opening import CaptureCounts
+from pocketlens.runtime.live.capture.thread import ThreadCapture
 from pocketlens.runtime.live.loop import FrameResult, classify_source
-from pocketlens.runtime.web import open_web
-from pocketlens.runtime.web.access import WebAddress
+from pocketlens.runtime.live.sources.fake import FakeCamera
+from pocketlens.runtime.live.web import open_web
+from pocketlens.runtime.live.web.access import WebAddress
 
 SIZE_WH = (1280, 720)
 INTERVAL_S = 1 / 30

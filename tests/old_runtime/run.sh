@@ -40,7 +40,7 @@ venv/bin/python same_answers.py write there.npz "$photos" clip.mp4 "$models"/tin
 # Left out: what waits for sources that fail, in which no interpreter takes part; and damaged models,
 # on one of which this interpreter hangs for the minute that it is given.
 venv/bin/python -m pytest --import-mode=importlib -q -rs -p no:cacheprovider --timeout 600 \
-    --ignore=tests/runtime/capture/test_process_capture.py --ignore=tests/runtime/sources/test_mjpeg.py \
-    --ignore=tests/runtime/sources/test_rtsp.py \
+    --ignore=tests/runtime/live/capture/test_process.py --ignore=tests/runtime/live/sources/test_mjpeg.py \
+    --ignore=tests/runtime/live/sources/test_rtsp.py \
     --deselect=tests/runtime/test_trial.py::test_no_corruption_takes_this_process_down \
-    tests/core tests/runtime
+    tests/core tests/cli tests/runtime

@@ -18,9 +18,9 @@ import numpy as np
 
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.interpreters import find_backend
+from pocketlens.runtime.live.sources import SourceRequest, open_source
 from pocketlens.runtime.photos import find_pictures
 from pocketlens.runtime.pictures import Pixels, decode, resize
-from pocketlens.runtime.sources import SourceRequest, open_source
 
 MOST_PICTURES = int(os.environ.get("MOST_PICTURES", "100"))
 VIDEO_WH = (320, 240)

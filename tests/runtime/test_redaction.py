@@ -3,7 +3,7 @@
 import pytest
 
 from pocketlens.errors import SourceError
-from pocketlens.runtime.sources import SourceRequest, open_source, redact
+from pocketlens.runtime.live.sources import SourceRequest, open_source, redact
 
 SECRET = "hunter2"
 

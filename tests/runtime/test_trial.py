@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pocketlens.card import unpack
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.errors import ModelFileError
 from pocketlens.runtime import Classifier, trial
 from pocketlens.runtime.inspection import inspect

@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.errors import UsageError, WeightsError
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.train.architectures import ARCHITECTURES

@@ -15,7 +15,7 @@ pytest.importorskip("tensorflow", reason="evaluation needs the train extra")
 
 import keras
 
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.errors import LabelsError
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import Elsewhere, evaluate_model

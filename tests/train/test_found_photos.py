@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.errors import DataError, UsageError
 from pocketlens.train.data_check import check_data
 from pocketlens.train.data_report import to_payload

@@ -15,11 +15,11 @@ import keras
 
 from pocketlens.convert import Demands, convert
 from pocketlens.convert import photos as photos_of
+from pocketlens.evaluation.calibration import tempered
 from pocketlens.runtime.photos import LabelledPhotos
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import PARTS, read_run
 from pocketlens.train import Settings, evaluate_model, measuring, phases, train, training
-from pocketlens.train.calibration import tempered
 
 SIZE = 64
 SETTINGS = Settings(

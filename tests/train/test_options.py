@@ -15,7 +15,7 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.errors import UsageError
 from pocketlens.train import Settings, phases, train
 from pocketlens.train.data_check import check_data

@@ -18,7 +18,7 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.errors import ModelFileError, OutputError, UsageError
 from pocketlens.train import Settings, train
 from pocketlens.train.callbacks import Epoch, History

@@ -25,4 +25,4 @@ done
 cp -R "$root/tests" "$outside/tests"
 cd "$outside"
 venv/bin/python -m pytest --import-mode=importlib -q -rs -p no:cacheprovider -o markers=trains --timeout 600 \
-    tests/core tests/runtime tests/benchmarks tests/export
+    tests/core tests/cli tests/evaluation tests/runtime tests/benchmarks tests/export

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pocketlens.cli import run
+from pocketlens.cli.main import run
 from pocketlens.runtime.doctor import examination as doctor
 from pocketlens.runtime.doctor import probes
+from pocketlens.runtime.doctor.cameras import CameraDevice, PixelFormat
 from pocketlens.runtime.doctor.examination import Extra, examine
 from pocketlens.runtime.doctor.probes import Interpreter, Pictures, build_facts
 from pocketlens.runtime.machine import Governor, Memory, Throttling
-from pocketlens.runtime.sources.v4l2 import CameraDevice, PixelFormat
 
 WEBCAM = CameraDevice(
     Path("/dev/video0"),

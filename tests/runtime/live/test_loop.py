@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pocketlens.errors import OutputError, ScoresError, SourceError
-from pocketlens.runtime.capture.captures import LIVE, STALE
-from pocketlens.runtime.capture.fake_camera import HANG, FakeCamera, frame_number
-from pocketlens.runtime.capture.thread_capture import SILENCE_S, ThreadCapture
 from pocketlens.runtime.classifier import Category, Classifier, Result
+from pocketlens.runtime.live.capture.opening import LIVE, STALE
+from pocketlens.runtime.live.capture.thread import SILENCE_S, ThreadCapture
 from pocketlens.runtime.live.loop import UNUSABLE, classify_source
+from pocketlens.runtime.live.sources.fake import HANG, FakeCamera, frame_number
 
 
 class FakeClassifier:
@@ -117,9 +117,9 @@ def test_a_camera_that_hangs_ends_with_an_error_in_time():
 
 def test_a_hanging_read_does_not_keep_the_process_alive():
     program = (
-        "from pocketlens.runtime.capture.fake_camera import HANG, FakeCamera\n"
+        "from pocketlens.runtime.live.sources.fake import HANG, FakeCamera\n"
         "from pocketlens.runtime.live.loop import classify_source\n"
-        "from pocketlens.runtime.capture.thread_capture import ThreadCapture\n"
+        "from pocketlens.runtime.live.capture.thread import ThreadCapture\n"
         "capture = ThreadCapture(FakeCamera(faults={0: HANG}), silence_s=0.1)\n"
         "classify_source(None, capture)\n"
     )

@@ -1,0 +1,120 @@
+"""`pocketlens classify`: photos, one after the other."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pocketlens.card import MULTILABEL
+from pocketlens.cli.options import (
+    json_option,
+    labels_option,
+    mean_option,
+    overwrite_option,
+    std_option,
+    threads_option,
+)
+from pocketlens.errors import PictureError, UsageError
+from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
+from pocketlens.progress import track
+
+if TYPE_CHECKING:
+    from pocketlens.runtime.classifier import Classifier, Result
+
+
+@click.command(
+    "classify",
+    short_help="Classify photos.",
+    epilog="Example: pocketlens classify flowers_int8.tflite rose.jpg holiday/",
+)
+@click.argument("model", metavar="MODEL")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option(
+    "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Labels per photo."
+)
+@threads_option
+@labels_option
+@mean_option
+@std_option
+@json_option
+@overwrite_option
+def classify_command(
+    model: str,
+    images: tuple[str, ...],
+    top_k: int,
+    threads: int,
+    labels_file: str | None,
+    mean: float | None,
+    std: float | None,
+    json_target: str | None,
+    overwrite: bool,
+) -> int:
+    """Classify photos.
+
+    The first label is the answer; of a multilabel model all that are marked with * are, which may
+    be none. IMAGE is a picture, or a folder: then all pictures in it and below. One that cannot be
+    read is named on standard error; the others are classified, and the exit code is 1.
+    """
+    refuse_targets(json_target, overwrite=overwrite)
+    from pocketlens.runtime.classifier import Classifier
+    from pocketlens.runtime.model_files import read_model_file, with_labels
+
+    model_file = with_labels(read_model_file(model), Path(labels_file) if labels_file else None)
+    paths = _pictures(images)
+    with Classifier(model_file, threads=threads, top_k=top_k, mean=mean, std=std) as classifier:
+        answers = _classify(classifier, paths, silent=json_target == STANDARD_OUTPUT)
+    if json_target:
+        write_json(json_target, {"model": model, "pictures": answers})
+    return int(any("error" in answer for answer in answers))
+
+
+def _classify(classifier: Classifier, paths: list[Path], *, silent: bool) -> list[dict[str, Any]]:
+    from pocketlens.runtime.classifier import to_json
+    from pocketlens.runtime.photos import read_pixels
+
+    pictures = read_pixels(paths, classifier.size_wh, classifier.resize_mode)
+    if silent or not sys.stdout.isatty():
+        # On a terminal the answers themselves show how far it is.
+        pictures = track(pictures, "Classifying", len(paths))
+    answers: list[dict[str, Any]] = []
+    for path, pixels in zip(paths, pictures, strict=True):
+        if isinstance(pixels, PictureError):
+            click.echo(f"Error: {pixels}", err=True)
+            answers.append({"path": str(path), "error": str(pixels)})
+            continue
+        result = classifier.best(classifier.scores(pixels))
+        if not silent:
+            click.echo(_text(path, result, mark=classifier.task == MULTILABEL))
+        answers.append({"path": str(path), **to_json(result.categories, result.answers)})
+    return answers
+
+
+def _text(path: Path, result: Result, *, mark: bool) -> str:
+    """Return what is said of one picture, scores below each other, answers marked or not."""
+    lines = (
+        f"{'*' if mark and category in result.answers else ' '} {category.score:6.4f}  "
+        f"{category.label}"
+        for category in result.categories
+    )
+    return "\n".join((str(path), *lines))
+
+
+def _pictures(images: tuple[str, ...]) -> list[Path]:
+    """Return the pictures that were named, folders replaced by what is in them."""
+    from pocketlens.runtime.photos import find_pictures
+
+    paths: list[Path] = []
+    for path in map(Path, images):
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        inside = sorted(find_pictures(path))
+        if not inside:
+            raise UsageError(
+                f"Expected pictures in the folder {path}. Received: none. Check the path."
+            )
+        paths.extend(inside)
+    return paths

@@ -1,0 +1,141 @@
+"""`pocketlens inspect`: what is inside a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pocketlens.card import BINARY, MULTILABEL
+from pocketlens.cli.options import json_option, labels_option, overwrite_option
+from pocketlens.files import STANDARD_OUTPUT, refuse_files, write_json
+
+if TYPE_CHECKING:
+    from pocketlens.card import ModelCard
+    from pocketlens.runtime.inspection import Inspection
+    from pocketlens.runtime.model_files import Tensor
+
+_MAX_WIDTH = 100
+_YES_NO = {True: "yes", False: "no"}
+_FIRST_LABELS = 5
+
+
+@click.command(
+    "inspect",
+    short_help="Say what is inside a model file and what in it is slow.",
+    epilog="Example: pocketlens inspect models/flowers_int8.tflite",
+)
+@click.argument("model", metavar="MODEL")
+@labels_option
+@json_option
+@overwrite_option
+def inspect_command(
+    model: str, labels_file: str | None, json_target: str | None, overwrite: bool
+) -> None:
+    """Say what goes into MODEL and comes out, what it consists of, and what in it is slow."""
+    to_file = json_target is not None and json_target != STANDARD_OUTPUT
+    refuse_files([Path(json_target)] if to_file and json_target else [], overwrite=overwrite)
+    from pocketlens.runtime.inspection import inspect
+
+    inspection = inspect(model, Path(labels_file) if labels_file else None)
+    if json_target:
+        write_json(json_target, inspection.to_json())
+    if json_target != STANDARD_OUTPUT:
+        _print(inspection)
+
+
+def _print(inspection: Inspection) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.width = min(console.width, _MAX_WIDTH)
+    console.print(f"{inspection.path}, {inspection.size_bytes / 1e6:.2f} MB", overflow="fold")
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in (*_outside(inspection), *_card(inspection), *_inside(inspection)):
+        table.add_row(name, text)
+    console.print(table)
+    console.print()
+    for finding in inspection.findings or ("Nothing in it is known to be slow.",):
+        console.print(f"- {finding}")
+
+
+def _outside(inspection: Inspection) -> list[tuple[str, str]]:
+    labels = inspection.labels
+    rows = [
+        ("input", _tensor(inspection.input)),
+        ("pixels", inspection.pixels),
+        ("output", _tensor(inspection.output)),
+    ]
+    if labels is None:
+        return [*rows, ("labels", "none")]
+    first = "; ".join(labels[:_FIRST_LABELS]) + ("; …" if len(labels) > _FIRST_LABELS else "")
+    return [*rows, ("labels", f"{len(labels)}: {first}")]
+
+
+def _card(inspection: Inspection) -> list[tuple[str, str]]:
+    metadata, card = inspection.metadata, inspection.card
+    standard = "none" if metadata is None else metadata.name or "there, without a name"
+    rows = [("standard metadata", standard)]
+    if card is None:
+        return [*rows, ("card", "none: the file is from elsewhere, with no SHA-256 to compare")]
+    return [
+        *rows,
+        ("card", f"{card.name}, {card.format}, {card.task}"),
+        ("answer", _answer(card, inspection.labels or card.labels)),
+        ("SHA-256", f"{card.model_sha256[:16]}… of the model without its card, as the card says"),
+        ("metrics", _pairs(card.metrics)),
+        ("training", _pairs(card.training)),
+        ("calibration", _pairs(card.calibration)),
+        ("versions", _pairs(card.versions)),
+    ]
+
+
+def _answer(card: ModelCard, labels: tuple[str, ...]) -> str:
+    """Say how scores become an answer."""
+    if card.task == BINARY:
+        negative, positive = labels if len(labels) == 2 else card.labels
+        return f"{positive} from a score of {card.threshold:g} up, else {negative}"
+    if card.task == MULTILABEL:
+        return f"every label with a score from {card.threshold:g} up"
+    unsure = f", not to be trusted below {card.threshold:g}" if card.threshold else ""
+    return f"the label with the highest score{unsure}"
+
+
+def _inside(inspection: Inspection) -> list[tuple[str, str]]:
+    macs = ", ".join(f"{_millions(count)} {name}" for name, count in inspection.macs.items())
+    total = sum(inspection.macs.values())
+    return [
+        ("parameters", _millions(inspection.parameters)),
+        ("multiply-adds", f"{_millions(total)} a picture" + (f" ({macs})" if macs else "")),
+        ("operators", f"{sum(inspection.counts.values())}: {_counts(inspection.counts)}"),
+        ("XNNPACK pieces", f"{inspection.partitions}, in {inspection.interpreter}"),
+        ("not in a piece", _counts(inspection.undelegated)),
+    ]
+
+
+def _tensor(tensor: Tensor) -> str:
+    shape = " × ".join(map(str, tensor.shape))
+    quantization = f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
+    return f"{tensor.dtype} {shape}" + (quantization if tensor.scale else "")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+
+
+def _pairs(values: Any) -> str:
+    """Return a card's plain values as text; what lies deeper, or is not set, is left to --json."""
+    plain = [
+        f"{name.replace('_', ' ')} {_YES_NO[value] if isinstance(value, bool) else value}"
+        for name, value in values.items()
+        if value is not None and not isinstance(value, dict | list)
+    ]
+    return ", ".join(plain) or "none"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 100_000 else str(count)

@@ -1,0 +1,121 @@
+"""The `pocketlens` command: a group that loads a command's module only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import Any, cast
+
+import click
+
+from pocketlens.errors import OutputError, PocketlensError
+
+# name: (module, one line of help). The line stands here too, so that `--help` answers without
+# importing NumPy and OpenCV; a test holds the two together.
+COMMANDS = {
+    "demo": ("pocketlens.cli.demo", "The whole road on rendered pictures: no photos, no network."),
+    "check": (
+        "pocketlens.cli.check",
+        "Look through photos before training.",
+    ),
+    "train": ("pocketlens.cli.train", "Train a classifier on labelled photos."),
+    "evaluate": (
+        "pocketlens.cli.evaluate",
+        "Measure a run, a .keras or a .tflite file on labelled photos.",
+    ),
+    "convert": ("pocketlens.cli.convert", "Turn a trained model into .tflite files."),
+    "inspect": (
+        "pocketlens.cli.inspect",
+        "Say what is inside a model file and what in it is slow.",
+    ),
+    "classify": ("pocketlens.cli.classify", "Classify photos."),
+    "live": ("pocketlens.cli.live", "Classify a camera or a video, frame by frame."),
+    "service": ("pocketlens.cli.service", "Run live for ever, as a systemd service."),
+    "benchmark": (
+        "pocketlens.cli.benchmark",
+        "Compare model files: accuracy, latency, size, memory.",
+    ),
+    "recommend": (
+        "pocketlens.cli.recommend",
+        "Say which file to take here, and why.",
+    ),
+    "export": (
+        "pocketlens.cli.export",
+        "Write what an app or a microcontroller needs.",
+    ),
+    "doctor": (
+        "pocketlens.cli.doctor",
+        "Say what this machine can do and what is missing.",
+    ),
+}
+
+EXIT_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        return cast(click.Command, getattr(module, f"{cmd_name}_command"))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: pocketlens train photos/ --out runs/flowers",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.version_option(package_name="pocketlens")
+def group(verbose: bool) -> None:
+    """From a folder of photos to a classifier that runs live on a small device."""
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    logging.getLogger("pocketlens").setLevel(logging.DEBUG if verbose else logging.INFO)
+    if not verbose:
+        # Its advice is for whoever wrote the training, not for who runs it.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 called wrongly, 130 interrupted."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        result: Any = group.main(arguments, prog_name="pocketlens", standalone_mode=False)
+    except PocketlensError as error:
+        return _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("Interrupted.", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f" at {error.filename}" if error.filename else ""
+        return _fail(str(OutputError(f"{error.strerror or error}{where}.")), 1)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"Error: {message}", err=True)
+    return code

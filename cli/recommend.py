@@ -1,0 +1,137 @@
+"""`pocketlens recommend`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from pocketlens.cli.benchmark import backend_option, parse_threads
+from pocketlens.cli.options import (
+    json_option,
+    labels_option,
+    mean_option,
+    overwrite_option,
+    std_option,
+)
+from pocketlens.errors import PocketlensError
+from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
+
+
+@click.command(
+    "recommend",
+    short_help="Say which file to take here, and why.",
+    epilog="Example: pocketlens recommend models/*.tflite --data photos/ --max-latency 20",
+)
+@click.argument("models", metavar="RUN|MODEL...", nargs=-1, required=True)
+@click.option(
+    "--data",
+    metavar="PHOTOS",
+    help="Labelled photos that no training saw, as for benchmark. [default: the held-back photos "
+    "of a RUN]",
+)
+@click.option(
+    "--max-drop",
+    type=float,
+    metavar="POINTS",
+    help="Lose at most so much accuracy to the most accurate file. [default: 1 to the best that "
+    "keeps the other limits]",
+)
+@click.option(
+    "--max-latency", type=float, metavar="MS", help="Take at most so long from a frame to labels."
+)
+@click.option("--max-size", type=float, metavar="MB", help="Be no larger.")
+@click.option(
+    "--threads",
+    "--num-threads",
+    "threads",
+    metavar="N[,N...]",
+    help="Try these numbers of threads. [default: 1, 2, 4, ... up to all cores]",
+)
+@backend_option
+@labels_option
+@mean_option
+@std_option
+@json_option
+@overwrite_option
+def recommend_command(
+    models: tuple[str, ...],
+    data: str | None,
+    max_drop: float | None,
+    max_latency: float | None,
+    max_size: float | None,
+    threads: str | None,
+    backend: str | None,
+    labels_file: str | None,
+    mean: float | None,
+    std: float | None,
+    json_target: str | None,
+    overwrite: bool,
+) -> int:
+    """Measure model files here and say which to take, with how many threads, and why.
+
+    Of the files that keep the limits the fastest is taken; of those within 5 % of it the smallest,
+    then the one with the fewest threads. A RUN is converted to all formats first. Where nothing
+    keeps the limits the exit code is 1, and what comes nearest is said.
+    """
+    from pocketlens.benchmarks.benchmarking import benchmark
+    from pocketlens.benchmarks.recommendation import Limits, recommend
+    from pocketlens.benchmarks.recommendation_report import (
+        nothing_fits,
+        print_recommendation,
+        recommendation_payload,
+    )
+    from pocketlens.runtime.machine import count_cores
+    from pocketlens.runtime.threads import numbers_to_try
+
+    limits = Limits(max_drop, max_latency, max_size)
+    counts = parse_threads(threads) if threads else tuple(numbers_to_try(count_cores()))
+    refuse_targets(json_target, overwrite=overwrite)
+    with TemporaryDirectory() as home:
+        files, run = _files(models, Path(home), data)
+        result = benchmark(
+            files,
+            data=data or run,
+            threads=counts,
+            labels_file=Path(labels_file) if labels_file else None,
+            mean=mean,
+            std=std,
+            backend=backend,
+        )
+    found = recommend(result, limits)
+    if json_target != STANDARD_OUTPUT:
+        print_recommendation(found, run)
+    if json_target:
+        write_json(json_target, recommendation_payload(found))
+    if found.take is None:
+        raise PocketlensError(nothing_fits(found))
+    return int(bool(result.left_out))
+
+
+def _files(models: tuple[str, ...], home: Path, data: str | None) -> tuple[list[Path], Path | None]:
+    """Return the files to measure, made in `home` from a run if one is given, and that run."""
+    from pocketlens.errors import UsageError
+    from pocketlens.runtime.runs import is_run
+
+    paths = [Path(model) for model in models]
+    runs = [path for path in paths if is_run(path)]
+    if not runs:
+        if data is None:
+            raise UsageError(
+                "Expected --data PHOTOS, or a run with photos of its own. Received: files alone. "
+                "Name a folder with a folder per class."
+            )
+        return paths, None
+    if len(paths) > 1:
+        raise UsageError(
+            f"Expected one run or some files. Received: {runs[0]} and more. Name it alone."
+        )
+    from pocketlens.extras import require_train
+
+    require_train()
+    from pocketlens.convert import Demands, convert
+
+    # What each format loses is measured below; converting need not judge it.
+    converted = convert(runs[0], home, demands=Demands(force=True))
+    return [file.path for file in converted], runs[0]

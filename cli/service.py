@@ -1,0 +1,205 @@
+"""`pocketlens service`: `live` as a systemd service that runs for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pocketlens.errors import UsageError
+from pocketlens.files import STANDARD_OUTPUT, output_errors, refuse_files, write_text
+
+if TYPE_CHECKING:
+    from pocketlens.runtime.live.unit import ServiceRequest
+
+# What live would write again from its beginning at each start, and what ends or needs a desktop.
+_FILES = {"record": "--record", "jsonl_target": "--jsonl", "json_target": "--json"}
+_FOLDERS = ("record_events",)
+_NOT_IN_A_SERVICE = {"display": "--display", "max_frames": "--max-frames"}
+# A webhook's address is a secret itself.
+_SECRETS = ("token", "password", "secret", "webhook")
+
+
+@click.group(
+    "service",
+    short_help="Run live for ever, as a systemd service.",
+    epilog="Example: pocketlens service install flowers_int8.tflite --source 0 --print",
+)
+def service_command() -> None:
+    """Run `pocketlens live` for ever, as a systemd service."""
+
+
+@service_command.command(
+    "install",
+    short_help="Write the unit of a service.",
+    context_settings={"ignore_unknown_options": True},
+    epilog="Example: pocketlens service install flowers_int8.tflite --source "
+    "/dev/v4l/by-id/usb-camera-index0 --record-events seen/",
+)
+@click.argument("live_arguments", metavar="MODEL [LIVE'S OPTIONS]...", nargs=-1, required=True)
+@click.option(
+    "--user/--system",
+    "for_user",
+    default=True,
+    help="A service of yours (default), or one of the system, which has more protection and runs "
+    "with the rights of whoever calls sudo.",
+)
+@click.option("--name", default="pocketlens", show_default=True, help="Name of the service.")
+@click.option("--print", "only_print", is_flag=True, help="Show the unit and write nothing.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace a service of that name, and let this one replace its files at each start.",
+)
+def install_command(
+    live_arguments: tuple[str, ...], for_user: bool, name: str, only_print: bool, overwrite: bool
+) -> None:
+    """Write the unit of a service that runs `pocketlens live` with MODEL and live's options.
+
+    systemd starts it again whenever it ends, and when no fresh frame was classified for ten
+    minutes. Addresses and options that hold passwords go into a file beside the unit that only its
+    owner may read, and from there into the environment of the process.
+    """
+    from pocketlens.runtime.live.unit import SYSTEM_FOLDER, check_name, secrets_text, unit_text
+
+    check_name(name)
+    request = _request(name, live_arguments, None if for_user else _owner(), overwrite)
+    folder = _user_folder() if for_user else SYSTEM_FOLDER
+    unit, secrets = folder / f"{name}.service", folder / f"{name}.env"
+    text = unit_text(request, secrets)
+    if only_print:
+        click.echo(text, nl=False)
+        if request.secrets:
+            click.echo(f"{', '.join(request.secrets)}: would be in {secrets}, mode 0600.", err=True)
+        return
+    refuse_files([unit, secrets], overwrite=overwrite)
+    for needed in request.folders:
+        with output_errors(needed):
+            needed.mkdir(parents=True, exist_ok=True)
+    # First, so that no service starts without its password.
+    if request.secrets:
+        write_text(secrets, secrets_text(request.secrets), mode=0o600)
+    elif secrets.exists():
+        secrets.unlink()
+    write_text(unit, text)
+    click.echo(f"Wrote {unit}.")
+    control = "systemctl --user" if for_user else "sudo systemctl"
+    click.echo(f"Start it: {control} daemon-reload && {control} enable --now {name}")
+    if for_user:
+        click.echo("Let it run while nobody is logged in: loginctl enable-linger")
+    click.echo(f"See it: {control} status {name}")
+
+
+def _request(
+    name: str, arguments: tuple[str, ...], owner: str | None, overwrite: bool
+) -> ServiceRequest:
+    from pocketlens.cli.live import live_command
+    from pocketlens.runtime.live.sources import SourceRequest, check_wishes, is_device
+    from pocketlens.runtime.live.unit import ServiceRequest
+    from pocketlens.runtime.model_files import read_model_file
+
+    # live itself says what is wrong with its options, before there is a service.
+    context = live_command.make_context("pocketlens live", list(arguments))
+    values = context.params
+    source = SourceRequest(values["source"], values["size_wh"], values["fps"], values["fourcc"])
+    check_wishes(source)
+    _check(source, values, overwrite=overwrite)
+    model = Path(values["model"]).absolute()
+    read_model_file(model)
+    given, secrets = _split(live_command, context, arguments)
+    files = [option for entry, option in _FILES.items() if _is_file(values.get(entry))]
+    return ServiceRequest(
+        name,
+        (
+            *(sys.executable, "-m", "pocketlens", "live", str(model)),
+            *given,
+            *(["--overwrite"] if files else []),
+        ),
+        Path.cwd(),
+        secrets,
+        tuple(dict.fromkeys(_folders(values))),
+        owner,
+        is_device(source.address),
+        source.fps,
+    )
+
+
+def _check(source: Any, values: dict[str, Any], *, overwrite: bool) -> None:
+    if not source.live:
+        raise UsageError(
+            "Expected a camera or a stream as the source of a service. Received: "
+            f"{source.name}, which ends. Give a camera that is not plugged in by its whole path."
+        )
+    for entry, option in _NOT_IN_A_SERVICE.items():
+        if values.get(entry):
+            raise UsageError(
+                f"Expected options for a service that runs for ever. Received: {option}. "
+                "Leave it out."
+            )
+    for entry, option in _FILES.items():
+        if _is_file(values.get(entry)) and not overwrite:
+            raise UsageError(
+                f"Expected outputs that a service can go on with when it starts again. Received: "
+                f"{option} {values[entry]}, a file that would begin anew. Use --record-events "
+                "DIR, --jsonl - (the journal has it then), or add --overwrite."
+            )
+
+
+def _split(
+    live: click.Command, context: click.Context, arguments: tuple[str, ...]
+) -> tuple[list[str], dict[str, str]]:
+    """Return live's options as they were given, and those that hold secrets by their variables."""
+    raw, _, order = live.make_parser(context).parse_args(list(arguments))
+    given: list[str] = []
+    secrets: dict[str, str] = {}
+    for parameter in dict.fromkeys(order):
+        if not isinstance(parameter, click.Option) or parameter.name == "overwrite":
+            continue
+        value = raw[parameter.name]
+        values = value if isinstance(value, list) else [value]
+        if isinstance(parameter.envvar, str) and _is_secret(parameter.name or "", values):
+            secrets[parameter.envvar] = " ".join(values)
+            continue
+        for entry in values:
+            given.append(parameter.opts[-1])
+            # A flag has no value, and neither has an option whose value was left out.
+            if isinstance(entry, str) and not parameter.is_flag:
+                given.append(entry)
+    return given, secrets
+
+
+def _is_secret(name: str, values: list[Any]) -> bool:
+    from pocketlens.runtime.live.sources import redact
+
+    texts = [entry for entry in values if isinstance(entry, str)]
+    named = any(word in name for word in _SECRETS)
+    return bool(texts) and (named or any(redact(entry) != entry for entry in texts))
+
+
+def _is_file(target: str | None) -> bool:
+    return target is not None and target != STANDARD_OUTPUT
+
+
+def _folders(values: dict[str, Any]) -> list[Path]:
+    files = [
+        Path(values[entry]).absolute().parent for entry in _FILES if _is_file(values.get(entry))
+    ]
+    return files + [Path(values[entry]).absolute() for entry in _FOLDERS if values.get(entry)]
+
+
+def _owner() -> str:
+    """Return whose rights a service of the system gets: who called sudo, or who this is."""
+    with contextlib.suppress(OSError, KeyError):
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    return "root"
+
+
+def _user_folder() -> Path:
+    """Return where a user's units lie; see systemd.unit(5)."""
+    configuration = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(configuration) if configuration else Path.home() / ".config") / "systemd" / "user"

@@ -1,0 +1,1 @@
+"""Answers, metrics, agreement and calibration: NumPy only."""

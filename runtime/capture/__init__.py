@@ -1,1 +1,0 @@
-"""Frames from a source as a thread or a process takes them: the newest one, or every one."""

@@ -1,0 +1,1 @@
+"""Reading a source in a thread or a process of its own."""

@@ -1,0 +1,300 @@
+"""Capturing a live source in a process of its own, which is replaced when it hangs or dies."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum, auto
+
+from pocketlens.errors import PocketlensError, SourceError
+from pocketlens.runtime.live.capture.child import (
+    NEXT,
+    OPEN,
+    Failed,
+    Frame,
+    Noted,
+    Opened,
+    Ready,
+    Said,
+)
+from pocketlens.runtime.live.capture.link import CaptureChild
+from pocketlens.runtime.live.capture.opening import (
+    LIVE,
+    STALE,
+    CaptureCounts,
+    Captured,
+    CaptureLimits,
+    SourceState,
+)
+from pocketlens.runtime.live.sources import Source, redact
+
+LOGGER = logging.getLogger("pocketlens")
+
+# A short wait lets the main thread run its signal handlers and see that it is to stop.
+_POLL_S = 0.1
+# How long an answer may take after the parent was busy with something else: until the source is
+# stale, and until its process counts as hanging.
+_ANSWER_S = 0.3
+_LONGEST_ANSWER_S = 1.0
+_FIRST_PAUSE_S = 0.25
+# A source that held for so long is opened again at once when it fails.
+_HELD_S = 5.0
+# How many frames late a source of a low rate may be before it is stale, and before it hangs.
+_STALE_FRAMES = 2.5
+_SILENT_FRAMES = 5.0
+
+
+class _Stage(Enum):
+    STARTING = auto()
+    OPENING = auto()
+    READING = auto()
+    PAUSING = auto()
+
+
+class ProcessCapture:
+    """Reads a live source in a process of its own and never gives up.
+
+    The first opening has to succeed. From then on a read that hangs, an end, an error and the
+    death of the process all lead to the state "stale", and the source is opened again for as long
+    as it takes. A frame is handed out once, and only while it is fresh.
+
+    Args:
+        open_source: opens the source in the process; picklable, as `functools.partial` of a class.
+        name: what messages call the source; without passwords.
+        stop: ends the wait for the first opening when it is set.
+        limits: how long what may take.
+
+    Raises:
+        SourceError: the source does not open.
+        PocketlensError: what else opening it raised.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        open_source: Callable[[], Source],
+        *,
+        name: str,
+        stop: threading.Event | None = None,
+        limits: CaptureLimits | None = None,
+    ) -> None:
+        self.fps: float | None = None
+        self.counts = CaptureCounts()
+        self._open_source = open_source
+        self._name = name
+        self._limits = limits or CaptureLimits()
+        self._pending: deque[Captured | SourceState] = deque()
+        self._state = ""
+        self._stale_since_s = 0.0
+        self._child: CaptureChild | None = None
+        self._stage = _Stage.PAUSING
+        self._until_s = self._started_s = time.monotonic()
+        self._alive_s = self._opened_s = self._started_s
+        self._asked = False
+        self._waiting_s: float | None = None
+        self._pause_s = 0.0
+        self._opened_once = False
+        self._killed = False
+        self._given = self._seen = self._seen_before = 0
+        self._noted_before = Noted(0, 0)
+        try:
+            while not (self._opened_once or (stop and stop.is_set())):
+                self._step()
+        except BaseException:
+            self.close()
+            raise
+
+    def next(self, stop: threading.Event) -> Captured | SourceState | None:
+        """Wait for the newest frame or a change of state; None when `stop` is set."""
+        while not stop.is_set():
+            if self._pending:
+                return self._pending.popleft()
+            if self._stage is _Stage.READING and not self._asked and self._child:
+                self._asked = True
+                self._waiting_s = self._waiting_s or time.monotonic()
+                self._child.send(NEXT)
+            self._step()
+        return None
+
+    def close(self) -> None:
+        """End the process. A second call does nothing."""
+        child, self._child = self._child, None
+        if child:
+            child.close()
+
+    def _step(self) -> None:
+        """Wait for a moment and take one message, or one step to open the source again."""
+        if self._stage is _Stage.PAUSING:
+            self._resume()
+            return
+        assert self._child is not None  # noqa: S101
+        try:
+            message = self._child.receive(self._wait_s())
+        except EOFError:
+            self._fail(
+                SourceError(
+                    f"Expected the process that reads {self._name} to run. Received: "
+                    f"{self._child.fate}."
+                ),
+                kill=True,
+            )
+            return
+        self._take(message)
+        self._check_time(time.monotonic())
+
+    def _resume(self) -> None:
+        now_s = time.monotonic()
+        if now_s < self._until_s:
+            time.sleep(min(_POLL_S, self._until_s - now_s))
+        elif self._child is None:
+            self._start()
+        elif not self._killed:
+            self._open()
+        elif self._child.gone:
+            self.close()
+        else:
+            # It hangs in the kernel with the device, where a second one would hang, too.
+            time.sleep(_POLL_S)
+
+    def _start(self) -> None:
+        self._killed = False
+        self._seen_before = self._seen
+        self._noted_before = Noted(self.counts.damaged, self.counts.repeated)
+        try:
+            self._child = CaptureChild(self._open_source)
+        except OSError as error:
+            reason = error.strerror or error
+            self._fail(SourceError(f"Expected to start a process. Received: {reason}."))
+            return
+        self._enter(_Stage.STARTING, self._limits.starting_s)
+
+    def _open(self) -> None:
+        assert self._child is not None  # noqa: S101
+        self._child.send(OPEN)
+        self._enter(_Stage.OPENING, self._limits.opening_s)
+
+    def _enter(self, stage: _Stage, limit_s: float) -> None:
+        self._stage = stage
+        self._asked, self._waiting_s = False, None
+        self._until_s = time.monotonic() + limit_s
+
+    def _take(self, message: object) -> None:
+        if isinstance(message, Ready):
+            self._open()
+        elif isinstance(message, Opened):
+            self._opened(message)
+        elif isinstance(message, Frame):
+            self._take_frame(message)
+        elif isinstance(message, Noted):
+            self._asked = False
+            self._count_noted(message)
+        elif isinstance(message, Failed):
+            self._fail(message.error)
+        elif isinstance(message, Said):
+            LOGGER.log(message.level, "%s", message.text)
+
+    def _opened(self, message: Opened) -> None:
+        if self._opened_once:
+            self.counts = replace(self.counts, reconnects=self.counts.reconnects + 1)
+        self._opened_once = True
+        self.fps = message.fps
+        self._opened_s = self._alive_s = time.monotonic()
+        self._enter(_Stage.READING, 0.0)
+
+    def _take_frame(self, message: Frame) -> None:
+        assert self._child is not None  # noqa: S101
+        self._asked = False
+        self._alive_s = message.time_s
+        self._seen = self._seen_before + message.number + 1
+        self._count_noted(message.noted)
+        if time.monotonic() - message.time_s <= self._stale_s:
+            frame_bgr = self._child.frame(message)
+            self._change(LIVE, "")
+            time_s = message.time_s - self._started_s
+            self._pending.append(Captured(self._seen - 1, time_s, message.capture_ms, frame_bgr))
+            self._given += 1
+            self._waiting_s = None
+        self.counts = replace(self.counts, dropped=self._seen - self._given)
+
+    def _count_noted(self, noted: Noted) -> None:
+        self.counts = replace(
+            self.counts,
+            damaged=self._noted_before.damaged + noted.damaged,
+            repeated=self._noted_before.repeated + noted.repeated,
+        )
+
+    def _wait_s(self) -> float:
+        """Return for how long to wait for a message: not beyond the moment of becoming stale."""
+        if self._stage is not _Stage.READING or self._state == STALE:
+            return _POLL_S
+        now_s = time.monotonic()
+        return max(0.0, min(_POLL_S, self._stale_at_s(now_s) - now_s))
+
+    def _stale_at_s(self, now_s: float) -> float:
+        # Whoever asks seldom finds out only then, and gives the process time to answer.
+        return max(self._alive_s + self._stale_s, (self._waiting_s or now_s) + _ANSWER_S)
+
+    def _check_time(self, now_s: float) -> None:
+        if self._stage is _Stage.READING:
+            if now_s >= self._stale_at_s(now_s):
+                self._change(STALE, f"no new frame for {self._stale_s:g} s")
+            waiting_s = self._waiting_s or now_s
+            if now_s > max(self._alive_s + self._silence_s, waiting_s + _LONGEST_ANSWER_S):
+                self._fail(
+                    SourceError(
+                        f"Expected a frame from {self._name} within {self._silence_s:g} s. "
+                        "Received: none. Its process is replaced."
+                    ),
+                    kill=True,
+                )
+        elif self._stage is not _Stage.PAUSING and now_s > self._until_s:
+            self._fail(
+                SourceError(
+                    f"Expected {self._name} to open in time. Received: nothing. "
+                    "Check its cable, power and network."
+                ),
+                kill=True,
+            )
+
+    def _fail(self, error: PocketlensError, *, kill: bool = False) -> None:
+        if not self._opened_once:
+            raise error
+        if self._state == STALE:
+            LOGGER.debug("%s: %s", self._name, redact(str(error)))
+        self._change(STALE, redact(str(error)))
+        if kill and self._child:
+            self._killed = True
+            self._child.kill()
+        held = self._stage is _Stage.READING and self._alive_s - self._opened_s >= _HELD_S
+        pause_s, longest_s = self._pause_s, self._limits.pause_s
+        self._pause_s = 0.0 if held else min(max(_FIRST_PAUSE_S, 2 * pause_s), longest_s)
+        self._enter(_Stage.PAUSING, 0.0 if held else pause_s)
+
+    def _change(self, state: str, reason: str) -> None:
+        if state == self._state or (state == LIVE and not self._state):
+            self._state = state
+            return
+        now_s = time.monotonic()
+        if state == STALE:
+            self._stale_since_s = now_s
+            self.counts = replace(self.counts, stalls=self.counts.stalls + 1)
+            LOGGER.warning("%s is stale: %s", self._name, reason)
+        else:
+            LOGGER.info("%s is live again after %.1f s.", self._name, now_s - self._stale_since_s)
+        self._state = state
+        self._pending.append(
+            SourceState(state, now_s - self._started_s, reason, self.counts.reconnects)
+        )
+
+    @property
+    def _stale_s(self) -> float:
+        return max(self._limits.stale_s, _STALE_FRAMES / self.fps if self.fps else 0.0)
+
+    @property
+    def _silence_s(self) -> float:
+        return max(self._limits.silence_s, _SILENT_FRAMES / self.fps if self.fps else 0.0)

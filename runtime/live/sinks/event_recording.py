@@ -1,0 +1,260 @@
+"""Recording only what matters: a short video around each event."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import time
+import unicodedata
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from pocketlens.errors import OutputError, PocketlensError, UsageError
+from pocketlens.files import output_errors
+from pocketlens.runtime.live.capture.opening import STALE, SourceState
+from pocketlens.runtime.live.decisions import UNKNOWN
+from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.sinks.recording import SUFFIX, Recording, has_room, playable_fps
+from pocketlens.runtime.pictures import Pixels
+
+LOGGER = logging.getLogger("pocketlens")
+
+BEFORE_S = 3.0
+AFTER_S = 5.0
+LONGEST_S = 60.0
+DEFAULT_KEEP = 500
+
+# What waits is held as JPEG and in bounds, since a Raspberry Pi has little memory and its cores
+# are needed for other things.
+_HELD_BYTES = 16 << 20
+_JPEG_QUALITY = 90
+_MOST_FPS = 15.0
+_LONGEST_SIDE = 1280
+# Frames before an event are written a few at a time, so that none after it is missed.
+_WRITTEN_AT_ONCE = 2
+_ROUNDING_S = 1e-6
+
+_NAME = re.compile(r"([0-9]{6,})_[0-9][^_]*_.+\.mp4")
+_PARTIAL = re.compile(r"\.[0-9]{6,}_[0-9][^_]*_.+\.([0-9]+)\.partial\.mp4")
+_LABEL_BYTES = 60
+
+
+class EventRecording:
+    """Writes a video around each event; use it in a `with` block.
+
+    A video begins 3 s before its event and ends 5 s after it, or after the last of those that came
+    in the meantime, but after a minute at the latest. A decision that nothing is known is an event
+    where something was known before. Videos have at most 15 frames per second and 1,280 pixels on
+    the longer side; while there is no event, at most 16 MB of JPEGs are held.
+
+    A name is a number that grows, the time of the event (local time for a camera, seconds in the
+    video for a file), and the labels that were decided meanwhile, or "unknown". Each file appears
+    whole or not at all. One that cannot be written is counted and logged, and costs the others
+    nothing.
+
+    Args:
+        folder: where they go; made if it is not there.
+        fps: the source's frames per second as declared.
+        live: the frames come from a camera.
+        keep: how many videos the folder may hold; the oldest go.
+
+    Raises:
+        UsageError: `keep` is no count.
+        OutputError: the folder cannot be made.
+    """
+
+    def __init__(
+        self, folder: Path, fps: float | None, *, live: bool, keep: int = DEFAULT_KEEP
+    ) -> None:
+        if keep < 1:
+            raise UsageError(f"Expected to keep at least one video. Received: {keep}.")
+        with output_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.written = 0
+        self.lost = 0
+        self._fps = min(playable_fps(fps), _MOST_FPS)
+        self._live = live
+        self._keep = keep
+        self._next = max(_numbered(folder), default=0) + 1
+        self._held: deque[tuple[float, bytes]] = deque()
+        self._held_bytes = 0
+        self._due_s = 0.0
+        self._known = False
+        self._troubled = False
+        self._video: Recording | None = None
+        self._begun_s = self._until_s = 0.0
+        self._labels: list[str] = []
+        _remove_abandoned(folder)
+
+    def __enter__(self) -> EventRecording:
+        return self
+
+    def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
+        """Take a labelled frame, uint8 (height, width, 3) BGR, and its result."""
+        decision, now_s = result.decision, result.time_s
+        event = decision.changed and (bool(decision.categories) or self._known)
+        self._known |= decision.changed
+        if self._video and now_s > self._until_s:
+            self._finish()
+        if event:
+            if self._video is None:
+                self._begin(now_s)
+            self._labels += [entry.label for entry in decision.categories]
+            self._until_s = min(now_s + AFTER_S, self._begun_s + LONGEST_S)
+        if event or now_s >= self._due_s - _ROUNDING_S:
+            self._due_s = max(self._due_s + 1 / self._fps, now_s)
+            self._hold(frame_bgr, now_s)
+
+    def watch(self, state: SourceState) -> None:
+        """Take a change of state: what was before and what comes after is not one scene."""
+        if state.state == STALE:
+            self._finish()
+            self._held.clear()
+            self._held_bytes = 0
+            self._known = False
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._finish()
+
+    def _hold(self, frame_bgr: Pixels, time_s: float) -> None:
+        share = _LONGEST_SIDE / max(frame_bgr.shape[:2])
+        if share < 1:
+            frame_bgr = cv2.resize(  # type: ignore[assignment]
+                frame_bgr, None, fx=share, fy=share, interpolation=cv2.INTER_AREA
+            )
+        jpeg = cv2.imencode(".jpg", frame_bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1]
+        self._held.append((time_s, jpeg.tobytes()))
+        self._held_bytes += len(jpeg)
+        if self._video:
+            for _ in range(_WRITTEN_AT_ONCE):
+                self._write_one()
+        while len(self._held) > 1 and (
+            self._held_bytes > _HELD_BYTES
+            or (self._video is None and self._held[0][0] < time_s - BEFORE_S)
+        ):
+            if self._video:
+                self._write_one()
+            else:
+                self._take()
+
+    def _take(self) -> tuple[float, bytes]:
+        time_s, jpeg = self._held.popleft()
+        self._held_bytes -= len(jpeg)
+        return time_s, jpeg
+
+    def _write_one(self) -> None:
+        if self._video is None or not self._held or self._held[0][0] > self._until_s:
+            return
+        time_s, jpeg = self._take()
+        frame_bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        try:
+            self._video.write(frame_bgr, time_s)  # type: ignore[arg-type]
+        except PocketlensError as error:
+            self._lose(error)
+            with contextlib.suppress(PocketlensError):
+                self._video.__exit__(type(error), error, None)
+            self._video = None
+
+    def _begin(self, now_s: float) -> None:
+        # Only names show the time of day: a clock may jump, so that nothing is decided by it.
+        when = time.strftime("%Y%m%dT%H%M%S%z") if self._live else f"{now_s:.3f}s"
+        path = self.folder / f"{self._next:06}_{when}_{UNKNOWN}{SUFFIX}"
+        self._next += 1
+        self._begun_s = now_s
+        self._labels = []
+        try:
+            if not has_room(self.folder):
+                raise OutputError(f"Expected room for {path}. Received: a full disk. Make room.")
+            self._video = Recording(path, self._fps).__enter__()
+        except PocketlensError as error:
+            self._lose(error)
+
+    def _finish(self) -> None:
+        """Write what belongs to the video and end it."""
+        while self._video and self._held and self._held[0][0] <= self._until_s:
+            self._write_one()
+        if self._video is None:
+            return
+        video, self._video = self._video, None
+        try:
+            video.__exit__(None, None, None)
+        except PocketlensError as error:
+            self._lose(error)
+            return
+        self.written += 1
+        name = safe_name("+".join(dict.fromkeys(self._labels)))
+        if name:
+            # Only now is it known what is to be seen in it.
+            stem = video.path.stem.removesuffix(UNKNOWN) + name
+            with contextlib.suppress(OSError):
+                video.path.rename(video.path.with_name(stem + SUFFIX))
+        if self._troubled:
+            LOGGER.warning("Events are recorded again; %d were lost.", self.lost)
+        self._troubled = False
+        self._remove_oldest()
+
+    def _lose(self, error: PocketlensError) -> None:
+        self.lost += 1
+        if not self._troubled:
+            # Once, since a full disk stays full for a while.
+            LOGGER.warning("An event is not recorded: %s", error)
+        self._troubled = True
+
+    def _remove_oldest(self) -> None:
+        with contextlib.suppress(OSError):
+            found = _numbered(self.folder)
+            for number in sorted(found)[: -self._keep]:
+                found[number].unlink()
+
+
+def safe_name(label: str) -> str:
+    """Return a label as part of a file's name on any system: at most 60 bytes, maybe none."""
+    text = re.sub(r"[^\w+-]+", "-", unicodedata.normalize("NFC", label))
+    return text.encode("utf-8")[:_LABEL_BYTES].decode("utf-8", "ignore").strip("-_")
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    """Return the videos of a folder by their numbers, which no clock that is set can confuse."""
+    return {int(match[1]): path for path, match in _matching(folder, _NAME)}
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes have left that are no more, after a power cut for example."""
+    with contextlib.suppress(OSError):
+        for path, match in _matching(folder, _PARTIAL):
+            if not _runs(int(match[1])):
+                path.unlink()
+
+
+def _runs(process: int) -> bool:
+    # On Windows a signal of 0 is none that only asks.
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _matching(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:
+    for path in folder.iterdir():
+        match = pattern.fullmatch(path.name)
+        if match:
+            yield path, match

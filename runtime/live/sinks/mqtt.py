@@ -1,0 +1,244 @@
+"""`pocketlens live --mqtt`: the answer as a retained topic, announced to Home Assistant."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pocketlens.errors import UsageError
+from pocketlens.extras import require_mqtt
+from pocketlens.runtime.live.capture.opening import STALE, SourceState
+from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.sinks.home_assistant import discovery
+from pocketlens.runtime.live.sinks.outbox import Attempts, Outbox
+from pocketlens.runtime.live.sources import redact
+from pocketlens.runtime.pictures import Pixels
+
+ONLINE = "online"
+OFFLINE = "offline"
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_ROOM = 100
+_LOOP_S = 0.1
+_CONNECT_S = 5.0
+# A broker that vanished without a word is noticed after one and a half times this.
+_KEEP_ALIVE_S = 15
+# All that ends with a run has five seconds together.
+_FAREWELL_S = 0.7
+_JOIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where messages go. `name` is the address without passwords."""
+
+    name: str
+    secure: bool
+    host: str
+    port: int
+    prefix: str
+    user: str | None = field(repr=False)
+    password: str | None = field(repr=False)
+
+
+def parse_broker(url: str) -> Broker:
+    """Read what `--mqtt` takes: mqtt://user:password@host:1883/prefix, or mqtts:// for TLS.
+
+    Without a prefix it is pocketlens/ and this machine's name.
+
+    Raises:
+        UsageError: it is no such address.
+    """
+    broker = _read(url)
+    if broker is None:
+        raise UsageError(
+            "Expected --mqtt as an address that starts with mqtt:// or mqtts://, with a topic of "
+            f"letters, digits and signs but + # $ after it. Received: {redact(url)}. "
+            "Write it like mqtt://user:password@192.168.1.20:1883/barn."
+        )
+    return broker
+
+
+class MqttOutput:
+    """Keeps what is held to be true at a broker, in a thread of its own.
+
+    Topics, all retained: `prefix`/availability is "online" while fresh frames are classified, else
+    "offline", also when this program vanishes. `prefix`/state is a JSON object with `label` and
+    `score` of the decision (null without one, several labels joined by a comma), `labels`, `scores`
+    by label, and `at`, the time of the decision in UTC. When the broker comes back all of it is
+    said again, after the newest 100 states that it missed.
+
+    Args:
+        broker: where to send.
+        model: name of the model file.
+        task: the model's task.
+        labels: the model's labels.
+
+    Raises:
+        MissingDependencyError: the package of the `mqtt` extra is not installed.
+    """
+
+    def __init__(self, broker: Broker, *, model: str, task: str, labels: Sequence[str]) -> None:
+        require_mqtt()
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        self._broker = broker
+        self._configs = {
+            topic: json.dumps(entry, ensure_ascii=False)
+            for topic, entry in discovery(
+                broker.prefix, model=model, task=task, labels=labels
+            ).items()
+        }
+        self._state_topic = f"{broker.prefix}/state"
+        self._availability_topic = f"{broker.prefix}/availability"
+        # Each entry says both, so that the newest is all that has to be kept.
+        self._outbox: Outbox[tuple[str, str]] = Outbox(_ROOM)
+        self._attempts = Attempts(broker.name)
+        self._online = False
+        # What the retained topics shall say; only the sending thread writes them.
+        self._current = {
+            self._state_topic: _state_json(None),
+            self._availability_topic: OFFLINE,
+        }
+        self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client.connect_timeout = _CONNECT_S
+        self._client.max_queued_messages_set(2 * _ROOM)
+        self._client.will_set(self._availability_topic, OFFLINE, qos=1, retain=True)
+        self._client.on_connect = self._on_connect
+        if broker.user is not None:
+            self._client.username_pw_set(broker.user, broker.password)
+        if broker.secure:
+            self._client.tls_set()
+        self._connected = False
+        self._refusal = ""
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._thread.start()
+
+    def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
+        """Take a result."""
+        if result.decision.changed or not self._online:
+            self._online = True
+            self._outbox.put((ONLINE, _state_json(result)))
+
+    def watch(self, state: SourceState) -> None:
+        """Take a change of state: of a stale source nothing is known, until the next answer."""
+        if state.state == STALE:
+            self._online = False
+            self._outbox.put((OFFLINE, _state_json(None)))
+
+    def close(self) -> None:
+        """Say that nothing more comes, for a moment. A second call does nothing."""
+        self._outbox.close()
+        self._thread.join(_JOIN_S)
+        self._outbox.discard()
+        self._attempts.ended(self._outbox.count_dropped())
+
+    def _run(self) -> None:
+        while not self._outbox.closed:
+            reason = self._converse()
+            if not self._outbox.closed:
+                self._outbox.pause(self._attempts.failed(redact(reason)))
+
+    def _converse(self) -> str:
+        """Connect and send until the connection ends; returns why it did."""
+        from paho.mqtt.enums import MQTTErrorCode
+
+        client = self._client
+        self._connected, self._refusal = False, ""
+        try:
+            client.connect(self._broker.host, self._broker.port, _KEEP_ALIVE_S)
+        except (OSError, ValueError) as error:
+            return str(getattr(error, "strerror", None) or error)
+        greeted = False
+        while not self._outbox.closed:
+            code = client.loop(_LOOP_S)
+            if self._refusal:
+                with contextlib.suppress(OSError):
+                    client.disconnect()
+                return self._refusal
+            if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return "the connection was lost"
+            if self._connected:
+                if not greeted:
+                    self._greet()
+                    greeted = True
+                self._send_waiting()
+        if greeted:
+            self._say_farewell()
+        return ""
+
+    def _on_connect(self, client: Any, _data: Any, _flags: Any, code: Any, _more: Any) -> None:
+        if code.is_failure:
+            self._refusal = str(code)
+            return
+        self._connected = True
+
+    def _greet(self) -> None:
+        self._attempts.worked(self._outbox.count_dropped())
+        for topic, text in {**self._configs, **self._current}.items():
+            self._client.publish(topic, text, qos=1, retain=True)
+
+    def _send_waiting(self) -> None:
+        while (entry := self._outbox.take(0)) is not None:
+            availability, state = entry
+            said = {self._state_topic: state, self._availability_topic: availability}
+            if availability == OFFLINE:
+                said = dict(reversed(said.items()))
+            for topic, text in said.items():
+                if text == self._current[topic]:
+                    continue
+                if self._client.publish(topic, text, qos=1, retain=True).rc:
+                    self._outbox.put_back(entry)
+                    return
+                self._current[topic] = text
+
+    def _say_farewell(self) -> None:
+        self._send_waiting()
+        last = self._client.publish(self._availability_topic, OFFLINE, qos=1, retain=True)
+        until_s = time.monotonic() + _FAREWELL_S
+        while not last.is_published() and time.monotonic() < until_s:
+            if self._client.loop(_LOOP_S):
+                return
+        self._client.disconnect()
+
+
+def _state_json(result: FrameResult | None) -> str:
+    entries = result.decision.categories if result else ()
+    scores = {entry.label: round(entry.score, 6) for entry in entries}
+    state = {
+        "label": ", ".join(scores) or None,
+        "score": max(scores.values(), default=None),
+        "labels": list(scores),
+        "scores": scores,
+        "at": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+    }
+    return json.dumps(state, ensure_ascii=False)
+
+
+def _read(url: str) -> Broker | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme.lower()]
+    except (ValueError, KeyError):
+        return None
+    if not parts.hostname or parts.query or parts.fragment:
+        return None
+    prefix = unquote(parts.path).strip("/")
+    if not prefix:
+        prefix = "pocketlens/" + (re.sub(r"[^\w.-]", "_", socket.gethostname()) or "device")
+    if re.search(r"[+#$\x00-\x1f]|//", prefix) or len(prefix) > 200:
+        return None
+    user = None if parts.username is None else unquote(parts.username)
+    password = None if parts.password is None else unquote(parts.password)
+    secure = parts.scheme.lower() == "mqtts"
+    return Broker(redact(url), secure, parts.hostname, port, prefix, user, password)

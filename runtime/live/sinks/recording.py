@@ -1,0 +1,223 @@
+"""Recording what is seen: an .mp4 that is playable however the run ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import shutil
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from pocketlens.errors import OutputError, UsageError
+from pocketlens.files import refuse_files, replacing
+from pocketlens.runtime.live.capture.opening import DEFAULT_FPS
+from pocketlens.runtime.live.loop import FrameResult, Observer
+from pocketlens.runtime.live.sinks.overlay import draw_decision
+from pocketlens.runtime.pictures import Pixels
+
+LOGGER = logging.getLogger("pocketlens")
+
+SUFFIX = ".mp4"
+
+_CODEC = "mp4v"
+# The MPEG-4 encoder refuses clocks beyond 65,535 ticks per second; nobody plays beyond this.
+_FPS_RANGE = (0.5, 240.0)
+_SMALLEST = 2
+_LONGEST_GAP_S = 10.0
+# What is kept free for the index at a file's end, without which nothing of it plays.
+_RESERVE_BYTES = 16 << 20
+_INDEX_BYTES = 32
+_CHECK_FRAMES = 25
+
+
+class Recording:
+    """A video file being written; use it in a `with` block.
+
+    It takes its name when the block ends, also by an error or an interruption, since what was
+    recorded until then is worth keeping. Only a recording that cannot be played, and one without
+    a frame, leaves nothing behind. When the disk is nearly full, it ends while there is room for
+    the file's index; the frames after that are counted, and the end of the block says so. The size
+    is that of the first frame, made even; later frames of another size are resized.
+
+    Args:
+        path: where it goes; ends in .mp4.
+        fps: frames per second of the file; what no file can have becomes 25.
+        overwrite: replace a file that is there.
+
+    Raises:
+        UsageError: `path` does not end in .mp4.
+        OutputExistsError: `path` is taken.
+        OutputError: it cannot be written; from any method.
+    """
+
+    def __init__(self, path: Path, fps: float | None, *, overwrite: bool = False) -> None:
+        if path.suffix.lower() != SUFFIX:
+            raise UsageError(
+                f"Expected a recording's name to end in {SUFFIX}. Received: {path}. "
+                f"Name it {path.with_suffix(SUFFIX).name}."
+            )
+        refuse_files([path], overwrite=overwrite)
+        self.path = path
+        self.fps = playable_fps(fps)
+        self.frames = 0
+        self.left_out = 0
+        self._checked_at = 0
+        self._stack = contextlib.ExitStack()
+        self._partial: Path | None = None
+        self._writer: cv2.VideoWriter | None = None
+        self._size_wh = (0, 0)
+        self._last: Pixels | None = None
+        self._first_time_s: float | None = None
+
+    def __enter__(self) -> Recording:
+        self._partial = self._stack.enter_context(replacing(self.path))
+        return self
+
+    def write(self, frame_bgr: Pixels, time_s: float | None = None) -> None:
+        """Add a frame.
+
+        Args:
+            frame_bgr: uint8 (height, width, 3). It must not change afterwards.
+            time_s: when it was taken, for a camera. The file then plays at true speed: the frame
+                before is repeated until this one is due, and it is left out where the rate of the
+                file has no place for it. A source that was away for more than ten seconds goes on
+                at once. None adds just this frame.
+        """
+        if self.left_out or not self._has_room():
+            self.left_out += 1
+            return
+        if time_s is not None:
+            if self._first_time_s is None:
+                self._first_time_s = time_s
+            # The small term keeps times that are exact but for rounding from going either way.
+            place = math.floor((time_s - self._first_time_s) * self.fps + 0.5 + 1e-6)
+            if place < self.frames:
+                return
+            if place - self.frames > _LONGEST_GAP_S * self.fps:
+                # A still of the hours in which a camera was away is of no use to anybody.
+                self._first_time_s += (place - self.frames) / self.fps
+                place = self.frames
+            while self._last is not None and self.frames < place:
+                self._encode(self._last)
+        self._last = self._fitted(frame_bgr)
+        self._encode(self._last)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._writer is None:
+            self._abandon(OutputError("No frame was recorded."))
+            if self.left_out and error is None:
+                raise self._full()
+            return
+        self._writer.release()
+        self._writer = self._last = None
+        if not self._playable():
+            failure = OutputError(
+                f"Expected to write a playable recording to {self.path}. Received: a file without "
+                "an end. Make room on the disk."
+            )
+            self._abandon(failure)
+            if error is None:
+                raise failure
+            return
+        self._stack.close()
+        if self.left_out and error is None:
+            raise self._full()
+
+    def _has_room(self) -> bool:
+        if self.frames < self._checked_at:
+            return True
+        self._checked_at = self.frames + _CHECK_FRAMES
+        if has_room(self.path.parent, _INDEX_BYTES * self.frames):
+            return True
+        LOGGER.warning("The disk is full: %s ends after %d frames.", self.path, self.frames)
+        return False
+
+    def _full(self) -> OutputError:
+        return OutputError(
+            f"Expected room for the recording {self.path}. Received: a full disk after "
+            f"{self.frames} frames, with {self.left_out} left out. Make room on the disk."
+        )
+
+    def _abandon(self, reason: OutputError) -> None:
+        # The partial file goes only when its context sees an exception.
+        with contextlib.suppress(OutputError):
+            self._stack.__exit__(type(reason), reason, None)
+
+    def _playable(self) -> bool:
+        # The writer says nothing when the disk is full; the index at the file's end shows it.
+        capture = cv2.VideoCapture(str(self._partial))
+        try:
+            return capture.isOpened() and capture.grab()
+        finally:
+            capture.release()
+
+    def _encode(self, frame_bgr: Pixels) -> None:
+        if self._writer is None:
+            codec = cv2.VideoWriter.fourcc(*_CODEC)
+            writer = cv2.VideoWriter(str(self._partial), codec, self.fps, self._size_wh)
+            if not writer.isOpened():
+                raise OutputError(
+                    f"Expected to be able to write a video to {self.path}. Received: no "
+                    f"{self._size_wh[0]}x{self._size_wh[1]} {_CODEC} encoder for it. "
+                    "Choose a place where you may write."
+                )
+            self._writer = writer
+        self._writer.write(frame_bgr)
+        self.frames += 1
+
+    def _fitted(self, frame_bgr: Pixels) -> Pixels:
+        height, width = frame_bgr.shape[:2]
+        even_wh = (max(_SMALLEST, width // 2 * 2), max(_SMALLEST, height // 2 * 2))
+        if self._writer is None:
+            self._size_wh = even_wh
+        if even_wh != self._size_wh or min(width, height) < _SMALLEST:
+            return cv2.resize(  # type: ignore[return-value]
+                frame_bgr, self._size_wh, interpolation=cv2.INTER_AREA
+            )
+        if (width, height) != even_wh:
+            # The codec stores colour for 2x2 pixels; a row less is better than a blurred frame.
+            return np.ascontiguousarray(frame_bgr[: even_wh[1], : even_wh[0]])
+        return frame_bgr
+
+
+def playable_fps(fps: float | None) -> float:
+    """Return a rate that a video may have: the given one, or 25."""
+    return fps if fps and _FPS_RANGE[0] <= fps <= _FPS_RANGE[1] else DEFAULT_FPS
+
+
+def has_room(folder: Path, more_bytes: int = 0) -> bool:
+    """Return whether a folder's disk has room for a video's end; True where it does not say."""
+    try:
+        return shutil.disk_usage(folder).free >= _RESERVE_BYTES + more_bytes
+    except OSError:
+        return True
+
+
+def labelled_recorder(
+    recording: Recording | None, *, live: bool, events: Observer | None = None
+) -> Observer:
+    """Return a recorder that draws the decision on each frame, in place, and records it.
+
+    Args:
+        recording: an entered recording.
+        live: the frames come from a camera, so that their times count; a file's come evenly.
+        events: gets each frame and its result afterwards.
+    """
+
+    def record(frame_bgr: Pixels, result: FrameResult) -> None:
+        draw_decision(frame_bgr, result.decision, result.categories)
+        if recording:
+            recording.write(frame_bgr, result.time_s if live else None)
+        if events:
+            events(frame_bgr, result)
+
+    return record

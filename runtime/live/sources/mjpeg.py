@@ -1,0 +1,147 @@
+"""HTTP streams of JPEGs (multipart/x-mixed-replace), as IP cameras and webcam servers have them."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import urllib.error
+import urllib.request
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from pocketlens.errors import SourceError
+from pocketlens.runtime.live.sources import SourceRequest, redact
+from pocketlens.runtime.live.sources.jpeg import decode_jpeg
+from pocketlens.runtime.live.sources.multipart import Parts
+from pocketlens.runtime.pictures import Pixels
+
+# Shorter than the capture's own limits, so that a silent server does not cost its process.
+_TIMEOUT_S = 3.0
+# How many frames later than expected a server may be.
+_LATE_FRAMES = 3.0
+_CHUNK_BYTES = 1 << 18
+_JOIN_S = 1.0
+
+
+class MjpegStream:
+    """A stream of JPEGs over HTTP.
+
+    A thread receives as fast as the server sends and keeps the newest frame only, so that slow
+    decoding adds no delay. Users and passwords in the URL answer Basic and Digest authentication.
+
+    Args:
+        request: its address is an `http://` or `https://` URL; `fps` is the rate to expect, None
+            waits three seconds for a frame.
+
+    Raises:
+        SourceError: nothing answers there, or not with such a stream.
+    """
+
+    live = True
+    stamp = None
+
+    def __init__(self, request: SourceRequest) -> None:
+        self.fps = request.fps
+        self.skipped = 0
+        self._name = request.name
+        timeout_s = max(_TIMEOUT_S, _LATE_FRAMES / request.fps if request.fps else 0.0)
+        response = _connect(request.address, self._name, timeout_s)
+        self._parts = Parts(response.headers.get_boundary(""))
+        self._newest: bytes | None = None
+        self._ended = False
+        self._closed = False
+        self._error: SourceError | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(
+            target=self._receive, args=(response,), name="mjpeg", daemon=True
+        )
+        self._thread.start()
+
+    def read(self) -> Pixels | None:
+        """Wait for the next frame and return it, uint8 (height, width, 3) BGR.
+
+        Raises:
+            PictureError: a frame is damaged.
+            SourceError: the connection failed, or no bytes came for too long.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._newest is not None or self._ended)
+            data, self._newest = self._newest, None
+        if data is not None:
+            return decode_jpeg(data)
+        if self._error is not None:
+            raise self._error
+        return None
+
+    def close(self) -> None:
+        """Leave the stream; a thread that waits for bytes ends when they come or time out."""
+        with self._changed:
+            self._closed = self._ended = True
+            self._newest = None
+            self._changed.notify_all()
+        self._thread.join(_JOIN_S)
+
+    def _receive(self, response: http.client.HTTPResponse) -> None:
+        try:
+            with response:
+                while not self._closed and (data := response.read1(_CHUNK_BYTES)):
+                    for part in self._parts.feed(data):
+                        self._keep(part)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._error = SourceError(
+                f"Expected another frame from {self._name}. Received: {_reason(error)}."
+            )
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _keep(self, part: bytes) -> None:
+        with self._changed:
+            self.skipped += self._newest is not None
+            self._newest = part
+            self._changed.notify_all()
+
+
+def _connect(address: str, name: str, timeout_s: float) -> http.client.HTTPResponse:
+    try:
+        parts = urlsplit(address)
+        bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        passwords.add_password(None, bare, user, password)
+        opener = urllib.request.build_opener(
+            # A camera is near: a proxy for the world outside has no business here.
+            urllib.request.ProxyHandler({}),
+            *(
+                handler(passwords)
+                for handler in (
+                    urllib.request.HTTPBasicAuthHandler,
+                    urllib.request.HTTPDigestAuthHandler,
+                )
+                if user
+            ),
+        )
+        response: http.client.HTTPResponse = opener.open(bare, timeout=timeout_s)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise SourceError(
+            f"Expected an MJPEG stream at {name}. Received: {_reason(error)}. "
+            "Check the address, user and password, and that the camera is on."
+        ) from error
+    kind = response.headers.get_content_type()
+    if not kind.startswith("multipart/") or not response.headers.get_boundary():
+        response.close()
+        raise SourceError(
+            f"Expected an MJPEG stream (multipart/x-mixed-replace) at {name}. Received: {kind}. "
+            "Look up the address of the camera's MJPEG stream."
+        )
+    return response
+
+
+def _reason(error: Exception) -> str:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(error, urllib.error.HTTPError):
+        return f"{error.code} {redact(str(error.reason))}"
+    if isinstance(cause, TimeoutError):
+        return "nothing for too long"
+    text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
+    return redact(text) or type(error).__name__

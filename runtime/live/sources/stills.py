@@ -1,0 +1,78 @@
+"""Pictures one after the other: a folder, a pattern or a single file."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import re
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+
+from pocketlens.errors import PictureError, SourceError
+from pocketlens.runtime.live.sources import SourceRequest
+from pocketlens.runtime.photos import find_pictures
+from pocketlens.runtime.pictures import Pixels, decode
+
+LOGGER = logging.getLogger("pocketlens")
+
+
+class Stills:
+    """Pictures in the order of their names, in which 2 comes before 10.
+
+    A picture that cannot be read is logged and raised as its PictureError; the next goes on.
+
+    Args:
+        request: its address is a folder, of which all pictures at any depth are taken, a pattern
+            like `photos/*.jpg`, or a picture; `fps` is the rate at which they count as shown.
+
+    Raises:
+        SourceError: there is no picture.
+    """
+
+    live = False
+    stamp = None
+    skipped = 0
+
+    def __init__(self, request: SourceRequest) -> None:
+        self.fps = request.fps
+        self._paths = deque(sorted(_paths(request.address), key=_natural))
+        if not self._paths:
+            raise SourceError(
+                f"Expected pictures as the source. Received: {request.name} without any. "
+                "Check the path."
+            )
+
+    def read(self) -> Pixels | None:
+        """Return the next picture, uint8 (height, width, 3) BGR, or None at the end.
+
+        Raises:
+            PictureError: it cannot be read.
+        """
+        if not self._paths:
+            return None
+        try:
+            return np.ascontiguousarray(decode(self._paths.popleft())[..., ::-1])
+        except PictureError as error:
+            LOGGER.warning("%s", error)
+            raise
+
+    def close(self) -> None:
+        """End the pictures."""
+        self._paths.clear()
+
+
+def _paths(address: str) -> list[Path]:
+    path = Path(address)
+    if path.is_dir():
+        return list(find_pictures(path))
+    if path.exists():
+        return [path]
+    found = [Path(name) for name in glob.glob(address, recursive=True)]
+    return [entry for entry in found if entry.is_file()]
+
+
+def _natural(path: Path) -> list[str | int]:
+    parts = re.split(r"([0-9]+)", str(path))
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]

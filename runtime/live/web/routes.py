@@ -1,0 +1,200 @@
+"""What can be asked for: the page, the picture, the state, the events, figures, health."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from pocketlens.runtime.live.capture.opening import LIVE, STALE
+from pocketlens.runtime.live.web.feed import Feed
+from pocketlens.runtime.live.web.jpegs import Jpeg, Jpegs
+from pocketlens.runtime.live.web.metrics import CONTENT_TYPE, metrics
+from pocketlens.runtime.live.web.page import live_page
+
+MOST_VIEWERS = 8
+
+_BOUNDARY = "frame"
+_LOOK_S = 0.2
+_HEARTBEAT_S = 2.0
+# A page asks again; a browser or a proxy would give up after longer.
+_PICTURE_S = 5.0
+_PICTURE_POLL_S = 0.5
+
+
+class Routes:
+    """The answers, all from one feed. Nothing can be changed from here."""
+
+    def __init__(self, feed: Feed, jpegs: Jpegs) -> None:
+        self._feed = feed
+        self._jpegs = jpegs
+        self._following = _Places()
+        self._looking = _Places()
+        self.closing = False
+        self.routes = [
+            Route("/", self.page),
+            Route("/snapshot.jpg", self.snapshot),
+            Route("/stream.mjpg", self.stream),
+            Route("/events", self.events),
+            Route("/api/state", self.state),
+            Route("/metrics", self.metrics),
+            Route("/healthz", self.health),
+        ]
+
+    def app(self) -> Starlette:
+        """Return the routes as an application."""
+        return Starlette(routes=self.routes)
+
+    async def page(self, request: Request) -> Response:
+        """Answer with the page."""
+        return HTMLResponse(live_page())
+
+    async def state(self, request: Request) -> Response:
+        """Answer with what holds now and the last events."""
+        return JSONResponse({**self._feed.to_dict(), "events": self._feed.events()})
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer with figures for Prometheus."""
+        text = metrics(self._feed, self._following.taken)
+        return PlainTextResponse(text, headers={"content-type": CONTENT_TYPE})
+
+    async def health(self, request: Request) -> Response:
+        """Answer 200 where fresh frames are classified, else 503."""
+        state, reason = self._feed.state()
+        entry = {"state": state, **({"reason": reason} if reason else {})}
+        return JSONResponse(entry, 200 if state == LIVE else 503)
+
+    async def snapshot(self, request: Request) -> Response:
+        """Answer with the next frame, other than number `after`, as a JPEG."""
+        text = request.query_params.get("after", "")
+        after = int(text) if text.isascii() and text.isdecimal() else None
+        if not self._looking.take():
+            return _full()
+        try:
+            jpeg = await self._picture(after, request)
+        finally:
+            self._looking.give_back()
+        if jpeg is None:
+            state, reason = self._feed.state()
+            return PlainTextResponse(f"There is no picture now: {reason or state}.", 503)
+        return Response(
+            jpeg.data, media_type="image/jpeg", headers={"x-frame-number": str(jpeg.number)}
+        )
+
+    async def stream(self, request: Request) -> Response:
+        """Answer with frames for ever, as multipart JPEGs, for programs that read cameras."""
+
+        async def parts() -> AsyncIterator[bytes]:
+            number: int | None = None
+            # A frame is shown when the boundary behind it is there.
+            yield f"--{_BOUNDARY}\r\n".encode()
+            while not (self.closing or await request.is_disconnected()):
+                jpeg = await self._picture(number, request)
+                if jpeg is None:
+                    await asyncio.sleep(_PICTURE_POLL_S)
+                    continue
+                number = jpeg.number
+                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg.data)}\r\n\r\n"
+                yield head.encode() + jpeg.data + f"\r\n--{_BOUNDARY}\r\n".encode()
+
+        kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
+        return _Stream(parts(), kind, self._looking)
+
+    async def events(self, request: Request) -> Response:
+        """Answer with the state and the events as they come, as server-sent events."""
+
+        async def messages() -> AsyncIterator[str]:
+            last = request.headers.get("last-event-id")
+            sent, sent_s = "", 0.0
+            yield "retry: 1000\n\n"
+            while not (self.closing or await request.is_disconnected()):
+                for event in self._feed.events(last):
+                    last = event["id"]
+                    yield _message("event", json.dumps(event, ensure_ascii=False), last)
+                text = json.dumps(self._feed.to_dict(), ensure_ascii=False)
+                now_s = time.monotonic()
+                if text != sent or now_s - sent_s > _HEARTBEAT_S:
+                    sent, sent_s = text, now_s
+                    yield _message("state", text)
+                await asyncio.sleep(_LOOK_S)
+
+        return _Stream(messages(), "text/event-stream", self._following)
+
+    async def _picture(self, after: int | None, request: Request) -> Jpeg | None:
+        """Wait for a picture; None where the source is stale or none comes."""
+        until_s = time.monotonic() + _PICTURE_S
+        waiting = asyncio.ensure_future(self._jpegs.other_than(after))
+        try:
+            while time.monotonic() < until_s and not self.closing:
+                if self._feed.state()[0] == STALE:
+                    return None
+                done, _ = await asyncio.wait([waiting], timeout=_PICTURE_POLL_S)
+                if done:
+                    return waiting.result()
+                if await request.is_disconnected():
+                    return None
+            return None
+        finally:
+            waiting.cancel()
+
+
+class _Places:
+    """Counts those who are there, up to the most that may be."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def take(self) -> bool:
+        if self.taken >= MOST_VIEWERS:
+            return False
+        self.taken += 1
+        return True
+
+    def give_back(self) -> None:
+        self.taken -= 1
+
+
+class _Stream(StreamingResponse):
+    """A response without an end, which takes a place for as long as it is read."""
+
+    def __init__(
+        self, content: AsyncIterator[str] | AsyncIterator[bytes], kind: str, places: _Places
+    ) -> None:
+        super().__init__(content, headers={"content-type": kind})
+        self._places = places
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            await Response(headers=dict(self.headers))(scope, receive, send)
+        elif not self._places.take():
+            await _full()(scope, receive, send)
+        else:
+            try:
+                await super().__call__(scope, receive, send)
+            finally:
+                self._places.give_back()
+
+
+def _full() -> Response:
+    return PlainTextResponse(
+        f"{MOST_VIEWERS} viewers are watching, and no more can. Close one of them.",
+        503,
+        {"retry-after": "5"},
+    )
+
+
+def _message(kind: str, data: str, number: str = "") -> str:
+    return f"event: {kind}\n" + (f"id: {number}\n" if number else "") + f"data: {data}\n\n"

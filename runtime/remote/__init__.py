@@ -1,1 +1,0 @@
-"""What `pocketlens live` sends over the network: MQTT, Home Assistant, a webhook."""

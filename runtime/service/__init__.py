@@ -1,1 +1,0 @@
-"""`pocketlens live` as a systemd service."""

@@ -1,0 +1,132 @@
+"""`pocketlens classify` from the outside."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pocketlens.cli.classify import _text, classify_command
+from pocketlens.cli.main import COMMANDS, run
+from pocketlens.runtime import Classifier
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "good.png"
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    return path
+
+
+def classify(model, *arguments):
+    return run(["classify", str(model), *map(str, arguments)])
+
+
+def test_a_photo_gets_its_path_and_aligned_answers(tiny_tflite, photo, capfd):
+    assert classify(tiny_tflite, photo) == 0
+    path, *answers = capfd.readouterr().out.splitlines()
+    assert path == str(photo)
+    with Classifier(tiny_tflite) as classifier:
+        expected = classifier.classify_photo(photo).categories
+    assert [line.split() for line in answers] == [
+        [f"{category.score:.4f}", category.label] for category in expected
+    ]
+    assert len({line.index(line.split()[1]) for line in answers}) == 1
+
+
+def test_answers_of_several_labels_are_marked(task_models, photo, capfd):
+    model = task_models["multilabel"]["float32"]
+    assert classify(model, photo, "--json", "-") == 0
+    (picture,) = json.loads(capfd.readouterr().out)["pictures"]
+    assert classify(model, photo) == 0
+    _, *lines = capfd.readouterr().out.splitlines()
+    assert [line[2:].split()[1] for line in lines if line[0] == "*"] == picture["answers"]
+    with Classifier(model) as classifier:
+        result = classifier.best(np.array([0.9, 0.2, 0.6], np.float32))
+    text = _text(photo, result, mark=True).splitlines()
+    assert text[1:] == ["* 0.9000  circle", "* 0.6000  stripes", "  0.2000  cross"]
+
+
+def test_a_binary_file_may_get_two_other_labels(task_models, photo, tmp_path, capfd):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("no\nyes\n")
+    model = task_models["binary"]["int8"]
+    assert classify(model, photo, "--labels", labels) == 0
+    lines = capfd.readouterr().out.splitlines()[1:]
+    assert {line.split()[1] for line in lines} == {"yes", "no"}
+    assert sum(float(line.split()[0]) for line in lines) == pytest.approx(1, abs=1e-3)
+    labels.write_text("yes\n")
+    assert classify(model, photo, "--labels", labels) == 2
+    assert "Expected 2 labels" in capfd.readouterr().err
+
+
+def test_top_k_bounds_the_answers(tiny_tflite, photo, capfd):
+    assert classify(tiny_tflite, photo, "--top-k", 1) == 0
+    assert len(capfd.readouterr().out.splitlines()) == 2
+
+
+def test_an_unreadable_picture_among_good_ones(tiny_tflite, photo, tmp_path, capfd):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    missing = tmp_path / "missing.jpg"
+    assert classify(tiny_tflite, broken, photo, missing, photo) == 1
+    out, err = capfd.readouterr()
+    assert out.count(str(photo)) == 2
+    assert [str(broken) in line or str(missing) in line for line in err.splitlines()] == [True] * 2
+    assert "Traceback" not in err
+
+
+def test_a_folder_is_its_pictures(tiny_tflite, photo, tmp_path, capfd):
+    (tmp_path / "deep").mkdir()
+    deep = tmp_path / "deep" / "other.png"
+    deep.write_bytes(photo.read_bytes())
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert classify(tiny_tflite, tmp_path, "--json", "-") == 0
+    entries = json.loads(capfd.readouterr().out)["pictures"]
+    assert [entry["path"] for entry in entries] == [str(deep), str(photo)]
+
+
+def test_json_holds_answers_and_errors(tiny_tflite, photo, tmp_path, capfd):
+    target = tmp_path / "out.json"
+    assert classify(tiny_tflite, photo, tmp_path / "missing.jpg", "--json", target) == 1
+    good, bad = json.loads(target.read_text("utf-8"))["pictures"]
+    assert len(good["categories"]) == 3
+    assert sum(category["score"] for category in good["categories"]) == pytest.approx(1, abs=0.02)
+    assert "Received" in bad["error"]
+    # A second run does not overwrite it unasked.
+    before = target.read_bytes()
+    assert classify(tiny_tflite, photo, "--json", target) == 2
+    assert target.read_bytes() == before
+    assert classify(tiny_tflite, photo, "--json", target, "--overwrite") == 0
+    assert target.read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("empty", "Received: none"), ("labels.txt", "Expected 3 labels")],
+    ids=["empty-folder", "wrong-labels"],
+)
+def test_wrong_calls_are_one_sentence(tiny_tflite, photo, tmp_path, capfd, name, words):
+    if name == "empty":
+        (tmp_path / name).mkdir()
+        code = classify(tiny_tflite, tmp_path / name)
+    else:
+        (tmp_path / name).write_text("one\ntwo\n")
+        code = classify(tiny_tflite, photo, "--labels", tmp_path / name)
+    out, err = capfd.readouterr()
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_labels_can_be_renamed(tiny_tflite, photo, tmp_path, capfd):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("eins\nzwei\ndrei\n")
+    assert classify(tiny_tflite, photo, "--labels", labels) == 0
+    words = {line.split()[1] for line in capfd.readouterr().out.splitlines()[1:]}
+    assert words == {"eins", "zwei", "drei"}
+
+
+def test_help_is_the_promised_line_and_ends_with_an_example():
+    assert classify_command.get_short_help_str(200) == COMMANDS["classify"][1]
+    assert classify_command.epilog.startswith("Example: pocketlens classify ")

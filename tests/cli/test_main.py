@@ -1,0 +1,118 @@
+"""The command line as a whole: help, exit codes, names."""
+
+import importlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import click
+import pytest
+
+from pocketlens import __version__
+from pocketlens.cli import main as cli
+from pocketlens.cli.main import COMMANDS, group, run
+from pocketlens.errors import ModelFileError, OutputError, PocketlensError, UsageError
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_is_what_the_list_says(name: str) -> None:
+    module, text = COMMANDS[name]
+    command = getattr(importlib.import_module(module), f"{name}_command")
+    assert command.name == name
+    assert command.get_short_help_str(200) == text
+    assert "Example: pocketlens" in command.epilog
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    assert f"Usage: pocketlens {name}" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("Expected a. Received: b. Do c."), 2),
+        (ModelFileError("Expected a. Received: b. Do c."), 1),
+        (OutputError("Expected a. Received: b. Do c."), 1),
+        (click.UsageError("no such option"), 2),
+        (PermissionError(13, "Permission denied", "/x"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_errors_become_exit_codes(
+    error: BaseException,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(group, "main", fail)
+    assert run([]) == code
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "Traceback" not in streams.err
+    assert streams.err.strip()
+
+
+def test_every_error_has_a_second_parent() -> None:
+    leaves = PocketlensError.__subclasses__()
+    assert len(leaves) >= 8
+    for leaf in leaves:
+        builtin = [base for base in leaf.__bases__ if base.__module__ == "builtins"]
+        assert builtin, leaf
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["fly"]) == 2
+    assert "No such command 'fly'" in capsys.readouterr().err
+
+
+def test_help_answers_within_three_times_the_import_of_click() -> None:
+    help_s, click_s = [], []
+    for _ in range(7):
+        click_s.append(seconds("import click"))
+        help_s.append(seconds("from pocketlens.cli.main import main; main(['--help'])"))
+    assert median(help_s) <= 3 * median(click_s)
+
+
+def seconds(code: str) -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    return time.perf_counter() - started
+
+
+def test_module_runs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pocketlens", "--version"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert __version__ in done.stdout
+
+
+@pytest.mark.parametrize("name", ["check", "train", "convert", "demo"])
+def test_missing_extra_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pocketlens.extras.find_spec", lambda _name: None)
+    arguments = {
+        "check": ["photos"],
+        "train": ["photos", "--out", "run"],
+        "convert": ["run", "--out", "x"],
+        "demo": [],
+    }
+    assert cli.run([name, *arguments[name]]) == 1
+    assert "pip install 'pocketlens[train]'" in capsys.readouterr().err

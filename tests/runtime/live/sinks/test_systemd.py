@@ -1,0 +1,235 @@
+"""What systemd hears: over a real socket, from a real run with a real stream."""
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pocketlens.runtime.classifier import Category
+from pocketlens.runtime.live.capture.opening import STALE, SourceState
+from pocketlens.runtime.live.decisions import Decision
+from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.sinks.systemd import Service, find_service
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")
+
+FRAME = np.zeros((4, 4, 3), np.uint8)
+_numbers = itertools.count()
+
+
+class Manager:
+    """Stands in for systemd: a datagram socket that keeps every line with its time."""
+
+    def __init__(self, address):
+        self.address = address
+        self.lines = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        while True:
+            for line in self._socket.recv(4096).decode().split("\n"):
+                self.lines.append((time.monotonic(), line))
+
+    def said(self, start, after_s=0.0):
+        return [
+            now_s for now_s, line in list(self.lines) if line.startswith(start) and now_s > after_s
+        ]
+
+    def wait_for(self, start, after_s=0.0, seconds=30.0):
+        deadline_s = time.monotonic() + seconds
+        while not self.said(start, after_s):
+            assert time.monotonic() < deadline_s, (start, self.lines[-5:])
+            time.sleep(0.01)
+        return self.said(start, after_s)[0]
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request, tmp_path):
+    if request.param == "path":
+        return Manager(str(tmp_path / "notify"))
+    return Manager(f"@pocketlens-test-{os.getpid()}-{next(_numbers)}")
+
+
+def result(label="tulips"):
+    categories = (Category(label, 0.9, 0),)
+    return FrameResult(0, 0.0, categories, categories, Decision(categories, True), 1.0, 1.0)
+
+
+def test_ready_comes_with_the_first_result_and_once(manager):
+    with Service(manager.address, watchdog_s=0.2) as service:
+        service.watch(SourceState(STALE, 1.0, "unplugged", 0))
+        manager.wait_for("STATUS=stale: unplugged")
+        assert manager.said("READY=1") == manager.said("WATCHDOG=1") == []
+        deadline_s = time.monotonic() + 30
+        while len(manager.said("WATCHDOG=1")) < 2:
+            assert time.monotonic() < deadline_s
+            service(FRAME, result())
+            time.sleep(0.01)
+        manager.wait_for("STATUS=tulips 0.90")
+    manager.wait_for("STOPPING=1")
+    assert len(manager.said("READY=1")) == 1
+    assert len(manager.said("STATUS=tulips")) == 1
+
+
+def test_no_ping_without_a_watchdog(manager):
+    with Service(manager.address) as service:
+        service(FRAME, result())
+    manager.wait_for("STOPPING=1")
+    assert manager.said("WATCHDOG=1") == []
+
+
+def test_a_label_with_a_line_end_is_no_other_message(manager):
+    with Service(manager.address) as service:
+        service(FRAME, result("a\nSTOPPING=1\nMAINPID=1"))
+        manager.wait_for("STATUS=a STOPPING=1 MAINPID=1 0.90")
+    manager.wait_for("STATUS=stopping")
+    assert manager.said("MAINPID") == []
+
+
+def test_what_nobody_hears_is_no_error(tmp_path):
+    with Service(str(tmp_path / "nobody"), 1.0) as service:
+        service(FRAME, result())
+
+
+def test_a_manager_that_does_not_read_holds_nothing_up(tmp_path):
+    deaf = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    deaf.bind(str(tmp_path / "deaf"))
+    with Service(str(tmp_path / "deaf"), 1e-9) as service:
+        started_s = time.monotonic()
+        for _ in range(3000):
+            service(FRAME, result())
+        assert time.monotonic() - started_s < 20
+    deaf.close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "ping_s"),
+    [
+        pytest.param({}, None, id="no-watchdog"),
+        pytest.param({"WATCHDOG_USEC": "8000000"}, 2.0, id="for-anybody"),
+        pytest.param({"WATCHDOG_USEC": "8000000", "WATCHDOG_PID": str(os.getpid())}, 2.0, id="us"),
+        pytest.param({"WATCHDOG_USEC": "8000000", "WATCHDOG_PID": "1"}, None, id="another"),
+        pytest.param({"WATCHDOG_USEC": "0"}, None, id="zero"),
+        pytest.param({"WATCHDOG_USEC": "soon"}, None, id="nonsense"),
+    ],
+)
+def test_the_watchdog_is_read_from_the_environment(environment, ping_s):
+    service = find_service({"NOTIFY_SOCKET": "@nobody", **environment})
+    assert service._ping_s == ping_s
+
+
+@pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1"])
+def test_without_a_socket_there_is_no_service(address):
+    assert find_service({} if address is None else {"NOTIFY_SOCKET": address}) is None
+
+
+def start_live(model, source, *options, **environment):
+    command = [sys.executable, "-m", "pocketlens", "live", model, "--source", source, *options]
+    return subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def test_pings_come_while_frames_are_fresh_stop_and_come_back(tiny_tflite, mjpeg_server, tmp_path):
+    manager = Manager(str(tmp_path / "notify"))
+    watchdog = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "400000"}
+    process = start_live(tiny_tflite, mjpeg_server.url("me:hunter2@"), **watchdog)
+    try:
+        manager.wait_for("READY=1")
+        assert manager.said("READY=1")[0] <= manager.wait_for("WATCHDOG=1")
+        began_s = time.monotonic()
+        for _ in range(5):
+            last_s = manager.wait_for("WATCHDOG=1", time.monotonic())
+        # Four to an interval, and three on the busiest machine.
+        assert last_s - began_s < 20
+        mjpeg_server.silent = True
+        stale_s = manager.wait_for("STATUS=stale")
+        # Longer than the process takes to be replaced, while nothing is classified.
+        time.sleep(4.5)
+        assert manager.said("WATCHDOG=1", stale_s) == []
+        assert process.poll() is None
+        back_s = time.monotonic()
+        mjpeg_server.silent = False
+        manager.wait_for("WATCHDOG=1", back_s)
+        process.send_signal(signal.SIGTERM)
+        manager.wait_for("STOPPING=1")
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    assert len(manager.said("READY=1")) == 1
+    assert "hunter2" not in out + err + "".join(line for _, line in manager.lines)
+
+
+def hang_in_the_source(process, server):
+    """Stop the process that reads: no read ends, and no wish to close is heard."""
+    listed = Path(f"/proc/{process.pid}/task").glob("*/children")
+    for child in [int(child) for path in listed for child in path.read_text().split()]:
+        os.kill(child, signal.SIGSTOP)
+
+
+def fall_silent(process, server):
+    server.silent = True
+
+
+@pytest.mark.parametrize(
+    ("fault", "stale"),
+    [
+        pytest.param(lambda process, server: None, False, id="reading"),
+        pytest.param(hang_in_the_source, False, id="hanging"),
+        pytest.param(hang_in_the_source, True, id="hanging-and-stale"),
+        pytest.param(fall_silent, True, id="silent"),
+        pytest.param(lambda process, server: server.stop(), True, id="gone"),
+    ],
+)
+def test_sigterm_ends_within_five_seconds_with_a_recording_that_plays(
+    tiny_tflite, mjpeg_server, tmp_path, fault, stale
+):
+    recording, log = tmp_path / "seen.mp4", tmp_path / "seen.jsonl"
+    outputs = ["--record", recording, "--jsonl", log]
+    process = start_live(tiny_tflite, mjpeg_server.url(), *outputs)
+
+    def entries():
+        text = log.read_text("utf-8") if log.is_file() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
+
+    def wait_until(enough):
+        deadline_s = time.monotonic() + 60
+        while not enough(entries()):
+            assert time.monotonic() < deadline_s
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+
+    try:
+        wait_until(lambda found: len([entry for entry in found if "frame" in entry]) >= 10)
+        fault(process, mjpeg_server)
+        if stale:
+            wait_until(lambda found: found[-1].get("state") == STALE)
+        stopped_s = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert time.monotonic() - stopped_s <= 5
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    capture = cv2.VideoCapture(str(recording))
+    assert capture.read()[0]
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 1
+    capture.release()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seen.jsonl", "seen.mp4"]

@@ -1,0 +1,246 @@
+"""The webhook: every event once and in order, whatever the server does meanwhile."""
+
+import base64
+import contextlib
+import http.server
+import json
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from pocketlens.errors import UsageError
+from pocketlens.runtime.classifier import Category
+from pocketlens.runtime.live.capture.opening import STALE, SourceState
+from pocketlens.runtime.live.decisions import Decision
+from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.sinks import outbox
+from pocketlens.runtime.live.sinks.webhook import Webhook, parse_hook
+
+FRAME = np.zeros((4, 4, 3), np.uint8)
+SECRET = "hunter2"
+
+
+def result(number, changed=True):
+    best = (Category("käfer", 0.75, 0),)
+    return FrameResult(number, float(number), best, best, Decision(best, changed), 4.0, 2.0)
+
+
+def wait_for(condition, timeout_s=10):
+    until_s = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < until_s, "it did not happen in time"
+        time.sleep(0.02)
+    return value
+
+
+class Receiver:
+    """Takes POSTs; `statuses` are answered one after the other, then 204."""
+
+    def __init__(self, port=0):
+        self.statuses = []
+        self.taken = []
+        self.headers = []
+        self.paths = []
+        self.hold = threading.Event()
+        self.hold.set()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.hold.wait(20)
+                status = outer.statuses.pop(0) if outer.statuses else 204
+                outer.paths.append(self.path)
+                outer.headers.append(dict(self.headers))
+                if status == 204:
+                    outer.taken.append(json.loads(body))
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", "/elsewhere")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                pass
+
+        self._server = Server(("127.0.0.1", port), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def frames(self):
+        return [entry["frame"] for entry in self.taken]
+
+    def stop(self):
+        self.hold.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    monkeypatch.setattr(outbox, "_FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(outbox, "_LONGEST_PAUSE_S", 0.2)
+
+
+@pytest.fixture
+def receiver():
+    server = Receiver()
+    yield server
+    server.stop()
+
+
+@contextlib.contextmanager
+def open_hook(receiver, credentials="", path="/hook"):
+    hook = Webhook(parse_hook(f"http://{credentials}127.0.0.1:{receiver.port}{path}"))
+    try:
+        yield hook
+    finally:
+        hook.close()
+
+
+def test_events_and_changes_of_state_arrive_in_order_as_in_jsonl(receiver):
+    stale = SourceState(STALE, 3.0, "the cable is loose", 1)
+    with open_hook(receiver, path="/hook?room=barn") as hook:
+        hook(FRAME, result(0))
+        hook(FRAME, result(1, changed=False))
+        hook(FRAME, result(2))
+        hook.watch(stale)
+    assert receiver.taken == [result(0).to_dict(), result(2).to_dict(), stale.to_dict()]
+    assert receiver.headers[0]["Content-Type"] == "application/json"
+    assert receiver.paths[0] == "/hook?room=barn"
+
+
+def test_user_and_password_become_a_header(receiver):
+    with open_hook(receiver, credentials=f"me%40home:{SECRET}@") as hook:
+        hook(FRAME, result(0))
+    expected = base64.b64encode(f"me@home:{SECRET}".encode()).decode()
+    assert receiver.headers[0]["Authorization"] == f"Basic {expected}"
+
+
+def test_what_fails_is_tried_again_in_order_and_said_once(receiver, caplog):
+    caplog.set_level("INFO", "pocketlens")
+    receiver.statuses = [500, 503, 429, 500]
+    with open_hook(receiver, credentials=f"me:{SECRET}@") as hook:
+        for number in range(3):
+            hook(FRAME, result(number))
+        wait_for(lambda: len(receiver.taken) == 3)
+    assert receiver.frames == [0, 1, 2]
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("it answers 500" in line for line in lines) == 2
+    assert sum("takes what is sent again" in line for line in lines) == 1
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(("status", "words"), [(404, "answers 404"), (302, "not followed")])
+def test_what_is_refused_is_not_sent_again(receiver, caplog, status, words):
+    caplog.set_level("INFO", "pocketlens")
+    receiver.statuses = [status, status]
+    with open_hook(receiver) as hook:
+        for number in range(3):
+            hook(FRAME, result(number))
+        wait_for(lambda: receiver.taken)
+    assert receiver.frames == [2]
+    assert "/elsewhere" not in receiver.paths
+    assert caplog.text.count(words) == 1
+    assert "again, 2 were lost" in caplog.text
+
+
+def test_a_server_that_is_away_gets_the_newest_when_it_is_back(receiver, caplog):
+    caplog.set_level("INFO", "pocketlens")
+    port = receiver.port
+    receiver.stop()
+    with open_hook(receiver) as hook:
+        for number in range(150):
+            hook(FRAME, result(number))
+        wait_for(lambda: "Connection refused" in caplog.text)
+        back = Receiver(port)
+        wait_for(lambda: len(back.taken) == 100)
+        back.stop()
+    assert back.frames == list(range(50, 150))
+    assert caplog.text.count("Connection refused") == 1
+    assert "again, 50 were lost" in caplog.text
+
+
+def test_a_server_that_hangs_blocks_neither_results_nor_the_end(receiver):
+    receiver.hold.clear()
+    with open_hook(receiver) as hook:
+        started_s = time.monotonic()
+        for number in range(1000):
+            hook(FRAME, result(number))
+        taking_s = time.monotonic() - started_s
+        started_s = time.monotonic()
+    assert taking_s < 3
+    assert time.monotonic() - started_s < 3
+
+
+def test_the_end_does_not_wait_for_a_server_that_is_away(receiver):
+    receiver.stop()
+    with open_hook(receiver) as hook:
+        hook(FRAME, result(0))
+        started_s = time.monotonic()
+    assert time.monotonic() - started_s < 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:80/hook",
+        "ftp://host/",
+        "file:///etc/passwd",
+        "http://",
+        "http://host:99999/",
+        "http://host:0/",
+        "http://[::1/",
+        "http://host/a b",
+        "http://host/a\r\nX-Evil: 1",
+        "http://höst/",
+        f"htp://me:{SECRET}@host/",
+        f"http://me:{SECRET}@host:port/",
+    ],
+)
+def test_what_is_no_address_is_one_sentence_without_the_password(url):
+    with pytest.raises(UsageError, match="Expected --webhook as an address") as caught:
+        parse_hook(url)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "target"),
+    [
+        ("http://host", "host", 80, "/"),
+        ("HTTPS://Host/a?b=c", "host", 443, "/a?b=c"),
+        ("http://[::1]:8123/x", "::1", 8123, "/x"),
+    ],
+)
+def test_addresses(url, host, port, target):
+    hook = parse_hook(url)
+    assert (hook.host, hook.port, hook.target) == (host, port, target)
+
+
+def test_a_hook_does_not_show_its_secrets():
+    hook = parse_hook(f"https://me:{SECRET}@host/hook?token={SECRET}")
+    assert SECRET not in repr(hook)
+    assert hook.name == "https://***@host/hook?token=***"
+
+
+def test_the_end_says_what_was_not_delivered(caplog):
+    with socket.socket() as nobody:
+        # Bound, but not listening: every connection is refused.
+        nobody.bind(("127.0.0.1", 0))
+        hook = Webhook(parse_hook(f"http://127.0.0.1:{nobody.getsockname()[1]}/"))
+    for number in range(3):
+        hook(FRAME, result(number))
+    hook.close()
+    assert "did not get the last 3 of what was to be sent" in caplog.text
+    hook.close()
+    assert caplog.text.count("did not get") == 1

@@ -1,0 +1,288 @@
+"""HTTP streams of JPEGs, from a real server on loopback that behaves badly on purpose."""
+
+import contextlib
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from pocketlens.errors import PictureError, SourceError
+from pocketlens.runtime.live.capture.opening import LIVE, STALE, Captured, open_capture
+from pocketlens.runtime.live.sources import SourceRequest, open_source
+from pocketlens.runtime.live.sources.jpeg import decode_jpeg
+from pocketlens.runtime.live.sources.multipart import MAX_PART_BYTES, Parts
+
+JPEG = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+BOMB = JPEG.replace(b"\x00\x30\x00\x40", b"\xff\xff\xff\xff", 1)
+
+
+@pytest.fixture(scope="module")
+def absence(mjpeg_server_class):
+    """A server that is gone for half a minute, while the other tests run."""
+
+    def play():
+        server = mjpeg_server_class().start()
+        capture = open_capture(SourceRequest(server.url()))
+        try:
+            first = capture.next(threading.Event())
+            server.stop()
+            check_stale(capture, first)
+            gone_s = time.monotonic()
+            # Somebody asks all the time, as a run does.
+            threading.Timer(30, server.start).start()
+            check_live(capture, gone_s + 30)
+            return capture.counts
+        finally:
+            capture.close()
+            server.stop()
+
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(play)
+
+
+# The first test starts it, the last one sees what came of it.
+pytestmark = pytest.mark.usefixtures("absence")
+
+
+def part(data, *, length=None, name="frame"):
+    lines = [f"--{name}", "Content-Type: image/jpeg"]
+    if length is not None:
+        lines.append(f"Content-Length: {length}")
+    return "\r\n".join([*lines, "", ""]).encode() + data + b"\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 100_000], ids=lambda size: f"{size}-bytes-a-time")
+@pytest.mark.parametrize("declared", [True, False], ids=["length", "no-length"])
+@pytest.mark.parametrize("boundary", ["frame", "--frame", '"frame"'])
+def test_parts_come_out_however_they_arrive(size, declared, boundary):
+    stream = b"".join(part(JPEG, length=len(JPEG) if declared else None) for _ in range(4))
+    parts = Parts(boundary)
+    found = [
+        entry for at in range(0, len(stream), size) for entry in parts.feed(stream[at : at + size])
+    ]
+    assert [decode_jpeg(entry).shape for entry in found] == [(48, 64, 3)] * 4
+    assert found[0][: len(JPEG)] == JPEG
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["length", "no-length"])
+def test_a_part_is_given_before_the_next_begins(declared):
+    stream = part(JPEG, length=len(JPEG) if declared else None)
+    assert Parts("frame").feed(stream.removesuffix(b"\r\n")) == [JPEG]
+
+
+def test_a_frame_that_is_cut_short_costs_only_itself():
+    stream = part(JPEG[:200], length=len(JPEG)) + part(JPEG, length=len(JPEG))
+    first, second = Parts("frame").feed(stream)
+    with pytest.raises(PictureError):
+        decode_jpeg(first)
+    assert second == JPEG
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(part(b"", length=MAX_PART_BYTES + 1), id="long-declared"),
+        pytest.param(part(b"x" * (MAX_PART_BYTES + 1)), id="long"),
+        pytest.param(b"--frame\r\n" + b"x: y\r\n" * 5000, id="header-without-end"),
+    ],
+)
+def test_what_is_too_long_is_refused(stream):
+    with pytest.raises(SourceError):
+        Parts("frame").feed(stream)
+
+
+def test_noise_before_the_first_boundary_takes_no_memory():
+    parts = Parts("frame")
+    for _ in range(50):
+        assert parts.feed(b"noise" * 10_000) == []
+    assert len(parts._held) < 100
+    assert parts.feed(part(JPEG, length=len(JPEG))) == [JPEG]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(JPEG[: len(JPEG) // 2], id="half"),
+        pytest.param(JPEG[:-2], id="without-end"),
+        pytest.param(b"\xff\xd8 no picture \xff\xd9", id="garbage"),
+        pytest.param(b"\x89PNG" + JPEG, id="not-at-the-start"),
+        pytest.param(JPEG[:300] + b"\xff\xd9" + bytes(range(1, 200)), id="end-in-the-middle"),
+        pytest.param(BOMB, id="bomb"),
+    ],
+)
+def test_what_is_no_whole_jpeg_is_refused(data):
+    assert BOMB != JPEG
+    with pytest.raises(PictureError, match="Expected a whole JPEG"):
+        decode_jpeg(data)
+
+
+def test_padding_after_a_jpeg_is_taken():
+    assert decode_jpeg(JPEG + b"\0" * 500 + b"\r\n--").shape == (48, 64, 3)
+
+
+def read(request):
+    source = open_source(request)
+    try:
+        return source.read()
+    finally:
+        source.close()
+
+
+@pytest.mark.parametrize("digest", [False, True], ids=["basic", "digest"])
+def test_user_and_password_of_the_url_are_used(mjpeg_server, digest):
+    mjpeg_server.password, mjpeg_server.digest = "se:c/r@t", digest
+    url = mjpeg_server.url("me:se%3Ac%2Fr%40t@")
+    assert read(SourceRequest(url)).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param({"password": "other"}, "401", id="password"),
+        pytest.param({"status": 404}, "404 Not Found", id="not-found"),
+        pytest.param({"header": "image/jpeg"}, "image/jpeg", id="one-picture"),
+        pytest.param({"header": "multipart/x-mixed-replace"}, "multipart", id="no-boundary"),
+    ],
+)
+def test_what_is_no_stream_is_one_sentence(mjpeg_server, changes, words):
+    for name, value in changes.items():
+        setattr(mjpeg_server, name, value)
+    with pytest.raises(SourceError, match=r"Expected an MJPEG stream .* Received: .*\.") as caught:
+        open_source(SourceRequest(mjpeg_server.url("me:hunter2@")))
+    assert words in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_port_where_nobody_listens_is_one_sentence(mjpeg_server):
+    url = mjpeg_server.url()
+    mjpeg_server.stop()
+    with pytest.raises(SourceError, match="refused"):
+        open_source(SourceRequest(url))
+
+
+def shape_or_none(source):
+    try:
+        return source.read().shape
+    except PictureError:
+        return None
+
+
+def test_a_server_that_never_answers_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("pocketlens.runtime.live.sources.mjpeg._TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(SourceError, match="nothing for too long"):
+            open_source(SourceRequest(url))
+
+
+def test_damaged_frames_raise_and_the_next_is_well(mjpeg_server):
+    mjpeg_server.interval_s = 0.05
+    mjpeg_server.faults = {1: JPEG[:200], 2: b"garbage"}
+    source = open_source(SourceRequest(mjpeg_server.url()))
+    came = [shape_or_none(source) for _ in range(5)]
+    source.close()
+    assert came.count(None) + source.skipped >= 2
+    assert came[-1] == (48, 64, 3)
+
+
+def test_a_stream_that_is_too_fast_is_skipped_to_the_newest(mjpeg_server):
+    mjpeg_server.interval_s = 0.002
+    source = open_source(SourceRequest(mjpeg_server.url()))
+    try:
+        source.read()
+        deadline_s = time.monotonic() + 30
+        while source.skipped <= 20:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+    finally:
+        source.close()
+
+
+def test_an_end_is_told(mjpeg_server):
+    source = open_source(SourceRequest(mjpeg_server.url()))
+    source.read()
+    mjpeg_server.stop()
+    stopped_s = time.monotonic()
+    with contextlib.suppress(SourceError):
+        while source.read() is not None:
+            assert time.monotonic() - stopped_s < 5
+    source.close()
+
+
+def wait_for(capture, state, seconds=60):
+    """Return the change to a state, and the last frame before it."""
+    stop = threading.Event()
+    timer = threading.Timer(seconds, stop.set)
+    timer.start()
+    last = None
+    while (came := capture.next(stop)) is not None:
+        if isinstance(came, Captured):
+            last = came
+        elif came.state == state:
+            timer.cancel()
+            return came, last
+    raise AssertionError(f"not {state} within {seconds} s")
+
+
+def check_stale(capture, last):
+    """Wait for the source to be stale, by the capture's own clock within two seconds."""
+    stale, newer = wait_for(capture, STALE)
+    assert stale.time_s - (newer or last).time_s <= 2
+    assert "hunter2" not in stale.reason
+
+
+def check_live(capture, back_s):
+    """Wait for frames, by the capture's own clock within five seconds."""
+    live, _ = wait_for(capture, LIVE)
+    assert live.time_s - (back_s - capture._started_s) <= 5
+    return capture.next(threading.Event())
+
+
+def test_a_server_that_falls_silent_goes_and_comes_back(mjpeg_server):
+    capture = open_capture(SourceRequest(mjpeg_server.url("me:hunter2@")))
+    try:
+        first = capture.next(threading.Event())
+        assert isinstance(first, Captured)
+        mjpeg_server.silent = True
+        check_stale(capture, first)
+        mjpeg_server.silent = False
+        again = check_live(capture, time.monotonic())
+        mjpeg_server.stop()
+        check_stale(capture, again)
+        time.sleep(3)
+        back_s = time.monotonic()
+        mjpeg_server.start()
+        check_live(capture, back_s)
+        assert capture.counts.stalls == 2
+        assert capture.counts.reconnects >= 1
+    finally:
+        capture.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_spoilt_stream_ends_or_goes_on(seed):
+    rng = np.random.default_rng(seed)
+    good = part(JPEG, length=len(JPEG)) * 6
+    spoilt = bytearray(good)
+    for at in rng.integers(0, len(good) // 2, 20):
+        spoilt[at] = rng.integers(256)
+    cut = int(rng.integers(len(good) // 2))
+    del spoilt[cut : cut + int(rng.integers(400))]
+    parts = Parts("frame")
+    try:
+        found = parts.feed(bytes(spoilt))
+    except SourceError:
+        return
+    # What comes after the damage is whole again.
+    assert found[-1][: len(JPEG)] == JPEG
+
+
+def test_a_server_that_is_gone_for_half_a_minute_is_seen_when_it_is_back(absence):
+    counts = absence.result()
+    assert counts.stalls == 1
+    assert counts.reconnects >= 1

@@ -1,0 +1,142 @@
+"""A page on a real server, fed by a thread that stands in for the one that classifies."""
+
+import http.client
+import json
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+
+from pocketlens.runtime.classifier import Category
+from pocketlens.runtime.live.capture.opening import LIVE, STALE, CaptureCounts, SourceState
+from pocketlens.runtime.live.decisions import Decision
+from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.web import open_web
+from pocketlens.runtime.live.web.access import WebAddress
+
+INTERVAL_S = 0.02
+
+
+def draw(label, number, size_wh=(320, 240)):
+    """A frame in the label's colour, with a square that moves."""
+    width, height = size_wh
+    colour = {"red": (40, 40, 210), "blue": (210, 60, 40)}.get(label, (90, 90, 90))
+    frame_bgr = np.full((height, width, 3), colour, np.uint8)
+    left = 4 * number % (width - 40)
+    cv2.rectangle(frame_bgr, (left, height // 2), (left + 40, height // 2 + 40), (240,) * 3, -1)
+    return frame_bgr
+
+
+def result_of(number, label, score=0.9, changed=False):
+    best = () if label is None else (Category(label, score, 0),)
+    shown = (*best, Category("other", 1 - score, 1))
+    return FrameResult(number, number / 50, shown, best, Decision(best, changed), 1.0, 2.0)
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict
+    body: bytes
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Show:
+    """Classifies made-up frames until it is stopped; `label` says as what."""
+
+    def __init__(self, address, token, size_wh):
+        self.label = "red"
+        self.counts = CaptureCounts(dropped=3)
+        self.lines = []
+        self.stack = None
+        self.silent = threading.Event()
+        self._address, self._token, self._size_wh = address, token, size_wh
+        self.start()
+
+    def start(self):
+        self.stack = ExitStack()
+        self.feed = self.stack.enter_context(
+            open_web(
+                self._address,
+                token=self._token,
+                model="colours_int8.tflite",
+                source="http://***@camera/stream",
+                counts=lambda: self.counts,
+                announce=self.lines.append,
+            )
+        )
+        self.url = self.lines[-1].split()[-1]
+        parts = urlsplit(self.url)
+        self.host, self.port = parts.hostname, parts.port
+        self._address = WebAddress(self._address.host, self.port)
+        stop, begun = threading.Event(), threading.Event()
+        thread = threading.Thread(target=self._run, args=(stop, begun), daemon=True)
+        thread.start()
+        begun.wait()
+        self.stack.callback(thread.join)
+        self.stack.callback(stop.set)
+
+    def stop(self):
+        if self.stack:
+            self.stack.close()
+            self.stack = None
+
+    def _run(self, stop, begun):
+        number, before, was_silent = 0, None, False
+        while not stop.wait(INTERVAL_S):
+            if self.silent.is_set() != was_silent:
+                was_silent = self.silent.is_set()
+                state, reason = (STALE, "the cable is loose") if was_silent else (LIVE, "")
+                self.feed.watch(SourceState(state, number / 50, reason, 0))
+                before = None
+            if was_silent:
+                continue
+            label = self.label
+            frame_bgr = draw(label, number, self._size_wh)
+            self.feed(frame_bgr, result_of(number, label, changed=label != before))
+            number, before = number + 1, label
+            begun.set()
+
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+    def get(self, path, method="GET", **headers):
+        """Ask for something; header names with _ in place of -."""
+        connection = self.connect()
+        try:
+            names = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, headers=names)
+            response = connection.getresponse()
+            kind = response.headers.get("content-type", "")
+            endless = kind.startswith(("text/event-stream", "multipart"))
+            body = response.read(400) if endless and method == "GET" else response.read()
+            return Answer(response.status, dict(response.headers), body)
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def open_show():
+    """Start a page: `open_show(host=…, token=…)`."""
+    pytest.importorskip("uvicorn", reason="the web extra is not installed")
+    pytest.importorskip("starlette", reason="the web extra is not installed")
+    with ExitStack() as stack:
+
+        def start(host="127.0.0.1", token=None, size_wh=(320, 240)):
+            show = Show(WebAddress(host, 0), token, size_wh)
+            stack.callback(show.stop)
+            return show
+
+        yield start
+
+
+@pytest.fixture
+def show(open_show):
+    return open_show()
