@@ -16,7 +16,6 @@ from pocketlens.benchmarks.candidates import (
     load_candidates,
     read_candidates,
 )
-from pocketlens.benchmarks.energy import Energy, find_meter, measure_energy
 from pocketlens.benchmarks.evaluations import evaluate_files
 from pocketlens.benchmarks.latency import Settings, round_progress
 from pocketlens.benchmarks.machine import Watch, describe_machine
@@ -25,7 +24,7 @@ from pocketlens.benchmarks.processes import time_in_processes
 from pocketlens.benchmarks.results import Benchmark, FileResult
 from pocketlens.benchmarks.stages import Stage, time_stages
 from pocketlens.benchmarks.sustained import Sustained, sustain
-from pocketlens.benchmarks.timings import Row, noise_frame, summarise
+from pocketlens.benchmarks.timings import noise_frame, summarise
 from pocketlens.benchmarks.verdict import choose
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.progress import track
@@ -99,7 +98,6 @@ def benchmark(
     watch = Watch()
     latencies = summarise(time_in_processes(candidates, threads, settings), reference)
     machine = replace(machine, after=watch.read())
-    energies = _energies(candidates, threads)
     footprints = [
         _footprint(candidate, threads[0])
         for candidate in track(candidates, "Loading each file", len(candidates))
@@ -122,10 +120,7 @@ def benchmark(
             parameters=sum(operator.parameters for operator in plans[index][0]),
             footprint=footprints[index],
             accuracy=accuracies[index],
-            latencies=tuple(
-                replace(latencies[index, count], energy=energies.get((index, count)))
-                for count in threads
-            ),
+            latencies=tuple(latencies[index, count] for count in threads),
             answer_pairs=pairs[index],
             stages=stages[index],
         )
@@ -175,22 +170,6 @@ def _stages(candidate: Candidate, threads: int) -> tuple[Stage, ...]:
         lambda flatbuffer: load_interpreter(flatbuffer, threads=threads, backend=candidate.backend),
         track=lambda cuts: track(cuts, f"Operators of {candidate.name}", len(cuts)),
     )
-
-
-def _energies(candidates: Sequence[Candidate], threads: Sequence[int]) -> dict[Row, Energy]:
-    meter = find_meter()
-    if meter is None:
-        return {}
-    frame_bgr = noise_frame(0)
-    with ExitStack() as stack:
-        calls = {}
-        for index, candidate in enumerate(candidates):
-            for count in threads:
-                classifier = stack.enter_context(candidate.load(count))
-                # It puts pixels into the input for the bare `invoke` to work on.
-                classifier.classify(frame_bgr)
-                calls[index, count] = classifier.interpreter.invoke
-        return measure_energy(calls, meter)
 
 
 def _footprint(candidate: Candidate, threads: int) -> Footprint:

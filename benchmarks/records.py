@@ -12,7 +12,7 @@ from typing import Any
 from pocketlens.benchmarks.results import Yardstick
 from pocketlens.errors import UsageError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,7 @@ def files_table(benchmark: Benchmark) -> Table:
 def latency_table(benchmark: Benchmark) -> Table:
     """Return a table with a row for each file and number of threads."""
     timed = [f"{call}\nms" if what == "ms" else f"\n{what}" for call in _CALLS for what in _TIMED]
-    with_energy = any(entry.energy for file in benchmark.files for entry in file.latencies)
-    energy_headers = ["energy\nmJ"] if with_energy else []
-    table = new_table("File", "threads", *timed, "runs", *energy_headers)
+    table = new_table("File", "threads", *timed, "runs")
     for file in benchmark.files:
         for latency in file.latencies:
             table.add_row(
@@ -79,7 +77,6 @@ def latency_table(benchmark: Benchmark) -> Table:
                 f"{latency.classify.p95_ms:.2f}",
                 f"{latency.classify_ratio:.2f}",
                 str(latency.classify.runs),
-                *([f"{latency.energy.invoke_mj:.1f}"] if latency.energy else []),
             )
     return table
 
@@ -169,7 +166,6 @@ def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
                 ),
                 "parts": entry.parts._asdict(),
                 "yardstick": entry.yardstick and dataclasses.asdict(entry.yardstick),
-                "energy": entry.energy and dataclasses.asdict(entry.energy),
             }
             for entry in file.latencies
         ],
@@ -198,12 +194,6 @@ def _notes(benchmark: Benchmark) -> list[str]:
     ]
     if len(benchmark.files) > 1:
         notes.insert(0, f"ratio and agrees: compared with {benchmark.reference.name}{first}.")
-    energy = benchmark.files[0].latencies[0].energy
-    if energy:
-        notes.append(
-            f"energy: of an invoke, by {energy.source}, which also sees what else it feeds "
-            f"({energy.idle_watts:.1f} W at rest)."
-        )
     if benchmark.photos:
         skipped = f", {benchmark.skipped} unreadable skipped" if benchmark.skipped else ""
         all_of_them = ": all labels of a photo right" if benchmark.task == MULTILABEL else ""

@@ -8,7 +8,6 @@ from pathlib import Path
 from pocketlens.benchmarks.accuracy import Accuracy
 from pocketlens.benchmarks.answer_pairs import AnswerPair
 from pocketlens.benchmarks.candidates import LeftOut
-from pocketlens.benchmarks.energy import Energy
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.machine import Machine
 from pocketlens.benchmarks.memory import Footprint
@@ -43,8 +42,7 @@ class Latency:
     reference with as many threads: of each process the median of its rounds' ratios, of these the
     geometric mean, each with the interval that holds it for another run with 95 %, None where the
     processes were too few for one.
-    `runs_ms` are the durations behind `classify`, in the order of measurement. `energy` is None
-    where the machine has no sensor for it.
+    `runs_ms` are the durations behind `classify`, in the order of measurement.
     """
 
     threads: int
@@ -57,7 +55,6 @@ class Latency:
     classify_ratio_interval: Interval | None = None
     yardstick: Yardstick | None = None
     runs_ms: tuple[float, ...] = field(default=(), repr=False)
-    energy: Energy | None = None
 
 
 @dataclass(frozen=True)

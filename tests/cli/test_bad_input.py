@@ -152,14 +152,14 @@ CASES: dict[str, tuple[int, str, Case]] = {
     "benchmark: a record without its end": (
         2,
         "no JSON",
-        lambda p: ["benchmark", p.model, "--compare", p.file("old.json", '{"schema_version": 4,')],
+        lambda p: ["benchmark", p.model, "--compare", p.file("old.json", '{"schema_version": 5,')],
     ),
     "benchmark: a record without its machine's name": (
         2,
         "nothing usable at machine.cpu",
         lambda p: [
             *("benchmark", p.model, "--compare"),
-            p.file("old.json", '{"schema_version": 4, "machine": {}, "files": []}'),
+            p.file("old.json", '{"schema_version": 5, "machine": {}, "files": []}'),
         ],
     ),
     "recommend: no photos": (2, "Expected --data", lambda p: ["recommend", p.model]),

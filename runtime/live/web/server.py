@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
 import time
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import uvicorn
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pocketlens.runtime.live.web.access import Access
 from pocketlens.runtime.live.web.feed import Feed
@@ -45,6 +48,7 @@ class Server:
         self._access = access
         self._uvicorn: uvicorn.Server | None = None
         self._routes: Routes | None = None
+        self._connections: set[_Connection] = set()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
@@ -68,10 +72,18 @@ class Server:
     async def _serve(self) -> None:
         jpegs = Jpegs(self._feed)
         routes = Routes(self._feed, jpegs)
+        guard = Guard(routes.app(), self._access, self._cut_off)
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            with contextlib.ExitStack() as stack:
+                for connection in self._of(scope):
+                    stack.enter_context(connection.asked())
+                await guard(scope, receive, send)
+
         config = uvicorn.Config(
-            Guard(routes.app(), self._access, self._cut_off),
+            answer,
             loop="asyncio",
-            http="h11",
+            http=_listed_in(self._connections),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -93,31 +105,66 @@ class Server:
         finally:
             sweeping.cancel()
             jpegs.close()
-            for connection in self._connections():
+            for connection in list(self._connections):
                 connection.transport.abort()
 
     async def _sweep(self) -> None:
         """Cut off connections on which nothing is asked, or nothing is taken."""
-        idle_since_s: dict[tuple[int, int], float] = {}
         while True:
-            now_s = time.monotonic()
-            # A connection is idle before its first request and after each response.
-            idle = {
-                (id(connection), id(connection.cycle)): connection
-                for connection in self._connections()
-                if connection.cycle is None or connection.cycle.response_complete
-            }
-            idle_since_s = {key: idle_since_s.get(key, now_s) for key in idle}
-            for key, since_s in idle_since_s.items():
-                if now_s - since_s > _IDLE_S:
-                    idle[key].transport.abort()
+            until_s = time.monotonic() - _IDLE_S
+            for connection in list(self._connections):
+                # A connection is idle before its first request and after each response.
+                if not connection.requests and connection.idle_since_s < until_s:
+                    connection.transport.abort()
             await asyncio.sleep(_SWEEP_S)
 
     def _cut_off(self, scope: Scope) -> None:
         """End a request's connection at once, with whatever is still to be sent on it."""
-        for connection in self._connections():
-            if connection.client and connection.client == tuple(scope["client"] or ()):
-                connection.transport.abort()
+        for connection in self._of(scope):
+            connection.transport.abort()
 
-    def _connections(self) -> list[Any]:
-        return list(self._uvicorn.server_state.connections) if self._uvicorn else []
+    def _of(self, scope: Scope) -> list[_Connection]:
+        """Return the connection that a request came on, or nothing where it is gone already."""
+        ends = tuple(tuple(scope[end] or ()) for end in ("client", "server"))
+        return [connection for connection in self._connections if connection.ends == ends]
+
+
+@dataclass(eq=False)
+class _Connection:
+    """A client's connection: how many requests are being answered, since when there are none."""
+
+    transport: asyncio.Transport
+    requests: int = 0
+    idle_since_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def ends(self) -> tuple[tuple[str, int], ...]:
+        """The client's address and port, and the server's."""
+        names = (self.transport.get_extra_info(name) for name in ("peername", "sockname"))
+        return tuple(tuple(name or ())[:2] for name in names)
+
+    @contextlib.contextmanager
+    def asked(self) -> Iterator[None]:
+        """Be answering a request while the context lasts."""
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            self.idle_since_s = time.monotonic()
+
+
+def _listed_in(connections: set[_Connection]) -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol, whose connections stand in the set while they are open."""
+
+    class Listed(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            self._listed = _Connection(transport)
+            connections.add(self._listed)
+            super().connection_made(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.discard(self._listed)
+            super().connection_lost(exc)
+
+    return Listed
