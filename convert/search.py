@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pocketlens.convert.comparison import Comparison, Reference
 from pocketlens.convert.encoders import Candidate, Encoder
-from pocketlens.convert.sensitivity import Sensitivity, measure_sensitivity, time_files
+from pocketlens.convert.float_layers import Sensitivity, measure_sensitivity, time_files
 from pocketlens.progress import track
 
 # Enough photos to tell distances of scores apart; agreement needs thousands for that.

@@ -10,10 +10,10 @@ pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 from pocketlens.card import ModelCard
 from pocketlens.convert.comparison import Reference
 from pocketlens.convert.encoders import Encoder
+from pocketlens.convert.float_layers import measure_sensitivity
 from pocketlens.convert.formats import check_promise
 from pocketlens.convert.int8 import EDGE, TENSORFLOW
 from pocketlens.convert.search import choose_int8
-from pocketlens.convert.sensitivity import measure_sensitivity
 from pocketlens.runtime.interpreters import describe_operators, load_interpreter
 
 LABELS = ("a", "b", "c")
