@@ -45,16 +45,10 @@ from pocketlens.options import (
     type=float,
     default=1.0,
     show_default=True,
-    help="Hold a file back that loses more accuracy to the original model. "
-    "One photo alone never counts.",
+    help="Hold a file back that loses more accuracy to the original model; int8 leaves layers in "
+    "float first. One photo alone never counts.",
 )
 @click.option("--force", is_flag=True, help="Write files that lose more all the same.")
-@click.option(
-    "--search/--no-search",
-    default=True,
-    help="Compare several ways to make the int8 file, and leave layers in float where the limit "
-    "asks for it; or take the way that is usually best.  [default: search]",
-)
 @click.option(
     "--sensitivity",
     is_flag=True,
@@ -97,7 +91,6 @@ def convert_command(
     samples: int,
     max_drop: float,
     force: bool,
-    search: bool,
     sensitivity: bool,
     adapt: str | None,
     labels_file: str | None,
@@ -125,7 +118,7 @@ def convert_command(
     from pocketlens.convert import FORMATS, Demands, Description, DropError, convert
     from pocketlens.convert.summary import summarise
 
-    demands = Demands(max_drop, force, search, sensitivity, Path(adapt) if adapt else None)
+    demands = Demands(max_drop, force, sensitivity, Path(adapt) if adapt else None)
     labels = Path(labels_file) if labels_file else None
     description = Description(labels, mean, std, resize_mode, task, image_size)
     try:

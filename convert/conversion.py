@@ -18,12 +18,12 @@ from pocketlens.convert.comparison import Comparison, Reference, rerun
 from pocketlens.convert.described import calibration, for_format, with_figures
 from pocketlens.convert.descriptions import Description
 from pocketlens.convert.encoders import Encoder, FloatModel
+from pocketlens.convert.float_layers import Int8, make_int8
 from pocketlens.convert.formats import EIGHT_BIT, FORMATS, INT8, check_promise
 from pocketlens.convert.metadata import standard_metadata
 from pocketlens.convert.origins import read_origin
 from pocketlens.convert.photos import adapting_pixels, reference_photos, representative_pixels
 from pocketlens.convert.samples import DEFAULT_SAMPLES, check_count
-from pocketlens.convert.search import Choice, choose_int8
 from pocketlens.convert.slimming import slim
 from pocketlens.errors import ConversionError, UsageError
 from pocketlens.files import refuse_files, write_bytes
@@ -41,14 +41,12 @@ class Demands:
     """What the files must hold and how much is done for it.
 
     `max_drop` is the net accuracy in points of 100 that a file may lose to the original model (see
-    `Comparison.keeps`). `force` gives files out that lose more. `search` compares several int8
-    files and takes the best, `sensitivity` measures every layer of it, `adapt` is a folder of
-    photos to bring the model onto the int8 grid with.
+    `Comparison.keeps`). `force` gives files out that lose more. `sensitivity` measures every layer
+    of int8, `adapt` is a folder of photos to bring the model onto the int8 grid with.
     """
 
     max_drop: float = DEFAULT_MAX_DROP
     force: bool = False
-    search: bool = True
     sensitivity: bool = False
     adapt: Path | None = None
 
@@ -66,8 +64,8 @@ class ConvertedFile:
     """One file that `convert` made.
 
     `comparison` is with the model that it was made from. `held_back` is True where the file
-    lost more than the limit and was not written. `choice` says how int8 was chosen, `adaptation`
-    what adapting did.
+    lost more than the limit and was not written. `int8` says which of its layers stay in float,
+    `adaptation` what adapting did.
     """
 
     path: Path
@@ -77,7 +75,7 @@ class ConvertedFile:
     operators: Operators
     seconds: float
     held_back: bool = False
-    choice: Choice | None = None
+    int8: Int8 | None = None
     adaptation: Adaptation | None = None
 
 
@@ -185,17 +183,17 @@ class _Maker:
         """Return a format's file and what it holds."""
         card = for_format(self._card, entry, self._calibration)
         started = time.perf_counter()
-        choice = self._choose(card, path) if entry == INT8 else None
-        flatbuffer = choice.flatbuffer if choice else self._encoder.encode(entry)
+        int8 = self._make_int8(card, path) if entry == INT8 else None
+        flatbuffer = int8.flatbuffer if int8 else self._encoder.encode(entry)
         flatbuffer = slim(flatbuffer, {METADATA_NAME: standard_metadata(flatbuffer, card)})
         seconds = time.perf_counter() - started
         result = rerun(flatbuffer, card, self._reference.pixels, path)
-        in_float = choice is not None and bool(choice.float_layers)
+        in_float = int8 is not None and bool(int8.float_layers)
         check_promise(
             entry, result.signature, result.operators, self._model.normalise, in_float=in_float
         )
         comparison = self._reference.compare(result.scores)
-        card = with_figures(card, result.operators, comparison, choice, self._adaptation)
+        card = with_figures(card, result.operators, comparison, int8, self._adaptation)
         data = pack(flatbuffer, card)
         held_back = not (comparison.keeps(self._demands.max_drop) or self._demands.force)
         file = ConvertedFile(
@@ -206,22 +204,21 @@ class _Maker:
             result.operators,
             seconds,
             held_back,
-            choice,
+            int8,
             self._adaptation,
         )
         return file, data
 
-    def _choose(self, card: ModelCard, path: Path) -> Choice:
+    def _make_int8(self, card: ModelCard, path: Path) -> Int8:
         def run(flatbuffer: bytes, reference: Reference) -> NDArray[np.float32]:
             return rerun(flatbuffer, card, reference.pixels, path).scores
 
         demands = self._demands
-        return choose_int8(
+        return make_int8(
             self._encoder,
             self._reference,
             run,
             max_drop=demands.max_drop,
-            search=demands.search,
             sensitivity=demands.sensitivity,
         )
 
@@ -238,7 +235,6 @@ def _drop_message(files: Sequence[ConvertedFile], demands: Demands, card: ModelC
         tried: Mapping[str, bool] = {
             "--adapt PHOTOS (they need no labels)": demands.adapt is not None,
             "training with --grid-epochs 4": bool(card.training.get("grid_epochs")),
-            "the search, which --no-search switched off": demands.search,
         }
         advice = [what for what, done in tried.items() if not done] + advice
     return (

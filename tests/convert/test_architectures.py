@@ -118,7 +118,7 @@ def test_files_answer_like_keras(road: Road, tmp_path: Path) -> None:
     assert expected.std(axis=0).max() > 0.02
     assert np.abs(model.predict(batch[..., ::-1], verbose=0) - expected).max() > 5e-3
     assert np.abs(model.predict(batch / 255, verbose=0) - expected).max() > 1e-2
-    demands = Demands(force=True, search=False)
+    demands = Demands(max_drop=100)
     made = convert(road.run, tmp_path, samples=3, demands=demands)
     files = {file.format: file for file in made}
     # `convert` refuses a file that is not one partition, and int8 with a float operator.

@@ -73,7 +73,7 @@ def test_five_formats(
         representative=tiny_photos,
         samples=12,
         # Nobody trained it, so its answers hang by a hair.
-        demands=Demands(force=True, search=False),
+        demands=Demands(max_drop=100),
     )
     assert [file.format for file in files] == list(FORMATS)
     paths = sorted(tiny_photos.rglob("*.png"))[::6]

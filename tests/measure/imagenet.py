@@ -8,9 +8,6 @@ KERAS_HOME the cache with the weights. Three tables:
 - before and after adapting on 600 photos without labels that are not scored, 70 samples and 530
   flowers; 300 samples scored in twelve views each, in each of four splits: of 14,400 answers chance
   changes few.
-
-The int8 search compares on the photos of calibration's kind that calibration did not see, never
-on those that are scored.
 """
 
 import argparse
@@ -30,7 +27,7 @@ from pocketlens.convert.comparison import rerun
 from pocketlens.convert.encoders import Encoder
 from pocketlens.convert.graphs import trace
 from pocketlens.convert.samples import load_pixels
-from pocketlens.convert.search import choose_int8
+from pocketlens.intervals import wilson
 from pocketlens.quiet import quiet
 from pocketlens.runtime.pictures import decode, resize
 
@@ -54,17 +51,15 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(samples))
     known = [samples[index] for index in order[:100]]
     scored = [samples[index] for index in order[100:]]
-    # Every fifth photo of the flowers for calibration and choice, the others to adapt on.
+    # Every fifth photo of the flowers for calibration, the others to adapt on.
     measured = flowers[::5]
     model = whole_model()
     if only in (None, "flowers"):
         test = reference(model, samples, labels)
-        search = reference(model, measured[_CALIBRATION:], labels)
-        table("calibrated on flowers", model, measured[:_CALIBRATION], search, test)
-    test = reference(model, scored, labels)
-    search = reference(model, known[70:], labels)
+        table("calibrated on flowers", model, measured[:_CALIBRATION], test)
     if only in (None, "samples"):
-        table("calibrated on samples", model, known[:70], search, test)
+        test = reference(model, scored, labels)
+        table("calibrated on samples", model, known[:70], test)
     if only in (None, "adapt"):
         others = [path for index, path in enumerate(flowers) if index % 5]
         shuffled = [samples[index] for index in order]
@@ -120,9 +115,7 @@ def told(
     return Reference(loaded, truth, predict(model, np.stack(loaded)), card)
 
 
-def table(
-    title: str, model: keras.Model, calibration: list[Path], search: Reference, test: Reference
-) -> None:
+def table(title: str, model: keras.Model, calibration: list[Path], test: Reference) -> None:
     """Print what every format of a model answers on the scored photos."""
     print(f"\n{title}; {len(test.truth)} photos scored", flush=True)
     photos = pixels(calibration)
@@ -133,10 +126,6 @@ def table(
 
     for name in FORMATS:
         show(name, test.compare(run(encoder.encode(name), test)))
-    choice = choose_int8(encoder, search, run, max_drop=100)
-    for trial in choice.trials:
-        print(f"    {trial.candidate}: distance {trial.comparison.distance:.4f}")
-    show("int8, best of search", test.compare(run(choice.flatbuffer, test)))
     for name in PLAIN:
         with quiet():
             flatbuffer = convert_plainly(model, name, photos)
@@ -168,7 +157,7 @@ def adapting(samples: list[Path], flowers: list[Path], labels: tuple[str, ...]) 
 def plain_and_own(
     model: keras.Model, calibration: list[Path], test: Reference
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield 8-bit files' names and scores on the scored photos, without the search for int8."""
+    """Yield 8-bit files' names and scores on the scored photos."""
     photos = pixels(calibration)
     encoder = Encoder(trace(model), photos)
     for name in ("weights8", "dynamic", "int8"):
@@ -180,7 +169,7 @@ def plain_and_own(
 
 def show(name: str, result: Comparison) -> None:
     """Print one line."""
-    low, high = result.agreement_interval
+    low, high = wilson(round(result.agreement * result.photos), result.photos)
     print(
         f"{name:24} accuracy {result.accuracy:.4f} (original {result.original_accuracy:.4f})  "
         f"agreement {result.agreement:.4f} ({low:.4f} to {high:.4f})  "

@@ -1,7 +1,8 @@
 """What each format loses to its Keras model on test photos, beside TFLiteConverter's plain files.
 
 Run by hand (`make quantizers RUNS='runs/a runs/b'`) on runs that `make flowers` trained; all runs'
-test photos count together. Calibration and the search see training and validation photos only.
+test photos count together. Calibration sees training photos only, the limit on what int8 may
+lose validation photos only.
 """
 
 import argparse
