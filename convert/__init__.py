@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from pocketlens.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from pocketlens.convert.adaptation import Adaptation, adapt
     from pocketlens.convert.comparison import Comparison, Reference
     from pocketlens.convert.conversion import ConvertedFile, Demands, DropError, convert
     from pocketlens.convert.descriptions import Description
@@ -15,14 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS",
-    "Adaptation",
     "Comparison",
     "ConvertedFile",
     "Demands",
     "Description",
     "DropError",
     "Reference",
-    "adapt",
     "convert",
 ]
 
@@ -30,14 +27,12 @@ __getattr__ = lazy_names(
     __name__,
     {
         "FORMATS": "formats",
-        "Adaptation": "adaptation",
         "Comparison": "comparison",
         "ConvertedFile": "conversion",
         "Demands": "conversion",
         "Description": "descriptions",
         "DropError": "conversion",
         "Reference": "comparison",
-        "adapt": "adaptation",
         "convert": "conversion",
     },
 )

@@ -54,12 +54,6 @@ from pocketlens.options import (
     is_flag=True,
     help="Measure what each layer of the int8 file adds in error and saves in time.",
 )
-@click.option(
-    "--adapt",
-    metavar="FOLDER",
-    help="Train the model on the int8 grid first, with its own answers on these photos, which "
-    "need no labels. For models that were trained without the grid.",
-)
 @labels_option
 @mean_option
 @std_option
@@ -92,7 +86,6 @@ def convert_command(
     max_drop: float,
     force: bool,
     sensitivity: bool,
-    adapt: str | None,
     labels_file: str | None,
     mean: float | None,
     std: float | None,
@@ -118,7 +111,7 @@ def convert_command(
     from pocketlens.convert import FORMATS, Demands, Description, DropError, convert
     from pocketlens.convert.summary import summarise
 
-    demands = Demands(max_drop, force, sensitivity, Path(adapt) if adapt else None)
+    demands = Demands(max_drop, force, sensitivity)
     labels = Path(labels_file) if labels_file else None
     description = Description(labels, mean, std, resize_mode, task, image_size)
     try:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard, pack
-from pocketlens.convert.adaptation import Adaptation, adapt
 from pocketlens.convert.comparison import Comparison, Reference, rerun
 from pocketlens.convert.described import calibration, for_format, with_figures
 from pocketlens.convert.descriptions import Description
@@ -22,7 +21,7 @@ from pocketlens.convert.float_layers import Int8, make_int8
 from pocketlens.convert.formats import EIGHT_BIT, FORMATS, INT8, check_promise
 from pocketlens.convert.metadata import standard_metadata
 from pocketlens.convert.origins import read_origin
-from pocketlens.convert.photos import adapting_pixels, reference_photos, representative_pixels
+from pocketlens.convert.photos import reference_photos, representative_pixels
 from pocketlens.convert.samples import DEFAULT_SAMPLES, check_count
 from pocketlens.convert.slimming import slim
 from pocketlens.errors import ConversionError, UsageError
@@ -42,13 +41,12 @@ class Demands:
 
     `max_drop` is the net accuracy in points of 100 that a file may lose to the original model (see
     `Comparison.keeps`). `force` gives files out that lose more. `sensitivity` measures every layer
-    of int8, `adapt` is a folder of photos to bring the model onto the int8 grid with.
+    of int8.
     """
 
     max_drop: float = DEFAULT_MAX_DROP
     force: bool = False
     sensitivity: bool = False
-    adapt: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse a limit that cannot be."""
@@ -64,8 +62,7 @@ class ConvertedFile:
     """One file that `convert` made.
 
     `comparison` is with the model that it was made from. `held_back` is True where the file
-    lost more than the limit and was not written. `int8` says which of its layers stay in float,
-    `adaptation` what adapting did.
+    lost more than the limit and was not written. `int8` says which of its layers stay in float.
     """
 
     path: Path
@@ -76,7 +73,6 @@ class ConvertedFile:
     seconds: float
     held_back: bool = False
     int8: Int8 | None = None
-    adaptation: Adaptation | None = None
 
 
 class DropError(ConversionError):
@@ -140,14 +136,12 @@ def convert(
     wanted = EIGHT_BIT if origin.run or representative else {INT8}
     if not wanted.isdisjoint(formats):
         photos = representative_pixels(origin, representative, samples)
-    unlabelled = adapting_pixels(origin, demands.adapt)
     reference = reference_photos(origin, data, representative, samples)
-    adaptation = adapt(origin.network, unlabelled, reference) if unlabelled else None
     with quiet():
         float_model = origin.float_model()
     card = dataclasses.replace(origin.card, name=stem)
     calibrated = calibration(len(photos), representative is not None)
-    maker = _Maker(float_model, photos, card, reference, demands, adaptation, calibrated)
+    maker = _Maker(float_model, photos, card, reference, demands, calibrated)
     made = {entry: maker.make(entry, targets[entry]) for entry in track(formats, "Converting")}
     files = [file for file, _ in made.values()]
     for file, content in made.values():
@@ -168,7 +162,6 @@ class _Maker:
         card: ModelCard,
         reference: Reference,
         demands: Demands,
-        adaptation: Adaptation | None,
         calibrated: Mapping[str, Any],
     ) -> None:
         self._encoder = Encoder(model, photos)
@@ -176,7 +169,6 @@ class _Maker:
         self._card = card
         self._reference = reference
         self._demands = demands
-        self._adaptation = adaptation
         self._calibration = calibrated
 
     def make(self, entry: str, path: Path) -> tuple[ConvertedFile, bytes]:
@@ -192,20 +184,12 @@ class _Maker:
         check_promise(
             entry, result.signature, result.operators, self._model.normalise, in_float=in_float
         )
-        comparison = self._reference.compare(result.scores)
-        card = with_figures(card, result.operators, comparison, int8, self._adaptation)
+        comparison, operators = self._reference.compare(result.scores), result.operators
+        card = with_figures(card, operators, comparison, int8)
         data = pack(flatbuffer, card)
         held_back = not (comparison.keeps(self._demands.max_drop) or self._demands.force)
         file = ConvertedFile(
-            path,
-            entry,
-            len(data),
-            comparison,
-            result.operators,
-            seconds,
-            held_back,
-            int8,
-            self._adaptation,
+            path, entry, len(data), comparison, operators, seconds, held_back, int8
         )
         return file, data
 
@@ -231,12 +215,8 @@ def _drop_message(files: Sequence[ConvertedFile], demands: Demands, card: ModelC
     )
     names = {file.format for file in files if file.held_back}
     advice = ["--force to have them all the same", "a higher --max-drop"]
-    if not names.isdisjoint(EIGHT_BIT):
-        tried: Mapping[str, bool] = {
-            "--adapt PHOTOS (they need no labels)": demands.adapt is not None,
-            "training with --grid-epochs 4": bool(card.training.get("grid_epochs")),
-        }
-        advice = [what for what, done in tried.items() if not done] + advice
+    if not names.isdisjoint(EIGHT_BIT) and not card.training.get("grid_epochs"):
+        advice.insert(0, "training with --grid-epochs 4")
     return (
         f"Expected files that lose at most {demands.max_drop:g} points of accuracy to the "
         f"original model. Received: {lost}. These were not written. Try {', or '.join(advice)}."

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Any
 
 from pocketlens.card import ModelCard
-from pocketlens.convert.adaptation import Adaptation
 from pocketlens.convert.comparison import Comparison
 from pocketlens.convert.float_layers import Int8
 from pocketlens.convert.formats import EIGHT_BIT
@@ -38,7 +37,6 @@ def with_figures(
     operators: Operators,
     comparison: Comparison,
     int8: Int8 | None,
-    adaptation: Adaptation | None,
 ) -> ModelCard:
     """Return the card with what was measured on the file.
 
@@ -54,18 +52,6 @@ def with_figures(
     if comparison.accuracy is not None:
         metrics["converted_accuracy"] = round(comparison.accuracy, 4)
         metrics["lost_to_original_points"] = round(comparison.drop_points, 2)
-    if adaptation is not None:
-        metrics["adaptation"] = {
-            "photos": adaptation.photos,
-            "epochs": adaptation.epochs,
-            "kept": adaptation.kept,
-            **{
-                f"{what}_{when}": round(getattr(getattr(adaptation, when), what), 4)
-                for when in ("before", "after")
-                for what in ("agreement", "accuracy")
-                if getattr(adaptation.after, what) is not None
-            },
-        }
     calibrated = dict(card.calibration)
     if int8 is not None:
         calibrated["float_layers"] = [name.split(";")[0] for name in int8.float_layers]

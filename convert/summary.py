@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pocketlens.convert.adaptation import Adaptation
 from pocketlens.convert.conversion import ConvertedFile
 from pocketlens.convert.float_layers import Int8
 from pocketlens.files import write_json
@@ -27,8 +26,6 @@ def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) ->
     written = [file for file in files if not file.held_back]
     if written:
         console.print(f"Written to {written[0].path.parent}")
-    if files[0].adaptation:
-        _print_adaptation(console, files[0].adaptation)
     console.print(_table(files))
     for file in files:
         if file.comparison.hardest:
@@ -61,22 +58,10 @@ def _table(files: Sequence[ConvertedFile]) -> Table:
     return table
 
 
-def _print_adaptation(console: Console, adaptation: Adaptation) -> None:
-    before, after = adaptation.before, adaptation.after
-    console.print(
-        f"Adapted on {adaptation.photos} photos in {adaptation.seconds:.0f} s. With rounded "
-        f"weights, without and with it: same answer {before.agreement:.1%}, {after.agreement:.1%}; "
-        f"accuracy {_percent(before.accuracy)}, {_percent(after.accuracy)}; "
-        f"distance of scores {before.distance:.4f}, {after.distance:.4f}"
-    )
-    if not adaptation.kept:
-        console.print("That brought nothing, so the model was left as it was.")
-
-
 def _print_int8(console: Console, int8: Int8) -> None:
     if int8.float_layers:
         console.print(
-            f"{len(int8.float_layers)} layers stay in float, for {int8.float_cost_ms:.2f} ms "
+            f"{len(int8.float_layers)} of int8's layers in float, for {int8.float_cost_ms:.2f} ms "
             f"of an inference: {', '.join(map(short_name, int8.float_layers))}"
         )
     if int8.sensitivity:
@@ -119,6 +104,4 @@ def _payload(file: ConvertedFile) -> dict[str, Any]:
                 {**asdict(row), "layer": short_name(row.layer)} for row in file.int8.sensitivity
             ],
         }
-    if file.adaptation:
-        payload["adaptation"] = asdict(file.adaptation)
     return payload

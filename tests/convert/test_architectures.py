@@ -14,12 +14,13 @@ import keras
 
 from pocketlens.convert import FORMATS, Demands, convert
 from pocketlens.convert.int8_layers import with_int8_layers
+from pocketlens.int8_grid import LEVELS
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.inspection import inspect
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.train import Settings, train
 from pocketlens.train.architectures import ARCHITECTURES
-from pocketlens.train.grid import LEVELS, kernel_of
+from pocketlens.train.grid import kernel_of
 from pocketlens.train.networks import BASE_NAME, HEAD_NAME, batch_normalizations, build, flat_layers
 from pocketlens.train.normalisations import LAYER_NAME
 

@@ -113,18 +113,3 @@ def test_int8_needs_photos(models: dict[str, Path], tiny_photos: Path, tmp_path:
     description = Description(models["labels"], 127.5, 127.5)
     with pytest.raises(UsageError, match="--representative"):
         convert(models["keras"], tmp_path, ["int8"], description=description, data=tiny_photos)
-
-
-@pytest.mark.parametrize("kind", ["SavedModel", "tflite"])
-def test_adapting_needs_layers(
-    kind: str, models: dict[str, Path], tiny_photos: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(UsageError, match="whose layers can learn"):
-        convert(
-            models[kind],
-            tmp_path,
-            ["weights8"],
-            description=Description(models["labels"], 127.5, 127.5),
-            data=tiny_photos,
-            demands=Demands(adapt=tiny_photos),
-        )

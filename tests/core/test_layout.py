@@ -21,13 +21,13 @@ NESTED = {
     f"runtime/{part}": f"pocketlens.runtime.{part}"
     for part in ("capture", "doctor", "live", "remote", "service", "sources", "web")
 }
-# What each folder may import of the others. `convert` may train: `--adapt` does. `benchmarks` and
-# `export` may convert: `recommend` and `export` do where they are given a run.
+# What each folder may import of the others. `benchmarks` and `export` may convert: `recommend` and
+# `export` do where they are given a run.
 ALLOWED = {
     "core": set(),
     "runtime": {"core"},
     "train": {"core", "runtime"},
-    "convert": {"core", "runtime", "train"},
+    "convert": {"core", "runtime"},
     "benchmarks": {"core", "runtime", "convert"},
     "export": {"core", "runtime", "convert"},
     "demo": {"core", "runtime", "train", "convert", "benchmarks"},
