@@ -45,26 +45,14 @@ from pocketlens.cli.options import (
     type=float,
     default=1.0,
     show_default=True,
-    help="Hold a file back that loses more accuracy to the original model. "
-    "One photo alone never counts.",
+    help="Hold a file back that loses more accuracy to the original model; int8 leaves layers in "
+    "float first. One photo alone never counts.",
 )
 @click.option("--force", is_flag=True, help="Write files that lose more all the same.")
-@click.option(
-    "--search/--no-search",
-    default=True,
-    help="Compare several ways to make the int8 file, and leave layers in float where the limit "
-    "asks for it; or take the way that is usually best.  [default: search]",
-)
 @click.option(
     "--sensitivity",
     is_flag=True,
     help="Measure what each layer of the int8 file adds in error and saves in time.",
-)
-@click.option(
-    "--adapt",
-    metavar="FOLDER",
-    help="Train the model on the int8 grid first, with its own answers on these photos, which "
-    "need no labels. For models that were trained without the grid.",
 )
 @labels_option
 @mean_option
@@ -97,9 +85,7 @@ def convert_command(
     samples: int,
     max_drop: float,
     force: bool,
-    search: bool,
     sensitivity: bool,
-    adapt: str | None,
     labels_file: str | None,
     mean: float | None,
     std: float | None,
@@ -125,7 +111,7 @@ def convert_command(
     from pocketlens.convert import FORMATS, Demands, Description, DropError, convert
     from pocketlens.convert.summary import summarise
 
-    demands = Demands(max_drop, force, search, sensitivity, Path(adapt) if adapt else None)
+    demands = Demands(max_drop, force, sensitivity)
     labels = Path(labels_file) if labels_file else None
     description = Description(labels, mean, std, resize_mode, task, image_size)
     try:

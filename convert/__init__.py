@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
-    from pocketlens.convert.adaptation import Adaptation, adapt
     from pocketlens.convert.comparison import Comparison, Reference
     from pocketlens.convert.conversion import ConvertedFile, Demands, DropError, convert
     from pocketlens.convert.descriptions import Description
@@ -15,14 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS",
-    "Adaptation",
     "Comparison",
     "ConvertedFile",
     "Demands",
     "Description",
     "DropError",
     "Reference",
-    "adapt",
     "convert",
 ]
 
@@ -30,14 +27,12 @@ __getattr__ = lazy_names(
     __name__,
     {
         "FORMATS": "pocketlens.convert.formats",
-        "Adaptation": "pocketlens.convert.adaptation",
         "Comparison": "pocketlens.convert.comparison",
         "ConvertedFile": "pocketlens.convert.conversion",
         "Demands": "pocketlens.convert.conversion",
         "Description": "pocketlens.convert.descriptions",
         "DropError": "pocketlens.convert.conversion",
         "Reference": "pocketlens.convert.comparison",
-        "adapt": "pocketlens.convert.adaptation",
         "convert": "pocketlens.convert.conversion",
     },
 )

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard
-from pocketlens.evaluation.intervals import wilson
 from pocketlens.runtime.answers import Answer, answer_of, share_of_equal
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.interpreters import Operators, describe_operators
@@ -58,11 +57,6 @@ class Comparison:
         """Net accuracy lost, in points of 100; below 0 if the file is the better one."""
         return 100 * (self.lost - self.won) / self.photos
 
-    @property
-    def agreement_interval(self) -> tuple[float, float]:
-        """The 95 % Wilson score interval of `agreement`."""
-        return wilson(round(self.agreement * self.photos), self.photos)
-
     def keeps(self, max_drop: float) -> bool:
         """Tell whether the net loss is within `max_drop` points.
 
@@ -105,18 +99,13 @@ class Reference:
             original_accuracy=None if self.truth is None else float(was_right.mean()),
             lost=int(lost.sum()),
             won=int(won.sum()),
-            distance=float(self.distances(scores).mean()),
+            distance=float(np.abs(scores - self.scores).sum(axis=1).mean()),
             hardest=tuple(
                 ClassLoss(self.card.labels[index], count, each[index])
                 for index, count in net.most_common(HARDEST_CLASSES)
                 if count > 0
             ),
         )
-
-    def distances(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return each photo's sum of the differences of scores (photos, outputs)."""
-        distances: NDArray[np.float32] = np.abs(scores - self.scores).sum(axis=1)
-        return distances
 
     def thinned(self, most: int) -> Reference:
         """Return at most about `most` of the photos, evenly taken."""

@@ -13,17 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard, pack
-from pocketlens.convert.adaptation import Adaptation, adapt
 from pocketlens.convert.comparison import Comparison, Reference, rerun
 from pocketlens.convert.described import calibration, for_format, with_figures
 from pocketlens.convert.descriptions import Description
 from pocketlens.convert.encoders import Encoder, FloatModel
+from pocketlens.convert.float_layers import Int8, make_int8
 from pocketlens.convert.formats import EIGHT_BIT, FORMATS, INT8, check_promise
 from pocketlens.convert.metadata import standard_metadata
 from pocketlens.convert.origins import read_origin
-from pocketlens.convert.photos import adapting_pixels, reference_photos, representative_pixels
+from pocketlens.convert.photos import reference_photos, representative_pixels
 from pocketlens.convert.samples import DEFAULT_SAMPLES, check_count
-from pocketlens.convert.search import Choice, choose_int8
 from pocketlens.convert.slimming import slim
 from pocketlens.errors import ConversionError, UsageError
 from pocketlens.files import refuse_files, write_bytes
@@ -41,16 +40,13 @@ class Demands:
     """What the files must hold and how much is done for it.
 
     `max_drop` is the net accuracy in points of 100 that a file may lose to the original model (see
-    `Comparison.keeps`). `force` gives files out that lose more. `search` compares several int8
-    files and takes the best, `sensitivity` measures every layer of it, `adapt` is a folder of
-    photos to bring the model onto the int8 grid with.
+    `Comparison.keeps`). `force` gives files out that lose more. `sensitivity` measures every layer
+    of int8.
     """
 
     max_drop: float = DEFAULT_MAX_DROP
     force: bool = False
-    search: bool = True
     sensitivity: bool = False
-    adapt: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse a limit that cannot be."""
@@ -66,8 +62,7 @@ class ConvertedFile:
     """One file that `convert` made.
 
     `comparison` is with the model that it was made from. `held_back` is True where the file
-    lost more than the limit and was not written. `choice` says how int8 was chosen, `adaptation`
-    what adapting did.
+    lost more than the limit and was not written. `int8` says which of its layers stay in float.
     """
 
     path: Path
@@ -77,8 +72,7 @@ class ConvertedFile:
     operators: Operators
     seconds: float
     held_back: bool = False
-    choice: Choice | None = None
-    adaptation: Adaptation | None = None
+    int8: Int8 | None = None
 
 
 class DropError(ConversionError):
@@ -142,14 +136,12 @@ def convert(
     wanted = EIGHT_BIT if origin.run or representative else {INT8}
     if not wanted.isdisjoint(formats):
         photos = representative_pixels(origin, representative, samples)
-    unlabelled = adapting_pixels(origin, demands.adapt)
     reference = reference_photos(origin, data, representative, samples)
-    adaptation = adapt(origin.network, unlabelled, reference) if unlabelled else None
     with quiet():
         float_model = origin.float_model()
     card = dataclasses.replace(origin.card, name=stem)
     calibrated = calibration(len(photos), representative is not None)
-    maker = _Maker(float_model, photos, card, reference, demands, adaptation, calibrated)
+    maker = _Maker(float_model, photos, card, reference, demands, calibrated)
     made = {entry: maker.make(entry, targets[entry]) for entry in track(formats, "Converting")}
     files = [file for file, _ in made.values()]
     for file, content in made.values():
@@ -170,7 +162,6 @@ class _Maker:
         card: ModelCard,
         reference: Reference,
         demands: Demands,
-        adaptation: Adaptation | None,
         calibrated: Mapping[str, Any],
     ) -> None:
         self._encoder = Encoder(model, photos)
@@ -178,50 +169,40 @@ class _Maker:
         self._card = card
         self._reference = reference
         self._demands = demands
-        self._adaptation = adaptation
         self._calibration = calibrated
 
     def make(self, entry: str, path: Path) -> tuple[ConvertedFile, bytes]:
         """Return a format's file and what it holds."""
         card = for_format(self._card, entry, self._calibration)
         started = time.perf_counter()
-        choice = self._choose(card, path) if entry == INT8 else None
-        flatbuffer = choice.flatbuffer if choice else self._encoder.encode(entry)
+        int8 = self._make_int8(card, path) if entry == INT8 else None
+        flatbuffer = int8.flatbuffer if int8 else self._encoder.encode(entry)
         flatbuffer = slim(flatbuffer, {METADATA_NAME: standard_metadata(flatbuffer, card)})
         seconds = time.perf_counter() - started
         result = rerun(flatbuffer, card, self._reference.pixels, path)
-        in_float = choice is not None and bool(choice.float_layers)
+        in_float = int8 is not None and bool(int8.float_layers)
         check_promise(
             entry, result.signature, result.operators, self._model.normalise, in_float=in_float
         )
-        comparison = self._reference.compare(result.scores)
-        card = with_figures(card, result.operators, comparison, choice, self._adaptation)
+        comparison, operators = self._reference.compare(result.scores), result.operators
+        card = with_figures(card, operators, comparison, int8)
         data = pack(flatbuffer, card)
         held_back = not (comparison.keeps(self._demands.max_drop) or self._demands.force)
         file = ConvertedFile(
-            path,
-            entry,
-            len(data),
-            comparison,
-            result.operators,
-            seconds,
-            held_back,
-            choice,
-            self._adaptation,
+            path, entry, len(data), comparison, operators, seconds, held_back, int8
         )
         return file, data
 
-    def _choose(self, card: ModelCard, path: Path) -> Choice:
+    def _make_int8(self, card: ModelCard, path: Path) -> Int8:
         def run(flatbuffer: bytes, reference: Reference) -> NDArray[np.float32]:
             return rerun(flatbuffer, card, reference.pixels, path).scores
 
         demands = self._demands
-        return choose_int8(
+        return make_int8(
             self._encoder,
             self._reference,
             run,
             max_drop=demands.max_drop,
-            search=demands.search,
             sensitivity=demands.sensitivity,
         )
 
@@ -234,13 +215,8 @@ def _drop_message(files: Sequence[ConvertedFile], demands: Demands, card: ModelC
     )
     names = {file.format for file in files if file.held_back}
     advice = ["--force to have them all the same", "a higher --max-drop"]
-    if not names.isdisjoint(EIGHT_BIT):
-        tried: Mapping[str, bool] = {
-            "--adapt PHOTOS (they need no labels)": demands.adapt is not None,
-            "training with --grid-epochs 4": bool(card.training.get("grid_epochs")),
-            "the search, which --no-search switched off": demands.search,
-        }
-        advice = [what for what, done in tried.items() if not done] + advice
+    if not names.isdisjoint(EIGHT_BIT) and not card.training.get("grid_epochs"):
+        advice.insert(0, "training with --grid-epochs 4")
     return (
         f"Expected files that lose at most {demands.max_drop:g} points of accuracy to the "
         f"original model. Received: {lost}. These were not written. Try {', or '.join(advice)}."

@@ -8,10 +8,9 @@ from importlib.metadata import version
 from typing import Any
 
 from pocketlens.card import ModelCard
-from pocketlens.convert.adaptation import Adaptation
 from pocketlens.convert.comparison import Comparison
+from pocketlens.convert.float_layers import Int8
 from pocketlens.convert.formats import EIGHT_BIT
-from pocketlens.convert.search import Choice
 from pocketlens.runtime.interpreters import Operators
 
 _PACKAGES = ("tensorflow", "keras", "ai-edge-quantizer", "ai-edge-litert")
@@ -37,8 +36,7 @@ def with_figures(
     card: ModelCard,
     operators: Operators,
     comparison: Comparison,
-    choice: Choice | None,
-    adaptation: Adaptation | None,
+    int8: Int8 | None,
 ) -> ModelCard:
     """Return the card with what was measured on the file.
 
@@ -54,28 +52,7 @@ def with_figures(
     if comparison.accuracy is not None:
         metrics["converted_accuracy"] = round(comparison.accuracy, 4)
         metrics["lost_to_original_points"] = round(comparison.drop_points, 2)
-    if adaptation is not None:
-        metrics["adaptation"] = {
-            "photos": adaptation.photos,
-            "epochs": adaptation.epochs,
-            "kept": adaptation.kept,
-            **{
-                f"{what}_{when}": round(getattr(getattr(adaptation, when), what), 4)
-                for when in ("before", "after")
-                for what in ("agreement", "accuracy")
-                if getattr(adaptation.after, what) is not None
-            },
-        }
     calibrated = dict(card.calibration)
-    if choice is not None:
-        calibrated["chosen"] = choice.candidate.to_json()
-        calibrated["candidates"] = [
-            {
-                **trial.candidate.to_json(),
-                "agreement": round(trial.comparison.agreement, 4),
-                "distance": round(trial.comparison.distance, 5),
-            }
-            for trial in choice.trials
-        ]
-        calibrated["float_layers"] = [name.split(";")[0] for name in choice.float_layers]
+    if int8 is not None:
+        calibrated["float_layers"] = [name.split(";")[0] for name in int8.float_layers]
     return dataclasses.replace(card, metrics=metrics, calibration=calibrated)

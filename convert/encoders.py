@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+import tensorflow as tf
 from ai_edge_quantizer import quantizer, recipe
 from numpy.typing import NDArray
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.python.convert import mlir_quantize
 
 from pocketlens.convert.corrections import Correction, Kernel, correct, find_corrections
+from pocketlens.convert.flatbuffers import pack_model, unpack_model
 from pocketlens.convert.formats import DYNAMIC, FLOAT16, FLOAT32, WEIGHTS8
-from pocketlens.convert.int8 import EDGE, TENSORFLOW, quantize_int8
+from pocketlens.convert.input_bytes import delegate_input
 from pocketlens.convert.recipes import mixed_recipe
-from pocketlens.convert.statistics import (
-    LEAST_SQUARES,
-    MIN_MAX,
-    MOVING_AVERAGE,
-    Statistics,
-    measure,
-)
+from pocketlens.convert.statistics import Ranges, Statistics, measure
 from pocketlens.quiet import quiet
 
 
@@ -42,28 +39,6 @@ class FloatModel(Protocol):
         """Return the float32 model that takes normalised pixels."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One way to make the int8 file.
-
-    `quantizer` is TensorFlow's or ai-edge-quantizer; `ranges` is the rule over the first `photos`
-    photos; `corrected` says whether weights and biases were corrected for rounding (`corrections`).
-    """
-
-    quantizer: str
-    ranges: str
-    photos: int
-    corrected: bool
-
-    def __str__(self) -> str:
-        rounding = "corrected" if self.corrected else "plain"
-        return f"{self.quantizer}, {self.ranges} of {self.photos}, {rounding} rounding"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        return asdict(self)
-
-
 class Encoder:
     """Makes the bytes of every format; keeps what several of them start from.
 
@@ -78,7 +53,7 @@ class Encoder:
         self._samples = samples
 
     def encode(self, name: str) -> bytes:
-        """Return the bytes of a format, for int8 those of the first candidate."""
+        """Return the bytes of a format."""
         with quiet():
             if name == FLOAT32:
                 return self._float32
@@ -88,32 +63,17 @@ class Encoder:
                 return _quantize(self._corrected, mixed_recipe(self._corrected))
             if name == WEIGHTS8:
                 return _quantize(self._corrected, recipe.weight_only_wi8_afp32())
-        return self.int8(self.candidates()[0])
+        return self.int8()
 
-    def candidates(self) -> list[Candidate]:
-        """Return the ways to make the int8 file, the one that is usually best first."""
-        photos = len(self._samples)
-        few = max(1, photos // 4)
-        return [
-            Candidate(TENSORFLOW, MIN_MAX, photos, corrected=True),
-            Candidate(TENSORFLOW, MIN_MAX, few, corrected=True),
-            Candidate(TENSORFLOW, LEAST_SQUARES, photos, corrected=True),
-            Candidate(TENSORFLOW, MOVING_AVERAGE, photos, corrected=True),
-            Candidate(EDGE, MIN_MAX, photos, corrected=True),
-            Candidate(EDGE, MIN_MAX, few, corrected=True),
-            Candidate(EDGE, MOVING_AVERAGE, photos, corrected=True),
-            Candidate(TENSORFLOW, MIN_MAX, photos, corrected=False),
-            Candidate(EDGE, MOVING_AVERAGE, photos, corrected=False),
-        ]
+    def int8(self, float_layers: Collection[str] = ()) -> bytes:
+        """Return the bytes of int8, with some layers left in float.
 
-    def int8(self, candidate: Candidate, float_layers: Collection[str] = ()) -> bytes:
-        """Return the bytes of a candidate, with some layers, by name, left in float."""
+        Args:
+            float_layers: the names of their output tensors.
+        """
         with quiet():
-            start = self.normalised
-            if candidate.corrected:
-                start = correct(start, self._corrections, except_layers=float_layers)
-            ranges = self._statistics.ranges(candidate.ranges, candidate.photos)
-            return quantize_int8(start, ranges, candidate.quantizer, float_layers)
+            start = correct(self.normalised, self._corrections, except_layers=float_layers)
+            return delegate_input(_quantize_int8(start, self._statistics.ranges, float_layers))
 
     @cached_property
     def normalised(self) -> bytes:
@@ -141,3 +101,21 @@ def _quantize(float_model: bytes, chosen_recipe: list[dict[str, Any]]) -> bytes:
     worker = quantizer.Quantizer(bytearray(float_model), chosen_recipe)
     result = worker.quantize(enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
+
+
+def _quantize_int8(flatbuffer: bytes, ranges: Ranges, float_layers: Collection[str]) -> bytes:
+    """Quantize as TFLiteConverter does, with ranges in the place of its calibration's."""
+    model = unpack_model(flatbuffer)
+    tensors = model.subgraphs[0].tensors
+    for index, low, high in zip(ranges.indices, ranges.low, ranges.high, strict=True):
+        tensors[index].quantization = schema.QuantizationParametersT()
+        tensors[index].quantization.min = np.array([low], np.float32)
+        tensors[index].quantization.max = np.array([high], np.float32)
+    return bytes(
+        mlir_quantize(
+            pack_model(model),
+            input_data_type=tf.uint8,
+            output_data_type=tf.uint8,
+            denylisted_nodes=sorted(float_layers) or None,
+        )
+    )

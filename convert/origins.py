@@ -58,14 +58,13 @@ class Origin:
     """A model to convert.
 
     `scores` are what it answers for pixels uint8 (N, height, width, 3): float32 (N, outputs).
-    `float_model` makes what the formats are made from. `network` is the Keras model where there is
-    one, `run` its run.
+    `float_model` makes what the formats are made from. `run` is the run that it is
+    from.
     """
 
     card: ModelCard
     scores: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     float_model: Callable[[], FloatModel]
-    network: Any = None
     run: Run | None = None
 
 
@@ -101,7 +100,7 @@ def _from_run(run: Run, description: Description) -> Origin:
             f"{', '.join(given_options(description))}. Leave it out."
         )
     model = load_keras_model(run.model)
-    return Origin(run.card, _keras_scores(model), lambda: trace(model), model, run)
+    return Origin(run.card, _keras_scores(model), lambda: trace(model), run)
 
 
 def _from_keras(path: Path, description: Description) -> Origin:
@@ -120,7 +119,7 @@ def _from_keras(path: Path, description: Description) -> Origin:
         values = keras.layers.Rescaling(scale, offset, name="normalisation")(pixels)
     wrapped = keras.Model(pixels, model(values), name="pocketlens")
     card = described_card(path, description, size_wh, classes)
-    return Origin(card, _keras_scores(wrapped), lambda: trace(wrapped), wrapped)
+    return Origin(card, _keras_scores(wrapped), lambda: trace(wrapped))
 
 
 def _from_saved_model(path: Path, description: Description) -> Origin:

@@ -28,9 +28,6 @@ LOGGER = logging.getLogger("pocketlens")
 # Enough photos to see a difference of a point, few enough to take seconds.
 MAX_CHECK_PHOTOS = 1000
 
-# What an adaptation can hold in memory without asking: 600 MB at 224x224.
-MAX_ADAPT_PHOTOS = 4000
-
 
 def representative_pixels(
     origin: Origin, folder: Path | None, samples: int
@@ -41,7 +38,7 @@ def representative_pixels(
         UsageError: there is neither.
     """
     if folder is not None:
-        return _load(choose_from_folder(folder, samples, _seed(origin), "--representative"), origin)
+        return _load(choose_from_folder(folder, samples, _seed(origin)), origin)
     if origin.run is None:
         raise UsageError(
             "Expected photos for int8, like those that the camera will see, for a model from "
@@ -49,18 +46,6 @@ def representative_pixels(
         )
     photos = origin.run.photos("train").photos
     return _load(choose_stratified(photos, samples, _seed(origin)), origin)
-
-
-def adapting_pixels(origin: Origin, folder: Path | None) -> list[NDArray[np.uint8]]:
-    """Return the photos to adapt a model with, none without a folder."""
-    if folder is None:
-        return []
-    if origin.network is None:
-        raise UsageError(
-            "Expected a run or a .keras file for --adapt, whose layers can learn. Received: "
-            f"{origin.card.name}, which is neither. Leave --adapt out."
-        )
-    return _load(choose_from_folder(folder, MAX_ADAPT_PHOTOS, 0, "--adapt"), origin)
 
 
 def reference_photos(

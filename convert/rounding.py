@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.train.grid import LEVELS
+from pocketlens.int8_grid import LEVELS
 
 # This share of the mean variance is added to each input's, as in the paper: photos of calibration
 # are few, and directions in which they do not vary are not free.

@@ -41,8 +41,8 @@ def choose_stratified(photos: Sequence[Photo], count: int, seed: int) -> list[Pa
     return chosen
 
 
-def choose_from_folder(folder: Path, count: int, seed: int, option: str) -> list[Path]:
-    """Choose `count` photos anywhere below a folder that was given as `option`.
+def choose_from_folder(folder: Path, count: int, seed: int) -> list[Path]:
+    """Choose `count` photos anywhere below a folder.
 
     Raises:
         UsageError: there is no such folder.
@@ -51,7 +51,7 @@ def choose_from_folder(folder: Path, count: int, seed: int, option: str) -> list
     paths = sorted(find_pictures(existing_folder(folder)))
     if not paths:
         raise DataError(
-            f"Expected photos below {folder} for {option}. Received: none. "
+            f"Expected photos below {folder} for --representative. Received: none. "
             "Choose a folder with photos like those that the camera will see."
         )
     return sorted(_shuffled(paths, seed)[:count])

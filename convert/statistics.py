@@ -14,21 +14,7 @@ from pocketlens.convert.layer_inputs import Covariance, Window
 from pocketlens.convert.rounding import MOST_INPUTS, is_on_grid
 from pocketlens.runtime.interpreters import find_backend
 
-# The weight of what came before when ranges move with each photo, as in ai-edge-quantizer
-# (qsv_utils.moving_average_update) and in TensorFlow's moving averages.
-_SMOOTHING = 0.95
-
 _THREADS = 2
-
-MIN_MAX, MOVING_AVERAGE, LEAST_SQUARES = "min-max", "moving average", "least squares"
-
-# Values of each tensor that are kept of a photo, and in all are looked at for least squares.
-_VALUES, _MOST_VALUES = 256, 50_000
-
-# Shares of the whole range that are tried.
-_SHARES = np.linspace(1.0, 0.3, 15)
-
-_INT8_STEPS = 255
 
 
 @dataclass(frozen=True)
@@ -44,32 +30,15 @@ class Ranges:
 class Statistics:
     """What was seen of a model's tensors.
 
-    `low` and `high` are float32 (photos, tensors) for the tensors `indices`, the model's input
-    first; `values` are some of their values, float32 (photos, tensors, 256). `means` has float64
-    (channels,) for each tensor that goes into a layer with weights. `covariances` has float64
-    (groups, inputs, inputs) for the output tensor of each layer whose stored weights are not on the
-    int8 grid, see `as_groups`, but for those with more than `MOST_INPUTS`.
+    `ranges` are those of the model's input, first, and of the output of every operator. `means` has
+    float64 (channels,) for each tensor that goes into a layer with weights. `covariances` has
+    float64 (groups, inputs, inputs) for the output tensor of each layer whose stored weights are
+    not on the int8 grid, see `as_groups`, but for those with more than `MOST_INPUTS`.
     """
 
-    indices: tuple[int, ...]
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
-    values: NDArray[np.float32]
+    ranges: Ranges
     means: dict[int, NDArray[np.float64]]
     covariances: dict[int, NDArray[np.float64]]
-
-    def ranges(self, rule: str, photos: int) -> Ranges:
-        """Return ranges by a rule over the first `photos` photos."""
-        low, high = self.low[:photos], self.high[:photos]
-        if rule == MOVING_AVERAGE:
-            return Ranges(self.indices, _moving_average(low), _moving_average(high))
-        low, high = low.min(axis=0), high.max(axis=0)
-        if rule == LEAST_SQUARES:
-            # Not the input, whose steps are those of a byte.
-            for tensor in range(1, len(self.indices)):
-                values = self.values[:photos, tensor].ravel()
-                low[tensor], high[tensor] = _least_squares(values, low[tensor], high[tensor])
-        return Ranges(self.indices, low, high)
 
 
 def measure(
@@ -99,30 +68,27 @@ def measure(
         model_content=flatbuffer, num_threads=_THREADS, experimental_preserve_all_tensors=True
     )
     interpreter.allocate_tensors()
-    low = np.empty((len(samples), len(indices)), np.float32)
-    high = np.empty_like(low)
-    some = np.empty((*low.shape, _VALUES), np.float32)
-    # The same places each time, so that the same photos give the same files.
-    chooser = np.random.default_rng(0)
+    low = np.full(len(indices), np.inf, np.float32)
+    high = -low
     sums: dict[int, Any] = dict.fromkeys(wanted, 0.0)
-    for row, sample in enumerate(samples):
+    for sample in samples:
         values = np.asarray(normalise(sample[None].astype(np.float32)), np.float32)
         interpreter.set_tensor(entry, values)
         interpreter.invoke()
         for column, index in enumerate(indices):
             tensor = interpreter.get_tensor(index)
-            low[row, column], high[row, column] = tensor.min(), tensor.max()
-            some[row, column] = tensor.ravel()[chooser.integers(0, tensor.size, _VALUES)]
+            low[column] = min(low[column], tensor.min())
+            high[column] = max(high[column], tensor.max())
             if index in wanted:
                 sums[index] += tensor.reshape(-1, tensor.shape[-1]).mean(axis=0, dtype=np.float64)
         for source, covariance in gathered.values():
             covariance.add(interpreter.get_tensor(source))
     shape = (1, *samples[0].shape)
     ends = [np.asarray(normalise(np.full(shape, end, np.float32))) for end in (0.0, 255.0)]
-    low[:, 0], high[:, 0] = np.min(ends), np.max(ends)
+    low[0], high[0] = np.min(ends), np.max(ends)
     means = {index: total / len(samples) for index, total in sums.items()}
     covariances = {index: covariance.get() for index, (_, covariance) in gathered.items()}
-    return Statistics(indices, low, high, some, means, covariances)
+    return Statistics(Ranges(indices, low, high), means, covariances)
 
 
 def weighted_layers(model: Any) -> list[tuple[Any, int]]:
@@ -192,31 +158,3 @@ def _off_grid(model: Any) -> dict[int, tuple[int, Covariance]]:
             )
         gathered[int(operator.outputs[0])] = source, Covariance(window, depthwise=depthwise)
     return gathered
-
-
-def _moving_average(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    average: NDArray[np.float32] = rows[0].copy()
-    for row in rows[1:]:
-        average = _SMOOTHING * average + (1 - _SMOOTHING) * row
-    return average
-
-
-def _least_squares(values: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:
-    """Return the range, within another, in which int8 changes values least.
-
-    The upper end is tried first, then the lower one: far values are rare, and clipping them makes
-    the steps of all others smaller.
-    """
-    values = values[:: -(-len(values) // _MOST_VALUES)]
-    low, high = min(low, 0.0), max(high, 0.0)
-
-    def error(ends: tuple[float, float]) -> float:
-        step = (ends[1] - ends[0]) / _INT8_STEPS
-        if step == 0:
-            return 0.0
-        rounded = step * np.rint(values / step)
-        return float(np.square(np.clip(rounded, *ends) - values).mean())
-
-    high = min(((low, share * high) for share in _SHARES), key=error)[1]
-    low = min(((share * low, high) for share in _SHARES), key=error)[0]
-    return low, high

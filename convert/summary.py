@@ -9,9 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pocketlens.convert.adaptation import Adaptation
 from pocketlens.convert.conversion import ConvertedFile
-from pocketlens.convert.search import Choice
+from pocketlens.convert.float_layers import Int8
 from pocketlens.files import write_json
 
 # How many layers the terminal shows; --json has them all.
@@ -27,8 +26,6 @@ def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) ->
     written = [file for file in files if not file.held_back]
     if written:
         console.print(f"Written to {written[0].path.parent}")
-    if files[0].adaptation:
-        _print_adaptation(console, files[0].adaptation)
     console.print(_table(files))
     for file in files:
         if file.comparison.hardest:
@@ -36,8 +33,8 @@ def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) ->
                 f"{entry.label} {entry.lost} of {entry.photos}" for entry in file.comparison.hardest
             )
             console.print(f"{file.format} loses most photos of: {losses}")
-        if file.choice and file.choice.trials:
-            _print_choice(console, file.choice)
+        if file.int8:
+            _print_int8(console, file.int8)
 
 
 def _table(files: Sequence[ConvertedFile]) -> Table:
@@ -61,36 +58,18 @@ def _table(files: Sequence[ConvertedFile]) -> Table:
     return table
 
 
-def _print_adaptation(console: Console, adaptation: Adaptation) -> None:
-    before, after = adaptation.before, adaptation.after
-    console.print(
-        f"Adapted on {adaptation.photos} photos in {adaptation.seconds:.0f} s. With rounded "
-        f"weights, without and with it: same answer {before.agreement:.1%}, {after.agreement:.1%}; "
-        f"accuracy {_percent(before.accuracy)}, {_percent(after.accuracy)}; "
-        f"distance of scores {before.distance:.4f}, {after.distance:.4f}"
-    )
-    if not adaptation.kept:
-        console.print("That brought nothing, so the model was left as it was.")
-
-
-def _print_choice(console: Console, choice: Choice) -> None:
-    distances = [trial.comparison.distance for trial in choice.trials]
-    console.print(
-        f"int8 was made by {choice.candidate}: its scores are {distances[0]:.4f} away from the "
-        f"original's. Of {len(distances)} ways ({min(distances):.4f} to {max(distances):.4f}) the "
-        "usual one is taken unless another is surely nearer."
-    )
-    if choice.float_layers:
+def _print_int8(console: Console, int8: Int8) -> None:
+    if int8.float_layers:
         console.print(
-            f"{len(choice.float_layers)} layers stay in float, for {choice.float_cost_ms:.2f} ms "
-            f"of an inference: {', '.join(map(short_name, choice.float_layers))}"
+            f"{len(int8.float_layers)} of int8's layers in float, for {int8.float_cost_ms:.2f} ms "
+            f"of an inference: {', '.join(map(short_name, int8.float_layers))}"
         )
-    if choice.sensitivity:
+    if int8.sensitivity:
         table = Table(title="The layers whose rounding adds most error")
         table.add_column("layer", overflow="fold")
         for name in ("error added", "ms saved"):
             table.add_column(name, justify="right")
-        for row in choice.sensitivity[:_WORST_LAYERS]:
+        for row in int8.sensitivity[:_WORST_LAYERS]:
             table.add_row(
                 short_name(row.layer), f"{row.error_added:.5f}", f"{row.time_saved_ms:.3f}"
             )
@@ -117,19 +96,12 @@ def _payload(file: ConvertedFile) -> dict[str, Any]:
         "drop_points": file.comparison.drop_points,
         "operators": file.operators._asdict(),
     }
-    if file.choice:
-        choice = file.choice
+    if file.int8:
         payload["int8"] = {
-            "chosen": asdict(choice.candidate),
-            "candidates": [
-                {**asdict(trial.candidate), **asdict(trial.comparison)} for trial in choice.trials
-            ],
-            "float_layers": list(map(short_name, choice.float_layers)),
-            "float_cost_ms": choice.float_cost_ms,
+            "float_layers": list(map(short_name, file.int8.float_layers)),
+            "float_cost_ms": file.int8.float_cost_ms,
             "sensitivity": [
-                {**asdict(row), "layer": short_name(row.layer)} for row in choice.sensitivity
+                {**asdict(row), "layer": short_name(row.layer)} for row in file.int8.sensitivity
             ],
         }
-    if file.adaptation:
-        payload["adaptation"] = asdict(file.adaptation)
     return payload

@@ -150,7 +150,7 @@ def tiny_models(tiny_home: Path, tiny_run: Path) -> dict[str, Path]:
                 tiny_run,
                 tiny_home,
                 samples=20,
-                demands=Demands(force=True, search=False),
+                demands=Demands(max_drop=100),
                 overwrite=True,
             )
     return paths
@@ -219,7 +219,7 @@ def task_models(
             tiny_home / task,
             tiny_home,
             samples=20,
-            demands=Demands(force=True, search=False),
+            demands=Demands(max_drop=100),
             overwrite=True,
         )
     return models

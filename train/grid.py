@@ -17,8 +17,7 @@ import keras
 import tensorflow as tf
 from numpy.typing import NDArray
 
-# Symmetric int8 leaves -128 out (https://ai.google.dev/edge/litert/models/quantization_spec).
-LEVELS = 127
+from pocketlens.int8_grid import LEVELS
 
 
 def kernel_of(layer: keras.layers.Layer) -> tuple[Any, tuple[int, ...]] | None:

@@ -14,12 +14,13 @@ import keras
 
 from pocketlens.convert import FORMATS, Demands, convert
 from pocketlens.convert.int8_layers import with_int8_layers
+from pocketlens.int8_grid import LEVELS
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.inspection import inspect
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.train import Settings, train
 from pocketlens.train.architectures import ARCHITECTURES
-from pocketlens.train.grid import LEVELS, kernel_of
+from pocketlens.train.grid import kernel_of
 from pocketlens.train.networks import BASE_NAME, HEAD_NAME, batch_normalizations, build, flat_layers
 from pocketlens.train.normalisations import LAYER_NAME
 
@@ -118,7 +119,7 @@ def test_files_answer_like_keras(road: Road, tmp_path: Path) -> None:
     assert expected.std(axis=0).max() > 0.02
     assert np.abs(model.predict(batch[..., ::-1], verbose=0) - expected).max() > 5e-3
     assert np.abs(model.predict(batch / 255, verbose=0) - expected).max() > 1e-2
-    demands = Demands(force=True, search=False)
+    demands = Demands(max_drop=100)
     made = convert(road.run, tmp_path, samples=3, demands=demands)
     files = {file.format: file for file in made}
     # `convert` refuses a file that is not one partition, and int8 with a float operator.

@@ -21,7 +21,10 @@ from pocketlens.card import ModelCard, unpack
 from pocketlens.cli.main import run
 from pocketlens.convert import FORMATS, Demands, convert
 from pocketlens.convert.comparison import ClassLoss, Comparison, Reference, Rerun, rerun
+from pocketlens.convert.conversion import ConvertedFile
+from pocketlens.convert.float_layers import Int8, Sensitivity
 from pocketlens.convert.recipes import mixed_recipe
+from pocketlens.convert.summary import summarise
 from pocketlens.errors import (
     ConversionError,
     DataError,
@@ -31,13 +34,14 @@ from pocketlens.errors import (
 )
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.inspection import inspect
+from pocketlens.runtime.interpreters import Operators
 from pocketlens.runtime.model_files import read_model_file
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import Settings, train
 
 # What small networks answer is left to chance, and whether they keep a limit too.
-ANYHOW = Demands(force=True, search=False)
+ANYHOW = Demands(max_drop=100)
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +149,9 @@ def test_formats_agree_on_unseen_photos(
 def test_another_process_writes_the_same_bytes(tiny_run: Path, tmp_path: Path) -> None:
     """And nothing of what TensorFlow says along the way."""
     first = convert(tiny_run, tmp_path / "a", samples=10, demands=ANYHOW)
-    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--force"]
+    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--max-drop", "100"]
     done = subprocess.run(
-        [*command, "--no-search", "--samples", "10", "--out", str(tmp_path / "b")],
+        [*command, "--samples", "10", "--out", str(tmp_path / "b")],
         capture_output=True,
         text=True,
         check=True,
@@ -159,8 +163,8 @@ def test_another_process_writes_the_same_bytes(tiny_run: Path, tmp_path: Path) -
 
 
 def test_killed_while_it_writes(tiny_run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--force"]
-    with subprocess.Popen([*command, "--no-search", "--out", str(tmp_path / "out")]) as process:
+    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--max-drop", "100"]
+    with subprocess.Popen([*command, "--out", str(tmp_path / "out")]) as process:
         while process.poll() is None and not list(tmp_path.glob("out/*")):
             time.sleep(0.001)
         process.kill()
@@ -186,11 +190,7 @@ def test_chosen_formats_name_and_photos(tiny_run: Path, tiny_photos: Path, tmp_p
     assert card is not None
     assert card.calibration["photos"] == 7
     assert card.calibration["source"] == "a folder that was given"
-    assert len(card.calibration["candidates"]) == 9
-    assert card.calibration["chosen"] in [
-        {key: value for key, value in entry.items() if key not in ("agreement", "distance")}
-        for entry in card.calibration["candidates"]
-    ]
+    assert isinstance(card.calibration["float_layers"], list)
 
 
 def test_dark_photos_do_not_shift_int8s_input(tiny_run: Path, tmp_path: Path) -> None:
@@ -217,6 +217,33 @@ def test_json(tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str])
     assert entry["agreement"] == 1.0
     assert entry["lost"] == entry["won"] == 0
     assert not entry["held_back"]
+
+
+def test_layers_of_int8_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = (Sensitivity("head;bias", 0.02, 0.1), Sensitivity("stem;bias", 0.01, 0.2))
+    file = ConvertedFile(
+        tmp_path / "x_int8.tflite",
+        "int8",
+        1000,
+        Comparison(10, 0.9, 0.8, 0.9, 1, 0, 0.1, ()),
+        Operators({"CONV_2D": 2}, {"CONV_2D": 1}, 1),
+        1.5,
+        int8=Int8(b"", rows, ("head;bias",), 0.3),
+    )
+    summarise([file])
+    said = capsys.readouterr().out
+    for text in ("float, for 0.30 ms", "head", "stem", "0.02000", "0.200"):
+        assert text in said
+    summarise([file], "-")
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["int8"] == {
+        "float_layers": ["head"],
+        "float_cost_ms": 0.3,
+        "sensitivity": [
+            {"layer": "head", "error_added": 0.02, "time_saved_ms": 0.1},
+            {"layer": "stem", "error_added": 0.01, "time_saved_ms": 0.2},
+        ],
+    }
 
 
 @pytest.fixture
@@ -247,7 +274,7 @@ def test_a_file_beyond_the_limit_is_held_back(
     arguments = ["convert", str(tiny_run), "--out", str(tmp_path), *formats, "--samples", "5"]
     assert run([*arguments, "--json", "-"]) == 1
     said = capfd.readouterr()
-    for text in ("at most 1 points", "dynamic", "--adapt", "--force", "--max-drop"):
+    for text in ("at most 1 points", "dynamic", "--force", "--max-drop"):
         assert text in said.err
     assert "float32" not in said.err
     float32, dynamic = json.loads(said.out)
@@ -261,23 +288,6 @@ def test_a_file_beyond_the_limit_is_held_back(
     assert "dynamic loses most photos of" in capfd.readouterr().out
 
 
-def test_adapting_says_what_it_did(
-    tiny_run: Path, tiny_photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """On photos without labels, in one folder."""
-    (tmp_path / "loose").mkdir()
-    for path in sorted(tiny_photos.rglob("*.png"))[::6]:
-        shutil.copy(path, tmp_path / "loose" / f"{path.parent.name}_{path.name}")
-    arguments = ["convert", str(tiny_run), "--out", str(tmp_path), "--format", "weights8"]
-    adapting = ["--adapt", str(tmp_path / "loose"), "--samples", "5", "--force"]
-    assert run([*arguments, *adapting]) == 0
-    assert "Adapted on 15 photos" in capfd.readouterr().out
-    card = read_model_file(tmp_path / "tiny_weights8.tflite").card
-    assert card is not None
-    assert card.metrics["adaptation"]["photos"] == 15
-    assert 0 <= card.metrics["adaptation"]["agreement_before"] <= 1
-
-
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -286,7 +296,6 @@ def test_adapting_says_what_it_did(
         ({"samples": 0}, UsageError),
         ({"name": "../evil"}, UsageError),
         ({"representative": Path("nowhere")}, UsageError),
-        ({"demands": Demands(adapt=Path("nowhere"))}, UsageError),
     ],
     ids=str,
 )

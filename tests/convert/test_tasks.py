@@ -210,9 +210,7 @@ def test_real_photos(
         batch_size=16,
     )
     train(table, tmp_path / task, settings)
-    files = convert(
-        tmp_path / task, tmp_path / "models", samples=20, demands=Demands(force=True, search=False)
-    )
+    files = convert(tmp_path / task, tmp_path / "models", samples=20, demands=Demands(max_drop=100))
     models = {file.format: file.path for file in files}
     scored = check_metrics(tmp_path / task, models)
     for photo in scored.photos.photos[:3]:

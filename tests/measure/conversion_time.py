@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--rounds", type=int, default=2)
     chosen = parser.parse_args()
-    spent: dict[str, list[float]] = {"plain": [], "ours": [], "ours with the search": []}
+    spent: dict[str, list[float]] = {"plain": [], "ours": []}
     with tempfile.TemporaryDirectory() as folder:
         # A first, short conversion, so that neither pays for what is loaded once.
         convert(chosen.run, Path(folder), ["float32"], overwrite=True)
@@ -42,11 +42,10 @@ def main() -> None:
             started = time.perf_counter()
             plain_dynamic = five_plain(chosen.run)
             spent["plain"].append(time.perf_counter() - started)
-            for name, search in (("ours", False), ("ours with the search", True)):
-                started = time.perf_counter()
-                demands = Demands(force=True, search=search)
-                files = convert(chosen.run, Path(folder), demands=demands, overwrite=True)
-                spent[name].append(time.perf_counter() - started)
+            started = time.perf_counter()
+            demands = Demands(force=True)
+            files = convert(chosen.run, Path(folder), demands=demands, overwrite=True)
+            spent["ours"].append(time.perf_counter() - started)
             print({name: [round(value, 1) for value in values] for name, values in spent.items()})
         flatbuffers = {file.format: read_model_file(file.path).flatbuffer for file in files}
     for name, values in spent.items():

@@ -1,16 +1,12 @@
-"""The full ImageNet MobileNetV2 on sample photos: all formats, beside plain ones; adapting.
+"""The full ImageNet MobileNetV2 on sample photos: all formats, beside plain ones.
 
 Run by hand (`make imagenet`), with POCKETLENS_SHARED naming the folder of shared test material and
 KERAS_HOME the cache with the weights. Three tables:
 
 - all samples scored, calibrated on photos of flowers only;
 - 300 of the samples scored, calibrated on 100 others;
-- before and after adapting on 600 photos without labels that are not scored, 70 samples and 530
-  flowers; 300 samples scored in twelve views each, in each of four splits: of 14,400 answers chance
-  changes few.
-
-The int8 search compares on the photos of calibration's kind that calibration did not see, never
-on those that are scored.
+- 300 samples scored in twelve views each, calibrated on 70 others, in each of four splits: of
+  14,400 answers chance changes few.
 """
 
 import argparse
@@ -21,16 +17,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from plain import PLAIN, convert_plainly
+from plain import PLAIN, convert_plainly, predict
 
 from pocketlens.card import ModelCard
-from pocketlens.convert import FORMATS, Comparison, Reference, adapt
-from pocketlens.convert.adaptation import predict
+from pocketlens.convert import FORMATS, Comparison, Reference
 from pocketlens.convert.comparison import rerun
 from pocketlens.convert.encoders import Encoder
 from pocketlens.convert.graphs import trace
 from pocketlens.convert.samples import load_pixels
-from pocketlens.convert.search import choose_int8
+from pocketlens.evaluation.intervals import wilson
 from pocketlens.quiet import quiet
 from pocketlens.runtime.pictures import decode, resize
 
@@ -45,7 +40,7 @@ _PLACES = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["flowers", "samples", "adapt"])
+    parser.add_argument("--only", choices=["flowers", "samples", "views"])
     only = parser.parse_args().only
     data = Path(os.environ["POCKETLENS_SHARED"]) / "data"
     labels = tuple((data / "imagenet_samples" / "labels.txt").read_text("utf-8").splitlines())
@@ -54,21 +49,15 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(samples))
     known = [samples[index] for index in order[:100]]
     scored = [samples[index] for index in order[100:]]
-    # Every fifth photo of the flowers for calibration and choice, the others to adapt on.
-    measured = flowers[::5]
     model = whole_model()
     if only in (None, "flowers"):
         test = reference(model, samples, labels)
-        search = reference(model, measured[_CALIBRATION:], labels)
-        table("calibrated on flowers", model, measured[:_CALIBRATION], search, test)
-    test = reference(model, scored, labels)
-    search = reference(model, known[70:], labels)
+        table("calibrated on flowers", model, flowers[::5][:_CALIBRATION], test)
     if only in (None, "samples"):
-        table("calibrated on samples", model, known[:70], search, test)
-    if only in (None, "adapt"):
-        others = [path for index, path in enumerate(flowers) if index % 5]
-        shuffled = [samples[index] for index in order]
-        adapting(shuffled, [others[index] for index in np.linspace(0, 799, 530, dtype=int)], labels)
+        test = reference(model, scored, labels)
+        table("calibrated on samples", model, known[:70], test)
+    if only in (None, "views"):
+        many_views(model, [samples[index] for index in order], labels)
 
 
 def whole_model() -> keras.Model:
@@ -117,12 +106,10 @@ def told(
     loaded = [picture for pictures in shown for picture in pictures]
     truth = [known for known, pictures in zip(classes, shown, strict=True) for _ in pictures]
     card = ModelCard("imagenet", labels, (_SIZE, _SIZE))
-    return Reference(loaded, truth, predict(model, np.stack(loaded)), card)
+    return Reference(loaded, truth, predict(model, loaded), card)
 
 
-def table(
-    title: str, model: keras.Model, calibration: list[Path], search: Reference, test: Reference
-) -> None:
+def table(title: str, model: keras.Model, calibration: list[Path], test: Reference) -> None:
     """Print what every format of a model answers on the scored photos."""
     print(f"\n{title}; {len(test.truth)} photos scored", flush=True)
     photos = pixels(calibration)
@@ -133,31 +120,22 @@ def table(
 
     for name in FORMATS:
         show(name, test.compare(run(encoder.encode(name), test)))
-    choice = choose_int8(encoder, search, run, max_drop=100)
-    for trial in choice.trials:
-        print(f"    {trial.candidate}: distance {trial.comparison.distance:.4f}")
-    show("int8, best of search", test.compare(run(choice.flatbuffer, test)))
     for name in PLAIN:
         with quiet():
             flatbuffer = convert_plainly(model, name, photos)
         show(f"{name}, plain", test.compare(run(flatbuffer, test)))
 
 
-def adapting(samples: list[Path], flowers: list[Path], labels: tuple[str, ...]) -> None:
-    """Print what adapting changes, over all splits of the samples into known and scored ones."""
+def many_views(model: keras.Model, samples: list[Path], labels: tuple[str, ...]) -> None:
+    """Print how many answers differ over all splits of the samples into known and scored ones."""
     found: dict[str, list[Comparison]] = defaultdict(list)
     for start in range(0, len(samples), _CALIBRATION):
         known = samples[start : start + _CALIBRATION]
-        model = whole_model()
         scored = samples[:start] + samples[start + _CALIBRATION :]
         test = reference_of_views(model, scored, labels)
-        search = reference(model, known[70:], labels)
         for name, scores in plain_and_own(model, known[:70], test):
-            found[f"{name}, before"].append(test.compare(scores))
-        print(adapt(model, pixels(known[:70] + flowers), search))
-        for name, scores in plain_and_own(model, known[:70], test):
-            found[f"{name}, adapted"].append(test.compare(scores))
-    print(f"\nAdapting, {len(samples) // _CALIBRATION} splits together", flush=True)
+            found[name].append(test.compare(scores))
+    print(f"\nIn twelve views, {len(samples) // _CALIBRATION} splits together", flush=True)
     for name, results in sorted(found.items()):
         photos = sum(result.photos for result in results)
         differ = sum(round((1 - result.agreement) * result.photos) for result in results)
@@ -168,7 +146,7 @@ def adapting(samples: list[Path], flowers: list[Path], labels: tuple[str, ...]) 
 def plain_and_own(
     model: keras.Model, calibration: list[Path], test: Reference
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield 8-bit files' names and scores on the scored photos, without the search for int8."""
+    """Yield 8-bit files' names and scores on the scored photos."""
     photos = pixels(calibration)
     encoder = Encoder(trace(model), photos)
     for name in ("weights8", "dynamic", "int8"):
@@ -180,7 +158,7 @@ def plain_and_own(
 
 def show(name: str, result: Comparison) -> None:
     """Print one line."""
-    low, high = result.agreement_interval
+    low, high = wilson(round(result.agreement * result.photos), result.photos)
     print(
         f"{name:24} accuracy {result.accuracy:.4f} (original {result.original_accuracy:.4f})  "
         f"agreement {result.agreement:.4f} ({low:.4f} to {high:.4f})  "

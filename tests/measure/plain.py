@@ -1,4 +1,4 @@
-"""TFLiteConverter as its guide shows it, to compare with: one conversion for each format."""
+"""What converted files are compared with: TFLiteConverter as its guide shows it, and Keras."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 PLAIN = ("float32", "float16", "dynamic", "int8")
+_BATCH = 16
+
+
+def predict(model: keras.Model, photos: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a model's scores, float32 (photos, outputs), for photos uint8 (height, width, 3)."""
+    batches = [photos[start : start + _BATCH] for start in range(0, len(photos), _BATCH)]
+    scores = [model.predict_on_batch(np.stack(batch).astype(np.float32)) for batch in batches]
+    return np.concatenate(scores).astype(np.float32)
 
 
 def convert_plainly(model: keras.Model, name: str, photos: Sequence[np.ndarray]) -> bytes:

@@ -1,7 +1,8 @@
 """What each format loses to its Keras model on test photos, beside TFLiteConverter's plain files.
 
 Run by hand (`make quantizers RUNS='runs/a runs/b'`) on runs that `make flowers` trained; all runs'
-test photos count together. Calibration and the search see training and validation photos only.
+test photos count together. Calibration sees training photos only, the limit on what int8 may
+lose validation photos only.
 """
 
 import argparse
@@ -10,10 +11,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from plain import PLAIN, convert_plainly
+from plain import PLAIN, convert_plainly, predict
 
 from pocketlens.convert import Comparison, Demands, Reference, convert
-from pocketlens.convert.adaptation import predict
 from pocketlens.convert.comparison import rerun
 from pocketlens.convert.samples import choose_stratified, load_labelled, load_pixels
 from pocketlens.evaluation.intervals import wilson
@@ -53,7 +53,7 @@ def compare(folder: Path) -> dict[str, Comparison]:
     size_wh, mode = run.card.input_size_wh, run.card.resize_mode
     pixels, truth = load_labelled(run.photos("test"), size_wh, mode)
     model = load_keras_model(run.model)
-    test = Reference(pixels, truth, predict(model, np.stack(pixels)), run.card)
+    test = Reference(pixels, truth, predict(model, pixels), run.card)
     seed = int(run.card.training["seed"])
     photos = load_pixels(
         choose_stratified(run.photos("train").photos, _PHOTOS, seed), size_wh, mode

@@ -8,7 +8,8 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 import keras
 import tensorflow as tf
 
-from pocketlens.train.grid import LEVELS, GridTraining, kernel_of, round_kernels, rounded
+from pocketlens.int8_grid import LEVELS
+from pocketlens.train.grid import GridTraining, kernel_of, round_kernels, rounded
 from pocketlens.train.networks import flat_layers
 
 

@@ -180,7 +180,7 @@ def test_int8_is_calibrated_on_plain_training_photos(
 
     monkeypatch.setattr(photos_of, "load_pixels", load)
     monkeypatch.setattr(photos_of, "load_labelled", load_labelled)
-    convert(seen.run, tmp_path, ["int8"], samples=20, demands=Demands(force=True, search=False))
+    convert(seen.run, tmp_path, ["int8"], samples=20, demands=Demands(max_drop=100))
     parts = {part: set(paths_of(seen.run, part)) for part in PARTS}
     ((calibrated, pixels),) = used
     assert len(calibrated) == 20

@@ -17,9 +17,10 @@ import keras
 
 from pocketlens.cli.main import run
 from pocketlens.errors import UsageError
+from pocketlens.int8_grid import LEVELS
 from pocketlens.train import Settings, phases, train
 from pocketlens.train.data_check import check_data
-from pocketlens.train.grid import LEVELS, kernel_of
+from pocketlens.train.grid import kernel_of
 from pocketlens.train.networks import flat_layers
 from pocketlens.train.pixel_cache import load_pixels
 

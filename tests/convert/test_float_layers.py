@@ -1,4 +1,4 @@
-"""Choosing the int8 file: candidates, layers in float, the table of layers."""
+"""The int8 file: what it promises, layers in float, the table of layers."""
 
 from typing import Any
 
@@ -10,10 +10,8 @@ pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 from pocketlens.card import ModelCard
 from pocketlens.convert.comparison import Reference
 from pocketlens.convert.encoders import Encoder
+from pocketlens.convert.float_layers import make_int8, measure_sensitivity
 from pocketlens.convert.formats import check_promise
-from pocketlens.convert.int8 import EDGE, TENSORFLOW
-from pocketlens.convert.search import choose_int8
-from pocketlens.convert.sensitivity import measure_sensitivity
 from pocketlens.runtime.interpreters import describe_operators, load_interpreter
 
 LABELS = ("a", "b", "c")
@@ -44,9 +42,8 @@ def reference(rough_network: Any, photos: list[np.ndarray]) -> Reference:
 
 
 @pytest.mark.parametrize("in_float", [[], [0], [1, 2], [0, 1, 2, 3]], ids=str)
-@pytest.mark.parametrize("maker", [TENSORFLOW, EDGE])
-def test_every_candidate_keeps_the_promise(
-    rough_encoder: Encoder, reference: Reference, maker: str, in_float: list[int]
+def test_promise_is_kept_with_layers_in_float(
+    rough_encoder: Encoder, reference: Reference, in_float: list[int]
 ) -> None:
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -59,8 +56,7 @@ def test_every_candidate_keeps_the_promise(
         model.subgraphs[0].tensors[operator.outputs[0]].name.decode()
         for operator, _ in weighted_layers(model)
     ]
-    candidate = next(c for c in rough_encoder.candidates() if c.quantizer == maker)
-    flatbuffer = rough_encoder.int8(candidate, [names[index] for index in in_float])
+    flatbuffer = rough_encoder.int8([names[index] for index in in_float])
     assert float_convolutions(flatbuffer) == len(in_float)
     file = ModelFile("x.tflite", flatbuffer, len(flatbuffer), None, LABELS)
     with Classifier(file) as classifier:
@@ -74,49 +70,36 @@ def test_every_candidate_keeps_the_promise(
     assert np.abs(run(flatbuffer, reference) - reference.scores).max() < 0.1
 
 
-def test_the_nearest_is_taken(rough_encoder: Encoder, reference: Reference) -> None:
-    choice = choose_int8(rough_encoder, reference, run, max_drop=100)
-    distances = [trial.comparison.distance for trial in choice.trials]
-    assert len(distances) == len(rough_encoder.candidates())
-    # Another way may be nearer by chance, by next to nothing.
-    assert distances[0] == pytest.approx(min(distances), rel=0.01)
-    assert choice.candidate == choice.trials[0].candidate
-    # Plain rounding is off by what it adds on average.
-    assert choice.candidate.corrected
-    assert not choice.trials[-1].candidate.corrected
-    assert not choice.float_layers
-    assert choice.flatbuffer == rough_encoder.int8(choice.candidate)
-
-
-def test_the_usual_one_stays_where_chance_makes_another_nearer(
+def test_within_the_limit_nothing_stays_in_float(
     rough_encoder: Encoder, reference: Reference
 ) -> None:
-    usual = rough_encoder.candidates()[0]
-    usual_file = rough_encoder.int8(usual)
+    made = make_int8(rough_encoder, reference, run, max_drop=100)
+    assert made.flatbuffer == rough_encoder.int8()
+    assert not made.float_layers
+    assert not made.sensitivity
 
-    def answers(chance: float) -> Any:
-        """Return what gives all others scores that are nearer by 0.01 on average."""
-        noise = np.random.default_rng(0).normal(0, chance, len(reference.pixels))
 
-        def scores(flatbuffer: bytes, told: Reference) -> np.ndarray:
-            others = 0.09 + noise - noise.mean()
-            added = np.full_like(noise, 0.1) if flatbuffer == usual_file else others
-            return told.scores + added[:, None] * np.array([1, 0, 0])
+def test_sensitivity_is_measured_within_the_limit_too(
+    rough_encoder: Encoder, reference: Reference
+) -> None:
+    made = make_int8(rough_encoder, reference, run, max_drop=100, sensitivity=True)
+    assert made.flatbuffer == rough_encoder.int8()
+    assert not made.float_layers
+    assert len(made.sensitivity) == 4
 
+
+def test_the_one_that_loses_least_is_taken_where_none_keeps_the_limit(
+    rough_encoder: Encoder, reference: Reference
+) -> None:
+    def worse(flatbuffer: bytes, told: Reference) -> np.ndarray:
+        """Answer half of the photos wrongly, but for two layers in float all."""
+        scores = told.scores.copy()
+        wrong = len(scores) // (2 if float_convolutions(flatbuffer) == 2 else 1)
+        scores[:wrong] = np.roll(scores[:wrong], 1, axis=1)
         return scores
 
-    for chance, stays in ((0.05, True), (0.001, False)):
-        choice = choose_int8(rough_encoder, reference, answers(chance), max_drop=100)
-        assert (choice.candidate == usual) == stays
-        assert choice.trials[0].candidate == choice.candidate
-
-
-def test_without_the_search_the_first_is_taken(
-    rough_encoder: Encoder, reference: Reference
-) -> None:
-    choice = choose_int8(rough_encoder, reference, run, max_drop=0, search=False)
-    assert choice.candidate == rough_encoder.candidates()[0]
-    assert not choice.trials
+    made = make_int8(rough_encoder, reference, worse, max_drop=1)
+    assert float_convolutions(made.flatbuffer) == len(made.float_layers) == 2
 
 
 @pytest.mark.parametrize(("needed", "kept"), [(1, 1), (2, 2), (3, 4)])
@@ -128,19 +111,22 @@ def test_layers_stay_in_float_until_the_limit_holds(
         scores = told.scores if told.pixels is not reference.pixels else reference.scores
         return scores if float_convolutions(flatbuffer) >= needed else np.roll(scores, 1, axis=1)
 
-    choice = choose_int8(rough_encoder, reference, worse, max_drop=1)
-    assert len(choice.float_layers) == kept
-    assert float_convolutions(choice.flatbuffer) == kept
-    assert list(choice.float_layers) == [row.layer for row in choice.sensitivity][:kept]
-    assert np.isfinite(choice.float_cost_ms)
+    made = make_int8(rough_encoder, reference, worse, max_drop=1)
+    assert len(made.float_layers) == kept
+    assert float_convolutions(made.flatbuffer) == kept
+    assert list(made.float_layers) == [row.layer for row in made.sensitivity][:kept]
+    assert np.isfinite(made.float_cost_ms)
 
 
 def test_every_layer_is_measured(rough_encoder: Encoder, reference: Reference) -> None:
-    candidate = rough_encoder.candidates()[-1]
-    table = measure_sensitivity(rough_encoder, candidate, reference, run)
+    table = measure_sensitivity(rough_encoder, reference, run)
     assert len({row.layer for row in table}) == 4
     errors = [row.error_added for row in table]
     assert errors == sorted(errors, reverse=True)
-    # Plain biases: at least the layer that hurts most must win something in float.
-    assert errors[0] > 0
+    few = reference.thinned(32)
+    plain, mixed = (
+        few.compare(run(rough_encoder.int8(layers), few)).distance
+        for layers in ([], [table[0].layer])
+    )
+    assert errors[0] == pytest.approx(plain - mixed, abs=1e-7)
     assert np.isfinite([row.time_saved_ms for row in table]).all()

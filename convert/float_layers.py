@@ -1,17 +1,17 @@
-"""What each layer of the int8 file adds in error and saves in time."""
+"""The int8 file: what each of its layers adds in error, and which stay in float for that."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 from pocketlens.convert.comparison import Reference
-from pocketlens.convert.encoders import Candidate, Encoder
+from pocketlens.convert.encoders import Encoder
 from pocketlens.convert.statistics import weighted_layers
 from pocketlens.progress import track
 from pocketlens.runtime.interpreters import load_interpreter
@@ -20,6 +20,9 @@ _PHOTOS = 32
 
 # Rounds in which every file runs in turn, and how often each runs in one, the first not counted.
 _ROUNDS, _RUNS = 8, 4
+
+# Runs a flatbuffer on the pixels of a reference: scores float32 (photos, outputs).
+Runner = Callable[[bytes, Reference], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,78 @@ class Sensitivity:
     time_saved_ms: float
 
 
-def measure_sensitivity(
+@dataclass(frozen=True)
+class Int8:
+    """An int8 file.
+
+    `float_layers` names the layers that stay in float; they cost `float_cost_ms` of an inference
+    with one thread. `sensitivity` has every layer where that was measured.
+    """
+
+    flatbuffer: bytes
+    sensitivity: tuple[Sensitivity, ...] = ()
+    float_layers: tuple[str, ...] = ()
+    float_cost_ms: float = 0.0
+
+
+def make_int8(
     encoder: Encoder,
-    candidate: Candidate,
     reference: Reference,
-    run: Callable[[bytes, Reference], NDArray[np.float32]],
+    run: Runner,
+    *,
+    max_drop: float,
+    sensitivity: bool = False,
+) -> Int8:
+    """Make the int8 file.
+
+    Where it loses more than `max_drop` points, the layers that add most error stay in float, first
+    one, then two, then four, …, until it does not, or none is left to try.
+
+    Args:
+        encoder: makes the files.
+        reference: photos that calibration did not see.
+        run: runs a file on them.
+        max_drop: net accuracy in points that may be lost.
+        sensitivity: measure what each layer adds and saves, also where no layer stays in float.
+    """
+    plain = encoder.int8()
+    kept = reference.compare(run(plain, reference)).keeps(max_drop)
+    if kept and not sensitivity:
+        return Int8(plain)
+    made = Int8(plain, measure_sensitivity(encoder, reference, run))
+    return made if kept else _leave_in_float(made, encoder, reference, run, max_drop)
+
+
+def _leave_in_float(
+    plain: Int8, encoder: Encoder, reference: Reference, run: Runner, max_drop: float
+) -> Int8:
+    """Return the file with the fewest layers in float, doubling, that keeps the limit.
+
+    Where none does, that is the one that loses least.
+    """
+    layers = [entry.layer for entry in plain.sensitivity]
+    best, least = plain, float("inf")
+    count = 1
+    while True:
+        mixed = encoder.int8(layers[:count])
+        comparison = reference.compare(run(mixed, reference))
+        if comparison.drop_points < least:
+            least = comparison.drop_points
+            best = replace(plain, flatbuffer=mixed, float_layers=tuple(layers[:count]))
+        if comparison.keeps(max_drop) or count >= len(layers):
+            break
+        count = min(2 * count, len(layers))
+    before, after = time_files([plain.flatbuffer, best.flatbuffer])
+    return replace(best, float_cost_ms=float(after - before))
+
+
+def measure_sensitivity(
+    encoder: Encoder, reference: Reference, run: Runner
 ) -> tuple[Sensitivity, ...]:
     """Leave one layer after the other in float and look at what that changes.
 
     Args:
         encoder: makes the files.
-        candidate: how the int8 file is made.
         reference: photos that calibration did not see.
         run: runs a file on them.
 
@@ -57,11 +121,11 @@ def measure_sensitivity(
     model = schema.ModelT.InitFromPackedBuf(encoder.normalised, 0)
     tensors = model.subgraphs[0].tensors
     names = [tensors[operator.outputs[0]].name.decode() for operator, _ in weighted_layers(model)]
-    plain = encoder.int8(candidate)
+    plain = encoder.int8()
     distance = few.compare(run(plain, few)).distance
     files, errors = [plain], []
     for name in track(names, "Measuring each layer"):
-        files.append(encoder.int8(candidate, [name]))
+        files.append(encoder.int8([name]))
         errors.append(distance - few.compare(run(files[-1], few)).distance)
     milliseconds = time_files(files)
     rows = [
