@@ -13,15 +13,21 @@ from typing import TYPE_CHECKING
 from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
-    from pocketlens.benchmarks.accuracy import Accuracy, measure_accuracy
     from pocketlens.benchmarks.benchmarking import benchmark
     from pocketlens.benchmarks.latency import Settings
     from pocketlens.benchmarks.memory import Footprint
-    from pocketlens.benchmarks.recommendation import Limits, Option, Recommendation, recommend
+    from pocketlens.benchmarks.recommendation import (
+        Limits,
+        Option,
+        Recommendation,
+        Verdict,
+        find_verdict,
+        recommend,
+    )
     from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
     from pocketlens.benchmarks.spread import Spread
-    from pocketlens.benchmarks.verdict import Verdict, find_verdict
     from pocketlens.evaluation.agreement import Flips
+    from pocketlens.evaluation.metrics import Accuracy, measure_accuracy
 
 __all__ = [
     "Accuracy",
@@ -46,8 +52,8 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "Accuracy": "pocketlens.benchmarks.accuracy",
-        "measure_accuracy": "pocketlens.benchmarks.accuracy",
+        "Accuracy": "pocketlens.evaluation.metrics",
+        "measure_accuracy": "pocketlens.evaluation.metrics",
         "benchmark": "pocketlens.benchmarks.benchmarking",
         "Flips": "pocketlens.evaluation.agreement",
         "Settings": "pocketlens.benchmarks.latency",
@@ -60,7 +66,7 @@ __getattr__ = lazy_names(
         "Benchmark": "pocketlens.benchmarks.results",
         "FileResult": "pocketlens.benchmarks.results",
         "Latency": "pocketlens.benchmarks.results",
-        "Verdict": "pocketlens.benchmarks.verdict",
-        "find_verdict": "pocketlens.benchmarks.verdict",
+        "Verdict": "pocketlens.benchmarks.recommendation",
+        "find_verdict": "pocketlens.benchmarks.recommendation",
     },
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.benchmarks.accuracy import Accuracy
 from pocketlens.benchmarks.results import Benchmark, FileResult
 from pocketlens.card import BINARY, MULTILABEL
 from pocketlens.evaluation.agreement import Flips
+from pocketlens.evaluation.metrics import Accuracy
 from pocketlens.report.terminal import NOTHING, new_table
 
 if TYPE_CHECKING:

@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from pocketlens.benchmarks.accuracy import Accuracy
-from pocketlens.benchmarks.answer_pairs import AnswerPair
 from pocketlens.benchmarks.candidates import (
     Candidate,
     find_reference,
@@ -20,13 +18,14 @@ from pocketlens.benchmarks.evaluations import evaluate_files
 from pocketlens.benchmarks.latency import Settings, round_progress
 from pocketlens.benchmarks.machine import Watch, describe_machine
 from pocketlens.benchmarks.memory import Footprint, measure_footprint
-from pocketlens.benchmarks.processes import time_in_processes
+from pocketlens.benchmarks.processes import noise_frame, summarise, time_in_processes
+from pocketlens.benchmarks.recommendation import choose
 from pocketlens.benchmarks.results import Benchmark, FileResult
 from pocketlens.benchmarks.stages import Stage, time_stages
 from pocketlens.benchmarks.sustained import Sustained, sustain
-from pocketlens.benchmarks.timings import noise_frame, summarise
-from pocketlens.benchmarks.verdict import choose
 from pocketlens.errors import PictureError, UsageError
+from pocketlens.evaluation.agreement import AnswerPair
+from pocketlens.evaluation.metrics import Accuracy
 from pocketlens.progress import track
 from pocketlens.runtime.interpreters import load_interpreter
 from pocketlens.runtime.machine import count_cores

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from pocketlens.benchmarks.accuracy import Accuracy, compare
-from pocketlens.benchmarks.answer_pairs import AnswerPair, pair_answers
 from pocketlens.benchmarks.candidates import Candidate
-from pocketlens.benchmarks.predictions import Reply, Scorer, predict
 from pocketlens.errors import PictureError
+from pocketlens.evaluation.agreement import AnswerPair, pair_answers
+from pocketlens.evaluation.metrics import Accuracy, compare
+from pocketlens.evaluation.scorers import PixelClassifier, Reply, predict
 from pocketlens.progress import track
 from pocketlens.runtime.answers import Answer
 from pocketlens.runtime.machine import count_cores
@@ -49,7 +49,7 @@ def evaluate_files(
         copies = min(cores, -(-cores // len(group)) + 1)
         skipped = []
         with ExitStack() as stack:
-            crews: list[list[Scorer]] = []
+            crews: list[list[PixelClassifier]] = []
             for index in group:
                 crew = [stack.enter_context(candidates[index].load()) for _ in range(copies)]
                 labels[index] = crew[0].labels

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from pocketlens.benchmarks.answer_pairs import AnswerPair
 from pocketlens.benchmarks.results import Benchmark, FileResult
+from pocketlens.evaluation.agreement import AnswerPair
 
 STYLE = """
 .cross { border-spacing: 2px; border-collapse: separate; }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from pocketlens.benchmarks.accuracy import Accuracy
 from pocketlens.benchmarks.accuracy_report import accuracy_sentences, p_text
+from pocketlens.benchmarks.recommendation import Verdict
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult, Latency
-from pocketlens.benchmarks.spread import Interval
-from pocketlens.benchmarks.verdict import Verdict
+from pocketlens.evaluation.intervals import Interval
+from pocketlens.evaluation.metrics import Accuracy
 
 STYLE = """
 .files td { white-space: nowrap; vertical-align: top; }

@@ -16,15 +16,175 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pocketlens.benchmarks.candidates import Candidate
-from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings, round_progress
-from pocketlens.benchmarks.timings import Series, time_files
+from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings, round_progress, time_interleaved
+from pocketlens.benchmarks.results import Latency, Yardstick
+from pocketlens.benchmarks.spread import (
+    Spread,
+    geometric_mean,
+    interval_95,
+    repeatable_interval,
+)
 from pocketlens.errors import ModelFileError
+from pocketlens.runtime.classifier import Classifier, Result, Timing
+from pocketlens.runtime.pictures import Pixels
+
+# What common cameras deliver; `classify` is timed from such a frame.
+FRAME_WH = (1280, 720)
+
+Row = tuple[int, int]  # index of the file, threads
+
+_CALLS = ("invoke", "classify")
+_YARDSTICK = ((-1, 0), "yardstick")
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one process measured.
+
+    `durations_ns` are int64 (rounds, runs of a round) for each call, in the order of measurement,
+    `firsts_ns` each call's very first, which is not among them. `parts_ms` are float64 (runs, 3):
+    resize, invoke and post of each row's `classify`.
+    """
+
+    durations_ns: Mapping[tuple[Row, str], NDArray[np.int64]]
+    firsts_ns: Mapping[tuple[Row, str], int]
+    parts_ms: Mapping[Row, NDArray[np.float64]]
+
+    @property
+    def fewest(self) -> int:
+        """How many runs the call with the fewest has."""
+        return min(entry.size for entry in self.durations_ns.values())
+
+
+def time_files(
+    classifiers: Mapping[Row, Classifier],
+    settings: Settings,
+    on_round: Callable[[float], None] = lambda _: None,
+) -> Series:
+    """Time `invoke` and `classify` of loaded files against each other in this process.
+
+    Args:
+        classifiers: a classifier for each file and number of threads.
+        settings: how long to measure.
+        on_round: is called after each round with how much is done, in 0-1.
+    """
+    frame_bgr = noise_frame(settings.seed)
+    calls: dict[tuple[Row, str], Callable[[], object]] = {}
+    for row, classifier in classifiers.items():
+        calls[row, "invoke"] = classifier.interpreter.invoke
+        calls[row, "classify"] = lambda classifier=classifier: classifier.classify(frame_bgr)  # type: ignore[misc]
+    calls[_YARDSTICK] = _yardstick()
+    # The first frame also puts pixels into the input for the bare `invoke` to work on.
+    firsts_ns = {key: _first(call) for key, call in calls.items()}
+    timings: dict[Row, list[Timing]] = {row: [] for row in classifiers}
+
+    def keep_parts(key: tuple[Row, str], returned: object) -> None:
+        if isinstance(returned, Result):
+            timings[key[0]].append(returned.timing)
+
+    durations_ns = time_interleaved(
+        calls, settings, accompanying=(_YARDSTICK,), on_timed=keep_parts, on_round=on_round
+    )
+    rounds_ns = {key: entry.reshape(-1, settings.per_round) for key, entry in durations_ns.items()}
+    parts_ms = {
+        row: np.array([(entry.resize_ms, entry.invoke_ms, entry.post_ms) for entry in entries])
+        for row, entries in timings.items()
+    }
+    return Series(rounds_ns, firsts_ns, parts_ms)
+
+
+def summarise(processes: Sequence[Series], reference: int) -> dict[Row, Latency]:
+    """Return what the series of all processes, in the order of time, come to.
+
+    A ratio is the geometric mean of those of the processes, each the median of its rounds' ratios:
+    the machine's mood that two calls of a round share cancels.
+
+    Args:
+        processes: what each measured, all with the same calls.
+        reference: index of the file that the others are compared with.
+    """
+    rows = processes[0].parts_ms
+    return {row: _latency(processes, row, (reference, row[1])) for row in rows}
+
+
+def noise_frame(seed: int) -> Pixels:
+    """Return a camera's frame of noise: uint8 (720, 1280, 3).
+
+    Noise, since a flat frame might be easier on caches and branches than a scene.
+    """
+    shape = (FRAME_WH[1], FRAME_WH[0], 3)
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def _yardstick() -> Callable[[], object]:
+    """Return a fixed calculation of a fraction of a millisecond, in the caches of one core."""
+    # Products of this size are what OpenBLAS still leaves to one thread.
+    matrix = np.full((64, 64), 1 / 64, np.float32)
+
+    def multiply() -> None:
+        for _ in range(20):
+            np.matmul(matrix, matrix)
+
+    return multiply
+
+
+def _first(call: Callable[[], object]) -> int:
+    start = time.perf_counter_ns()
+    call()
+    return time.perf_counter_ns() - start
+
+
+def _latency(processes: Sequence[Series], row: Row, other: Row) -> Latency:
+    def spread(key: tuple[Row, str]) -> Spread:
+        return Spread.of(
+            [entry.durations_ns[key].ravel() for entry in processes],
+            firsts_ns=[entry.firsts_ns[key] for entry in processes],
+        )
+
+    def ratios(key: tuple[Row, str], to: tuple[Row, str]) -> NDArray[np.float64]:
+        pairs = [(entry.durations_ns[key], entry.durations_ns[to]) for entry in processes]
+        return np.array([_ratio(own, others) for own, others in pairs])
+
+    invoke, classify = (spread((row, call)) for call in _CALLS)
+    invoke_ratios, classify_ratios = (ratios((row, call), (other, call)) for call in _CALLS)
+    multiples = ratios((row, "invoke"), _YARDSTICK)
+    # The reference's ratio to itself is 1 in any run.
+    interval_of = interval_95 if row == other else repeatable_interval
+    runs_ms = [entry.durations_ns[row, "classify"].ravel() / 1e6 for entry in processes]
+    parts_ms = np.concatenate([entry.parts_ms[row] for entry in processes])
+    return Latency(
+        row[1],
+        invoke,
+        classify,
+        Timing(*map(float, np.median(parts_ms, axis=0))),
+        geometric_mean(invoke_ratios),
+        geometric_mean(classify_ratios),
+        interval_of(invoke_ratios),
+        interval_of(classify_ratios),
+        Yardstick(
+            geometric_mean(multiples),
+            interval_95(multiples),
+            invoke.min_ms / spread(_YARDSTICK).min_ms,
+        ),
+        tuple(np.concatenate(runs_ms).tolist()),
+    )
+
+
+def _ratio(durations: NDArray[np.int64], others: NDArray[np.int64]) -> float:
+    """Return the median of the rounds' ratios; what was stopped early may have a round less."""
+    common = min(len(durations), len(others))
+    own, other = (np.median(entry[:common], axis=1) for entry in (durations, others))
+    return float(np.median(own / other))
+
 
 LOGGER = logging.getLogger("pocketlens")
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pocketlens.benchmarks.accuracy_report import difference
-from pocketlens.benchmarks.recommendation import Option, Recommendation, rivals
+from pocketlens.benchmarks.recommendation import Option, Recommendation, rivals, signed
 from pocketlens.benchmarks.report import to_payload
 from pocketlens.benchmarks.results import Benchmark
-from pocketlens.benchmarks.verdict import signed
 from pocketlens.report.terminal import NOTHING, new_console, new_table
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ from pocketlens.benchmarks.accuracy_report import (
     accuracy_sentences,
     accuracy_table,
 )
-from pocketlens.benchmarks.records import SCHEMA_VERSION
+from pocketlens.benchmarks.recommendation import ACCURACY_MARGIN, SAME_SPEED, find_verdict
+from pocketlens.benchmarks.regressions import SCHEMA_VERSION
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
-from pocketlens.benchmarks.spread import Interval, Spread
+from pocketlens.benchmarks.spread import Spread
 from pocketlens.benchmarks.stages import by_kind
-from pocketlens.benchmarks.verdict import ACCURACY_MARGIN, SAME_SPEED, find_verdict
 from pocketlens.card import MULTILABEL
+from pocketlens.evaluation.intervals import Interval
 from pocketlens.report.terminal import NOTHING, new_console, new_table
 
 if TYPE_CHECKING:

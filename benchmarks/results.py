@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pocketlens.benchmarks.accuracy import Accuracy
-from pocketlens.benchmarks.answer_pairs import AnswerPair
 from pocketlens.benchmarks.candidates import LeftOut
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.machine import Machine
 from pocketlens.benchmarks.memory import Footprint
-from pocketlens.benchmarks.spread import Interval, Spread
+from pocketlens.benchmarks.spread import Spread
 from pocketlens.benchmarks.stages import Stage
 from pocketlens.benchmarks.sustained import Sustained
 from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.evaluation.agreement import AnswerPair
+from pocketlens.evaluation.intervals import Interval
+from pocketlens.evaluation.metrics import Accuracy
 from pocketlens.runtime.classifier import Timing
 
 BYTES_PER_MB = 1_000_000

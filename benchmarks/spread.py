@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Interval = tuple[float, float]
+from pocketlens.evaluation.intervals import Interval
 
 # With fewer processes than this an interval would be too wide to say anything.
 FEWEST_PROCESSES = 5

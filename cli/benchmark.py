@@ -138,8 +138,12 @@ def benchmark_command(
     from pocketlens.benchmarks.latency import Settings
     from pocketlens.benchmarks.page import refuse_report, write_report
     from pocketlens.benchmarks.plot import check_plot, write_plot
-    from pocketlens.benchmarks.records import read_record
-    from pocketlens.benchmarks.regressions import check_comparable, find_changes, refuse_regressions
+    from pocketlens.benchmarks.regressions import (
+        check_comparable,
+        find_changes,
+        read_record,
+        refuse_regressions,
+    )
     from pocketlens.benchmarks.report import print_report, to_payload
 
     settings = Settings(

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
 import click
+from rich.console import Console
+from rich.table import Table
 
 from pocketlens.cli.options import (
     json_option,
@@ -11,6 +17,102 @@ from pocketlens.cli.options import (
     overwrite_option,
     std_option,
 )
+from pocketlens.convert.conversion import ConvertedFile
+from pocketlens.convert.float_layers import Int8
+from pocketlens.files import write_json
+
+# How many layers the terminal shows; --json has them all.
+_WORST_LAYERS = 5
+
+
+def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) -> None:
+    """Print what was made, or write it as JSON where that was asked for."""
+    if json_target is not None:
+        write_json(json_target, [_payload(file) for file in files])
+        return
+    console = Console(markup=False)
+    written = [file for file in files if not file.held_back]
+    if written:
+        console.print(f"Written to {written[0].path.parent}")
+    console.print(_table(files))
+    for file in files:
+        if file.comparison.hardest:
+            losses = ", ".join(
+                f"{entry.label} {entry.lost} of {entry.photos}" for entry in file.comparison.hardest
+            )
+            console.print(f"{file.format} loses most photos of: {losses}")
+        if file.int8:
+            _print_int8(console, file.int8)
+
+
+def _table(files: Sequence[ConvertedFile]) -> Table:
+    first = files[0].comparison
+    accuracy = "" if first.original_accuracy is None else f" ({first.original_accuracy:.1%})"
+    table = Table(title=f"Compared with the original model{accuracy} on {first.photos} photos")
+    table.add_column("file", overflow="fold")
+    for name in ("MB", "same answer", "accuracy", "lost/won", "ops", "parts"):
+        table.add_column(name, justify="right")
+    for file in files:
+        comparison = file.comparison
+        table.add_row(
+            file.path.name + (" (not written)" if file.held_back else ""),
+            f"{file.size_bytes / 1e6:.2f}",
+            f"{comparison.agreement:.1%}",
+            _percent(comparison.accuracy),
+            f"{comparison.lost}/{comparison.won}",
+            str(sum(file.operators.counts.values())),
+            str(file.operators.partitions),
+        )
+    return table
+
+
+def _print_int8(console: Console, int8: Int8) -> None:
+    if int8.float_layers:
+        console.print(
+            f"{len(int8.float_layers)} of int8's layers in float, for {int8.float_cost_ms:.2f} ms "
+            f"of an inference: {', '.join(map(short_name, int8.float_layers))}"
+        )
+    if int8.sensitivity:
+        table = Table(title="The layers whose rounding adds most error")
+        table.add_column("layer", overflow="fold")
+        for name in ("error added", "ms saved"):
+            table.add_column(name, justify="right")
+        for row in int8.sensitivity[:_WORST_LAYERS]:
+            table.add_row(
+                short_name(row.layer), f"{row.error_added:.5f}", f"{row.time_saved_ms:.3f}"
+            )
+        console.print(table)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def short_name(layer: str) -> str:
+    """Return the first of the operations that were folded into a layer."""
+    return layer.split(";")[0]
+
+
+def _payload(file: ConvertedFile) -> dict[str, Any]:
+    payload = {
+        "path": str(file.path),
+        "format": file.format,
+        "held_back": file.held_back,
+        "size_bytes": file.size_bytes,
+        "seconds": file.seconds,
+        **asdict(file.comparison),
+        "drop_points": file.comparison.drop_points,
+        "operators": file.operators._asdict(),
+    }
+    if file.int8:
+        payload["int8"] = {
+            "float_layers": list(map(short_name, file.int8.float_layers)),
+            "float_cost_ms": file.int8.float_cost_ms,
+            "sensitivity": [
+                {**asdict(row), "layer": short_name(row.layer)} for row in file.int8.sensitivity
+            ],
+        }
+    return payload
 
 
 @click.command(
@@ -109,7 +211,6 @@ def convert_command(
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.convert import FORMATS, Demands, Description, DropError, convert
-    from pocketlens.convert.summary import summarise
 
     demands = Demands(max_drop, force, sensitivity)
     labels = Path(labels_file) if labels_file else None

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
-    from pocketlens.convert.comparison import Comparison, Reference
     from pocketlens.convert.conversion import ConvertedFile, Demands, DropError, convert
-    from pocketlens.convert.descriptions import Description
     from pocketlens.convert.formats import FORMATS
+    from pocketlens.convert.origins import Description
+    from pocketlens.evaluation.agreement import Comparison, Reference
 
 __all__ = [
     "FORMATS",
@@ -27,12 +27,12 @@ __getattr__ = lazy_names(
     __name__,
     {
         "FORMATS": "pocketlens.convert.formats",
-        "Comparison": "pocketlens.convert.comparison",
+        "Comparison": "pocketlens.evaluation.agreement",
         "ConvertedFile": "pocketlens.convert.conversion",
         "Demands": "pocketlens.convert.conversion",
-        "Description": "pocketlens.convert.descriptions",
+        "Description": "pocketlens.convert.origins",
         "DropError": "pocketlens.convert.conversion",
-        "Reference": "pocketlens.convert.comparison",
+        "Reference": "pocketlens.evaluation.agreement",
         "convert": "pocketlens.convert.conversion",
     },
 )

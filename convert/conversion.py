@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard, pack
-from pocketlens.convert.comparison import Comparison, Reference, rerun
-from pocketlens.convert.described import calibration, for_format, with_figures
-from pocketlens.convert.descriptions import Description
 from pocketlens.convert.encoders import Encoder, FloatModel
+from pocketlens.convert.flatbuffers import slim
 from pocketlens.convert.float_layers import Int8, make_int8
-from pocketlens.convert.formats import EIGHT_BIT, FORMATS, INT8, check_promise
+from pocketlens.convert.formats import EIGHT_BIT, FORMATS, INT8, check_promise, rerun
 from pocketlens.convert.metadata import standard_metadata
-from pocketlens.convert.origins import read_origin
-from pocketlens.convert.photos import reference_photos, representative_pixels
-from pocketlens.convert.samples import DEFAULT_SAMPLES, check_count
-from pocketlens.convert.slimming import slim
+from pocketlens.convert.origins import Description, read_origin
+from pocketlens.convert.photos import (
+    DEFAULT_SAMPLES,
+    check_count,
+    reference_photos,
+    representative_pixels,
+)
 from pocketlens.errors import ConversionError, UsageError
+from pocketlens.evaluation.agreement import Comparison, Reference
 from pocketlens.files import refuse_files, write_bytes
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
 from pocketlens.runtime.interpreters import Operators
 from pocketlens.runtime.metadata import METADATA_NAME
 from pocketlens.runtime.model_files import SUFFIX
+
+_PACKAGES = ("tensorflow", "keras", "ai-edge-quantizer", "ai-edge-litert")
+
+
+def calibration(photos: int, chosen: bool) -> dict[str, Any]:
+    """Return what the card says of the representative photos."""
+    source = "a folder that was given" if chosen else "training part, stratified"
+    return {"photos": photos, "source": source}
+
+
+def for_format(card: ModelCard, entry: str, calibrated: Mapping[str, Any]) -> ModelCard:
+    """Return the card of a format's file, before it is measured."""
+    return dataclasses.replace(
+        card,
+        format=entry,
+        calibration=dict(calibrated) if entry in EIGHT_BIT else {},
+        versions={**card.versions, **{package: version(package) for package in _PACKAGES}},
+    )
+
+
+def with_figures(
+    card: ModelCard,
+    operators: Operators,
+    comparison: Comparison,
+    int8: Int8 | None,
+) -> ModelCard:
+    """Return the card with what was measured on the file.
+
+    Times are left out: the same model and photos are to give the same bytes.
+    """
+    metrics = {
+        **card.metrics,
+        "agreement_with_original": round(comparison.agreement, 4),
+        "compared_photos": comparison.photos,
+        "operators": operators.counts,
+        "partitions": operators.partitions,
+    }
+    if comparison.accuracy is not None:
+        metrics["converted_accuracy"] = round(comparison.accuracy, 4)
+        metrics["lost_to_original_points"] = round(comparison.drop_points, 2)
+    calibrated = dict(card.calibration)
+    if int8 is not None:
+        calibrated["float_layers"] = [name.split(";")[0] for name in int8.float_layers]
+    return dataclasses.replace(card, metrics=metrics, calibration=calibrated)
+
 
 DEFAULT_MAX_DROP = 1.0
 

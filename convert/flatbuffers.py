@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import flatbuffers
 import numpy as np
+from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 _IDENTIFIER = b"TFL3"
@@ -59,3 +61,114 @@ def add_tensor(model: Any, name: bytes, kind: int, shape: Any) -> int:
     tensor.buffer = 0  # By convention the empty one.
     tensors.append(tensor)
     return len(tensors) - 1
+
+
+# What the schema asks for with `force_align`, which the generated Python code does not know.
+_DATA_ALIGNMENT = 16
+
+
+def slim(flatbuffer: bytes, metadata: Mapping[str, bytes] | None = None) -> bytes:
+    """Return the same model in fewer bytes, with metadata that is to travel in it.
+
+    Data that a writer put behind the flatbuffer (`Buffer.offset`), where anything that packs the
+    model again would lose it, is taken in.
+
+    Args:
+        flatbuffer: the model.
+        metadata: contents of buffers by name; one that the model has already is replaced.
+    """
+    model = unpack_model(flatbuffer)
+    for subgraph in model.subgraphs:
+        for tensor in subgraph.tensors:
+            tensor.name = tensor.name.split(b";")[0]
+    for name, data in (metadata or {}).items():
+        _set_metadata(model, name.encode(), data)
+    return pack_model(model, _SharingBuilder(len(flatbuffer)))
+
+
+def _set_metadata(model: Any, name: bytes, data: bytes) -> None:
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(data, np.uint8)
+    model.metadata = model.metadata or []
+    for entry in model.metadata:
+        if entry.name == name:
+            model.buffers[entry.buffer] = buffer
+            return
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata.append(entry)
+
+
+class _SharingBuilder(flatbuffers.Builder):
+    """Writes a vector once, however many tables have the same."""
+
+    def __init__(self, initial_size: int) -> None:
+        super().__init__(initial_size)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: NDArray[Any]) -> int:  # noqa: N802 (overrides)
+        """Return the offset of a vector, an earlier one if it is equal."""
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._written:
+            self._written[key] = self._aligned(x) if x.dtype == np.uint8 else self._plain(x)
+        return self._written[key]
+
+    def _plain(self, x: NDArray[Any]) -> int:
+        return int(super().CreateNumpyVector(x))
+
+    def _aligned(self, x: NDArray[Any]) -> int:
+        self.StartVector(x.itemsize, x.size, _DATA_ALIGNMENT)
+        self.head -= x.size
+        self.Bytes[self.head : self.head + x.size] = x.tobytes()
+        return int(self.EndVector())
+
+
+_SIGN_BIT = 128
+# The name of the tensor between the two.
+_NAME = b"pixels_float"
+
+
+def delegate_input(flatbuffer: bytes) -> bytes:
+    """Return the model with its first QUANTIZE from uint8 to int8 as two that XNNPACK takes.
+
+    A model without one, or whose bytes are not the int8 values shifted by 128, stays as it is.
+    """
+    model = unpack_model(flatbuffer)
+    graph = model.subgraphs[0]
+    position = _find(model)
+    if position is None:
+        return flatbuffer
+    quantize = graph.operators[position]
+    shape = graph.tensors[quantize.inputs[0]].shape
+    between = np.array([add_tensor(model, _NAME, schema.TensorType.FLOAT32, shape)], np.int32)
+    dequantize = schema.OperatorT()
+    dequantize.opcodeIndex = operator_code(model, schema.BuiltinOperator.DEQUANTIZE)
+    dequantize.inputs, dequantize.outputs = quantize.inputs, between
+    quantize.inputs = between
+    graph.operators.insert(position, dequantize)
+    return pack_model(model)
+
+
+def _find(model: Any) -> int | None:
+    """Return where the model's input is turned from uint8 to int8 by inverting the sign bit."""
+    graph = model.subgraphs[0]
+    for position, operator in enumerate(graph.operators):
+        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        if code == schema.BuiltinOperator.QUANTIZE and operator.inputs[0] in graph.inputs:
+            source, target = (
+                graph.tensors[index] for index in (operator.inputs[0], operator.outputs[0])
+            )
+            kinds = (source.type, target.type)
+            if kinds == (schema.TensorType.UINT8, schema.TensorType.INT8) and _shifted(
+                source.quantization, target.quantization
+            ):
+                return position
+    return None
+
+
+def _shifted(source: Any, target: Any) -> bool:
+    return bool(
+        np.array_equal(source.scale, target.scale)
+        and source.zeroPoint[0] - target.zeroPoint[0] == _SIGN_BIT
+    )

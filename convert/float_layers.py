@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
-from pocketlens.convert.comparison import Reference
 from pocketlens.convert.encoders import Encoder
 from pocketlens.convert.statistics import weighted_layers
+from pocketlens.evaluation.agreement import Reference
 from pocketlens.progress import track
 from pocketlens.runtime.interpreters import load_interpreter
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pocketlens.card import ModelCard
 from pocketlens.errors import ConversionError
-from pocketlens.runtime.interpreters import Operators
-from pocketlens.runtime.model_files import Signature
+from pocketlens.runtime.classifier import Classifier
+from pocketlens.runtime.interpreters import Operators, describe_operators
+from pocketlens.runtime.model_files import ModelFile, Signature
 
 FLOAT32, FLOAT16, DYNAMIC, WEIGHTS8, INT8 = FORMATS = (
     "float32",
@@ -92,3 +96,32 @@ def _fail(name: str, expected: str, received: str) -> None:
         f"Expected {expected} in the {name} file. Received: {received}. "
         "Use the versions of constraints.txt, or leave this format out with --format."
     )
+
+
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A file, loaded again as the device will: what it consists of and what it answers."""
+
+    signature: Signature
+    operators: Operators
+    scores: NDArray[np.float32]
+
+
+def rerun(
+    flatbuffer: bytes, card: ModelCard, pixels: Sequence[NDArray[np.uint8]], path: Path
+) -> Rerun:
+    """Load a model and run it on photos.
+
+    Args:
+        flatbuffer: the model.
+        card: what it means.
+        pixels: uint8 (height, width, 3) RGB each.
+        path: what it is called in errors.
+    """
+    model = ModelFile(str(path), flatbuffer, len(flatbuffer), card, card.labels)
+    with Classifier(model, threads=_THREADS) as classifier:
+        scores = np.stack([classifier.scores(entry) for entry in pixels])
+        return Rerun(classifier.signature, describe_operators(classifier.interpreter), scores)

@@ -4,24 +4,114 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import random
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.convert.comparison import Reference
 from pocketlens.convert.origins import Origin
-from pocketlens.convert.samples import (
-    choose_from_folder,
-    choose_others,
-    choose_stratified,
-    load_labelled,
-    load_pixels,
+from pocketlens.errors import DataError, PictureError, UsageError
+from pocketlens.evaluation.agreement import Reference
+from pocketlens.runtime.answers import Answer
+from pocketlens.runtime.photos import (
+    LabelledPhotos,
+    Photo,
+    existing_folder,
+    find_pictures,
+    read_labelled,
+    read_pixels,
+    report_skipped,
 )
-from pocketlens.errors import UsageError
-from pocketlens.runtime.photos import LabelledPhotos
 from pocketlens.runtime.runs import evaluation_photos
+
+DEFAULT_SAMPLES = 200
+
+
+def choose_stratified(photos: Sequence[Photo], count: int, seed: int) -> list[Path]:
+    """Choose `count` photos, as equally many of each class, or set of labels, as there are."""
+    by_class: dict[Answer, list[Path]] = defaultdict(list)
+    for photo in photos:
+        by_class[photo.label_indices].append(photo.path)
+    chooser = random.Random(seed)  # noqa: S311 (no secret)
+    for paths in by_class.values():
+        chooser.shuffle(paths)
+    chosen: list[Path] = []
+    while len(chosen) < count and any(by_class.values()):
+        for paths in by_class.values():
+            if paths and len(chosen) < count:
+                chosen.append(paths.pop())
+    return chosen
+
+
+def choose_from_folder(folder: Path, count: int, seed: int) -> list[Path]:
+    """Choose `count` photos anywhere below a folder.
+
+    Raises:
+        UsageError: there is no such folder.
+        DataError: it holds no photos.
+    """
+    paths = sorted(find_pictures(existing_folder(folder)))
+    if not paths:
+        raise DataError(
+            f"Expected photos below {folder} for --representative. Received: none. "
+            "Choose a folder with photos like those that the camera will see."
+        )
+    return sorted(_shuffled(paths, seed)[:count])
+
+
+def choose_others(folder: Path, count: int, most: int, seed: int) -> list[Path]:
+    """Choose at most `most` photos that `choose_from_folder` leaves over when it takes `count`."""
+    paths = sorted(find_pictures(existing_folder(folder)))
+    return sorted(_shuffled(paths, seed)[count : count + most])
+
+
+def load_pixels(
+    paths: Sequence[Path], size_wh: tuple[int, int], resize_mode: str
+) -> list[NDArray[np.uint8]]:
+    """Decode and resize photos; unreadable ones are left out, counted and named.
+
+    Raises:
+        DataError: none can be read.
+    """
+    results = list(read_pixels(paths, size_wh, resize_mode))
+    report_skipped([result for result in results if isinstance(result, PictureError)], len(paths))
+    pixels = [result for result in results if not isinstance(result, PictureError)]
+    if not pixels:
+        raise DataError(f"Expected readable photos. Received: none among {len(paths)}.")
+    return pixels
+
+
+def load_labelled(
+    photos: LabelledPhotos, size_wh: tuple[int, int], resize_mode: str
+) -> tuple[list[NDArray[np.uint8]], list[Answer]]:
+    """Decode and resize photos; return those that can be read with their labels.
+
+    Raises:
+        DataError: none can be read.
+    """
+    skipped: list[PictureError] = []
+    samples = list(read_labelled(photos, size_wh, resize_mode, skipped))
+    report_skipped(skipped, len(photos.photos))
+    if not samples:
+        raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
+    pixels, truth = zip(*samples, strict=True)
+    return list(pixels), list(truth)
+
+
+def check_count(count: int) -> None:
+    """Raise UsageError for a number of photos that cannot be."""
+    if count < 1:
+        raise UsageError(
+            f"Expected at least one photo for the 8-bit formats. Received: --samples {count}."
+        )
+
+
+def _shuffled(paths: Sequence[Path], seed: int) -> list[Path]:
+    return random.Random(seed).sample(paths, len(paths))  # noqa: S311 (no secret)
+
 
 LOGGER = logging.getLogger("pocketlens")
 

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
-from pocketlens.convert.layer_inputs import Covariance, Window
-from pocketlens.convert.rounding import MOST_INPUTS, is_on_grid
+from pocketlens.convert.rounding import MOST_INPUTS, Covariance, Window, is_on_grid
 from pocketlens.runtime.interpreters import find_backend
 
 _THREADS = 2

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pocketlens.benchmarks import Benchmark, benchmark
 from pocketlens.benchmarks import Settings as TimingSettings
 from pocketlens.benchmarks.plot import write_plot
+from pocketlens.benchmarks.recommendation import choose
 from pocketlens.benchmarks.report import to_payload
-from pocketlens.benchmarks.verdict import choose
 from pocketlens.convert import ConvertedFile, Demands, convert
 from pocketlens.demo.cards import LABELS, write_cards
 from pocketlens.demo.scenes import render_many

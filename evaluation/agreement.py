@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pocketlens.runtime.answers import Answer
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.card import ModelCard
+from pocketlens.runtime.answers import Answer, answer_of, share_of_equal
 
 # The usual level: of models that are equally good, one pair in twenty is said to differ.
 NOISE_FROM_P = 0.05
@@ -95,3 +99,143 @@ def mcnemar_p(lost: int, won: int) -> float:
         term = term * (count - index) // (index + 1)
         ways += term
     return min(1.0, 2 * ways / (1 << count))
+
+
+@dataclass(frozen=True)
+class AnswerPair:
+    """Of how many photos the reference says one thing and a file another, or the same."""
+
+    reference: str
+    own: str
+    photos: int
+
+
+def pair_answers(
+    reference: Sequence[Answer],
+    own: Sequence[Answer],
+    reference_labels: Sequence[str],
+    own_labels: Sequence[str],
+) -> tuple[AnswerPair, ...]:
+    """Return each pair of answers with the number of its photos, the most frequent first.
+
+    Several labels of a multilabel model are joined by " + ", none is "nothing".
+
+    Args:
+        reference: the label indices that the reference gives each photo.
+        own: those that the file gives.
+        reference_labels: the labels that the reference's indices count in.
+        own_labels: the file's.
+    """
+    pairs = Counter(
+        (_named(other, reference_labels), _named(answer, own_labels))
+        for other, answer in zip(reference, own, strict=True)
+    )
+    ordered = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(AnswerPair(other, answer, photos) for (other, answer), photos in ordered)
+
+
+def _named(answer: Answer, labels: Sequence[str]) -> str:
+    return " + ".join(labels[index] for index in answer) or "nothing"
+
+
+# How many of the classes that lose most are named.
+HARDEST_CLASSES = 3
+
+
+@dataclass(frozen=True)
+class ClassLoss:
+    """A class of which a file gets `lost` photos of `photos` less right than the Keras model."""
+
+    label: str
+    lost: int
+    photos: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A file beside the model that it was made from, on `photos` photos.
+
+    `agreement` is the share, 0-1, of photos with the same answer (one label or, of a multilabel
+    model, all labels of a photo), `accuracy` and `original_accuracy` the shares of right answers.
+    `lost` photos were right in the original and are wrong in the file, `won` photos the other way
+    round. `distance` is the mean over photos of the sum of the scores' differences (0-2 for scores
+    that add up to 1). `hardest` are the classes that lose most. On photos without labels the
+    original is taken to be right: then the accuracies are None.
+    """
+
+    photos: int
+    agreement: float
+    accuracy: float | None
+    original_accuracy: float | None
+    lost: int
+    won: int
+    distance: float
+    hardest: tuple[ClassLoss, ...]
+
+    @property
+    def drop_points(self) -> float:
+        """Net accuracy lost, in points of 100; below 0 if the file is the better one."""
+        return 100 * (self.lost - self.won) / self.photos
+
+    def keeps(self, max_drop: float) -> bool:
+        """Tell whether the net loss is within `max_drop` points.
+
+        One photo alone never breaks a limit: among fewer than 100 / `max_drop` photos it weighs
+        more than the limit, and says nothing yet. Without labels nothing is known of a loss.
+        """
+        if self.accuracy is None:
+            return True
+        net = self.lost - self.won
+        return net <= max(1.0, max_drop * self.photos / 100)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Photos and what the original model answers on them.
+
+    `pixels` are uint8 (height, width, 3) RGB, `truth` the photos' labels or None where they are
+    not known, `scores` float32 (photos, outputs); `card` says what scores mean.
+    """
+
+    pixels: Sequence[NDArray[np.uint8]]
+    truth: Sequence[Answer] | None
+    scores: NDArray[np.float32]
+    card: ModelCard
+
+    def compare(self, scores: NDArray[np.float32]) -> Comparison:
+        """Compare scores (photos, outputs) with the original's."""
+        answers, expected = self._answers(scores), self._answers(self.scores)
+        truth = expected if self.truth is None else self.truth
+        right = np.array([a == b for a, b in zip(answers, truth, strict=True)])
+        was_right = np.array([a == b for a, b in zip(expected, truth, strict=True)])
+        lost, won = was_right & ~right, right & ~was_right
+        net = Counter(_labels_where(lost, truth))
+        net.subtract(_labels_where(won, truth))
+        each = Counter(_labels_where(np.ones_like(lost), truth))
+        return Comparison(
+            photos=len(truth),
+            agreement=share_of_equal(answers, expected),
+            accuracy=None if self.truth is None else float(right.mean()),
+            original_accuracy=None if self.truth is None else float(was_right.mean()),
+            lost=int(lost.sum()),
+            won=int(won.sum()),
+            distance=float(np.abs(scores - self.scores).sum(axis=1).mean()),
+            hardest=tuple(
+                ClassLoss(self.card.labels[index], count, each[index])
+                for index, count in net.most_common(HARDEST_CLASSES)
+                if count > 0
+            ),
+        )
+
+    def thinned(self, most: int) -> Reference:
+        """Return at most about `most` of the photos, evenly taken."""
+        step = -(-len(self.pixels) // most)
+        truth = None if self.truth is None else self.truth[::step]
+        return Reference(self.pixels[::step], truth, self.scores[::step], self.card)
+
+    def _answers(self, scores: NDArray[np.float32]) -> list[Answer]:
+        return [answer_of(row, self.card.task, self.card.threshold) for row in scores]
+
+
+def _labels_where(chosen: NDArray[np.bool_], truth: Sequence[Answer]) -> Iterator[int]:
+    return (index for row in np.flatnonzero(chosen) for index in truth[int(row)])

@@ -25,3 +25,6 @@ def wilson(successes: int, count: int) -> tuple[float, float]:
     centre = (share + _Z**2 / (2 * count)) / denominator
     margin = _Z * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)) / denominator
     return max(0.0, centre - margin), min(1.0, centre + margin)
+
+
+Interval = tuple[float, float]

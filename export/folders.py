@@ -10,8 +10,7 @@ from pathlib import Path
 from pocketlens.errors import UsageError
 from pocketlens.export.browser import WEB, web_files
 from pocketlens.export.c_array import c_files
-from pocketlens.export.conversions import as_files, check_formats
-from pocketlens.export.models import read_candidates
+from pocketlens.export.models import as_files, check_formats, read_candidates
 from pocketlens.export.phones import ANDROID, IOS, PHONES, phone_files
 from pocketlens.files import refuse_folder, staged_folder, write_bytes
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
+    from pocketlens.cli.evaluate import summarise, summarise_evaluation
     from pocketlens.evaluation.scorers import Elsewhere
     from pocketlens.train.scoring import ModelEvaluation, evaluate_model
     from pocketlens.train.settings import Settings
-    from pocketlens.train.summary import summarise, summarise_evaluation
     from pocketlens.train.training import Training, train
 
 __all__ = [
@@ -30,8 +30,8 @@ __getattr__ = lazy_names(
         "Elsewhere": "pocketlens.evaluation.scorers",
         "ModelEvaluation": "pocketlens.train.scoring",
         "evaluate_model": "pocketlens.train.scoring",
-        "summarise": "pocketlens.train.summary",
-        "summarise_evaluation": "pocketlens.train.summary",
+        "summarise": "pocketlens.cli.evaluate",
+        "summarise_evaluation": "pocketlens.cli.evaluate",
         "Settings": "pocketlens.train.settings",
         "Training": "pocketlens.train.training",
         "train": "pocketlens.train.training",

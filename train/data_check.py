@@ -12,8 +12,7 @@ from pocketlens.runtime.photos import Photo, find_others, find_pictures, name_be
 from pocketlens.runtime.tables import SEPARATOR, is_table, part_folders
 from pocketlens.train.duplicates import Fingerprint, near_groups
 from pocketlens.train.found_photos import FoundPhotos, find_photos
-from pocketlens.train.known_facts import read_facts
-from pocketlens.train.photo_facts import PhotoFacts
+from pocketlens.train.photo_facts import PhotoFacts, read_facts
 from pocketlens.train.splits import Contents, Split, count_labels, divide_photos
 
 # Below this many pixels on the shorter side little is left to recognise.

@@ -12,9 +12,8 @@ from pocketlens.evaluation.answers import Answers
 from pocketlens.evaluation.calibration import Reliability
 from pocketlens.evaluation.intervals import wilson
 from pocketlens.evaluation.metrics import Evaluation
-from pocketlens.evaluation.mistakes import Confusion, confusions, mistakes
+from pocketlens.evaluation.mistakes import Confusion, confusions, diagnose, mistakes
 from pocketlens.train import figures
-from pocketlens.train.diagnosis import diagnose
 from pocketlens.train.galleries import confident_mistakes, confused_pairs, counted
 from pocketlens.train.plots import SERIES, Plot
 

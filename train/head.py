@@ -21,10 +21,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from pocketlens.train.arrays import write_array
 from pocketlens.train.batches import Change
 from pocketlens.train.networks import HEAD_NAME
-from pocketlens.train.pixel_cache import Part
+from pocketlens.train.pixel_cache import Part, write_array
 from pocketlens.workers import map_ahead
 
 LOGGER = logging.getLogger("pocketlens")

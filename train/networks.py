@@ -5,20 +5,111 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from pocketlens.errors import WeightsError
 from pocketlens.keras_files import load_keras_model
 from pocketlens.quiet import quiet
 from pocketlens.runtime.runs import MODEL_NAME, is_run
-from pocketlens.train.normalisations import LAYER_NAME as NORMALISATION_NAME
-from pocketlens.train.normalisations import normalisation
-from pocketlens.train.objectives import outputs
-from pocketlens.train.plain_networks import PLAIN_NETWORKS
+from pocketlens.train.architectures import IMAGENET_BGR, IMAGENET_RGB, SYMMETRIC
+from pocketlens.train.optimization import outputs
 from pocketlens.train.settings import WEIGHTS_IMAGENET, WEIGHTS_NONE, Settings
+
+# Channels of each stage; the picture is halved after it.
+_SMALL = (16, 32, 64, 128)
+_DEEP = (32, 64, 128, 256)
+
+# The share of channels that each stage of the deep network drops in training, more the higher up:
+# lower ones have few weights and hold what all classes need.
+_DEEP_DROPOUT = (0.1, 0.2, 0.3, 0.4)
+
+
+def cnn_small(image_size: int) -> keras.Model:
+    """Build the baseline: one convolution a stage, nothing else."""
+    pixels = keras.Input((image_size, image_size, 3))
+    x = pixels
+    for stage, channels in enumerate(_SMALL, 1):
+        x = keras.layers.Conv2D(
+            channels, 3, padding="same", activation="relu", name=f"stage{stage}_conv"
+        )(x)
+        x = keras.layers.MaxPooling2D(name=f"stage{stage}_pool")(x)
+    return keras.Model(pixels, x)
+
+
+def cnn_deep(image_size: int) -> keras.Model:
+    """Build the deeper one: two convolutions a stage with batch normalisation, then dropout."""
+    pixels = keras.Input((image_size, image_size, 3))
+    x = pixels
+    for stage, (channels, dropout) in enumerate(zip(_DEEP, _DEEP_DROPOUT, strict=True), 1):
+        for place in (1, 2):
+            x = _convolution(x, channels, f"stage{stage}_{place}")
+        x = keras.layers.MaxPooling2D(name=f"stage{stage}_pool")(x)
+        x = keras.layers.SpatialDropout2D(dropout, name=f"stage{stage}_dropout")(x)
+    return keras.Model(pixels, x)
+
+
+PLAIN_NETWORKS = {"cnn_small": cnn_small, "cnn_deep": cnn_deep}
+
+
+def _convolution(x: Any, channels: int, name: str) -> Any:
+    x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+    x = keras.layers.BatchNormalization(name=f"{name}_norm")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+
+NORMALISATION_NAME = "normalisation"
+
+# Of ImageNet's training photos, red, green and blue, as the publishers of each network rounded
+# them: Simonyan and Zisserman 2014, https://arxiv.org/abs/1409.1556, in 0-255, and
+# https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet, as shares of 255.
+_MEAN_RGB = np.array([123.68, 116.779, 103.939])
+_MEAN_SHARES, _DEVIATION_SHARES = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+def normalisation(kind: str) -> keras.layers.Layer:
+    """Return the layer for float32 (batch, height, width, 3) raw RGB pixels in 0-255.
+
+    One factor for all channels is a Rescaling layer, which int8 files replace by the quantization
+    of their input. Channels that are treated differently or change places are a convolution of
+    one pixel: in int8 it is exact but for the rounding of its output, where factors and offsets
+    of their own would be rounded too. It is never trained, and its kernel is on the int8 grid.
+    """
+    return _LAYERS[kind]()
+
+
+def _symmetric() -> keras.layers.Layer:
+    return keras.layers.Rescaling(1 / 127.5, -1.0, name=NORMALISATION_NAME)
+
+
+def _imagenet_bgr() -> keras.layers.Layer:
+    return _pointwise(np.eye(3)[::-1], -_MEAN_RGB[::-1])
+
+
+def _imagenet_rgb() -> keras.layers.Layer:
+    factors = 1 / (255 * _DEVIATION_SHARES)
+    return _pointwise(np.diag(factors), -_MEAN_SHARES / _DEVIATION_SHARES)
+
+
+_LAYERS: dict[str, Callable[[], keras.layers.Layer]] = {
+    SYMMETRIC: _symmetric,
+    IMAGENET_BGR: _imagenet_bgr,
+    IMAGENET_RGB: _imagenet_rgb,
+}
+
+
+def _pointwise(matrix: NDArray[np.float64], offsets: NDArray[np.float64]) -> keras.layers.Layer:
+    """Return x @ matrix + offsets for the channels x of each pixel."""
+    layer = keras.layers.Conv2D(3, 1, trainable=False, name=NORMALISATION_NAME)
+    layer.build((None, None, None, 3))
+    layer.set_weights([matrix[None, None], offsets])
+    return layer
+
 
 LOGGER = logging.getLogger("pocketlens")
 

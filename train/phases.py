@@ -12,11 +12,11 @@ import numpy as np
 
 from pocketlens.errors import DataError
 from pocketlens.train.augmentation import PRESETS, augment
-from pocketlens.train.balance import class_weights
 from pocketlens.train.batches import (
     Change,
     EpochPictures,
     Shuffling,
+    class_weights,
     plain_batches,
     same_every_epoch,
     training_batches,
@@ -33,8 +33,7 @@ from pocketlens.train.head import (
     rounds,
 )
 from pocketlens.train.networks import BASE_NAME, HEAD_NAME, flat_layers, freeze
-from pocketlens.train.objectives import accuracy, loss
-from pocketlens.train.optimization import optimizer, rate_callbacks
+from pocketlens.train.optimization import accuracy, loss, optimizer, rate_callbacks
 from pocketlens.train.pixel_cache import Part
 from pocketlens.train.settings import Settings
 

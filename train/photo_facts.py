@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from dataclasses import dataclass
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from os import cpu_count
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
-from pocketlens.errors import PictureError
+from pocketlens.errors import DataError, OutputError, PictureError
+from pocketlens.files import cache_folder, write_text
+from pocketlens.progress import track
+from pocketlens.runtime.photos import name_below
 from pocketlens.runtime.pictures import decode, read_header
-from pocketlens.train.duplicates import fingerprint
+from pocketlens.train.duplicates import FINGERPRINT_VERSION, fingerprint
+from pocketlens.train.pixel_cache import PIXELS_VERSION
+from pocketlens.workers import map_ahead
 
 # To be raised when the facts or their meaning change.
 FACTS_VERSION = 1
@@ -51,3 +67,172 @@ def read_photo(path: Path, name: str) -> PhotoFacts:
     except PictureError as error:
         return PhotoFacts(digest, str(error), form, size_wh, orientation, "")
     return PhotoFacts(digest, None, form, size_wh, orientation, found)
+
+
+LOGGER = logging.getLogger("pocketlens")
+
+# Paths, each with the name that errors call it by.
+Named = Sequence[tuple[Path, str]]
+
+# Starting a process takes as long as reading so many small photos.
+_FEW = 500
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from pocketlens.train.photo_facts import main; main()"
+)
+
+
+@contextlib.contextmanager
+def photo_readers(count: int, photos: int) -> Iterator[Callable[[Named], list[PhotoFacts]]]:
+    """Give a function that reads photos, and that `count` threads may call at once.
+
+    It has a process for each of them if there are many photos to be read.
+
+    Raises:
+        DataError: by the function: a process ended, as by a photo that crashes its decoder.
+    """
+    with contextlib.ExitStack() as stack:
+        children: SimpleQueue[_Child] = SimpleQueue()
+        try:
+            for _ in range(count if photos >= _FEW and sys.executable else 0):
+                child = _Child()
+                stack.callback(child.close)
+                children.put(child)
+        except OSError as error:
+            LOGGER.warning("Photos are read in one process, as no other can start: %s.", error)
+            yield _read_here
+            return
+        if children.empty():
+            yield _read_here
+            return
+
+        def read(photos: Named) -> list[PhotoFacts]:
+            child = children.get()
+            try:
+                return child.read(photos)
+            finally:
+                children.put(child)
+
+        yield read
+
+
+def main() -> None:
+    """Be a child: read lists of photos from standard input, answer with facts, a line each."""
+    for line in sys.stdin:
+        facts = [asdict(read_photo(Path(path), name)) for path, name in json.loads(line)]
+        print(json.dumps(facts), flush=True)
+
+
+def _read_here(photos: Named) -> list[PhotoFacts]:
+    return [read_photo(path, name) for path, name in photos]
+
+
+class _Child:
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="ascii",
+            # A Ctrl-C in the terminal is for the parent, which ends this by closing its input.
+            start_new_session=True,
+        )
+
+    def read(self, photos: Named) -> list[PhotoFacts]:
+        with contextlib.suppress(BrokenPipeError):
+            print(
+                json.dumps([(str(path), name) for path, name in photos]),
+                file=self._process.stdin,
+                flush=True,
+            )
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            raise DataError(
+                f"Expected a process that reads photos to the end. Received: exit code "
+                f"{self._process.wait()} while it read {photos[0][1]} to {photos[-1][1]}. "
+                "Look for a damaged photo there and remove it, or free memory."
+            )
+        return [
+            PhotoFacts(**{**entry, "size_wh": tuple(entry["size_wh"])})
+            for entry in json.loads(line)
+        ]
+
+    def close(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
+
+
+# A file changed this shortly before it was read may change again within one tick of its clock.
+_SETTLED_NS = 2_000_000_000
+# Photos that are handed over at once: few enough for a progress bar that moves.
+_CHUNK = 16
+
+
+def read_facts(root: Path, paths: Sequence[Path]) -> dict[Path, PhotoFacts]:
+    """Read photos below `root` on all cores, with a progress bar.
+
+    Facts are kept in the cache folder; a file is read again when its size or its time of change
+    is another.
+    """
+    known = _load(root)
+    stamps = {path: _stamp(path) for path in paths}
+    names = {path: name_below(path, root) for path in paths}
+    facts: dict[Path, PhotoFacts] = {}
+    for path in paths:
+        entry = known.get(names[path])
+        if entry is not None and entry[0] == stamps[path]:
+            facts[path] = entry[1]
+    missing = [path for path in paths if path not in facts]
+    if not missing:
+        return facts
+    started_ns = time.time_ns()
+    cores = cpu_count() or 1
+    named = [(path, names[path]) for path in missing]
+    chunks = [named[start : start + _CHUNK] for start in range(0, len(named), _CHUNK)]
+    with photo_readers(cores, len(missing)) as read:
+        results = chain.from_iterable(map_ahead(read, chunks, cores, 2 * cores))
+        facts.update(zip(missing, track(results, "Checking photos", len(missing)), strict=True))
+    _store(root, {name: (stamps[path], facts[path]) for path, name in names.items()}, started_ns)
+    return facts
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (-1, -1)
+    return (status.st_size, status.st_mtime_ns)
+
+
+def _cache_path(root: Path) -> Path:
+    versions = (FACTS_VERSION, FINGERPRINT_VERSION, PIXELS_VERSION, str(root.absolute()))
+    return cache_folder() / f"facts-{hashlib.sha256(repr(versions).encode()).hexdigest()[:32]}.json"
+
+
+def _load(root: Path) -> dict[str, tuple[tuple[int, int], PhotoFacts]]:
+    try:
+        kept: dict[str, dict[str, Any]] = json.loads(_cache_path(root).read_text("utf-8"))
+        return {
+            name: (
+                (entry["stamp"][0], entry["stamp"][1]),
+                PhotoFacts(**{**entry["facts"], "size_wh": tuple(entry["facts"]["size_wh"])}),
+            )
+            for name, entry in kept.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        # No cache, or one that something has damaged: the photos are read again.
+        return {}
+
+
+def _store(
+    root: Path, entries: dict[str, tuple[tuple[int, int], PhotoFacts]], started_ns: int
+) -> None:
+    kept = {
+        name: {"stamp": stamp, "facts": asdict(facts)}
+        for name, (stamp, facts) in entries.items()
+        if facts.digest and stamp[1] < started_ns - _SETTLED_NS
+    }
+    # A cache that cannot be written costs time, not the check.
+    with contextlib.suppress(OutputError):
+        write_text(_cache_path(root), json.dumps(kept))

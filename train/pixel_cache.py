@@ -5,23 +5,52 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from pocketlens.errors import DataError, PictureError
-from pocketlens.files import cache_folder, write_text
+from pocketlens.evaluation.answers import truth
+from pocketlens.files import cache_folder, replacing, write_text
 from pocketlens.progress import track
 from pocketlens.runtime.photos import Photo, read_pixels, report_skipped
 from pocketlens.runtime.runs import PARTS
-from pocketlens.train.arrays import read_array, write_array
 from pocketlens.train.splits import Split, count_labels
-from pocketlens.train.truth import truth
+
+
+def write_array(
+    path: Path, shape: tuple[int, ...], dtype: DTypeLike, blocks: Iterable[NDArray[Any]]
+) -> NDArray[Any]:
+    """Write an array as `.npy` from blocks of rows and return it mapped from there.
+
+    Rows that the blocks do not reach are zero. Written as a stream, since a full disk kills the
+    process that writes to a map, without a word.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    kind = np.dtype(dtype)
+    header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    with replacing(path) as partial, partial.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        start = stream.tell()
+        for block in blocks:
+            stream.write(np.ascontiguousarray(block, kind).data)
+        stream.truncate(start + kind.itemsize * math.prod(shape))
+    return read_array(path)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Return an array that `write_array` has written, mapped from its file."""
+    array: NDArray[Any] = np.load(path, mmap_mode="r")
+    return array
+
 
 # To be raised when decode or resize change what they give.
 PIXELS_VERSION = 2

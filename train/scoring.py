@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pocketlens.card import MULTICLASS
 from pocketlens.errors import DataError, ModelFileError, PictureError, UsageError
-from pocketlens.evaluation.answers import Answers, to_answers
+from pocketlens.evaluation.answers import Answers, to_answers, truth
 from pocketlens.evaluation.metrics import Evaluation, evaluate_answers
 from pocketlens.evaluation.scorers import Elsewhere, Scorer, open_scorer
 from pocketlens.files import staged_folder
@@ -24,7 +24,6 @@ from pocketlens.runtime.pictures import Pixels, decode, resize
 from pocketlens.runtime.runs import evaluation_photos
 from pocketlens.train.evaluation_page import Shown
 from pocketlens.train.report import JSON_NAME, refuse_report, write_evaluation_report
-from pocketlens.train.truth import truth
 
 LOGGER = logging.getLogger("pocketlens")
 

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import platform
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from pocketlens import __version__
 from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, ModelCard
-from pocketlens.evaluation.metrics import Evaluation
+from pocketlens.errors import UsageError
+from pocketlens.evaluation.answers import to_answers
+from pocketlens.evaluation.calibration import divide_logits, fit_temperature, reliability, tempered
+from pocketlens.evaluation.metrics import Evaluation, evaluate_answers
 from pocketlens.files import replacing, write_bytes
 from pocketlens.quiet import quiet
-from pocketlens.runtime.runs import LOGS_NAME, MODEL_NAME, REPORT_NAME, write_card, write_split
+from pocketlens.runtime.runs import (
+    LOGS_NAME,
+    MODEL_NAME,
+    PARTS,
+    REPORT_NAME,
+    write_card,
+    write_split,
+)
 from pocketlens.train.augmentation_sheet import SHEET_NAME, augmentation_sheet
 from pocketlens.train.batches import EpochPictures
 from pocketlens.train.callbacks import History
@@ -25,14 +40,127 @@ from pocketlens.train.data_check import check_data
 from pocketlens.train.data_page import write_data_report
 from pocketlens.train.data_report import log_check
 from pocketlens.train.devices import all_gpus
-from pocketlens.train.measuring import calibrate, measure
-from pocketlens.train.networks import build
-from pocketlens.train.phases import Trainer
-from pocketlens.train.pixel_cache import load_pixels
-from pocketlens.train.plan import describe_plan, refuse_other_plan
+from pocketlens.train.evaluation_page import Shown
+from pocketlens.train.networks import HEAD_NAME, build
+from pocketlens.train.phases import Trainer, predict_scores
+from pocketlens.train.pixel_cache import Part, load_pixels
 from pocketlens.train.report import write_report
 from pocketlens.train.settings import Settings
+from pocketlens.train.splits import Split
 from pocketlens.train.unfinished import refuse_run, unfinished_run
+
+_NAMED_AT_MOST = 3
+
+
+def describe_plan(settings: Settings, split: Split) -> dict[str, Any]:
+    """Return what decides how a training goes, as JSON values: settings, photos, versions."""
+    return {
+        "settings": asdict(settings),
+        "versions": {"pocketlens": __version__, "keras": version("keras")},
+        "data_hash": split.data_hash,
+        "photos": {
+            os.path.relpath(photo.path, split.root): [part, split.digests[photo.path]]
+            for part in PARTS
+            for photo in split.parts[part]
+        },
+    }
+
+
+def refuse_other_plan(found: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+    """Raise UsageError, naming what differs, if an unfinished run is about something else."""
+    different = [
+        f"{name.replace('_', ' ')} {new} (so far {found[group].get(name)})"
+        for group in ("settings", "versions")
+        for name, new in plan[group].items()
+        if found[group].get(name) != new
+    ]
+    # Another seed divides the same photos in another way.
+    if not different and found["data_hash"] != plan["data_hash"]:
+        different += _photos(found["photos"], plan["photos"]) or ["other labels of the photos"]
+    if different:
+        raise UsageError(
+            "Expected the settings and photos of the unfinished run, as --resume asks. Received: "
+            f"{', '.join(different)}. Put that right, or start anew with --overwrite."
+        )
+
+
+def _photos(found: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    common = found.keys() & new.keys()
+    cases = {
+        "new": new.keys() - found.keys(),
+        "missing": found.keys() - new.keys(),
+        "changed": {name for name in common if found[name] != new[name]},
+    }
+    return [
+        f"{len(names)} {what} photo{'s' * (len(names) > 1)} ({_few(sorted(names))})"
+        for what, names in cases.items()
+        if names
+    ]
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED_AT_MOST]) + (", …" if len(names) > _NAMED_AT_MOST else "")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature, and the scores of the validation part without it, as the network gave them."""
+
+    temperature: float
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of both held-back parts for the card, and all that is known of the test part."""
+
+    metrics: dict[str, Any]
+    test: Shown
+
+
+def calibrate(network: keras.Model, validation: Part, settings: Settings) -> Calibration:
+    """Fit a temperature on the validation part and put it into the network's head."""
+    scores = predict_scores(network, validation, settings.batch_size)
+    temperature = fit_temperature(scores, validation.labels, settings.task)
+    divide_logits(network.get_layer(HEAD_NAME), temperature)
+    return Calibration(temperature, scores)
+
+
+def measure(
+    network: keras.Model,
+    parts: Mapping[str, Part],
+    labels: tuple[str, ...],
+    settings: Settings,
+    calibration: Calibration,
+) -> Measured:
+    """Evaluate a calibrated network on the validation and test parts.
+
+    The metrics say for each its `accuracy`, `macro_f1`, `ece`, `ece_uncalibrated` (without the
+    temperature) and `count`.
+    """
+    temperature, task = calibration.temperature, settings.task
+    test_scores = predict_scores(network, parts["test"], settings.batch_size)
+    metrics: dict[str, Any] = {"temperature": round(temperature, 4)}
+    shown = {}
+    for name, before, after in (
+        ("val", calibration.scores, tempered(calibration.scores, temperature, task)),
+        ("test", tempered(test_scores, 1 / temperature, task), test_scores),
+    ):
+        part = parts[name]
+        answers = to_answers(after, part.labels, labels, task)
+        uncalibrated = reliability(to_answers(before, part.labels, labels, task))
+        result = evaluate_answers(answers)
+        paths = [photo.path for photo in part.photos]
+        shown[name] = Shown(answers, result, paths, temperature, uncalibrated)
+        metrics |= {
+            f"{name}_accuracy": round(result.accuracy, 4),
+            f"{name}_macro_f1": round(result.macro_f1, 4),
+            f"{name}_ece": round(result.ece, 4),
+            f"{name}_ece_uncalibrated": round(uncalibrated.ece, 4),
+            f"{name}_count": result.count,
+        }
+    return Measured(metrics, shown["test"])
+
 
 LOGGER = logging.getLogger("pocketlens")
 

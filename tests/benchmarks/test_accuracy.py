@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from pocketlens.benchmarks import Accuracy, measure_accuracy
-from pocketlens.benchmarks.predictions import Reply, predict
 from pocketlens.errors import DataError
 from pocketlens.evaluation.intervals import wilson
+from pocketlens.evaluation.scorers import Reply, predict
 from pocketlens.runtime.photos import read_labelled
 from pocketlens.runtime.runs import evaluation_photos
 

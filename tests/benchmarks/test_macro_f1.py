@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pocketlens.benchmarks.macro_f1 import macro_f1
+from pocketlens.evaluation.metrics import macro_f1
 
 
 def test_by_hand():

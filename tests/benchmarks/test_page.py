@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pocketlens.benchmarks.answer_pairs import AnswerPair, pair_answers
 from pocketlens.benchmarks.candidates import LeftOut
 from pocketlens.benchmarks.machine import Condition
 from pocketlens.benchmarks.page import refuse_report, report_page, write_report
@@ -18,7 +17,7 @@ from pocketlens.benchmarks.results import Benchmark
 from pocketlens.benchmarks.stages import Stage
 from pocketlens.benchmarks.sustained import Moment, Sustained
 from pocketlens.errors import OutputExistsError
-from pocketlens.evaluation.agreement import ClassFlips, Flips
+from pocketlens.evaluation.agreement import AnswerPair, ClassFlips, Flips, pair_answers
 from pocketlens.report.charts import Scale
 
 FIVE = [

@@ -12,8 +12,13 @@ import pytest
 from pocketlens.benchmarks import benchmark, machine, processes
 from pocketlens.benchmarks.candidates import read_candidates
 from pocketlens.benchmarks.latency import Settings
-from pocketlens.benchmarks.processes import PROCESSES, time_in_process, time_in_processes
-from pocketlens.benchmarks.timings import Series, summarise
+from pocketlens.benchmarks.processes import (
+    PROCESSES,
+    Series,
+    summarise,
+    time_in_process,
+    time_in_processes,
+)
 from pocketlens.errors import ModelFileError
 
 QUICK = Settings(num_runs=5, min_secs=0.0, warmup_runs=0)

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pocketlens.benchmarks.answer_pairs import AnswerPair
 from pocketlens.benchmarks.candidates import LeftOut
 from pocketlens.benchmarks.machine import Condition
-from pocketlens.benchmarks.records import parse_record, read_record
+from pocketlens.benchmarks.regressions import parse_record, read_record
 from pocketlens.benchmarks.report import to_payload
 from pocketlens.benchmarks.stages import Stage
 from pocketlens.benchmarks.sustained import Moment, Sustained
 from pocketlens.errors import UsageError
-from pocketlens.evaluation.agreement import ClassFlips, Flips
+from pocketlens.evaluation.agreement import AnswerPair, ClassFlips, Flips
 from pocketlens.runtime.machine import Governor, Throttling
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmark-json.md"

@@ -7,10 +7,9 @@ import pytest
 
 from pocketlens.benchmarks import benchmark
 from pocketlens.benchmarks.latency import Settings
-from pocketlens.benchmarks.records import parse_record
-from pocketlens.benchmarks.regressions import find_changes, refuse_regressions
+from pocketlens.benchmarks.processes import time_files
+from pocketlens.benchmarks.regressions import find_changes, parse_record, refuse_regressions
 from pocketlens.benchmarks.report import to_payload
-from pocketlens.benchmarks.timings import time_files
 from pocketlens.cli.main import run
 from pocketlens.errors import PocketlensError
 from pocketlens.runtime.interpreters import load_interpreter

@@ -13,7 +13,7 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 import keras
 
 from pocketlens.convert import FORMATS, Demands, convert
-from pocketlens.convert.int8_layers import with_int8_layers
+from pocketlens.convert.graphs import with_int8_layers
 from pocketlens.int8_grid import LEVELS
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.inspection import inspect
@@ -21,8 +21,14 @@ from pocketlens.runtime.pictures import decode, resize
 from pocketlens.train import Settings, train
 from pocketlens.train.architectures import ARCHITECTURES
 from pocketlens.train.grid import kernel_of
-from pocketlens.train.networks import BASE_NAME, HEAD_NAME, batch_normalizations, build, flat_layers
-from pocketlens.train.normalisations import LAYER_NAME
+from pocketlens.train.networks import (
+    BASE_NAME,
+    HEAD_NAME,
+    NORMALISATION_NAME,
+    batch_normalizations,
+    build,
+    flat_layers,
+)
 
 PHOTOS_PER_CLASS = 7
 
@@ -101,9 +107,11 @@ def test_training_keeps_to_the_grid(road: Road) -> None:
     ):
         np.testing.assert_array_equal(layer.moving_mean, before.moving_mean)
         np.testing.assert_array_equal(layer.moving_variance, before.moving_variance)
-    normalisation = trained.get_layer(LAYER_NAME)
+    normalisation = trained.get_layer(NORMALISATION_NAME)
     for one, other in zip(
-        normalisation.get_weights(), road.start.get_layer(LAYER_NAME).get_weights(), strict=True
+        normalisation.get_weights(),
+        road.start.get_layer(NORMALISATION_NAME).get_weights(),
+        strict=True,
     ):
         np.testing.assert_array_equal(one, other)
 
@@ -128,7 +136,7 @@ def test_files_answer_like_keras(road: Road, tmp_path: Path) -> None:
         answers = np.stack([classifier.scores(pixels) for pixels in road.pixels])
     np.testing.assert_allclose(answers, expected, atol=1e-4)
     facts = inspect(files["int8"].path)
-    one_factor = isinstance(model.get_layer(LAYER_NAME), keras.layers.Rescaling)
+    one_factor = isinstance(model.get_layer(NORMALISATION_NAME), keras.layers.Rescaling)
     if not one_factor:
         assert (facts.input.scale, facts.input.zero_point) == (1.0, 0)
 

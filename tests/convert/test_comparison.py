@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pocketlens.card import ModelCard
-from pocketlens.convert.comparison import ClassLoss, Reference
+from pocketlens.evaluation.agreement import ClassLoss, Reference
 
 LABELS = ("a", "b", "c")
 

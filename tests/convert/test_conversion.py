@@ -18,13 +18,13 @@ pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 import keras
 
 from pocketlens.card import ModelCard, unpack
+from pocketlens.cli.convert import summarise
 from pocketlens.cli.main import run
 from pocketlens.convert import FORMATS, Demands, convert
-from pocketlens.convert.comparison import ClassLoss, Comparison, Reference, Rerun, rerun
 from pocketlens.convert.conversion import ConvertedFile
+from pocketlens.convert.encoders import mixed_recipe
 from pocketlens.convert.float_layers import Int8, Sensitivity
-from pocketlens.convert.recipes import mixed_recipe
-from pocketlens.convert.summary import summarise
+from pocketlens.convert.formats import Rerun, rerun
 from pocketlens.errors import (
     ConversionError,
     DataError,
@@ -32,6 +32,7 @@ from pocketlens.errors import (
     OutputExistsError,
     UsageError,
 )
+from pocketlens.evaluation.agreement import ClassLoss, Comparison, Reference
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.inspection import inspect
 from pocketlens.runtime.interpreters import Operators

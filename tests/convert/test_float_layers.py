@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 
 from pocketlens.card import ModelCard
-from pocketlens.convert.comparison import Reference
 from pocketlens.convert.encoders import Encoder
 from pocketlens.convert.float_layers import make_int8, measure_sensitivity
 from pocketlens.convert.formats import check_promise
+from pocketlens.evaluation.agreement import Reference
 from pocketlens.runtime.interpreters import describe_operators, load_interpreter
 
 LABELS = ("a", "b", "c")

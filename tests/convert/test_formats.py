@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 
 from pocketlens.convert import FORMATS
+from pocketlens.convert.flatbuffers import slim
 from pocketlens.convert.formats import check_promise
-from pocketlens.convert.slimming import slim
 from pocketlens.errors import ConversionError
 from pocketlens.runtime.interpreters import Operators, load_interpreter
 from pocketlens.runtime.model_files import Signature, Tensor, read_model_file

@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 
 import tensorflow as tf
 
-from pocketlens.convert.input_bytes import delegate_input
+from pocketlens.convert.flatbuffers import delegate_input
 from pocketlens.runtime.interpreters import describe_operators, load_interpreter
 
 # Every byte there is, in every channel.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pocketlens.convert.layer_inputs import Covariance, Window
+from pocketlens.convert.rounding import Covariance, Window
 
 PLACES = [
     Window((3, 3)),

@@ -11,7 +11,7 @@ pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 from tensorflow.lite.python import schema_py_generated as schema
 
 from pocketlens.convert import FORMATS
-from pocketlens.convert.slimming import slim
+from pocketlens.convert.flatbuffers import slim
 from pocketlens.runtime.flatbuffer import Table
 from pocketlens.runtime.metadata import METADATA_NAME, read_metadata
 from pocketlens.runtime.model_files import read_model_file

@@ -10,10 +10,9 @@ pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 import keras
 import tensorflow as tf
 
-from pocketlens.convert.descriptions import Description
 from pocketlens.convert.flatbuffers import pack_model, unpack_model
 from pocketlens.convert.graphs import trace_function
-from pocketlens.convert.origins import read_origin
+from pocketlens.convert.origins import Description, read_origin
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.runtime import Classifier
 

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 
-from pocketlens.convert.samples import choose_from_folder, choose_stratified
+from pocketlens.convert.photos import choose_from_folder, choose_stratified
 from pocketlens.errors import DataError
 from pocketlens.runtime.photos import Photo
 

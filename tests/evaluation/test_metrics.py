@@ -7,8 +7,7 @@ pytest.importorskip("sklearn", reason="evaluation needs the train extra")
 
 from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.metrics import Evaluation, evaluate
-from pocketlens.evaluation.mistakes import confusions, mistakes
-from pocketlens.train.diagnosis import diagnose
+from pocketlens.evaluation.mistakes import confusions, diagnose, mistakes
 
 LABELS = ("a", "b", "c")
 

@@ -9,7 +9,8 @@ import pytest
 
 from pocketlens.card import ModelCard, pack, unpack
 from pocketlens.errors import ModelFileError, UsageError
-from pocketlens.export import export, litertjs
+from pocketlens.export import browser as litertjs
+from pocketlens.export import export
 from pocketlens.export.browser import HEADERS
 from pocketlens.runtime import Classifier
 

@@ -9,7 +9,7 @@ from pocketlens.card import unpack
 from pocketlens.cli.main import run
 from pocketlens.errors import ConversionError, MissingDependencyError, UsageError
 from pocketlens.export import export
-from pocketlens.export.conversions import as_files
+from pocketlens.export.models import as_files
 
 
 def test_run_is_converted(tiny_run: Path, tmp_path: Path) -> None:

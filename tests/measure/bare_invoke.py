@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pocketlens.benchmarks.latency import Settings
-from pocketlens.benchmarks.timings import time_files
+from pocketlens.benchmarks.processes import time_files
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.interpreters import find_backend
 

@@ -17,7 +17,7 @@ from plain import convert_plainly
 
 from pocketlens.benchmarks.latency import Settings, time_interleaved
 from pocketlens.convert import FORMATS, Demands, convert
-from pocketlens.convert.samples import choose_stratified, load_pixels
+from pocketlens.convert.photos import choose_stratified, load_pixels
 from pocketlens.keras_files import load_keras_model
 from pocketlens.quiet import quiet
 from pocketlens.runtime.interpreters import load_interpreter

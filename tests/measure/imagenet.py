@@ -21,10 +21,10 @@ from plain import PLAIN, convert_plainly, predict
 
 from pocketlens.card import ModelCard
 from pocketlens.convert import FORMATS, Comparison, Reference
-from pocketlens.convert.comparison import rerun
 from pocketlens.convert.encoders import Encoder
+from pocketlens.convert.formats import rerun
 from pocketlens.convert.graphs import trace
-from pocketlens.convert.samples import load_pixels
+from pocketlens.convert.photos import load_pixels
 from pocketlens.evaluation.intervals import wilson
 from pocketlens.quiet import quiet
 from pocketlens.runtime.pictures import decode, resize

@@ -20,7 +20,7 @@ from pocketlens.train.batches import Shuffling, same_every_epoch, training_batch
 from pocketlens.train.data_check import check_data
 from pocketlens.train.devices import compile_with_xla
 from pocketlens.train.networks import build, freeze
-from pocketlens.train.objectives import loss
+from pocketlens.train.optimization import loss
 from pocketlens.train.pixel_cache import load_pixels
 from pocketlens.train.settings import Settings
 

@@ -14,8 +14,8 @@ import numpy as np
 from plain import PLAIN, convert_plainly, predict
 
 from pocketlens.convert import Comparison, Demands, Reference, convert
-from pocketlens.convert.comparison import rerun
-from pocketlens.convert.samples import choose_stratified, load_labelled, load_pixels
+from pocketlens.convert.formats import rerun
+from pocketlens.convert.photos import choose_stratified, load_labelled, load_pixels
 from pocketlens.evaluation.intervals import wilson
 from pocketlens.keras_files import load_keras_model
 from pocketlens.quiet import quiet

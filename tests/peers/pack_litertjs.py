@@ -15,7 +15,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from pocketlens.export.litertjs import ARCHIVE_NAME, BUILDS, INTEGRITY, NOTICE, PACKAGE, VERSION
+from pocketlens.export.browser import ARCHIVE_NAME, BUILDS, INTEGRITY, NOTICE, PACKAGE, VERSION
 
 ROOT = Path(__file__).parents[2]
 

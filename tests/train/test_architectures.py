@@ -13,8 +13,7 @@ from pocketlens.cli.main import run
 from pocketlens.errors import UsageError, WeightsError
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.train.architectures import ARCHITECTURES
-from pocketlens.train.networks import BASE_NAME, build
-from pocketlens.train.normalisations import LAYER_NAME, normalisation
+from pocketlens.train.networks import BASE_NAME, NORMALISATION_NAME, build, normalisation
 from pocketlens.train.settings import Settings
 
 # The first layer of the last two stages.
@@ -63,7 +62,7 @@ def test_normalisation_is_the_publishers(arch: str, shared: Path) -> None:
     photo = next((shared / "data" / "flowers" / "roses").iterdir())
     pixels = resize(decode(photo), (64, 48))[None].astype(np.float32)
     layer = normalisation(ARCHITECTURES[arch].normalisation)
-    assert layer.name == LAYER_NAME
+    assert layer.name == NORMALISATION_NAME
     mode = PREPROCESS_MODES[arch]
     expected = keras.applications.imagenet_utils.preprocess_input(pixels.copy(), mode=mode)
     np.testing.assert_allclose(layer(pixels), expected, atol=1e-3)

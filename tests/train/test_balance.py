@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pocketlens.train.balance import class_weights, oversampled, photo_weights, shuffled
+from pocketlens.train.batches import class_weights, oversampled, photo_weights, shuffled
 
 UNEVEN = np.array([0] * 95 + [1] * 5)
 

@@ -15,7 +15,8 @@ pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
 from pocketlens.errors import DataError
 from pocketlens.runtime.runs import PARTS, read_run
-from pocketlens.train import known_facts, photo_readers
+from pocketlens.train import photo_facts as known_facts
+from pocketlens.train import photo_facts as photo_readers
 from pocketlens.train.data_check import DataCheck, check_data
 from pocketlens.train.data_report import findings
 from pocketlens.train.photo_facts import read_photo

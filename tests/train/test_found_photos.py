@@ -13,12 +13,12 @@ pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
 from pocketlens.cli.main import run
 from pocketlens.errors import DataError, UsageError
+from pocketlens.evaluation.answers import truth
 from pocketlens.train.data_check import check_data
 from pocketlens.train.data_report import to_payload
 from pocketlens.train.found_photos import find_photos
 from pocketlens.train.pixel_cache import load_pixels
 from pocketlens.train.splits import divide_photos
-from pocketlens.train.truth import truth
 
 
 def test_truth() -> None:

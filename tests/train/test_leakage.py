@@ -19,7 +19,8 @@ from pocketlens.evaluation.calibration import tempered
 from pocketlens.runtime.photos import LabelledPhotos
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import PARTS, read_run
-from pocketlens.train import Settings, evaluate_model, measuring, phases, train, training
+from pocketlens.train import Settings, evaluate_model, phases, train, training
+from pocketlens.train import training as measuring
 
 SIZE = 64
 SETTINGS = Settings(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pocketlens.train.objectives import accuracy, loss, outputs
+from pocketlens.train.optimization import accuracy, loss, outputs
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,8 @@ from PIL import Image
 pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
 from pocketlens.errors import DataError
-from pocketlens.train import photo_readers as module
-from pocketlens.train.photo_facts import read_photo
-from pocketlens.train.photo_readers import photo_readers
+from pocketlens.train import photo_facts as module
+from pocketlens.train.photo_facts import photo_readers, read_photo
 
 
 @pytest.fixture

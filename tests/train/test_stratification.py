@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pocketlens.train.stratification import divide_groups, fill_gaps
+from pocketlens.train.splits import divide_groups, fill_gaps
 
 SHARES = {"train": 0.65, "val": 0.15, "test": 0.20}
 
