@@ -11,8 +11,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -26,6 +24,7 @@ from pocketlens.files import cache_folder, write_text
 from pocketlens.runtime.interpreters import Backend, load_interpreter
 from pocketlens.runtime.model_files import ModelFile, Tensor, read_signature
 from pocketlens.runtime.operators import list_operators
+from pocketlens.workers import describe_exit, run_child
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -33,11 +32,6 @@ LOGGER = logging.getLogger("pocketlens")
 LIMIT_S = 60.0
 
 _READY = "ready"
-# The parent's own path, since the child must find the same packages and no others.
-_CHILD = (
-    "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
-    "from pocketlens.runtime.trial import main; main(*sys.argv[2:])"
-)
 
 # Rounding of a quantized score.
 _SCORE_TOLERANCE = 0.01
@@ -100,17 +94,9 @@ def _mark(name: str) -> Path | None:
 
 def _try(model: ModelFile, backend: Backend) -> bool:
     """Try a model in a child; False if there can be none, ModelFileError if it failed."""
-    if getattr(sys, "frozen", False) or not sys.executable:
-        return _not_tried(model.path, "no Python of its own to start")
-    command = [sys.executable, "-c", _CHILD, "\n".join(sys.path), backend.name, model.path]
     try:
-        child = subprocess.run(
-            command,
-            input=model.flatbuffer,
-            capture_output=True,
-            timeout=LIMIT_S,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
-            check=False,
+        child = run_child(
+            __name__, backend.name, model.path, given=model.flatbuffer, limit_s=LIMIT_S
         )
     except subprocess.TimeoutExpired:
         _refuse(model.path, backend, f"gave no answer in {LIMIT_S:g} s")
@@ -118,10 +104,9 @@ def _try(model: ModelFile, backend: Backend) -> bool:
         return _not_tried(model.path, str(error))
     lines = child.stdout.decode("utf-8", "replace").splitlines()
     if _READY not in lines:
-        reason = child.stderr.decode("utf-8", "replace").strip().splitlines()
-        return _not_tried(model.path, reason[-1] if reason else f"exit code {child.returncode}")
+        return _not_tried(model.path, describe_exit(child.returncode, child.stderr))
     if child.returncode:
-        _refuse(model.path, backend, _ended(child.returncode))
+        _refuse(model.path, backend, f"crashed ({describe_exit(child.returncode)})")
     refusal = json.loads(lines[-1])["error"]
     if refusal:
         raise ModelFileError(refusal)
@@ -142,13 +127,6 @@ def _refuse(path: str, backend: Backend, what: str) -> None:
     raise ModelFileError(
         _unusable(f"{path}, on which {backend.name} {what}, tried in a process of its own")
     )
-
-
-def _ended(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"crashed ({signal.Signals(-code).name})"
-    return f"crashed (exit code {code})"
 
 
 def _unusable(came: str) -> str:

@@ -18,6 +18,7 @@ from queue import SimpleQueue
 
 from pocketlens.errors import DataError
 from pocketlens.train.photo_facts import PhotoFacts, read_photo
+from pocketlens.workers import describe_exit, start_child
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -26,10 +27,6 @@ Named = Sequence[tuple[Path, str]]
 
 # Starting a process takes as long as reading so many small photos.
 _FEW = 500
-_PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from pocketlens.train.photo_readers import main; main()"
-)
 
 
 @contextlib.contextmanager
@@ -44,7 +41,7 @@ def photo_readers(count: int, photos: int) -> Iterator[Callable[[Named], list[Ph
     with contextlib.ExitStack() as stack:
         children: SimpleQueue[_Child] = SimpleQueue()
         try:
-            for _ in range(count if photos >= _FEW and sys.executable else 0):
+            for _ in range(count if photos >= _FEW else 0):
                 child = _Child()
                 stack.callback(child.close)
                 children.put(child)
@@ -79,28 +76,25 @@ def _read_here(photos: Named) -> list[PhotoFacts]:
 
 class _Child:
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
+        self._process = start_child(
+            __name__,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            encoding="ascii",
             # A Ctrl-C in the terminal is for the parent, which ends this by closing its input.
             start_new_session=True,
         )
 
     def read(self, photos: Named) -> list[PhotoFacts]:
+        question = json.dumps([(str(path), name) for path, name in photos]).encode() + b"\n"
         with contextlib.suppress(BrokenPipeError):
-            print(
-                json.dumps([(str(path), name) for path, name in photos]),
-                file=self._process.stdin,
-                flush=True,
-            )
-        line = self._process.stdout.readline() if self._process.stdout else ""
+            self._process.stdin.write(question)  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+        line = self._process.stdout.readline()  # type: ignore[union-attr]
         if not line:
             raise DataError(
-                f"Expected a process that reads photos to the end. Received: exit code "
-                f"{self._process.wait()} while it read {photos[0][1]} to {photos[-1][1]}. "
+                "Expected a process that reads photos to the end. Received: "
+                f"{describe_exit(self._process.wait())} while it read {photos[0][1]} to "
+                f"{photos[-1][1]}. "
                 "Look for a damaged photo there and remove it, or free memory."
             )
         return [
