@@ -12,8 +12,8 @@ from pocketlens.benchmarks.predictions import Reply, Scorer, predict
 from pocketlens.errors import PictureError
 from pocketlens.progress import track
 from pocketlens.runtime.answers import Answer
-from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
+from pocketlens.workers import count_cores
 
 
 def evaluate_files(

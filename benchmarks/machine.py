@@ -12,7 +12,6 @@ from pocketlens.runtime.machine import (
     HOT_C,
     Governor,
     Throttling,
-    count_cores,
     cpu_name,
     find_emulator,
     measure_busy_cores,
@@ -22,6 +21,7 @@ from pocketlens.runtime.machine import (
     read_temperature_c,
     read_throttling,
 )
+from pocketlens.workers import count_cores
 
 _BUSY_SHARE = 0.2
 # One core kept busy by another program counts on every machine.

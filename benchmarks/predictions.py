@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from pocketlens.card import MULTICLASS
 from pocketlens.runtime.answers import MIN_CLASSES_FOR_TOP5, Answer, best_scores
-from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.pictures import Pixels
+from pocketlens.workers import count_cores
 
 T = TypeVar("T")
 

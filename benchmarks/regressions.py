@@ -17,7 +17,8 @@ from pocketlens.benchmarks.records import Record
 from pocketlens.benchmarks.results import Benchmark
 from pocketlens.benchmarks.spread import BETWEEN_RUNS, FEWEST_PROCESSES, Interval, joined
 from pocketlens.errors import PocketlensError, UsageError
-from pocketlens.runtime.machine import count_cores, cpu_name
+from pocketlens.runtime.machine import cpu_name
+from pocketlens.workers import count_cores
 
 
 @dataclass(frozen=True)

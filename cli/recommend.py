@@ -82,8 +82,8 @@ def recommend_command(
         print_recommendation,
         recommendation_payload,
     )
-    from pocketlens.runtime.machine import count_cores
     from pocketlens.runtime.threads import numbers_to_try
+    from pocketlens.workers import count_cores
 
     limits = Limits(max_drop, max_latency, max_size)
     counts = parse_threads(threads) if threads else tuple(numbers_to_try(count_cores()))

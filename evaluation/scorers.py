@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from os import cpu_count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -21,6 +20,7 @@ from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.model_files import SUFFIX, read_labels, read_model_file, with_labels
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.runs import MODEL_NAME, is_run, read_run
+from pocketlens.workers import count_cores
 
 KERAS_SUFFIX = ".keras"
 
@@ -102,7 +102,7 @@ def _open_tflite(model: Path, elsewhere: Elsewhere) -> Scorer:
     card = model_file.card
     if card is not None and elsewhere.resize_mode is not None:
         _refuse(Elsewhere(resize_mode=elsewhere.resize_mode), model)
-    cores = cpu_count() or 1
+    cores = count_cores()
     free: SimpleQueue[Classifier] = SimpleQueue()
     for _ in range(cores):
         free.put(Classifier(model_file, mean=elsewhere.mean, std=elsewhere.std))

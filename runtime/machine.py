@@ -93,13 +93,6 @@ def find_emulator(maps: Path = _MAPS, cpuinfo: Path = _CPUINFO) -> str | None:
     return "Rosetta" if _sysctl("sysctl.proc_translated") == "1" else None
 
 
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def measure_busy_cores(stat: Path = _STAT, seconds: float = _WATCHED_S) -> float | None:
     """Return how many cores were busy while this process slept, or None where that is not told.
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
-from os import cpu_count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from pocketlens.train.duplicates import FINGERPRINT_VERSION
 from pocketlens.train.photo_facts import FACTS_VERSION, PhotoFacts
 from pocketlens.train.photo_readers import photo_readers
 from pocketlens.train.pixel_cache import PIXELS_VERSION
-from pocketlens.workers import map_ahead
+from pocketlens.workers import count_cores, map_ahead
 
 # A file changed this shortly before it was read may change again within one tick of its clock.
 _SETTLED_NS = 2_000_000_000
@@ -47,7 +46,7 @@ def read_facts(root: Path, paths: Sequence[Path]) -> dict[Path, PhotoFacts]:
     if not missing:
         return facts
     started_ns = time.time_ns()
-    cores = cpu_count() or 1
+    cores = count_cores()
     named = [(path, names[path]) for path in missing]
     chunks = [named[start : start + _CHUNK] for start in range(0, len(named), _CHUNK)]
     with photo_readers(cores, len(missing)) as read:

@@ -29,13 +29,13 @@ from pocketlens.runtime.machine import (
     Governor,
     Memory,
     Throttling,
-    count_cores,
     cpu_name,
     read_governor,
     read_memory,
     read_temperature_c,
     read_throttling,
 )
+from pocketlens.workers import count_cores
 
 # A live run of a small model took 77 MB (`make soak`); the system wants some, too.
 _LITTLE_BYTES = 150e6
