@@ -14,8 +14,8 @@ from pocketlens.card import ModelCard
 from pocketlens.evaluation.intervals import wilson
 from pocketlens.runtime.answers import Answer, answer_of, share_of_equal
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.interpreters import Operators, describe_operators
 from pocketlens.runtime.model_files import ModelFile, Signature
+from pocketlens.runtime.operators import Operators, describe_operators
 
 # How many of the classes that lose most are named.
 HARDEST_CLASSES = 3

@@ -29,9 +29,9 @@ from pocketlens.errors import ConversionError, UsageError
 from pocketlens.files import refuse_files, write_bytes
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
-from pocketlens.runtime.interpreters import Operators
 from pocketlens.runtime.metadata import METADATA_NAME
 from pocketlens.runtime.model_files import SUFFIX
+from pocketlens.runtime.operators import Operators
 
 DEFAULT_MAX_DROP = 1.0
 

@@ -12,7 +12,7 @@ from pocketlens.convert.adaptation import Adaptation
 from pocketlens.convert.comparison import Comparison
 from pocketlens.convert.formats import EIGHT_BIT
 from pocketlens.convert.search import Choice
-from pocketlens.runtime.interpreters import Operators
+from pocketlens.runtime.operators import Operators
 
 _PACKAGES = ("tensorflow", "keras", "ai-edge-quantizer", "ai-edge-litert")
 

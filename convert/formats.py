@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pocketlens.errors import ConversionError
-from pocketlens.runtime.interpreters import Operators
 from pocketlens.runtime.model_files import Signature
+from pocketlens.runtime.operators import Operators
 
 FLOAT32, FLOAT16, DYNAMIC, WEIGHTS8, INT8 = FORMATS = (
     "float32",

@@ -12,7 +12,7 @@ import numpy as np
 
 from pocketlens.card import ModelCard
 from pocketlens.runtime.findings import find_slow_parts
-from pocketlens.runtime.interpreters import find_backend, load_model
+from pocketlens.runtime.interpreters import find_backend
 from pocketlens.runtime.metadata import Metadata, read_metadata
 from pocketlens.runtime.model_files import (
     ModelFile,
@@ -25,6 +25,7 @@ from pocketlens.runtime.model_files import (
     with_labels,
 )
 from pocketlens.runtime.operators import list_operators
+from pocketlens.runtime.trial import load_model
 
 SCHEMA_VERSION = 1
 

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from pocketlens.runtime.interpreters import load_model
 from pocketlens.runtime.model_files import ModelFile
+from pocketlens.runtime.trial import load_model
 from pocketlens.workers import count_cores
 
 # More threads have to gain more than this: they take cores from reading and recording.

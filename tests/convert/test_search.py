@@ -14,7 +14,8 @@ from pocketlens.convert.formats import check_promise
 from pocketlens.convert.int8 import EDGE, TENSORFLOW
 from pocketlens.convert.search import choose_int8
 from pocketlens.convert.sensitivity import measure_sensitivity
-from pocketlens.runtime.interpreters import describe_operators, load_interpreter
+from pocketlens.runtime.interpreters import load_interpreter
+from pocketlens.runtime.operators import describe_operators
 
 LABELS = ("a", "b", "c")
 CARD = ModelCard("x", LABELS, (32, 32))
