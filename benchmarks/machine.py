@@ -7,7 +7,6 @@ import platform
 import time
 from dataclasses import dataclass
 
-from pocketlens.runtime.cpu_features import read_cpu_features
 from pocketlens.runtime.machine import (
     HOT_C,
     Governor,
@@ -16,6 +15,7 @@ from pocketlens.runtime.machine import (
     find_emulator,
     measure_busy_cores,
     read_busy_s,
+    read_cpu_features,
     read_governor,
     read_memory,
     read_temperature_c,

@@ -127,7 +127,7 @@ def _files(models: tuple[str, ...], home: Path, data: str | None) -> tuple[list[
         raise UsageError(
             f"Expected one run or some files. Received: {runs[0]} and more. Name it alone."
         )
-    from pocketlens.extras import require_train
+    from pocketlens.imports import require_train
 
     require_train()
     from pocketlens.convert import Demands, convert

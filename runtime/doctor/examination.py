@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens import __version__
-from pocketlens.runtime.cpu_features import CpuFeatures, format_notes, read_cpu_features
 from pocketlens.runtime.doctor.cameras import CameraDevice, Ioctl, find_cameras
 from pocketlens.runtime.doctor.probes import (
     Interpreter,
@@ -26,10 +25,13 @@ from pocketlens.runtime.doctor.probes import (
 from pocketlens.runtime.live.sources import DEVICES
 from pocketlens.runtime.machine import (
     HOT_C,
+    CpuFeatures,
     Governor,
     Memory,
     Throttling,
     cpu_name,
+    format_notes,
+    read_cpu_features,
     read_governor,
     read_memory,
     read_temperature_c,
