@@ -28,10 +28,10 @@ from pocketlens.evaluation.agreement import AnswerPair
 from pocketlens.evaluation.metrics import Accuracy
 from pocketlens.progress import track
 from pocketlens.runtime.interpreters import load_interpreter
-from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.operators import list_operators
 from pocketlens.runtime.photos import LabelledPhotos
 from pocketlens.runtime.runs import evaluation_photos
+from pocketlens.workers import count_cores
 
 LOGGER = logging.getLogger("pocketlens")
 

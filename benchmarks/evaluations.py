@@ -12,8 +12,8 @@ from pocketlens.evaluation.metrics import Accuracy, compare
 from pocketlens.evaluation.scorers import PixelClassifier, Reply, predict
 from pocketlens.progress import track
 from pocketlens.runtime.answers import Answer
-from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
+from pocketlens.workers import count_cores
 
 
 def evaluate_files(

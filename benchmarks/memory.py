@@ -1,13 +1,11 @@
 """What a file takes before it answers for the first time: milliseconds and memory.
 
 Both are measured in a fresh process for each file, since in one process the second file finds
-libraries, allocator and delegate already warm. Run as
-`python -m pocketlens.benchmarks.memory MODEL` this module is that process.
+libraries, allocator and delegate already warm. `main` is that process.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
@@ -15,11 +13,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import ModelFileError
+from pocketlens.workers import describe_exit, run_child
 
 # Loading once is at the mercy of whatever else happens in these milliseconds.
 LOADS = 3
@@ -63,25 +61,20 @@ def measure_footprint(
     Raises:
         ModelFileError: the process failed or was killed.
     """
-    command = [sys.executable, "-m", __name__, os.path.abspath(model), "--threads", str(threads)]
-    if labels_file is not None:
-        command += ["--labels", os.path.abspath(labels_file)]
-    if mean is not None and std is not None:
-        # With "=", since a negative number would be taken for another option.
-        command += [f"--mean={mean!r}", f"--std={std!r}"]
-    if backend is not None:
-        command += ["--backend", backend]
-    # Modules in the current folder must not stand in for the libraries.
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    options = {
+        "threads": threads,
+        "labels_file": None if labels_file is None else os.path.abspath(labels_file),
+        "mean": mean,
+        "std": std,
+        "backend": backend,
+    }
     measured = []
     for _ in range(loads):
-        child = subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=False
-        )
+        child = run_child(__name__, os.path.abspath(model), json.dumps(options))
         if child.returncode:
-            reason = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
             raise ModelFileError(
-                f"Expected {model} to load in a process of its own. Received: {reason}. "
+                f"Expected {model} to load in a process of its own. Received: "
+                f"{describe_exit(child.returncode, child.stderr)}. "
                 "Free some memory or leave the file out."
             )
         measured.append(json.loads(child.stdout.splitlines()[-1]))
@@ -96,7 +89,7 @@ def load_here(
     model: Path,
     *,
     threads: int,
-    labels_file: Path | None,
+    labels_file: str | Path | None,
     mean: float | None,
     std: float | None,
     backend: str | None = None,
@@ -197,26 +190,11 @@ def _median(values: list[float | None]) -> float | None:
     return int(middle) if all(isinstance(value, int) for value in known) else middle
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure one file and print its footprint as JSON."""
-    parser = argparse.ArgumentParser(prog="pocketlens.benchmarks.memory")
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--labels", type=Path)
-    parser.add_argument("--mean", type=float)
-    parser.add_argument("--std", type=float)
-    parser.add_argument("--backend")
-    options = parser.parse_args(arguments)
-    footprint = load_here(
-        options.model,
-        threads=options.threads,
-        labels_file=options.labels,
-        mean=options.mean,
-        std=options.std,
-        backend=options.backend,
-    )
-    print(json.dumps(dataclasses.asdict(footprint)))
+def main(model: str, options: str) -> None:
+    """Be the process: measure one file and print its footprint as JSON.
 
-
-if __name__ == "__main__":
-    main()
+    Args:
+        model: the file.
+        options: the keyword arguments of `load_here` as JSON.
+    """
+    print(json.dumps(dataclasses.asdict(load_here(Path(model), **json.loads(options)))))

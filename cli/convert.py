@@ -205,8 +205,8 @@ def convert_command(
     """
     from pathlib import Path
 
-    from pocketlens.extras import require_train
     from pocketlens.files import refuse_targets
+    from pocketlens.imports import require_train
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)

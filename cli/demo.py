@@ -22,7 +22,7 @@ def demo_command(out: str, seed: int, overwrite: bool) -> None:
     """
     from pathlib import Path
 
-    from pocketlens.extras import require_train
+    from pocketlens.imports import require_train
 
     require_train()
     from pocketlens.benchmarks.report import print_report

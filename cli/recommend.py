@@ -82,8 +82,8 @@ def recommend_command(
         print_recommendation,
         recommendation_payload,
     )
-    from pocketlens.runtime.machine import count_cores
     from pocketlens.runtime.threads import numbers_to_try
+    from pocketlens.workers import count_cores
 
     limits = Limits(max_drop, max_latency, max_size)
     counts = parse_threads(threads) if threads else tuple(numbers_to_try(count_cores()))
@@ -127,7 +127,7 @@ def _files(models: tuple[str, ...], home: Path, data: str | None) -> tuple[list[
         raise UsageError(
             f"Expected one run or some files. Received: {runs[0]} and more. Name it alone."
         )
-    from pocketlens.extras import require_train
+    from pocketlens.imports import require_train
 
     require_train()
     from pocketlens.convert import Demands, convert

@@ -208,8 +208,8 @@ def train_command(
     from pathlib import Path
 
     from pocketlens.errors import UsageError
-    from pocketlens.extras import require_train
     from pocketlens.files import refuse_targets
+    from pocketlens.imports import require_train
 
     if (photos is None) == (dataset is None):
         came = "neither" if photos is None else "both"

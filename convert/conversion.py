@@ -31,9 +31,9 @@ from pocketlens.evaluation.agreement import Comparison, Reference
 from pocketlens.files import refuse_files, write_bytes
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
-from pocketlens.runtime.interpreters import Operators
 from pocketlens.runtime.metadata import METADATA_NAME
 from pocketlens.runtime.model_files import SUFFIX
+from pocketlens.runtime.operators import Operators
 
 _PACKAGES = ("tensorflow", "keras", "ai-edge-quantizer", "ai-edge-litert")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from os import cpu_count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pocketlens.errors import ModelFileError
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.metadata import Normalisation
 from pocketlens.runtime.model_files import ModelFile
+from pocketlens.workers import count_cores
 
 _FLOAT16_RECIPE = [
     {
@@ -142,7 +142,7 @@ def open_float_file(model: ModelFile, mean: float | None, std: float | None) -> 
     Raises:
         ModelFileError: its input is no float32.
     """
-    classifier = Classifier(model, threads=cpu_count() or 1, mean=mean, std=std)
+    classifier = Classifier(model, threads=count_cores(), mean=mean, std=std)
     if classifier.signature.input.dtype != np.float32:
         raise ModelFileError(
             f"Expected a float32 model to quantize. Received: {model.path} with an input of "

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from os import cpu_count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -21,10 +20,10 @@ from pocketlens.evaluation.answers import THRESHOLD
 from pocketlens.keras_files import load_keras_model
 from pocketlens.runtime.answers import MIN_CLASSES_FOR_TOP5, Answer, best_scores
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.model_files import SUFFIX, read_labels, read_model_file, with_labels
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.runs import MODEL_NAME, is_run, read_run
+from pocketlens.workers import count_cores
 
 KERAS_SUFFIX = ".keras"
 
@@ -106,7 +105,7 @@ def _open_tflite(model: Path, elsewhere: Elsewhere) -> Scorer:
     card = model_file.card
     if card is not None and elsewhere.resize_mode is not None:
         _refuse(Elsewhere(resize_mode=elsewhere.resize_mode), model)
-    cores = cpu_count() or 1
+    cores = count_cores()
     free: SimpleQueue[Classifier] = SimpleQueue()
     for _ in range(cores):
         free.put(Classifier(model_file, mean=elsewhere.mean, std=elsewhere.std))

@@ -148,7 +148,7 @@ def as_files(models: Sequence[Path], formats: Sequence[str]) -> Iterator[tuple[P
 
 
 def _converted(run: Path, formats: Sequence[str], out: Path) -> list[Path]:
-    from pocketlens.extras import require_train
+    from pocketlens.imports import require_train
     from pocketlens.runtime.runs import read_run
 
     read_run(run)

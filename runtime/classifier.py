@@ -16,7 +16,6 @@ from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, MULTILABEL
 from pocketlens.errors import LabelsError, ScoresError, UsageError
 from pocketlens.runtime.answers import Answer, answer_of, best_scores, label_scores
 from pocketlens.runtime.input_table import input_table, score_table
-from pocketlens.runtime.interpreters import load_model
 from pocketlens.runtime.model_files import (
     ModelFile,
     count_labels,
@@ -25,6 +24,7 @@ from pocketlens.runtime.model_files import (
     read_signature,
 )
 from pocketlens.runtime.pictures import Pixels, Resizer, decode, resize
+from pocketlens.runtime.trial import load_model
 
 if TYPE_CHECKING:
     from pathlib import Path

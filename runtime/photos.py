@@ -11,7 +11,7 @@ from pathlib import Path
 from pocketlens.card import MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError, LabelsError, PictureError, UsageError
 from pocketlens.runtime.pictures import Pixels, decode, resize
-from pocketlens.workers import map_ahead
+from pocketlens.workers import count_cores, map_ahead
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -164,7 +164,7 @@ def read_pixels(
         except PictureError as error:
             return error
 
-    return map_ahead(read, paths, os.cpu_count() or 1, _READ_AHEAD)
+    return map_ahead(read, paths, count_cores(), _READ_AHEAD)
 
 
 def read_labelled(

@@ -47,8 +47,6 @@ def test_backend_is_that_of_the_process_too(tiny_models):
 
 
 def test_process_ignores_modules_in_the_current_folder(tiny_models, tmp_path, monkeypatch):
-    if sys.version_info < (3, 11):
-        pytest.skip("PYTHONSAFEPATH came with Python 3.11")
     (tmp_path / "numpy.py").write_text("raise RuntimeError('the wrong numpy')")
     monkeypatch.chdir(tmp_path)
     assert measure_footprint(tiny_models["float32"], loads=1).load_ms > 0

@@ -35,8 +35,8 @@ from pocketlens.errors import (
 from pocketlens.evaluation.agreement import ClassLoss, Comparison, Reference
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.inspection import inspect
-from pocketlens.runtime.interpreters import Operators
 from pocketlens.runtime.model_files import read_model_file
+from pocketlens.runtime.operators import Operators
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import Settings, train

@@ -10,8 +10,7 @@ import pytest
 
 from pocketlens.archive import append_archive
 from pocketlens.errors import ModelFileError, UsageError
-from pocketlens.runtime.findings import find_slow_parts
-from pocketlens.runtime.inspection import inspect
+from pocketlens.runtime.inspection import find_slow_parts, inspect
 from pocketlens.runtime.model_files import read_model_file
 from pocketlens.runtime.operators import Operator, list_operators
 

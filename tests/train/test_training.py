@@ -14,6 +14,7 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 import keras
 
 from pocketlens.evaluation.metrics import evaluate
+from pocketlens.files import cache_folder
 from pocketlens.int8_grid import LEVELS
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.model_files import read_model_file
@@ -25,7 +26,7 @@ from pocketlens.train.data_check import check_data
 from pocketlens.train.data_report import to_payload
 from pocketlens.train.grid import kernel_of
 from pocketlens.train.networks import flat_layers
-from pocketlens.train.pixel_cache import cache_folder, load_pixels
+from pocketlens.train.pixel_cache import load_pixels
 from pocketlens.train.splits import Split
 
 QUICK = Settings(

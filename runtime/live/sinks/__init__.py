@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from pocketlens.extras import require_mqtt, require_web
+from pocketlens.imports import require_mqtt, require_web
 
 # Whoever asks for none of them does not wait for their modules.
 if TYPE_CHECKING:

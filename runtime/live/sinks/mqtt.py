@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pocketlens.errors import UsageError
-from pocketlens.extras import require_mqtt
+from pocketlens.imports import require_mqtt
 from pocketlens.runtime.live.capture.opening import STALE, SourceState
 from pocketlens.runtime.live.loop import FrameResult
 from pocketlens.runtime.live.sinks.home_assistant import discovery

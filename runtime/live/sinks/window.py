@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
@@ -22,14 +21,10 @@ from pocketlens.runtime.live.loop import FrameResult
 from pocketlens.runtime.live.sinks.overlay import draw_decision
 from pocketlens.runtime.live.sinks.window_child import HEADER, QUIT, READY
 from pocketlens.runtime.pictures import Pixels
+from pocketlens.workers import start_child
 
 LOGGER = logging.getLogger("pocketlens")
 
-# With our search path, so that the child imports what the parent would.
-_PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from pocketlens.runtime.live.sinks.window_child import main; main()"
-)
 _DARK = 40
 _LIGHT = (220, 220, 220)
 _ANSWER_S = 2.0
@@ -56,8 +51,8 @@ class Window:
         self._waiting_bgr: Pixels | None = None
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
-        self._child = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
+        self._child = start_child(
+            "pocketlens.runtime.live.sinks.window_child",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -14,8 +14,8 @@ import pytest
 
 from pocketlens.errors import OutputError, UsageError
 from pocketlens.runtime.classifier import Category, Result
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, SourceState
-from pocketlens.runtime.live.capture.process import CaptureLimits, ProcessCapture
+from pocketlens.runtime.live.capture.opening import LIVE, STALE, CaptureLimits, SourceState
+from pocketlens.runtime.live.capture.process import ProcessCapture
 from pocketlens.runtime.live.decisions import Decider, Decision, DecisionSettings
 from pocketlens.runtime.live.loop import FrameResult, classify_source
 from pocketlens.runtime.live.sinks import event_recording

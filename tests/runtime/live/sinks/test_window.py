@@ -3,6 +3,7 @@
 import io
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -78,7 +79,10 @@ def child(display, tmp_path, monkeypatch):
         program = CHILD.format(
             pictures=pictures_before_the_end, seen=str(seen), end=end, ready=ready
         )
-        monkeypatch.setattr("pocketlens.runtime.live.sinks.window._PROGRAM", program)
+        monkeypatch.setattr(
+            "pocketlens.runtime.live.sinks.window.start_child",
+            lambda _, **options: subprocess.Popen([sys.executable, "-c", program], **options),
+        )
         return pictures
 
     return behave
