@@ -78,8 +78,8 @@ def skin_colour(rng: Generator) -> Colour:
 def add_backdrop(picture: Picture, rng: Generator) -> None:
     """Fill the (h, w, 3) uint8 RGB picture with one backdrop, often a little out of focus."""
     size_wh = picture.shape[1::-1]
-    # The longer side of a wide picture is more than one unit, so that nothing is stretched.
     paint = _BACKDROPS[int(rng.integers(len(_BACKDROPS)))]
+    # The shorter side is the unit, so that nothing is stretched.
     paint(Brush(picture, (0, 0), min(size_wh)), rng)
     if rng.random() < 0.5:
         cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.004, 0.026) * min(size_wh), picture)

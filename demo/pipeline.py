@@ -176,7 +176,7 @@ def _index_page(result: Demo, folder: Path) -> str:
     verdict = find_verdict(result.comparison)
     run = result.training.card.name
     out = html.escape(str(result.folder))
-    best = f"{out}/models/{html.escape(verdict.file)}.tflite"
+    best = f"{out}/models/{html.escape(verdict.file)}"
     body = f"""
 <p class="lead">A MobileNetV2 learned six cards in {result.seconds / 60:.1f} minutes on this
 machine, all steps included. It classifies <strong>{test.accuracy:.1%}</strong> of {test.count}

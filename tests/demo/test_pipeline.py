@@ -62,6 +62,13 @@ def test_every_link_of_the_page_leads_somewhere(small: Demo) -> None:
     assert ".partial" not in text
 
 
+def test_commands_of_the_page_name_a_model_that_exists(small: Demo) -> None:
+    text = (small.folder / "index.html").read_text("utf-8")
+    models = re.findall(r"pocketlens (?:classify|live) (\S+)", text)
+    assert models
+    assert all(Path(model).is_file() for model in models)
+
+
 def test_labelled_video_is_as_long_as_the_video(small: Demo) -> None:
     lengths = []
     for name in ("video.mp4", "video_labelled.mp4"):
