@@ -28,7 +28,8 @@ from pocketlens.demo.video import UNSURE, write_video
 from pocketlens.files import staged_folder, write_json, write_text
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.live.capture.opening import open_capture
-from pocketlens.runtime.live.loop import FrameResult, classify_source
+from pocketlens.runtime.live.frames import FrameResult
+from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sinks.recording import Recording, labelled_recorder
 from pocketlens.runtime.live.sources import SourceRequest
 from pocketlens.runtime.pictures import Pixels

@@ -8,14 +8,20 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from pocketlens.errors import ScoresError
-from pocketlens.runtime.classifier import Category, Result, Timing, to_json
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, Capture, Captured, SourceState
-from pocketlens.runtime.live.decisions import Decision, Decisions, FrameAnswers
+from pocketlens.runtime.classifier import Result
+from pocketlens.runtime.live.decisions import Decisions, FrameAnswers
+from pocketlens.runtime.live.frames import (
+    LIVE,
+    STALE,
+    Capture,
+    Captured,
+    FrameResult,
+    SourceState,
+)
 from pocketlens.runtime.live.measures import LiveSummary, Measures
 from pocketlens.runtime.pictures import Pixels
 
@@ -33,49 +39,6 @@ class FrameClassifier(Protocol):
 
     def classify(self, frame_bgr: Pixels) -> Result:
         """Classify a frame, uint8 (height, width, 3) BGR."""
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """The answers for one frame.
-
-    `number` counts the source's frames from 0, so that dropped ones leave gaps. `time_s` is the
-    time in the video for a file, the time since the start for a camera. `categories` and
-    `answers` are those of the classifier's `Result`, `decision` is what follows from them and from
-    the frames before. `capture_ms` is how long reading the frame took (for a camera: waiting for
-    it), `classify_ms` how long the answer took, `timing` its parts.
-    """
-
-    number: int
-    time_s: float
-    categories: tuple[Category, ...]
-    answers: tuple[Category, ...]
-    decision: Decision
-    capture_ms: float
-    classify_ms: float
-    timing: Timing = field(default_factory=Timing)
-
-    @property
-    def latencies_ms(self) -> dict[str, float]:
-        """What took how long: capture, then resize, invoke and post, and classify, their whole."""
-        return {
-            "capture": self.capture_ms,
-            "resize": self.timing.resize_ms,
-            "invoke": self.timing.invoke_ms,
-            "post": self.timing.post_ms,
-            "classify": self.classify_ms,
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain JSON values."""
-        return {
-            "frame": self.number,
-            "time_s": round(self.time_s, 6),
-            **to_json(self.categories, self.answers),
-            "decision": to_json(self.decision.categories, ())["categories"],
-            "event": self.decision.changed,
-            "latency_ms": {name: round(value, 3) for name, value in self.latencies_ms.items()},
-        }
 
 
 Observer = Callable[[Pixels, FrameResult], None]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pocketlens.runtime.live.capture.opening import CaptureCounts
+from pocketlens.runtime.live.frames import CaptureCounts
 
 PARTS = ("capture", "resize", "invoke", "post", "classify")
 """What takes time at a frame; `classify` is the whole of the three before it."""

@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 
 from pocketlens.runtime.classifier import Category, Classifier, Result
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
 from pocketlens.runtime.live.capture.process import ProcessCapture
-from pocketlens.runtime.live.loop import FrameClassifier, FrameResult, classify_source
+from pocketlens.runtime.live.frames import STALE, FrameResult, SourceState
+from pocketlens.runtime.live.loop import FrameClassifier, classify_source
 from pocketlens.runtime.live.sources.fake import (
     END,
     ERROR,

@@ -22,7 +22,8 @@ import cv2
 
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.live.capture.opening import open_capture
-from pocketlens.runtime.live.loop import FrameResult, Observer, classify_source
+from pocketlens.runtime.live.frames import FrameResult
+from pocketlens.runtime.live.loop import Observer, classify_source
 from pocketlens.runtime.live.sinks.recording import Recording, labelled_recorder
 from pocketlens.runtime.live.sources import SourceRequest, open_source
 from pocketlens.runtime.photos import find_pictures

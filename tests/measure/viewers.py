@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.live.capture.opening import CaptureCounts
 from pocketlens.runtime.live.capture.thread import ThreadCapture
-from pocketlens.runtime.live.loop import FrameResult, classify_source
+from pocketlens.runtime.live.frames import CaptureCounts, FrameResult
+from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sources.fake import FakeCamera
 from pocketlens.runtime.live.web import open_web
 from pocketlens.runtime.live.web.access import WebAddress

@@ -22,7 +22,7 @@ from pocketlens.runtime.live.capture.child import (
     Said,
 )
 from pocketlens.runtime.live.capture.link import CaptureChild
-from pocketlens.runtime.live.capture.opening import (
+from pocketlens.runtime.live.frames import (
     LIVE,
     STALE,
     CaptureCounts,

@@ -7,7 +7,7 @@ import time
 from collections import deque
 
 from pocketlens.errors import PictureError, SourceError
-from pocketlens.runtime.live.capture.opening import DEFAULT_FPS, CaptureCounts, Captured
+from pocketlens.runtime.live.frames import DEFAULT_FPS, CaptureCounts, Captured
 from pocketlens.runtime.live.sources import Source
 
 SILENCE_S = 5.0

@@ -14,8 +14,7 @@ from pocketlens.extras import require_mqtt, require_web
 # Whoever asks for none of them does not wait for their modules.
 if TYPE_CHECKING:
     from pocketlens.runtime.classifier import Classifier
-    from pocketlens.runtime.live.capture.opening import CaptureCounts, SourceState
-    from pocketlens.runtime.live.loop import FrameResult
+    from pocketlens.runtime.live.frames import CaptureCounts, FrameResult, SourceState
     from pocketlens.runtime.live.sinks.mqtt import Broker
     from pocketlens.runtime.live.sinks.webhook import Hook
     from pocketlens.runtime.live.web.access import WebAddress

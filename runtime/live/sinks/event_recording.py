@@ -19,9 +19,7 @@ import numpy as np
 
 from pocketlens.errors import OutputError, PocketlensError, UsageError
 from pocketlens.files import output_errors
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import UNKNOWN
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, UNKNOWN, FrameResult, SourceState
 from pocketlens.runtime.live.sinks.recording import SUFFIX, Recording, has_room, playable_fps
 from pocketlens.runtime.pictures import Pixels
 

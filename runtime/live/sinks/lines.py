@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 from pocketlens.files import STANDARD_OUTPUT, output_errors
-from pocketlens.runtime.live.capture.opening import CaptureCounts, SourceState
-from pocketlens.runtime.live.loop import FrameResult, Observer, Watcher
+from pocketlens.runtime.live.frames import CaptureCounts, FrameResult, SourceState
+from pocketlens.runtime.live.loop import Observer, Watcher
 from pocketlens.runtime.live.measures import LiveSummary
 from pocketlens.runtime.live.sinks import Output
 from pocketlens.runtime.live.sinks.panel import Panel

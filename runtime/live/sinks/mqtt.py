@@ -16,8 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from pocketlens.errors import UsageError
 from pocketlens.extras import require_mqtt
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, FrameResult, SourceState
 from pocketlens.runtime.live.sinks.home_assistant import discovery
 from pocketlens.runtime.live.sinks.outbox import Attempts, Outbox
 from pocketlens.runtime.live.sources import redact

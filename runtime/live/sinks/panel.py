@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.runtime.live.capture.opening import STALE, CaptureCounts, SourceState
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, CaptureCounts, FrameResult, SourceState
 from pocketlens.runtime.pictures import Pixels
 
 if TYPE_CHECKING:

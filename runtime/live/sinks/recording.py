@@ -14,8 +14,8 @@ import numpy as np
 
 from pocketlens.errors import OutputError, UsageError
 from pocketlens.files import refuse_files, replacing
-from pocketlens.runtime.live.capture.opening import DEFAULT_FPS
-from pocketlens.runtime.live.loop import FrameResult, Observer
+from pocketlens.runtime.live.frames import DEFAULT_FPS, FrameResult
+from pocketlens.runtime.live.loop import Observer
 from pocketlens.runtime.live.sinks.overlay import draw_decision
 from pocketlens.runtime.pictures import Pixels
 

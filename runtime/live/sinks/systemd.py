@@ -8,9 +8,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, SourceState
 from pocketlens.runtime.pictures import Pixels
 
 # Half of it is what sd_watchdog_enabled(3) advises; a quarter leaves room for one that is late.

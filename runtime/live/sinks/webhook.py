@@ -13,8 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pocketlens import __version__
 from pocketlens.errors import UsageError
-from pocketlens.runtime.live.capture.opening import SourceState
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import FrameResult, SourceState
 from pocketlens.runtime.live.sinks.outbox import Attempts, Outbox
 from pocketlens.runtime.live.sources import redact
 from pocketlens.runtime.pictures import Pixels

@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 
 from pocketlens.errors import MissingDependencyError
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, FrameResult, SourceState
 from pocketlens.runtime.live.sinks.overlay import draw_decision
 from pocketlens.runtime.live.sinks.window_child import HEADER, QUIT, READY
 from pocketlens.runtime.pictures import Pixels

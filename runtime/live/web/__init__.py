@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from pocketlens.extras import require_web
-from pocketlens.runtime.live.capture.opening import CaptureCounts
+from pocketlens.runtime.live.frames import CaptureCounts
 from pocketlens.runtime.live.web.access import WebAddress, listen, open_access, page_url
 from pocketlens.runtime.live.web.feed import Feed
 

@@ -10,8 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pocketlens import __version__
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, CaptureCounts, SourceState
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import LIVE, STALE, CaptureCounts, FrameResult, SourceState
 from pocketlens.runtime.pictures import Pixels
 
 STARTING = "starting"

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 
 from pocketlens import __version__
-from pocketlens.runtime.live.capture.opening import LIVE
+from pocketlens.runtime.live.frames import LIVE
 from pocketlens.runtime.live.web.feed import Feed
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -10,8 +10,8 @@ import pytest
 
 from pocketlens.errors import OutputError, ScoresError, SourceError
 from pocketlens.runtime.classifier import Category, Classifier, Result
-from pocketlens.runtime.live.capture.opening import LIVE, STALE
 from pocketlens.runtime.live.capture.thread import SILENCE_S, ThreadCapture
+from pocketlens.runtime.live.frames import LIVE, STALE
 from pocketlens.runtime.live.loop import UNUSABLE, classify_source
 from pocketlens.runtime.live.sources.fake import HANG, FakeCamera, frame_number
 

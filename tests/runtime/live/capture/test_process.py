@@ -17,14 +17,8 @@ import pytest
 from pocketlens.errors import SourceError
 from pocketlens.runtime.classifier import Category, Result
 from pocketlens.runtime.live.capture import process as process_capture
-from pocketlens.runtime.live.capture.opening import (
-    LIVE,
-    STALE,
-    Captured,
-    CaptureLimits,
-    SourceState,
-)
 from pocketlens.runtime.live.capture.process import ProcessCapture
+from pocketlens.runtime.live.frames import LIVE, STALE, Captured, CaptureLimits, SourceState
 from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sources.fake import (
     END,

@@ -14,10 +14,10 @@ import pytest
 
 from pocketlens.errors import OutputError, UsageError
 from pocketlens.runtime.classifier import Category, Result
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, SourceState
 from pocketlens.runtime.live.capture.process import CaptureLimits, ProcessCapture
-from pocketlens.runtime.live.decisions import Decider, Decision, DecisionSettings
-from pocketlens.runtime.live.loop import FrameResult, classify_source
+from pocketlens.runtime.live.decisions import Decider, DecisionSettings
+from pocketlens.runtime.live.frames import LIVE, STALE, Decision, FrameResult, SourceState
+from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sinks import event_recording
 from pocketlens.runtime.live.sinks.event_recording import EventRecording, safe_name
 from pocketlens.runtime.live.sinks.recording import labelled_recorder
@@ -271,9 +271,8 @@ def test_a_disk_that_fills_up_while_writing_loses_the_video_and_not_the_run(tmp_
         "import resource, sys, numpy as np\n"
         "from pathlib import Path\n"
         "from pocketlens.runtime.classifier import Category\n"
-        "from pocketlens.runtime.live.decisions import Decision\n"
+        "from pocketlens.runtime.live.frames import Decision, FrameResult\n"
         "from pocketlens.runtime.live.sinks.event_recording import EventRecording\n"
-        "from pocketlens.runtime.live.loop import FrameResult\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "noise = np.random.default_rng(0)\n"
         "fox = (Category('fox', 0.9, 0),)\n"

@@ -12,9 +12,14 @@ from rich.live import Live
 
 from pocketlens.errors import OutputError
 from pocketlens.runtime.classifier import Category, Timing
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, CaptureCounts, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import (
+    LIVE,
+    STALE,
+    CaptureCounts,
+    Decision,
+    FrameResult,
+    SourceState,
+)
 from pocketlens.runtime.live.sinks.lines import EventLines, JsonLines, LineFile
 from pocketlens.runtime.live.sinks.panel import Panel
 

@@ -16,9 +16,7 @@ import pytest
 
 from pocketlens.errors import UsageError
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, SourceState
 from pocketlens.runtime.live.sinks import outbox
 from pocketlens.runtime.live.sinks.mqtt import MqttOutput, parse_broker
 
@@ -293,8 +291,7 @@ KILLED = """
 import sys, time
 import numpy as np
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import Decision, FrameResult
 from pocketlens.runtime.live.sinks.mqtt import MqttOutput, parse_broker
 output = MqttOutput(parse_broker(sys.argv[1]), model="m", task="multiclass", labels=("cat",))
 best = (Category("cat", 0.75, 0),)

@@ -10,8 +10,7 @@ import pytest
 
 from pocketlens.errors import OutputError, OutputExistsError, UsageError
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import Decision, FrameResult
 from pocketlens.runtime.live.sinks.recording import Recording, labelled_recorder
 
 

@@ -16,9 +16,7 @@ import numpy as np
 import pytest
 
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, SourceState
 from pocketlens.runtime.live.sinks.systemd import Service, find_service
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")

@@ -13,9 +13,7 @@ import pytest
 
 from pocketlens.errors import UsageError
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, SourceState
 from pocketlens.runtime.live.sinks import outbox
 from pocketlens.runtime.live.sinks.webhook import Webhook, parse_hook
 

@@ -14,9 +14,7 @@ import pytest
 from pocketlens.cli.main import run
 from pocketlens.errors import MissingDependencyError
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, SourceState
 from pocketlens.runtime.live.sinks import window_child
 from pocketlens.runtime.live.sinks.window import Window, check_display
 from pocketlens.runtime.live.sinks.window_child import HEADER, QUIT, READY

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pocketlens.errors import PictureError, SourceError
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, Captured, open_capture
+from pocketlens.runtime.live.capture.opening import open_capture
+from pocketlens.runtime.live.frames import LIVE, STALE, Captured
 from pocketlens.runtime.live.sources import SourceRequest, open_source
 from pocketlens.runtime.live.sources.jpeg import decode_jpeg
 from pocketlens.runtime.live.sources.multipart import MAX_PART_BYTES, Parts

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pocketlens.errors import SourceError
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, Captured, open_capture
+from pocketlens.runtime.live.capture.opening import open_capture
+from pocketlens.runtime.live.frames import LIVE, STALE, Captured
 from pocketlens.runtime.live.sources import SourceRequest
 
 SERVER = Path(__file__).with_name("rtsp_server.py")

@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, CaptureCounts, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import (
+    LIVE,
+    STALE,
+    CaptureCounts,
+    Decision,
+    FrameResult,
+    SourceState,
+)
 from pocketlens.runtime.live.web import open_web
 from pocketlens.runtime.live.web.access import WebAddress
 

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, CaptureCounts, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import (
+    LIVE,
+    STALE,
+    CaptureCounts,
+    Decision,
+    FrameResult,
+    SourceState,
+)
 from pocketlens.runtime.live.web import feed as feed_module
 from pocketlens.runtime.live.web.feed import Feed
 

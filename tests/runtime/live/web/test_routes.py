@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pocketlens.runtime.live.capture.opening import CaptureCounts
+from pocketlens.runtime.live.frames import CaptureCounts
 from pocketlens.runtime.live.web.feed import Feed
 
 TOKEN = "correct-horse-battery"

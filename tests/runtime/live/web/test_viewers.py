@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.live.capture.opening import CaptureCounts
 from pocketlens.runtime.live.capture.thread import ThreadCapture
+from pocketlens.runtime.live.frames import CaptureCounts
 from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sources.fake import FakeCamera
 from pocketlens.runtime.live.web import open_web
