@@ -15,7 +15,7 @@ from pocketlens.runtime.live.capture.opening import open_capture
 from pocketlens.runtime.live.frames import LIVE, STALE, Captured
 from pocketlens.runtime.live.sources import SourceRequest, open_source
 from pocketlens.runtime.live.sources.jpeg import decode_jpeg
-from pocketlens.runtime.live.sources.multipart import MAX_PART_BYTES, Parts
+from pocketlens.runtime.live.sources.mjpeg import MAX_PART_BYTES, Parts
 
 JPEG = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
 BOMB = JPEG.replace(b"\x00\x30\x00\x40", b"\xff\xff\xff\xff", 1)
