@@ -28,9 +28,9 @@ from pocketlens.demo.video import UNSURE, write_video
 from pocketlens.files import staged_folder, write_json, write_text
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.live.capture.opening import open_capture
-from pocketlens.runtime.live.frames import FrameResult
+from pocketlens.runtime.live.frames import FrameResult, Sink
 from pocketlens.runtime.live.loop import classify_source
-from pocketlens.runtime.live.sinks.recording import Recording, labelled_recorder
+from pocketlens.runtime.live.sinks.recording import Recorder
 from pocketlens.runtime.live.sources import SourceRequest
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.train import Settings, Training, train
@@ -167,6 +167,16 @@ class _FreshPictures:
         return self._worker.submit(render_many, self._count, self._seed, (SIZE, SIZE))
 
 
+class _Results(Sink):
+    """Keeps the results."""
+
+    def __init__(self, results: list[FrameResult]) -> None:
+        self._results = results
+
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
+        self._results.append(result)
+
+
 def _classify_video(folder: Path, model: Path, seconds: float) -> tuple[float, float]:
     """Label the video and return the share of frames with the right label, and frames a second."""
     video = folder / "video.mp4"
@@ -175,14 +185,9 @@ def _classify_video(folder: Path, model: Path, seconds: float) -> tuple[float, f
     with (
         Classifier(model, top_k=3) as classifier,
         closing(open_capture(SourceRequest(str(video)))) as capture,
-        Recording(folder / "video_labelled.mp4", capture.fps) as recording,
     ):
-        summary = classify_source(
-            classifier,
-            capture,
-            observers=[lambda _frame, result: results.append(result)],
-            recorder=labelled_recorder(recording, live=False),
-        )
+        sinks = [Recorder(folder / "video_labelled.mp4"), _Results(results)]
+        summary = classify_source(classifier, capture, sinks=sinks)
     lines = [json.dumps(result.to_dict()) + "\n" for result in results]
     write_text(folder / "video.jsonl", "".join(lines))
     right = [

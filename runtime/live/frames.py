@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from pocketlens.card import MULTICLASS
 from pocketlens.runtime.classifier import Category, Timing, to_json
 from pocketlens.runtime.pictures import Pixels
 
@@ -184,3 +186,50 @@ class FrameResult:
             "event": self.decision.changed,
             "latency_ms": {name: round(value, 3) for name, value in self.latencies_ms.items()},
         }
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a sink may want to know of a run before its first result.
+
+    `model` is the name of the model file, `task` and `labels` are the model's, `source` is the
+    source's name without passwords. `live` and `fps` are the capture's, `counts` tells what
+    happened while capturing until now, and setting `stop` ends the run.
+    """
+
+    model: str = ""
+    task: str = MULTICLASS
+    labels: tuple[str, ...] = ()
+    source: str = ""
+    live: bool = True
+    fps: float | None = None
+    counts: Callable[[], CaptureCounts] = CaptureCounts
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Sink:
+    """Receives the results of a run. A sink is a subclass that overrides what it needs.
+
+    `result` and `state` are called in the thread that classifies, in order, and must neither wait
+    nor change the frame. With `own_thread` they are called in a thread of the sink's own, still in
+    order, and the frame belongs to the sink. There, a camera's frames that find no room are left
+    out, and a file's wait for room. `opened` and `closed` are always called in the caller's thread.
+    """
+
+    own_thread: bool = False
+
+    def opened(self, run: RunInfo) -> None:
+        """Begin; raises what prevents it, for example OutputError."""
+
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
+        """Take a frame, uint8 (height, width, 3) BGR, and its result."""
+
+    def state(self, state: SourceState) -> None:
+        """Take a change of the source's state."""
+
+    def closed(self) -> None:
+        """End. Called once where `opened` succeeded, also after an error elsewhere."""
+
+    def counts(self) -> Mapping[str, int]:
+        """Return what belongs into the run's summary, by name, once it is closed."""
+        return {}

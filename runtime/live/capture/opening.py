@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
+from dataclasses import replace
 from functools import partial
 
 from pocketlens.runtime.live.frames import (
@@ -31,6 +33,7 @@ def open_capture(request: SourceRequest, stop: threading.Event | None = None) ->
     if request.live and sys.platform != "win32":
         from pocketlens.runtime.live.capture.process import ProcessCapture
 
+        request = replace(request, begun_s=time.monotonic())
         return ProcessCapture(partial(open_source, request), name=request.name, stop=stop)
     from pocketlens.runtime.live.capture.thread import ThreadCapture
 

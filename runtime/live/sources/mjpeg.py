@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from pocketlens.errors import SourceError
 from pocketlens.runtime.live.sources import SourceRequest, redact
 from pocketlens.runtime.live.sources.jpeg import decode_jpeg
+from pocketlens.runtime.live.staleness import allowance_s
 from pocketlens.runtime.pictures import Pixels
 
 # A 50 megapixel JPEG has about this many bytes.
@@ -53,7 +54,7 @@ class MjpegStream:
         self.fps = request.fps
         self.skipped = 0
         self._name = request.name
-        timeout_s = max(_TIMEOUT_S, _LATE_FRAMES / request.fps if request.fps else 0.0)
+        timeout_s = allowance_s(_TIMEOUT_S, _LATE_FRAMES, request.fps)
         response = _connect(request.address, self._name, timeout_s)
         self._parts = Parts(response.headers.get_boundary(""))
         self._newest: bytes | None = None

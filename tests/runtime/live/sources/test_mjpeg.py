@@ -240,7 +240,7 @@ def check_stale(capture, last):
 def check_live(capture, back_s):
     """Wait for frames, by the capture's own clock within five seconds."""
     live, _ = wait_for(capture, LIVE)
-    assert live.time_s - (back_s - capture._started_s) <= 5
+    assert live.time_s - (back_s - capture.started_s) <= 5
     return capture.next(threading.Event())
 
 

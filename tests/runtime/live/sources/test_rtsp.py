@@ -78,7 +78,7 @@ def test_a_server_that_goes_is_noticed_and_seen_when_it_is_back(server):
         assert "hunter2" not in stale.reason
         time.sleep(2)
         server.start()
-        back_s = time.monotonic() - capture._started_s
+        back_s = time.monotonic() - capture.started_s
         live, _ = wait_for(capture, LIVE)
         assert live.time_s - back_s <= 5
     finally:
