@@ -25,8 +25,9 @@ from pocketlens.files import staged_folder, write_text
 from pocketlens.report.html import page
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.live.capture.opening import open_capture
-from pocketlens.runtime.live.loop import FrameResult, classify_source
-from pocketlens.runtime.live.sinks.recording import Recording, labelled_recorder
+from pocketlens.runtime.live.frames import FrameResult
+from pocketlens.runtime.live.loop import classify_source
+from pocketlens.runtime.live.sinks.recording import Recorder
 from pocketlens.runtime.live.sources import SourceRequest
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.train import Settings, Training, train
@@ -137,29 +138,34 @@ def _train(folder: Path, scale: Scale, seed: int) -> Training:
     return train(folder / "photos", folder / NAME, settings, pictures=lambda _: next(sets))
 
 
+class _Recorder(Recorder):
+    """Records the labelled video, keeps the results, and every `step`-th frame as a picture."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        super().__init__(folder / "video_labelled.mp4")
+        self.results: list[FrameResult] = []
+        self._folder, self._step = folder, step
+
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
+        super().result(frame_bgr, result)
+        self.results.append(result)
+        if result.number % self._step == self._step // 2:
+            name = f"{result.time_s:04.1f}s.jpg"
+            cv2.imwrite(str(self._folder / "frames" / name), frame_bgr)
+
+
 def _classify_video(folder: Path, model: Path, seconds: float) -> tuple[float, float]:
     """Label the video and return the share of frames with the right label, and frames a second."""
     video = folder / "video.mp4"
     truth = write_video(video, _VIDEO_SEED, seconds)
-    results: list[FrameResult] = []
     (folder / "frames").mkdir()
-
-    def keep_some(frame_bgr: Pixels, result: FrameResult) -> None:
-        step = len(truth) // _FRAMES
-        if result.number % step == step // 2:
-            cv2.imwrite(str(folder / "frames" / f"{result.time_s:04.1f}s.jpg"), frame_bgr)
-
+    recorder = _Recorder(folder, len(truth) // _FRAMES)
     with (
         Classifier(model, top_k=3) as classifier,
         closing(open_capture(SourceRequest(str(video)))) as capture,
-        Recording(folder / "video_labelled.mp4", capture.fps) as recording,
     ):
-        summary = classify_source(
-            classifier,
-            capture,
-            observers=[lambda _frame, result: results.append(result)],
-            recorder=labelled_recorder(recording, live=False, events=keep_some),
-        )
+        summary = classify_source(classifier, capture, sinks=[recorder])
+    results = recorder.results
     lines = [json.dumps(result.to_dict()) + "\n" for result in results]
     write_text(folder / "video.jsonl", "".join(lines))
     right = [

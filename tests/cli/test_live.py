@@ -302,7 +302,7 @@ def test_a_model_without_numbers_is_told_once_and_fails(
     assert live(unusable_model, video, "--jsonl", log, "--json", summary) == 1
     (state,) = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     assert state["state"] == "stale"
-    assert "no numbers" in state["reason"]
+    assert "NaN" in state["reason"]
     result = json.loads(summary.read_text("utf-8"))
     assert (result["frames"], result["unusable"], result["events"]) == (0, FRAMES, 0)
     assert [entry.message[:12] for entry in caplog.records] == ["No answers: "]
