@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import ModelFileError
+from pocketlens.runtime.hints import ModelHints
 
 # Loading once is at the mercy of whatever else happens in these milliseconds.
 LOADS = 3
@@ -52,10 +53,7 @@ def measure_footprint(
     model: Path,
     *,
     threads: int = 1,
-    labels_file: Path | None = None,
-    mean: float | None = None,
-    std: float | None = None,
-    backend: str | None = None,
+    hints: ModelHints | None = None,
     loads: int = LOADS,
 ) -> Footprint:
     """Load a file in fresh processes and return the median of each figure.
@@ -64,19 +62,15 @@ def measure_footprint(
         ModelFileError: the process failed or was killed.
     """
     command = [sys.executable, "-m", __name__, os.path.abspath(model), "--threads", str(threads)]
-    if labels_file is not None:
-        command += ["--labels", os.path.abspath(labels_file)]
-    if mean is not None and std is not None:
-        # With "=", since a negative number would be taken for another option.
-        command += [f"--mean={mean!r}", f"--std={std!r}"]
-    if backend is not None:
-        command += ["--backend", backend]
+    hints = hints or ModelHints()
+    # Not among the arguments, of which a system takes only so many bytes.
+    said = json.dumps({**hints.given, "labels": hints.read_labels()})
     # Modules in the current folder must not stand in for the libraries.
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     measured = []
     for _ in range(loads):
         child = subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=False
+            command, input=said, capture_output=True, text=True, env=environment, check=False
         )
         if child.returncode:
             reason = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
@@ -92,33 +86,21 @@ def measure_footprint(
     return Footprint(**figures)  # type: ignore[arg-type]
 
 
-def load_here(
-    model: Path,
-    *,
-    threads: int,
-    labels_file: Path | None,
-    mean: float | None,
-    std: float | None,
-    backend: str | None = None,
-) -> Footprint:
+def load_here(model: Path, *, threads: int, hints: ModelHints) -> Footprint:
     """Load a file in this process, which should be a fresh one, and watch time and memory."""
     import numpy as np
 
     from pocketlens.runtime.classifier import Classifier
     from pocketlens.runtime.interpreters import find_backend
-    from pocketlens.runtime.model_files import read_labels
 
-    find_backend(backend)
-    labels = read_labels(labels_file) if labels_file else None
+    find_backend(hints.backend)
     frame_bgr = np.full(_FRAME_SHAPE, 127, np.uint8)
     before = peak_bytes()
     _forget_peak()
     baseline = resident_bytes()
 
     start_ns = time.perf_counter_ns()
-    classifier = Classifier(
-        model, threads=threads, labels=labels, mean=mean, std=std, backend=backend
-    )
+    classifier = Classifier(model, threads=threads, hints=hints)
     loaded_ns = time.perf_counter_ns()
     classifier.scores(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
     load_ms = (loaded_ns - start_ns) / 1e6
@@ -198,23 +180,13 @@ def _median(values: list[float | None]) -> float | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure one file and print its footprint as JSON."""
+    """Measure one file, with hints as JSON on standard input, and print its footprint as JSON."""
     parser = argparse.ArgumentParser(prog="pocketlens.benchmarks.memory")
     parser.add_argument("model", type=Path)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--labels", type=Path)
-    parser.add_argument("--mean", type=float)
-    parser.add_argument("--std", type=float)
-    parser.add_argument("--backend")
     options = parser.parse_args(arguments)
-    footprint = load_here(
-        options.model,
-        threads=options.threads,
-        labels_file=options.labels,
-        mean=options.mean,
-        std=options.std,
-        backend=options.backend,
-    )
+    hints = ModelHints(**json.load(sys.stdin))
+    footprint = load_here(options.model, threads=options.threads, hints=hints)
     print(json.dumps(dataclasses.asdict(footprint)))
 
 

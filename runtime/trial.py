@@ -1,7 +1,7 @@
 """Trying a model without a card in a process of its own, before this one depends on it.
 
 An interpreter does not check all that it reads in a model, and a damaged one can take the process
-down with it. A card's SHA-256 rules damage out; a file from elsewhere has none. So it is loaded and
+down with it. A card's SHA-256 rules damage out; a third-party file has none. So it is loaded and
 run in a child process first, once: what passed is remembered by its SHA-256 in the cache folder.
 """
 
