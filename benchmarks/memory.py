@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import ModelFileError
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.workers import describe_exit, run_child
 
 # Loading once is at the mercy of whatever else happens in these milliseconds.
@@ -50,10 +51,7 @@ def measure_footprint(
     model: Path,
     *,
     threads: int = 1,
-    labels_file: Path | None = None,
-    mean: float | None = None,
-    std: float | None = None,
-    backend: str | None = None,
+    hints: ModelHints | None = None,
     loads: int = LOADS,
 ) -> Footprint:
     """Load a file in fresh processes and return the median of each figure.
@@ -61,16 +59,12 @@ def measure_footprint(
     Raises:
         ModelFileError: the process failed or was killed.
     """
-    options = {
-        "threads": threads,
-        "labels_file": None if labels_file is None else os.path.abspath(labels_file),
-        "mean": mean,
-        "std": std,
-        "backend": backend,
-    }
+    hints = hints or ModelHints()
+    # Not among the arguments, of which a system takes only so many bytes.
+    said = json.dumps({**hints.given, "labels": hints.read_labels()}).encode()
     measured = []
     for _ in range(loads):
-        child = run_child(__name__, os.path.abspath(model), json.dumps(options))
+        child = run_child(__name__, os.path.abspath(model), str(threads), given=said)
         if child.returncode:
             raise ModelFileError(
                 f"Expected {model} to load in a process of its own. Received: "
@@ -85,33 +79,21 @@ def measure_footprint(
     return Footprint(**figures)  # type: ignore[arg-type]
 
 
-def load_here(
-    model: Path,
-    *,
-    threads: int,
-    labels_file: str | Path | None,
-    mean: float | None,
-    std: float | None,
-    backend: str | None = None,
-) -> Footprint:
+def load_here(model: Path, *, threads: int, hints: ModelHints) -> Footprint:
     """Load a file in this process, which should be a fresh one, and watch time and memory."""
     import numpy as np
 
     from pocketlens.runtime.classifier import Classifier
     from pocketlens.runtime.interpreters import find_backend
-    from pocketlens.runtime.model_files import read_labels
 
-    find_backend(backend)
-    labels = read_labels(labels_file) if labels_file else None
+    find_backend(hints.backend)
     frame_bgr = np.full(_FRAME_SHAPE, 127, np.uint8)
     before = peak_bytes()
     _forget_peak()
     baseline = resident_bytes()
 
     start_ns = time.perf_counter_ns()
-    classifier = Classifier(
-        model, threads=threads, labels=labels, mean=mean, std=std, backend=backend
-    )
+    classifier = Classifier(model, threads=threads, hints=hints)
     loaded_ns = time.perf_counter_ns()
     classifier.scores(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
     load_ms = (loaded_ns - start_ns) / 1e6
@@ -190,11 +172,13 @@ def _median(values: list[float | None]) -> float | None:
     return int(middle) if all(isinstance(value, int) for value in known) else middle
 
 
-def main(model: str, options: str) -> None:
-    """Be the process: measure one file and print its footprint as JSON.
+def main(model: str, threads: str) -> None:
+    """Be the process: measure one file, with hints as JSON on standard input; print JSON.
 
     Args:
         model: the file.
-        options: the keyword arguments of `load_here` as JSON.
+        threads: how many an inference uses.
     """
-    print(json.dumps(dataclasses.asdict(load_here(Path(model), **json.loads(options)))))
+    hints = ModelHints(**json.load(sys.stdin))
+    footprint = load_here(Path(model), threads=int(threads), hints=hints)
+    print(json.dumps(dataclasses.asdict(footprint)))

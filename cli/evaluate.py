@@ -10,17 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from pocketlens.card import MULTILABEL
-from pocketlens.cli.options import (
-    json_option,
-    labels_option,
-    mean_option,
-    overwrite_option,
-    std_option,
-)
+from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
 from pocketlens.evaluation.intervals import wilson
 from pocketlens.evaluation.metrics import Evaluation
 from pocketlens.evaluation.mistakes import diagnose, taken_for
 from pocketlens.files import write_json
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.runs import REPORT_NAME
 from pocketlens.train.report import INDEX_NAME, to_payload
 from pocketlens.train.scoring import ModelEvaluation
@@ -45,15 +40,7 @@ from pocketlens.train.training import Training
     metavar="PHOTO",
     help="Show on the page what layers make of a photo; not for .tflite files.",
 )
-@click.option(
-    "--resize",
-    "resize_mode",
-    type=click.Choice(["stretch", "crop", "pad"]),
-    help="For a model from elsewhere: how a photo is brought to its size. [default: stretch]",
-)
-@labels_option
-@mean_option
-@std_option
+@model_hints_options()
 @overwrite_option
 @json_option
 def evaluate_command(
@@ -61,10 +48,7 @@ def evaluate_command(
     photos: str,
     report: str | None,
     feature_photo: str | None,
-    resize_mode: str | None,
-    labels_file: str | None,
-    mean: float | None,
-    std: float | None,
+    hints: ModelHints,
     overwrite: bool,
     json_target: str | None,
 ) -> None:
@@ -81,13 +65,12 @@ def evaluate_command(
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.train import Elsewhere, evaluate_model, summarise_evaluation
+    from pocketlens.train import evaluate_model, summarise_evaluation
 
-    labels = Path(labels_file) if labels_file else None
     evaluation = evaluate_model(
         Path(model),
         photos,
-        Elsewhere(labels, resize_mode, mean, std),
+        hints,
         report=Path(report) if report else None,
         feature_photo=Path(feature_photo) if feature_photo else None,
         overwrite=overwrite,

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
-from pocketlens.cli.benchmark import backend_option, parse_threads
-from pocketlens.cli.options import (
-    json_option,
-    labels_option,
-    mean_option,
-    overwrite_option,
-    std_option,
-)
+from pocketlens.cli.benchmark import parse_threads
+from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
 from pocketlens.errors import PocketlensError
 from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
+
+if TYPE_CHECKING:
+    from pocketlens.runtime.hints import ModelHints
 
 
 @click.command(
@@ -49,10 +47,7 @@ from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
     metavar="N[,N...]",
     help="Try these numbers of threads. [default: 1, 2, 4, ... up to all cores]",
 )
-@backend_option
-@labels_option
-@mean_option
-@std_option
+@model_hints_options()
 @json_option
 @overwrite_option
 def recommend_command(
@@ -62,10 +57,7 @@ def recommend_command(
     max_latency: float | None,
     max_size: float | None,
     threads: str | None,
-    backend: str | None,
-    labels_file: str | None,
-    mean: float | None,
-    std: float | None,
+    hints: ModelHints,
     json_target: str | None,
     overwrite: bool,
 ) -> int:
@@ -94,10 +86,7 @@ def recommend_command(
             files,
             data=data or run,
             threads=counts,
-            labels_file=Path(labels_file) if labels_file else None,
-            mean=mean,
-            std=std,
-            backend=backend,
+            hints=hints,
         )
     found = recommend(result, limits)
     if json_target != STANDARD_OUTPUT:

@@ -131,8 +131,8 @@ def representative_pixels(
         return _load(choose_from_folder(folder, samples, _seed(origin)), origin)
     if origin.run is None:
         raise UsageError(
-            "Expected photos for int8, like those that the camera will see, for a model from "
-            "elsewhere. Received: none. Add --representative FOLDER; they need no labels."
+            "Expected photos for int8, like those that the camera will see, for a third-party "
+            "model. Received: none. Add --representative FOLDER; they need no labels."
         )
     photos = origin.run.photos("train").photos
     return _load(choose_stratified(photos, samples, _seed(origin)), origin)
@@ -172,7 +172,7 @@ def _left_over(origin: Origin, folder: Path | None, samples: int) -> list[NDArra
     if not paths:
         came = f"{folder} with no more than {samples} photos" if folder else "none"
         raise UsageError(
-            "Expected photos to compare the files of a model from elsewhere on. Received: "
+            "Expected photos to compare the files of a third-party model on. Received: "
             f"{came}. Add --data PHOTOS with a folder per class, or more photos to "
             "--representative than --samples."
         )

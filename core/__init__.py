@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from pocketlens.card import ModelCard
     from pocketlens.errors import PocketlensError
     from pocketlens.runtime.classifier import Classifier, Result
+    from pocketlens.runtime.hints import ModelHints
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "ModelCard", "PocketlensError", "Result", "__version__"]
+__all__ = ["Classifier", "ModelCard", "ModelHints", "PocketlensError", "Result", "__version__"]
 
 # Lazily, so that `import pocketlens` costs next to nothing and needs no NumPy.
 __getattr__ = lazy_names(
@@ -21,6 +22,7 @@ __getattr__ = lazy_names(
     {
         "Classifier": "pocketlens.runtime.classifier",
         "ModelCard": "pocketlens.card",
+        "ModelHints": "pocketlens.runtime.hints",
         "PocketlensError": "pocketlens.errors",
         "Result": "pocketlens.runtime.classifier",
     },

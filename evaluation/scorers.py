@@ -14,32 +14,24 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, MULTICLASS
-from pocketlens.errors import LabelsError, ModelFileError, UsageError
-from pocketlens.evaluation.answers import THRESHOLD
+from pocketlens.card import MULTICLASS
+from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.keras_files import load_keras_model
-from pocketlens.runtime.answers import MIN_CLASSES_FOR_TOP5, Answer, best_scores
+from pocketlens.runtime.answers import (
+    MIN_CLASSES_FOR_TOP5,
+    Answer,
+    best_scores,
+    describe,
+    require_labels,
+)
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.model_files import SUFFIX, read_labels, read_model_file, with_labels
+from pocketlens.runtime.hints import ModelHints
+from pocketlens.runtime.model_files import SUFFIX, read_model_file
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.runs import MODEL_NAME, is_run, read_run
 from pocketlens.workers import count_cores
 
 KERAS_SUFFIX = ".keras"
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """What has to be said about a model that pocketlens did not make.
-
-    `labels` is a file with one label a line. The model gets (pixel - `mean`) / `std`; without them
-    a Keras model is taken to have its normalisation inside.
-    """
-
-    labels: Path | None = None
-    resize_mode: str | None = None
-    mean: float | None = None
-    std: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,31 +52,32 @@ class Scorer:
     network: Any = None
 
 
-def open_scorer(model: Path, elsewhere: Elsewhere | None = None) -> Scorer:
+def open_scorer(model: Path, hints: ModelHints | None = None) -> Scorer:
     """Load a model.
 
     Args:
         model: a run folder, the `model.keras` in one, another `.keras` file, or a `.tflite` file.
-        elsewhere: what is said about a model that does not say it itself.
+        hints: what a third-party model does not say of itself. Without a mean a `.keras` file is
+            taken to have its normalisation inside.
 
     Raises:
         UsageError: there is no such model, or too much or too little is said about it.
         LabelsError: there are more or fewer labels than scores.
         ModelFileError: it is no image classifier.
     """
-    elsewhere = elsewhere or Elsewhere()
+    hints = hints or ModelHints()
     if model.suffix == SUFFIX:
-        return _open_tflite(model, elsewhere)
+        return _open_tflite(model, hints)
     in_run = model.name == MODEL_NAME and is_run(model.parent)
     if model.is_file() and model.suffix == KERAS_SUFFIX and not in_run:
-        return _open_foreign_keras(model, elsewhere)
+        return _open_third_party_keras(model, hints)
     if model.is_file() and not in_run:
         raise UsageError(
             f"Expected a run folder, a {KERAS_SUFFIX} or a {SUFFIX} file. Received: {model}. "
             "Check the path."
         )
     run = read_run(model.parent if in_run else model)
-    _refuse(elsewhere, model)
+    hints.refuse_beside_card(model, but=("backend",))
     network = load_keras_model(run.model)
     card = run.card
     return Scorer(
@@ -92,31 +85,23 @@ def open_scorer(model: Path, elsewhere: Elsewhere | None = None) -> Scorer:
         card.task,
         card.input_size_wh,
         card.resize_mode,
-        card.threshold or THRESHOLD,
+        card.threshold,
         _temperature(card.metrics),
-        _keras_score(network, Elsewhere()),
+        _keras_score(network, ModelHints()),
         network,
     )
 
 
-def _open_tflite(model: Path, elsewhere: Elsewhere) -> Scorer:
+def _open_tflite(model: Path, hints: ModelHints) -> Scorer:
     """Load a file once per core: an interpreter computes for one thread at a time."""
-    model_file = with_labels(read_model_file(model), elsewhere.labels)
+    model_file = read_model_file(model)
     card = model_file.card
-    if card is not None and elsewhere.resize_mode is not None:
-        _refuse(Elsewhere(resize_mode=elsewhere.resize_mode), model)
     cores = count_cores()
     free: SimpleQueue[Classifier] = SimpleQueue()
     for _ in range(cores):
-        free.put(Classifier(model_file, mean=elsewhere.mean, std=elsewhere.std))
+        free.put(Classifier(model_file, hints=hints))
     first = free.get()
     free.put(first)
-    task = card.task if card else _task_of(first.signature.classes)
-    if task == BINARY and len(first.labels) != 2:
-        raise LabelsError(
-            f"Expected two labels for {model}, the negative and the positive class. "
-            f"Received: {len(first.labels)}. Add --labels FILE, with one label a line."
-        )
     pool = ThreadPoolExecutor(cores)
 
     def score_one(pixels: Pixels) -> NDArray[np.float32]:
@@ -128,44 +113,28 @@ def _open_tflite(model: Path, elsewhere: Elsewhere) -> Scorer:
 
     return Scorer(
         first.labels,
-        task,
+        first.task,
         first.size_wh,
-        elsewhere.resize_mode or first.resize_mode,
-        (card.threshold if card else 0.0) or THRESHOLD,
+        first.resize_mode,
+        first.threshold,
         _temperature(card.metrics) if card else None,
         lambda batch: np.stack(list(pool.map(score_one, batch))),
     )
 
 
-def _open_foreign_keras(model: Path, elsewhere: Elsewhere) -> Scorer:
-    if (elsewhere.mean is None) != (elsewhere.std is None) or elsewhere.std == 0:
-        raise UsageError(
-            "Expected both --mean and --std, the latter not 0. "
-            f"Received: mean={elsewhere.mean}, std={elsewhere.std}."
-        )
-    if elsewhere.labels is None:
-        raise UsageError(
-            f"Expected labels for {model}, which is in no run. Received: none. "
-            "Add --labels FILE, with one label a line."
-        )
-    labels = read_labels(elsewhere.labels)
+def _open_third_party_keras(model: Path, hints: ModelHints) -> Scorer:
+    labels = require_labels(model, hints.read_labels())
     network = load_keras_model(model)
     size_wh, outputs = _size_and_outputs(network, model)
-    task = _task_of(outputs)
-    wanted = 2 if task == BINARY else outputs
-    if len(labels) != wanted:
-        which = "the negative and the positive class" if task == BINARY else "one for each score"
-        raise LabelsError(
-            f"Expected {wanted} labels for {model}, {which}. Received: {len(labels)}."
-        )
+    card = describe(model, size_wh, outputs, labels=labels, hints=hints)
     return Scorer(
-        labels,
-        task,
+        card.labels,
+        card.task,
         size_wh,
-        elsewhere.resize_mode or "stretch",
-        THRESHOLD,
+        card.resize_mode,
+        card.threshold,
         None,
-        _keras_score(network, elsewhere),
+        _keras_score(network, hints),
         network,
     )
 
@@ -188,9 +157,9 @@ def _size_and_outputs(network: Any, model: Path) -> tuple[tuple[int, int], int]:
 
 
 def _keras_score(
-    network: Any, elsewhere: Elsewhere
+    network: Any, hints: ModelHints
 ) -> Callable[[Sequence[Pixels]], NDArray[np.float32]]:
-    mean, std = elsewhere.mean or 0.0, elsewhere.std or 1.0
+    mean, std = hints.mean or 0.0, hints.std or 1.0
 
     def score(batch: Sequence[Pixels]) -> NDArray[np.float32]:
         pixels = (np.stack(batch).astype(np.float32) - np.float32(mean)) / np.float32(std)
@@ -199,31 +168,9 @@ def _keras_score(
     return score
 
 
-def _task_of(outputs: int) -> str:
-    return BINARY if outputs == 1 else MULTICLASS
-
-
 def _temperature(metrics: Any) -> float | None:
     value = metrics.get("temperature")
     return float(value) if isinstance(value, (int, float)) else None
-
-
-def _refuse(elsewhere: Elsewhere, model: Path) -> None:
-    given = [
-        name
-        for name, value in (
-            ("--labels", elsewhere.labels),
-            ("--resize", elsewhere.resize_mode),
-            ("--mean", elsewhere.mean),
-            ("--std", elsewhere.std),
-        )
-        if value is not None
-    ]
-    if given:
-        raise UsageError(
-            f"Expected no {' and '.join(given)} for {model}, whose card says it. "
-            "Received: both. Leave it out."
-        )
 
 
 T = TypeVar("T")

@@ -103,7 +103,7 @@ def _kind(model: Candidate) -> tuple[object, ...]:
 
 
 def _read(path: Path) -> Candidate:
-    # Before it is loaded: a float model from elsewhere would be asked for its normalisation.
+    # Before it is loaded: a third-party float model would be asked for its normalisation.
     model = read_model_file(path)
     if model.card is None:
         raise ModelFileError(

@@ -1,7 +1,7 @@
 """Making an interpreter for a model file, after a trial where the file has no card.
 
 An interpreter does not check all that it reads in a model, and a damaged one can take the process
-down with it. A card's SHA-256 rules damage out; a file from elsewhere has none. So it is loaded and
+down with it. A card's SHA-256 rules damage out; a third-party file has none. So it is loaded and
 run in a child process first, once: what passed is remembered by its SHA-256 in the cache folder.
 Files with a card do without, so what only a trial needs is imported only there.
 """

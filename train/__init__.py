@@ -8,13 +8,11 @@ from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
     from pocketlens.cli.evaluate import summarise, summarise_evaluation
-    from pocketlens.evaluation.scorers import Elsewhere
     from pocketlens.train.scoring import ModelEvaluation, evaluate_model
     from pocketlens.train.settings import Settings
     from pocketlens.train.training import Training, train
 
 __all__ = [
-    "Elsewhere",
     "ModelEvaluation",
     "Settings",
     "Training",
@@ -27,7 +25,6 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "Elsewhere": "pocketlens.evaluation.scorers",
         "ModelEvaluation": "pocketlens.train.scoring",
         "evaluate_model": "pocketlens.train.scoring",
         "summarise": "pocketlens.cli.evaluate",

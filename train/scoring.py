@@ -16,9 +16,10 @@ from pocketlens.card import MULTICLASS
 from pocketlens.errors import DataError, ModelFileError, PictureError, UsageError
 from pocketlens.evaluation.answers import Answers, to_answers, truth
 from pocketlens.evaluation.metrics import Evaluation, evaluate_answers
-from pocketlens.evaluation.scorers import Elsewhere, Scorer, open_scorer
+from pocketlens.evaluation.scorers import Scorer, open_scorer
 from pocketlens.files import staged_folder
 from pocketlens.progress import track
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.photos import LabelledPhotos, Photo, read_pixels, report_skipped
 from pocketlens.runtime.pictures import Pixels, decode, resize
 from pocketlens.runtime.runs import evaluation_photos
@@ -59,7 +60,7 @@ class ModelEvaluation:
 def evaluate_model(
     model: Path,
     data: str | Path | LabelledPhotos,
-    elsewhere: Elsewhere | None = None,
+    hints: ModelHints | None = None,
     *,
     report: Path | None = None,
     feature_photo: Path | None = None,
@@ -71,7 +72,7 @@ def evaluate_model(
         model: a run folder, a `.keras` file or a `.tflite` file.
         data: a folder per class, a table, or a run folder, of which the held-back test photos are
             taken.
-        elsewhere: what is said about a model that pocketlens did not make.
+        hints: what a third-party model does not say of itself.
         report: a folder to write the page, its pictures and JSON into.
         feature_photo: a photo whose feature maps the page shows; Keras models only.
         overwrite: replace an earlier report.
@@ -88,7 +89,7 @@ def evaluate_model(
         raise UsageError(
             "Expected --report DIR with --feature-maps. Received: none. Say where the page goes."
         )
-    scorer = open_scorer(model, elsewhere)
+    scorer = open_scorer(model, hints)
     if feature_photo is not None and scorer.network is None:
         raise UsageError(
             f"Expected a run or a .keras file for --feature-maps. Received: {model}, whose layers "

@@ -19,6 +19,7 @@ from pocketlens.benchmarks.processes import (
     time_in_processes,
 )
 from pocketlens.errors import ModelFileError
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.workers import start_child
 
 QUICK = Settings(num_runs=5, min_secs=0.0, warmup_runs=0)
@@ -112,7 +113,7 @@ def test_model_from_elsewhere_with_a_normalisation(elsewhere_model):
 
 
 def test_failure_is_one_sentence(candidates):
-    spoilt = dataclasses.replace(candidates[0], backend="another")
+    spoilt = dataclasses.replace(candidates[0], hints=ModelHints(backend="another"))
     with pytest.raises(ModelFileError, match="one of the interpreters ai-edge-litert") as caught:
         time_in_process([spoilt], (1,), QUICK, _ignore)
     assert "in a process of its own. Received: " in str(caught.value)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketlens.card import unpack
+from pocketlens.errors import LabelsError
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.answers import (
     answer_of,
@@ -16,6 +17,7 @@ from pocketlens.runtime.answers import (
     micro_f1,
     share_of_equal,
 )
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.pictures import decode
 
 
@@ -99,7 +101,7 @@ def test_multilabel_result(
     assert result.top.score == pytest.approx(max(scores))
 
 
-def test_one_score_and_two_labels_from_elsewhere_are_binary(
+def test_one_score_of_a_third_party_file_is_binary(
     task_models: dict[str, dict[str, Path]], tiny_photos: Path, tmp_path: Path
 ) -> None:
     known = task_models["binary"]["int8"]
@@ -108,12 +110,15 @@ def test_one_score_and_two_labels_from_elsewhere_are_binary(
     flatbuffer = unpack(known.read_bytes()).flatbuffer
     plain.write_bytes(flatbuffer.replace(b"TFLITE_METADATA", b"UNKNOWN_RECORDS"))
     path = next((tiny_photos / "cross").iterdir())
-    with Classifier(plain, labels=["cross", "circle"]) as one, Classifier(known) as other:
+    hints = ModelHints(labels=["cross", "circle"])
+    with Classifier(plain, hints=hints) as one, Classifier(known) as other:
         assert (one.task, one.threshold) == ("binary", 0.5)
         assert one.classify_photo(path) == other.classify_photo(path)
     with Classifier(plain) as nameless:
-        assert nameless.task == "multiclass"
-        assert nameless.labels == ("class 0",)
+        assert (nameless.task, nameless.threshold) == ("binary", 0.5)
+        assert nameless.labels == ("class 0", "class 1")
+    with pytest.raises(LabelsError, match="Expected 2 labels"):
+        Classifier(plain, hints=ModelHints(labels=["circle"]))
 
 
 def test_frame_and_photo_of_a_binary_model(

@@ -16,6 +16,7 @@ from pocketlens.card import unpack
 from pocketlens.cli.main import run
 from pocketlens.errors import ModelFileError
 from pocketlens.runtime import Classifier, trial
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.inspection import inspect
 from pocketlens.workers import start_child
 
@@ -305,7 +306,7 @@ def test_models_that_classify_no_picture(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=text):
         inspect(path)
     with pytest.raises(ModelFileError, match=text):
-        Classifier(path, mean=0, std=1)
+        Classifier(path, hints=ModelHints(mean=0, std=1))
 
 
 def test_commands_say_so_in_one_line(
@@ -328,5 +329,5 @@ def test_commands_say_so_in_one_line(
 def test_a_plain_model_is_none_of_them(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(tflite(row, spec(1, 8, 8, 3)))
-    with Classifier(path, mean=0, std=1) as classifier:
+    with Classifier(path, hints=ModelHints(mean=0, std=1)) as classifier:
         assert classifier.signature.classes == 3
