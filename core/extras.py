@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from pocketlens.errors import MissingDependencyError
 
-_TRAIN_MODULES = ("tensorflow", "keras", "ai_edge_quantizer", "sklearn", "matplotlib", "imagehash")
+_TRAIN_MODULES = ("tensorflow", "keras", "ai_edge_quantizer", "matplotlib", "imagehash")
 _WEB_MODULES = ("starlette", "uvicorn")
 _MQTT_MODULES = ("paho",)
 

@@ -18,7 +18,7 @@ import keras
 from pocketlens.cli.main import run
 from pocketlens.errors import LabelsError
 from pocketlens.runtime.runs import read_run
-from pocketlens.train import Elsewhere, evaluate_model
+from pocketlens.train import Elsewhere, evaluate_model, evaluate_with_report
 from pocketlens.train.feature_maps import feature_maps
 
 
@@ -131,7 +131,7 @@ def test_labels_are_text_on_the_page(tmp_path: Path, tiny_photos: Path, tiny_run
     labels = tmp_path / "labels.txt"
     labels.write_text("<b>&$x$\no\nz\n")
     report = tmp_path / "report"
-    evaluate_model(Path(foreign), tmp_path / "photos", Elsewhere(labels), report=report)
+    evaluate_with_report(Path(foreign), tmp_path / "photos", Elsewhere(labels), report=report)
     page = (report / "index.html").read_text("utf-8")
     assert "&lt;b&gt;&amp;$x$" in page
     assert "<b>&" not in page
