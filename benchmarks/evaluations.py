@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from typing import NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from pocketlens.benchmarks.candidates import Candidate
 from pocketlens.errors import DataError, PictureError
@@ -17,27 +14,10 @@ from pocketlens.evaluation.metrics import Accuracy, count_labels
 from pocketlens.evaluation.scorers import Worker, one_by_one, run_models
 from pocketlens.progress import track
 from pocketlens.runtime.answers import Answer
+from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
 from pocketlens.runtime.pictures import Pixels
-
-
-class PixelClassifier(Protocol):
-    """What gives answers for pixels: a `Classifier`, or anything with these four."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the scores."""
-
-    @property
-    def task(self) -> str:
-        """What the scores are for: multiclass, binary or multilabel."""
-
-    def scores(self, pixels_rgb: Pixels, /) -> NDArray[np.float32]:
-        """Return scores (outputs,) for pixels (height, width, 3) of the model's size."""
-
-    def answer(self, scores: NDArray[np.float32], /) -> Answer:
-        """Return the indices of the labels that scores stand for."""
 
 
 class Reply(NamedTuple):
@@ -113,7 +93,7 @@ def evaluate_files(
 
 
 def measure_accuracy(
-    classifiers: Sequence[PixelClassifier],
+    classifiers: Sequence[Classifier],
     samples: Iterable[tuple[Pixels, Answer]],
     *,
     labels: Sequence[str] | None = None,
@@ -191,7 +171,7 @@ def compare(
     return tuple(results)
 
 
-def _worker(classifier: PixelClassifier) -> Worker[Reply]:
+def _worker(classifier: Classifier) -> Worker[Reply]:
     def reply(pixels: Pixels) -> Reply:
         scores = classifier.scores(pixels)
         return Reply(classifier.answer(scores), best_five(scores, classifier.task))

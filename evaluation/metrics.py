@@ -1,6 +1,6 @@
 """How good answers are against the truth: each metric is computed here and nowhere else.
 
-A metric of `evaluate` and of a training is a field of `Evaluation`, filled in `evaluate_answers`;
+A metric of `evaluate` and of a training is a field of `Evaluation`, filled in `evaluate`;
 from there it gets into every JSON. One of `headline` stands in the terminal and on the page, too.
 """
 
@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import MULTICLASS, MULTILABEL
+from pocketlens.card import MULTILABEL
 from pocketlens.evaluation.agreement import Flips
-from pocketlens.evaluation.answers import Answers, best_five, to_answers
+from pocketlens.evaluation.answers import Answers, best_five
 from pocketlens.evaluation.calibration import Reliability, reliability
 from pocketlens.evaluation.intervals import Interval, bootstrap, wilson
 from pocketlens.runtime.answers import Answer
+
+Curve = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""Two rates and the scores that they belong to."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +159,8 @@ class Evaluation:
     def headline(self) -> tuple[tuple[str, str], ...]:
         """The names and values, as text, of the metrics that are shown first."""
         multilabel = self.task == MULTILABEL
-        accuracy = {MULTICLASS: "top-1", MULTILABEL: "exact match"}.get(self.task, "accuracy")
         shown = (
-            (accuracy, f"{self.accuracy:.1%}"),
+            ("exact match" if multilabel else "accuracy", f"{self.accuracy:.1%}"),
             ("top-5", None if self.top5 is None else f"{self.top5:.1%}"),
             ("labels right", None if self.label_accuracy is None else f"{self.label_accuracy:.1%}"),
             ("macro F1", f"{self.macro_f1:.3f}"),
@@ -171,19 +173,8 @@ class Evaluation:
         return tuple((name, value) for name, value in shown if value is not None)
 
 
-def evaluate(
-    scores: NDArray[np.float32],
-    truth: NDArray[Any],
-    labels: tuple[str, ...],
-    task: str = MULTICLASS,
-    threshold: float | None = None,
-) -> Evaluation:
-    """Compare scores with the truth, both as `to_answers` takes them."""
-    return evaluate_answers(to_answers(scores, truth, labels, task, threshold))
-
-
-def evaluate_answers(answers: Answers) -> Evaluation:
-    """Do what `evaluate` does, for answers."""
+def evaluate(answers: Answers) -> Evaluation:
+    """Compare answers with the truth."""
     truth, predicted = answers.truth, answers.predicted
     counts = Counts(truth.sum(axis=0), predicted.sum(axis=0), (truth & predicted).sum(axis=0))
     precision, recall, f1 = counts.precision, counts.recall, counts.f1
@@ -241,36 +232,22 @@ def roc_auc(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float | No
     return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)
 
 
-def roc_curve(
-    truth: NDArray[np.bool_], scores: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the shares of false positives and of true ones from each score on.
+def roc_curve(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> Curve:
+    """Return the false positive rates and true positive rates in 0-1 from each score on.
 
-    Args:
-        truth: bool (N,), with at least one of each kind.
-        scores: (N,).
-
-    Returns:
-        the false positive rates and the true positive rates, each 0-1 and ascending, and the
-        scores, descending, the first of which is infinite: (distinct scores + 1,).
+    `truth` is bool (N,), with at least one of each kind, `scores` (N,). The curve begins at (0, 0)
+    with an infinite score.
     """
     hits, others, distinct = _from_each_score_on(truth, scores)
     x, y = (np.append(0.0, counts / counts[-1]) for counts in (others, hits))
     return x, y, np.append(np.inf, distinct)
 
 
-def precision_recall_curve(
-    truth: NDArray[np.bool_], scores: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return precision and recall from each score on.
+def precision_recall_curve(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> Curve:
+    """Return precision and recall in 0-1 from each score on, the lowest score first.
 
-    Args:
-        truth: bool (N,), with at least one True.
-        scores: (N,).
-
-    Returns:
-        precision and recall (distinct scores + 1,), the last of which are 1 and 0; and the distinct
-        scores, ascending.
+    `truth` is bool (N,), with at least one True, `scores` (N,). The curve ends at (1, 0), which
+    stands for no score.
     """
     hits, others, distinct = _from_each_score_on(truth, scores)
     precision, recall = hits / (hits + others), hits / hits[-1]

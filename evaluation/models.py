@@ -14,7 +14,7 @@ from pocketlens.card import MULTICLASS
 from pocketlens.errors import DataError, ModelFileError, PictureError
 from pocketlens.evaluation.answers import Answers, to_answers, truth
 from pocketlens.evaluation.calibration import Reliability
-from pocketlens.evaluation.metrics import Evaluation, evaluate_answers
+from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.mistakes import confusions, mistakes
 from pocketlens.evaluation.scorers import Elsewhere, Scorer, open_scorer, run_models
 from pocketlens.progress import track
@@ -89,7 +89,7 @@ def evaluate_model(
     )
     return ModelEvaluation(
         answers,
-        evaluate_answers(answers),
+        evaluate(answers),
         tuple(readable),
         scorer.temperature,
         skipped=len(skipped),

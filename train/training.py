@@ -21,7 +21,7 @@ from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, ModelCard
 from pocketlens.errors import UsageError
 from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.calibration import divide_logits, fit_temperature, reliability, tempered
-from pocketlens.evaluation.metrics import Evaluation, evaluate_answers
+from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.models import ModelEvaluation
 from pocketlens.files import replacing, write_bytes
 from pocketlens.quiet import quiet
@@ -149,7 +149,7 @@ def measure(
         part = parts[name]
         answers = to_answers(after, part.labels, labels, task)
         uncalibrated = reliability(to_answers(before, part.labels, labels, task))
-        result = evaluate_answers(answers)
+        result = evaluate(answers)
         photos = tuple(part.photos)
         shown[name] = ModelEvaluation(answers, result, photos, temperature, uncalibrated)
         metrics |= {

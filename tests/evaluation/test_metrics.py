@@ -1,13 +1,20 @@
 """Metrics on cases small enough to be worked out by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from pocketlens.evaluation import metrics
 from pocketlens.evaluation.answers import to_answers
-from pocketlens.evaluation.metrics import Evaluation, evaluate
+from pocketlens.evaluation.metrics import Evaluation
 from pocketlens.evaluation.mistakes import confusions, diagnose, mistakes
 
 LABELS = ("a", "b", "c")
+
+
+def evaluate(*said: Any) -> Evaluation:
+    return metrics.evaluate(to_answers(*said))
 
 
 def certain(rows: list[int], classes: int = 3, score: float = 0.8) -> np.ndarray:
