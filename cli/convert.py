@@ -33,7 +33,8 @@ def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) ->
     for file in files:
         if file.comparison.hardest:
             losses = ", ".join(
-                f"{entry.label} {entry.lost} of {entry.photos}" for entry in file.comparison.hardest
+                f"{entry.label} {entry.net_lost} of {entry.photos}"
+                for entry in file.comparison.hardest
             )
             console.print(f"{file.format} loses most photos of: {losses}")
         if file.int8:
@@ -54,7 +55,7 @@ def _table(files: Sequence[ConvertedFile]) -> Table:
             f"{file.size_bytes / 1e6:.2f}",
             f"{comparison.agreement:.1%}",
             _percent(comparison.accuracy),
-            f"{comparison.lost}/{comparison.won}",
+            f"{comparison.flips.lost}/{comparison.flips.won}",
             str(sum(file.operators.counts.values())),
             str(file.operators.partitions),
         )
@@ -89,14 +90,25 @@ def short_name(layer: str) -> str:
 
 
 def _payload(file: ConvertedFile) -> dict[str, Any]:
+    comparison = file.comparison
     payload = {
         "path": str(file.path),
         "format": file.format,
         "held_back": file.held_back,
         "size_bytes": file.size_bytes,
         "seconds": file.seconds,
-        **asdict(file.comparison),
-        "drop_points": file.comparison.drop_points,
+        "photos": comparison.photos,
+        "agreement": comparison.agreement,
+        "accuracy": comparison.accuracy,
+        "original_accuracy": comparison.original_accuracy,
+        "lost": comparison.flips.lost,
+        "won": comparison.flips.won,
+        "distance": comparison.distance,
+        "hardest": [
+            {"label": entry.label, "lost": entry.net_lost, "photos": entry.photos}
+            for entry in comparison.hardest
+        ],
+        "drop_points": comparison.drop_points,
         "operators": file.operators._asdict(),
     }
     if file.int8:

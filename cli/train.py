@@ -216,7 +216,8 @@ def train_command(
         raise UsageError(f"Expected PHOTOS or --dataset. Received: {came}. Give one of them.")
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.train import Settings, summarise, train
+    from pocketlens.cli.evaluate import summarise
+    from pocketlens.train import Settings, train
     from pocketlens.train.unfinished import saying_how_to_resume
 
     balance = "oversample" if oversample else "none" if no_class_weights else "weights"

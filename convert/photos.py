@@ -97,8 +97,7 @@ def load_labelled(
     report_skipped(skipped, len(photos.photos))
     if not samples:
         raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
-    pixels, truth = zip(*samples, strict=True)
-    return list(pixels), list(truth)
+    return [pixels for pixels, _ in samples], [photo.label_indices for _, photo in samples]
 
 
 def check_count(count: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from pocketlens.errors import MissingDependencyError
 from pocketlens.quiet import quiet
 
-_TRAIN_MODULES = ("tensorflow", "keras", "ai_edge_quantizer", "sklearn", "matplotlib", "imagehash")
+_TRAIN_MODULES = ("tensorflow", "keras", "ai_edge_quantizer", "matplotlib", "imagehash")
 _WEB_MODULES = ("starlette", "uvicorn")
 _MQTT_MODULES = ("paho",)
 

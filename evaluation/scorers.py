@@ -1,4 +1,4 @@
-"""A run, a `.keras` or a `.tflite` file as one thing: pixels in, scores out."""
+"""Models that give scores for photos: a run, a `.keras` or a `.tflite` file, and many at a time."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import MULTICLASS
 from pocketlens.errors import ModelFileError, UsageError
-from pocketlens.keras_files import load_keras_model
-from pocketlens.runtime.answers import (
-    MIN_CLASSES_FOR_TOP5,
-    Answer,
-    best_scores,
-    describe,
-    require_labels,
-)
+from pocketlens.imports import require_train
+from pocketlens.runtime.answers import describe, require_labels
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.model_files import SUFFIX, read_model_file
@@ -33,37 +26,49 @@ from pocketlens.workers import count_cores
 
 KERAS_SUFFIX = ".keras"
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+Worker = Callable[[Sequence[Pixels]], Sequence[R]]
+"""What gives a result for each of some pictures; for one thread at a time."""
+
+# A model answers so many pictures in a row: its weights come into the caches once for all of them.
+_PER_BLOCK = 16
+
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model, ready. `score` takes pixels uint8 (height, width, 3) in RGB at `size_wh`.
+    """A model, ready for photos of `size_wh`.
 
-    It gives float32 (N, classes), or (N, 1) for binary, as they come out of the model. `network`
-    is the Keras model, None for a `.tflite` file. `temperature` is None where it is not known.
+    Each worker of the `crew` is the whole model. It takes pixels uint8 (height, width, 3) in RGB
+    and gives scores float32 (classes,), or (1,) for binary, as they come out of the model.
+    `network` is the Keras model, None for a `.tflite` file. `temperature` is None where it is not
+    known.
     """
 
+    path: Path
     labels: tuple[str, ...]
     task: str
     size_wh: tuple[int, int]
     resize_mode: str
     threshold: float
     temperature: float | None
-    score: Callable[[Sequence[Pixels]], NDArray[np.float32]]
+    crew: tuple[Worker[NDArray[np.float32]], ...]
     network: Any = None
 
 
 def open_scorer(model: Path, hints: ModelHints | None = None) -> Scorer:
-    """Load a model.
+    """Load a model. Only one that Keras made needs the `train` extra.
 
     Args:
         model: a run folder, the `model.keras` in one, another `.keras` file, or a `.tflite` file.
-        hints: what a third-party model does not say of itself. Without a mean a `.keras` file is
-            taken to have its normalisation inside.
+        hints: what a user says of a third-party model.
 
     Raises:
         UsageError: there is no such model, or too much or too little is said about it.
         LabelsError: there are more or fewer labels than scores.
-        ModelFileError: it is no image classifier.
+        ModelFileError: it is not an image classifier.
+        MissingDependencyError: it is a Keras model, and Keras is not installed.
     """
     hints = hints or ModelHints()
     if model.suffix == SUFFIX:
@@ -78,16 +83,17 @@ def open_scorer(model: Path, hints: ModelHints | None = None) -> Scorer:
         )
     run = read_run(model.parent if in_run else model)
     hints.refuse_beside_card(model, but=("backend",))
-    network = load_keras_model(run.model)
+    network = _load_network(run.model)
     card = run.card
     return Scorer(
+        model,
         card.labels,
         card.task,
         card.input_size_wh,
         card.resize_mode,
         card.threshold,
         _temperature(card.metrics),
-        _keras_score(network, ModelHints()),
+        (_keras_worker(network, ModelHints()),),
         network,
     )
 
@@ -96,47 +102,43 @@ def _open_tflite(model: Path, hints: ModelHints) -> Scorer:
     """Load a file once per core: an interpreter computes for one thread at a time."""
     model_file = read_model_file(model)
     card = model_file.card
-    cores = count_cores()
-    free: SimpleQueue[Classifier] = SimpleQueue()
-    for _ in range(cores):
-        free.put(Classifier(model_file, hints=hints))
-    first = free.get()
-    free.put(first)
-    pool = ThreadPoolExecutor(cores)
-
-    def score_one(pixels: Pixels) -> NDArray[np.float32]:
-        classifier = free.get()
-        try:
-            return classifier.scores(pixels)
-        finally:
-            free.put(classifier)
-
+    crew = [Classifier(model_file, hints=hints) for _ in range(count_cores())]
+    first = crew[0]
     return Scorer(
+        model,
         first.labels,
         first.task,
         first.size_wh,
         first.resize_mode,
         first.threshold,
         _temperature(card.metrics) if card else None,
-        lambda batch: np.stack(list(pool.map(score_one, batch))),
+        tuple(one_by_one(classifier.scores) for classifier in crew),
     )
 
 
 def _open_third_party_keras(model: Path, hints: ModelHints) -> Scorer:
     labels = require_labels(model, hints.read_labels())
-    network = load_keras_model(model)
+    network = _load_network(model)
     size_wh, outputs = _size_and_outputs(network, model)
     card = describe(model, size_wh, outputs, labels=labels, hints=hints)
     return Scorer(
+        model,
         card.labels,
         card.task,
         size_wh,
         card.resize_mode,
         card.threshold,
         None,
-        _keras_score(network, hints),
+        (_keras_worker(network, hints),),
         network,
     )
+
+
+def _load_network(path: Path) -> Any:
+    require_train()
+    from pocketlens.keras_files import load_keras_model
+
+    return load_keras_model(path)
 
 
 def _size_and_outputs(network: Any, model: Path) -> tuple[tuple[int, int], int]:
@@ -156,14 +158,12 @@ def _size_and_outputs(network: Any, model: Path) -> tuple[tuple[int, int], int]:
     return (taken[2], taken[1]), given[1]
 
 
-def _keras_score(
-    network: Any, hints: ModelHints
-) -> Callable[[Sequence[Pixels]], NDArray[np.float32]]:
+def _keras_worker(network: Any, hints: ModelHints) -> Worker[NDArray[np.float32]]:
     mean, std = hints.mean or 0.0, hints.std or 1.0
 
-    def score(batch: Sequence[Pixels]) -> NDArray[np.float32]:
-        pixels = (np.stack(batch).astype(np.float32) - np.float32(mean)) / np.float32(std)
-        return np.asarray(network.predict_on_batch(pixels), np.float32)
+    def score(pictures: Sequence[Pixels]) -> Sequence[NDArray[np.float32]]:
+        pixels = (np.stack(pictures).astype(np.float32) - np.float32(mean)) / np.float32(std)
+        return list(np.asarray(network.predict_on_batch(pixels), np.float32))
 
     return score
 
@@ -173,96 +173,58 @@ def _temperature(metrics: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-T = TypeVar("T")
-
-# A model answers so many pictures in a row: its weights come into the caches once for all of them.
-_PER_BLOCK = 16
-_TOP = 5
+def one_by_one(work: Callable[[Pixels], R]) -> Worker[R]:
+    """Return the worker that gives one picture after the other to a function."""
+    return lambda pictures: [work(pixels) for pixels in pictures]
 
 
-class PixelClassifier(Protocol):
-    """What gives answers for pixels: a `Classifier`, or anything with these four."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the scores."""
-
-    @property
-    def task(self) -> str:
-        """What the scores are for: multiclass, binary or multilabel."""
-
-    def scores(self, pixels_rgb: Pixels, /) -> NDArray[np.float32]:
-        """Return scores (outputs,) for pixels (height, width, 3) of the model's size."""
-
-    def answer(self, scores: NDArray[np.float32], /) -> Answer:
-        """Return the indices of the labels that scores stand for."""
-
-
-class Reply(NamedTuple):
-    """What a model says of a picture: its answer, and its best five labels, best first.
-
-    `best` is empty where being among five means nothing: of fewer than ten labels, and where the
-    model is not multiclass.
-    """
-
-    answer: Answer
-    best: Answer = ()
-
-
-def predict(
-    crews: Sequence[Sequence[PixelClassifier]], samples: Iterable[tuple[Pixels, Answer]]
-) -> tuple[list[Answer], list[list[Reply]]]:
-    """Run several models over a stream of pictures, on all cores, holding few pictures at once.
+def run_models(
+    crews: Sequence[Sequence[Worker[R]]], samples: Iterable[tuple[Pixels, T]]
+) -> tuple[list[T], list[list[R]]]:
+    """Give a stream of pictures to several models, on all cores, holding few pictures at once.
 
     Args:
-        crews: for each model one or more classifiers that are the same; more than one works on
-            several pictures at a time.
-        samples: as in `measure_accuracy`.
+        crews: for each model one or more workers that are the same; more than one works on several
+            pictures at a time.
+        samples: pixels uint8 (height, width, 3) in RGB of the models' size, each with something
+            that says what it is: a photo, its labels.
 
     Returns:
-        the label indices of each sample, and for each model its replies.
+        what the samples are, and for each model what it gave for each of them, in their order.
     """
-    free: list[SimpleQueue[PixelClassifier]] = []
+    free: list[SimpleQueue[Worker[R]]] = []
     for crew in crews:
         free.append(SimpleQueue())
-        for scorer in crew:
-            free[-1].put(scorer)
+        for worker in crew:
+            free[-1].put(worker)
 
-    def work(model: int, pixels: Sequence[Pixels]) -> list[Reply]:
-        scorer = free[model].get()
+    def work(model: int, pictures: Sequence[Pixels]) -> Sequence[R]:
+        worker = free[model].get()
         try:
-            return [_reply(scorer, entry) for entry in pixels]
+            return worker(pictures)
         finally:
-            free[model].put(scorer)
+            free[model].put(worker)
 
-    truth: list[Answer] = []
-    replies: list[list[Reply]] = [[] for _ in crews]
-    pending: deque[list[Future[list[Reply]]]] = deque()
+    tags: list[T] = []
+    results: list[list[R]] = [[] for _ in crews]
+    pending: deque[list[Future[Sequence[R]]]] = deque()
 
     def collect() -> None:
-        for own, future in zip(replies, pending.popleft(), strict=True):
+        for own, future in zip(results, pending.popleft(), strict=True):
             own += future.result()
 
     cores = min(sum(map(len, crews)), count_cores())
     with ThreadPoolExecutor(cores) as pool:
         for block in _blocks(samples):
-            truth += [labels for _, labels in block]
-            pixels = [entry for entry, _ in block]
-            pending.append([pool.submit(work, model, pixels) for model in range(len(crews))])
+            tags += [tag for _, tag in block]
+            pictures = [pixels for pixels, _ in block]
+            pending.append([pool.submit(work, model, pictures) for model in range(len(crews))])
             # Enough for every core and no more; bounds memory whatever the number of pictures.
             if len(pending) > 1 + cores // len(crews):
                 collect()
         while pending:
             collect()
-    return truth, replies
-
-
-def _reply(scorer: PixelClassifier, pixels: Pixels) -> Reply:
-    scores = scorer.scores(pixels)
-    if scorer.task != MULTICLASS or len(scores) < MIN_CLASSES_FOR_TOP5:
-        return Reply(scorer.answer(scores))
-    best = best_scores(scores, _TOP)
-    return Reply(scorer.answer(scores), tuple(index for index, _ in best))
+    return tags, results
 
 
 def _blocks(items: Iterable[T]) -> Iterator[list[T]]:

@@ -149,19 +149,3 @@ def best_scores(scores: NDArray[np.float32], count: int) -> list[tuple[int, floa
 def label_scores(scores: NDArray[np.float32], task: str) -> NDArray[np.float32]:
     """Return a score for each label, float32 (labels,): for a binary task those of both."""
     return np.append(1 - scores, scores) if task == BINARY else scores
-
-
-def share_of_equal(answers: Sequence[Answer], others: Sequence[Answer]) -> float:
-    """Return the share in 0-1 of photos with the same labels in both.
-
-    With the true labels for `others` this is accuracy: top-1 for multiclass, and for multilabel
-    the exact match ratio, for which every label of a photo has to be right.
-    """
-    return sum(a == b for a, b in zip(answers, others, strict=True)) / len(answers)
-
-
-def micro_f1(answers: Sequence[Answer], truth: Sequence[Answer]) -> float:
-    """Return F1 over all pairs of photo and label, in 0-1; 0 where no label is given or true."""
-    common = sum(len(set(a) & set(b)) for a, b in zip(answers, truth, strict=True))
-    total = sum(map(len, answers)) + sum(map(len, truth))
-    return 2 * common / total if total else 0.0

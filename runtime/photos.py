@@ -172,8 +172,8 @@ def read_labelled(
     size_wh: tuple[int, int],
     resize_mode: str,
     skipped: list[PictureError],
-) -> Iterator[tuple[Pixels, tuple[int, ...]]]:
-    """Yield pixels uint8 (height, width, 3) in RGB with their label indices, in order.
+) -> Iterator[tuple[Pixels, Photo]]:
+    """Yield pixels uint8 (height, width, 3) in RGB with their photo, in order.
 
     Photos that cannot be read are left out, and why is appended to `skipped`.
     """
@@ -182,7 +182,7 @@ def read_labelled(
         if isinstance(result, PictureError):
             skipped.append(result)
         else:
-            yield result, photo.label_indices
+            yield result, photo
 
 
 def report_skipped(errors: list[PictureError], total: int) -> None:

@@ -14,8 +14,6 @@ from pocketlens.runtime.answers import (
     answer_of,
     best_scores,
     label_scores,
-    micro_f1,
-    share_of_equal,
 )
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.pictures import decode
@@ -42,23 +40,6 @@ def test_scores_of_both_labels() -> None:
     scores = np.array([0.25], np.float32)
     assert label_scores(scores, "binary").tolist() == [0.75, 0.25]
     assert label_scores(scores, "multilabel").tolist() == [0.25]
-
-
-def test_measures() -> None:
-    truth = [(0,), (0, 1), (), (2,)]
-    answers = [(0,), (0,), (), (1,)]
-    assert share_of_equal(answers, truth) == 0.5
-    # Right: two labels; given: three; true: four.
-    assert micro_f1(answers, truth) == pytest.approx(2 * 2 / (3 + 4))
-    assert micro_f1([()], [()]) == 0.0
-
-
-def test_micro_f1_is_scikit_learns() -> None:
-    metrics = pytest.importorskip("sklearn.metrics", reason="it comes with the train extra")
-    rng = np.random.default_rng(0)
-    truth, given = rng.random((2, 50, 4)) < 0.3
-    rows = [[tuple(np.flatnonzero(row).tolist()) for row in side] for side in (given, truth)]
-    assert micro_f1(*rows) == pytest.approx(metrics.f1_score(truth, given, average="micro"))
 
 
 @pytest.mark.parametrize("score", [0.1, 0.3, 0.5, 0.9])

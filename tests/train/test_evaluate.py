@@ -19,7 +19,7 @@ from pocketlens.cli.main import run
 from pocketlens.errors import LabelsError
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.runs import read_run
-from pocketlens.train import evaluate_model
+from pocketlens.train import evaluate_model, evaluate_with_report
 from pocketlens.train.feature_maps import feature_maps
 
 
@@ -132,7 +132,7 @@ def test_labels_are_text_on_the_page(tmp_path: Path, tiny_photos: Path, tiny_run
     labels = tmp_path / "labels.txt"
     labels.write_text("<b>&$x$\no\nz\n")
     report = tmp_path / "report"
-    evaluate_model(Path(foreign), tmp_path / "photos", ModelHints(labels), report=report)
+    evaluate_with_report(Path(foreign), tmp_path / "photos", ModelHints(labels), report=report)
     page = (report / "index.html").read_text("utf-8")
     assert "&lt;b&gt;&amp;$x$" in page
     assert "<b>&" not in page
