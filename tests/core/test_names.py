@@ -11,6 +11,7 @@ import pocketlens
 EXPORTED = {
     "Classifier": "pocketlens.runtime.classifier",
     "ModelCard": "pocketlens.card",
+    "ModelHints": "pocketlens.runtime.hints",
     "PocketlensError": "pocketlens.errors",
     "Result": "pocketlens.runtime.classifier",
 }
