@@ -4,78 +4,76 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from pocketlens.card import MULTILABEL
+from pocketlens.choices import MULTILABEL
 from pocketlens.cli.options import (
+    EXISTING,
+    LocalPath,
+    command,
+    deliver,
     json_option,
     labels_option,
     mean_option,
+    output,
     overwrite_option,
+    resize_option,
     std_option,
 )
-from pocketlens.evaluation.intervals import wilson
-from pocketlens.evaluation.metrics import Evaluation
-from pocketlens.evaluation.mistakes import diagnose, taken_for
-from pocketlens.files import write_json
-from pocketlens.runtime.runs import REPORT_NAME
-from pocketlens.train.report import INDEX_NAME, to_payload
-from pocketlens.train.scoring import ModelEvaluation
-from pocketlens.train.training import Training
+
+if TYPE_CHECKING:
+    from pocketlens.evaluation.metrics import Evaluation
+    from pocketlens.train.scoring import ModelEvaluation
+    from pocketlens.train.training import Training
 
 
-@click.command(
+@command(
     "evaluate",
-    short_help="Measure a run, a .keras or a .tflite file on labelled photos.",
-    epilog="Example: pocketlens evaluate models/flowers_int8.tflite new_photos/ --report page",
+    example="pocketlens evaluate models/flowers_int8.tflite new_photos/ --report page",
 )
-@click.argument("model")
-@click.argument("photos")
-@click.option(
-    "--report",
-    metavar="DIR",
-    help="Write a page with everything, its pictures and JSON into a new folder.",
-)
-@click.option(
-    "--feature-maps",
-    "feature_photo",
-    metavar="PHOTO",
-    help="Show on the page what layers make of a photo; not for .tflite files.",
-)
-@click.option(
-    "--resize",
-    "resize_mode",
-    type=click.Choice(["stretch", "crop", "pad"]),
-    help="For a model from elsewhere: how a photo is brought to its size. [default: stretch]",
-)
+@click.argument("model", metavar="MODEL", type=EXISTING)
+@click.argument("photos", metavar="PHOTOS", type=EXISTING)
 @labels_option
 @mean_option
 @std_option
+@resize_option
+@output(
+    "--report",
+    metavar="DIR",
+    type=LocalPath(),
+    help="Write an HTML page, its images and JSON into a new folder.",
+)
+@output(
+    "--feature-maps",
+    "feature_photo",
+    metavar="PHOTO",
+    type=EXISTING,
+    help="Show the feature maps of a photo on the page; not for .tflite files.",
+)
 @overwrite_option
 @json_option
 def evaluate_command(
-    model: str,
-    photos: str,
-    report: str | None,
-    feature_photo: str | None,
+    model: Path,
+    photos: Path,
+    report: Path | None,
+    feature_photo: Path | None,
     resize_mode: str | None,
-    labels_file: str | None,
+    labels_file: Path | None,
     mean: float | None,
     std: float | None,
     overwrite: bool,
     json_target: str | None,
 ) -> None:
-    """Measure MODEL on PHOTOS: accuracy, every class by itself, calibration, worst mistakes.
+    """Measure MODEL on PHOTOS: accuracy, every class, calibration, worst mistakes.
 
-    MODEL is a run, a .keras or a .tflite file. PHOTOS is a folder per class; a .csv or .jsonl
-    table (see pocketlens train --help; of one with parts, the test part); or a run: then its
-    held-back test photos are taken.
+    MODEL is a run, a .keras or a .tflite file. PHOTOS is a folder per class, a .csv or .jsonl table
+    (see pocketlens train --help), or a run. Of a run, and of a table with splits, the test photos
+    are used.
     """
-    from pathlib import Path
-
     from pocketlens.extras import require_train
     from pocketlens.files import refuse_targets
 
@@ -83,58 +81,69 @@ def evaluate_command(
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.train import Elsewhere, evaluate_model, summarise_evaluation
 
-    labels = Path(labels_file) if labels_file else None
     evaluation = evaluate_model(
-        Path(model),
+        model,
         photos,
-        Elsewhere(labels, resize_mode, mean, std),
-        report=Path(report) if report else None,
-        feature_photo=Path(feature_photo) if feature_photo else None,
+        Elsewhere(labels_file, resize_mode, mean, std),
+        report=report,
+        feature_photo=feature_photo,
         overwrite=overwrite,
     )
-    summarise_evaluation(evaluation, json_target, Path(report) if report else None)
+    summarise_evaluation(evaluation, json_target, report)
 
 
 _ADVICE_SHOWN = 5
 
 
 def summarise(training: Training, json_target: str | None = None) -> None:
-    """Print the test part's figures, or write them as JSON where that was asked for."""
-    if json_target is not None:
-        payload = {
+    """Print the test photos' figures, and write them as JSON if that was asked for."""
+    from pocketlens.runtime.runs import REPORT_NAME
+    from pocketlens.train.report import INDEX_NAME
+
+    def payload() -> dict[str, Any]:
+        return {
             "run": str(training.folder),
             "labels": list(training.card.labels),
             "data_hash": training.card.data_hash,
             "test": asdict(training.test),
         }
-        write_json(json_target, payload)
-        return
-    console = Console(markup=False)
-    _print(console, training.test, f"{training.card.name} on {training.test.count} test photos")
-    console.print(f"Report: {training.folder / REPORT_NAME / INDEX_NAME}")
-    console.print(f"Next: pocketlens convert {training.folder} --out models")
+
+    def show() -> None:
+        console = Console(markup=False)
+        _print(console, training.test, f"{training.card.name} on {training.test.count} test photos")
+        console.print(f"Report: {training.folder / REPORT_NAME / INDEX_NAME}")
+        console.print(f"Next: pocketlens convert {training.folder} --out models")
+
+    deliver(json_target, payload, show)
 
 
 def summarise_evaluation(
     evaluation: ModelEvaluation, json_target: str | None = None, report: Path | None = None
 ) -> None:
-    """Print a model's figures, or write them as JSON where that was asked for."""
-    if json_target is not None:
-        payload = {
+    """Print a model's figures, and write them as JSON if that was asked for."""
+    from pocketlens.train.report import INDEX_NAME, to_payload
+
+    def payload() -> dict[str, Any]:
+        return {
             "model": str(evaluation.model),
             "skipped_photos": evaluation.skipped,
             **to_payload(evaluation.shown),
         }
-        write_json(json_target, payload)
-        return
-    console = Console(markup=False)
-    title = f"{evaluation.model.name} on {evaluation.result.count} photos"
-    _print(console, evaluation.result, title)
-    if report is not None:
-        console.print(f"Report: {report / INDEX_NAME}")
+
+    def show() -> None:
+        console = Console(markup=False)
+        title = f"{evaluation.model.name} on {evaluation.result.count} photos"
+        _print(console, evaluation.result, title)
+        if report is not None:
+            console.print(f"Report: {report / INDEX_NAME}")
+
+    deliver(json_target, payload, show)
 
 
 def _print(console: Console, result: Evaluation, title: str) -> None:
+    from pocketlens.evaluation.intervals import wilson
+    from pocketlens.evaluation.mistakes import diagnose
+
     table = Table(title=title)
     table.add_column("class, worst first")
     for name in ("F1", "precision", "recall", "AUC", "photos"):
@@ -165,5 +174,7 @@ def _print(console: Console, result: Evaluation, title: str) -> None:
 
 
 def _confused(result: Evaluation, index: int) -> str:
+    from pocketlens.evaluation.mistakes import taken_for
+
     found = taken_for(result, index)
     return f"{found[0]} ({found[1]})" if found else ""

@@ -78,11 +78,11 @@ a second: {result.video_accuracy:.1%} of the frames with a clear answer got it.
 <h2>Go on</h2>
 <pre>pocketlens classify {best} photo.jpg
 pocketlens live {best} --source 0
-pocketlens benchmark {models} --data {run} --threads 1,2</pre>
+pocketlens benchmark {models} --photos {run} --threads 1,2</pre>
 <p>With your own photos, in a folder per class:</p>
 <pre>pocketlens train photos/ --out runs/mine
 pocketlens convert runs/mine --out models
-pocketlens benchmark models/mine_*.tflite --data runs/mine --plot choice.png
+pocketlens benchmark models/mine_*.tflite --photos runs/mine --plot choice.png
 pocketlens live models/mine_int8.tflite --source 0</pre>
 """
     write_text(path, page("pocketlens: the demo", body))

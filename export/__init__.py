@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
-    from pocketlens.export.folders import TARGETS, Exported, export
+    from pocketlens.choices import TARGETS
+    from pocketlens.export.folders import Exported, export
 
 __all__ = ["TARGETS", "Exported", "export"]
 

@@ -59,7 +59,6 @@ def engine_files() -> dict[str, bytes]:
     return contents
 
 
-WEB = "web"
 APP_NAME = "app.json"
 WORKER_NAME = "service-worker.js"
 

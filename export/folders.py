@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketlens.choices import ANDROID, IOS, TARGETS, WEB, C
 from pocketlens.errors import UsageError
-from pocketlens.export.browser import WEB, web_files
+from pocketlens.export.browser import web_files
 from pocketlens.export.c_array import c_files
 from pocketlens.export.models import as_files, check_formats, read_candidates
-from pocketlens.export.phones import ANDROID, IOS, PHONES, phone_files
+from pocketlens.export.phones import PHONES, phone_files
 from pocketlens.files import refuse_folder, staged_folder, write_bytes
 
-C = "c"
-TARGETS = (*PHONES, WEB, C)
 RECOMMENDED = {
     ANDROID: ("int8", "float16"),
     IOS: ("int8", "float16"),
@@ -75,7 +74,7 @@ def export(
         )
     if images is not None and target == C:
         raise UsageError(
-            f"Expected --images with a target that gets test pictures. "
+            f"Expected --photos with a target that gets test pictures. "
             f"Received: {images} with {target}. Leave it out."
         )
     out = Path(out)

@@ -7,12 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from pocketlens.card import CARD_NAME, LABELS_NAME, labels_text
+from pocketlens.choices import ANDROID, IOS
 from pocketlens.errors import UsageError
 from pocketlens.export.golden import golden_files, golden_pictures
 from pocketlens.export.models import Candidate, require_one_model
 from pocketlens.export.readme import README_NAME, filled, readme_values
 
-ANDROID, IOS = PHONES = ("android", "ios")
+PHONES = (ANDROID, IOS)
 # The only one that MediaPipe Tasks knows.
 RESIZE_MODE = "stretch"
 
