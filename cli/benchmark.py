@@ -165,10 +165,10 @@ def benchmark_command(
 ) -> int:
     """Compare model files: accuracy, latency, size, memory.
 
-    All files are timed in turn, in fresh processes, on this machine. At the end one file is
-    recommended: the fastest of those that lose at most 1 point of accuracy to the most accurate;
-    of files within 5 % of the fastest, the smallest. A file that cannot be measured is left out,
-    and the exit code is then 1.
+    All files are timed in turn, in fresh processes, on this machine. At the end it recommends the
+    fastest of the files that lose at most 1 point of accuracy to the most accurate. Of files within
+    5 % of the fastest it recommends the smallest. A file that cannot be measured is left out, and
+    the exit code is then 1.
     """
     from pocketlens.benchmarks.benchmarking import benchmark
     from pocketlens.benchmarks.latency import Settings

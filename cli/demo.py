@@ -36,7 +36,7 @@ from pocketlens.cli.options import (
 @overwrite_option
 @json_option
 def demo_command(out: Path, seed: int, overwrite: bool, json_target: str | None) -> None:
-    """Run the full pipeline on synthetic images of six playing cards.
+    """Run the full pipeline on synthetic images of six printable cards.
 
     It draws the images, trains a model, converts and benchmarks it, and labels a video. That takes
     about five minutes on two cores and needs no network. It ends with an HTML page to look at.

@@ -108,7 +108,7 @@ class LocalPath(click.Path):
 
 
 def _argument_name(param: click.Parameter | None) -> str:
-    return (getattr(param, "metavar", None) or getattr(param, "name", None) or "PATH").upper()
+    return (getattr(param, "metavar", None) or "PATH").strip("[].")
 
 
 EXISTING = LocalPath(exists=True)

@@ -130,7 +130,7 @@ schedule_options = options_of("Training")
     default=BALANCES[0],
     show_default=True,
     help="How rare classes count as much as common ones: by class weights, or by drawing their "
-    "photos more often; none lets common classes count more.",
+    "photos more often. With none, common classes count more.",
 )
 @photos_options(
     "--strict", is_flag=True, help="Fail if a file cannot be read or a photo has two labels."
@@ -170,7 +170,7 @@ schedule_options = options_of("Training")
 @schedule_options(
     "--fine-tune-epochs",
     type=int,
-    help="Epochs of the upper layers; with --weights none, of all layers.  [default: 10; with "
+    help="Epochs of the upper layers. With --weights none: of all layers.  [default: 10; with "
     "--weights none 40, and up to 200 if there are few photos]",
 )
 @schedule_options(
@@ -187,7 +187,7 @@ schedule_options = options_of("Training")
 @schedule_options(
     "--learning-rate",
     type=float,
-    help="First learning rate of fine-tuning, or of training with --weights none; the epochs on "
+    help="First learning rate of fine-tuning, or of training with --weights none. The epochs on "
     "the grid start at a fixed share of it.  [default: 5e-05, with --weights none 0.002; 5 times "
     "that for sgd]",
 )

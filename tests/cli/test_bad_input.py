@@ -52,7 +52,7 @@ CASES: dict[str, tuple[int, str, Case]] = {
         "content is something else",
         lambda p: ["classify", p.file("m.tflite", "hello"), p.photo],
     ),
-    "classify: no photo": (1, "nothing there", lambda p: ["classify", p.model, "nowhere.jpg"]),
+    "classify: no photo": (2, "nothing there", lambda p: ["classify", p.model, "nowhere.jpg"]),
     "classify: text named .jpg": (
         1,
         "none of these",
@@ -72,7 +72,7 @@ CASES: dict[str, tuple[int, str, Case]] = {
     ),
     "classify: no labels file": (
         2,
-        "Expected a file with labels",
+        "as --labels",
         lambda p: ["classify", p.model, p.photo, "--labels", "nowhere.txt"],
     ),
     "classify: mean for a model that has its own": (
@@ -92,7 +92,7 @@ CASES: dict[str, tuple[int, str, Case]] = {
         lambda p: ["inspect", p.model, "--json", p.file("out.json", "precious")],
     ),
     "live: no source": (
-        1,
+        2,
         "Received",
         lambda p: ["live", p.model, "--source", str(p.folder / "nowhere.mp4")],
     ),
