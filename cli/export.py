@@ -33,7 +33,8 @@ serving = options_of("Serving")
     required=True,
     type=click.Choice(TARGETS),
     help="android, ios: Kotlin or Swift code for the camera, test images with their expected "
-    "scores, and a README. web: a complete app for a browser. c: each file as a C array with a header.",
+    "scores, and a README. web: a complete app for a browser. c: each file as a C array with a "
+    "header.",
 )
 @content(
     "--format",

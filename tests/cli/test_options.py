@@ -66,7 +66,8 @@ def test_help_is_easy_to_read(name: str, capsys: pytest.CaptureFixture[str]) -> 
         for sentence in re.split(r"(?<=[.])\s+|\s+(?=\[(?:default|env var))", paragraph.strip()):
             lines = sentence.split("\n")
             # An option with a long name has its help on the next line.
-            lines = lines[1:] if lines[0].lstrip().startswith("-") else lines
+            if re.fullmatch(r"-\S+(,? -?\S+)*", lines[0]):
+                lines = lines[1:]
             assert len(lines) <= 2, sentence
 
 
