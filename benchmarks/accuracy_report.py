@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.benchmarks.results import Benchmark, FileResult
-from pocketlens.card import BINARY, MULTILABEL
+from pocketlens.choices import BINARY, MULTILABEL
 from pocketlens.evaluation.agreement import Flips
 from pocketlens.evaluation.metrics import Accuracy
 from pocketlens.report.terminal import NOTHING, new_table

@@ -136,7 +136,7 @@ def _choice(benchmark: Benchmark) -> str:
         notes.append(f"Upright lines: 95 % intervals on {benchmark.photos} photos.")
         what = "Accuracy against time"
     else:
-        notes.append("Without --data nothing is known of accuracy, so size stands in its place.")
+        notes.append("Without --photos nothing is known of accuracy, so size stands in its place.")
         what = "Size against time"
     if len(benchmark.files) > 1:
         notes.append("Dashed: nothing is better in both (the Pareto front).")

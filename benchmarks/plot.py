@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pocketlens.benchmarks.plot_labels import Point, place_labels
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
-from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.errors import MissingDependencyError, UsageError
 from pocketlens.files import replacing
 

@@ -142,7 +142,7 @@ def _take(file: FileResult, latency: Latency) -> str:
 
 def _doubt(file: FileResult) -> str:
     if file.accuracy is None:
-        return "; without --data its accuracy is unknown"
+        return "; without --photos its accuracy is unknown"
     low, high = file.accuracy.interval
     points = 100 * max(high - file.accuracy.share, file.accuracy.share - low)
     if points <= _UNSURE_POINTS:

@@ -16,7 +16,7 @@ from pocketlens.benchmarks.regressions import SCHEMA_VERSION
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
 from pocketlens.benchmarks.spread import Spread
 from pocketlens.benchmarks.stages import by_kind
-from pocketlens.card import MULTILABEL
+from pocketlens.choices import MULTILABEL
 from pocketlens.evaluation.intervals import Interval
 from pocketlens.report.terminal import NOTHING, new_console, new_table
 

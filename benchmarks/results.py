@@ -12,7 +12,7 @@ from pocketlens.benchmarks.memory import Footprint
 from pocketlens.benchmarks.spread import Spread
 from pocketlens.benchmarks.stages import Stage
 from pocketlens.benchmarks.sustained import Sustained
-from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.evaluation.agreement import AnswerPair
 from pocketlens.evaluation.intervals import Interval
 from pocketlens.evaluation.metrics import Accuracy

@@ -7,96 +7,142 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
-from pocketlens.errors import UsageError
-from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
-
 if TYPE_CHECKING:
     from pocketlens.runtime.hints import ModelHints
 
+from pocketlens.cli.options import (
+    EXISTING,
+    STANDARD_OUTPUT,
+    TARGET,
+    LocalPath,
+    command,
+    deliver,
+    json_option,
+    model_hints_options,
+    options_of,
+    output,
+    overwrite_option,
+)
+from pocketlens.errors import UsageError
 
-@click.command(
+measurement = options_of("Measurement")
+comparison = options_of("Comparison with an earlier run")
+
+
+def parse_threads(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> tuple[int, ...] | None:
+    """Read numbers of threads like "1,2,4".
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if text is None:
+        return None
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+        if min(counts) < 1:
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            "Expected numbers of threads from 1 up, separated by commas, like 1,2. "
+            f"Received: --threads {text!r}."
+        ) from None
+    return counts
+
+
+@command(
     "benchmark",
-    epilog="Example: pocketlens benchmark models/*.tflite --data photos/ --threads 1,4 "
-    "--report report/",
+    example="pocketlens benchmark models/*.tflite --photos photos/ --threads 1,4 --report report/",
+    renamed={"--data": ("--photos",)},
 )
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option(
-    "--data",
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=EXISTING)
+@measurement(
+    "--photos",
     metavar="PHOTOS",
-    help="Measure accuracy on a folder per class, on a .csv or .jsonl table (of one with parts: "
-    "test), or on the held-back photos of a run.",
+    type=EXISTING,
+    help="Measure accuracy too: on a folder per class, on a .csv or .jsonl table, or on the test "
+    "photos of a run.",
 )
-@click.option(
+@measurement(
     "--threads",
     "--num-threads",
     "threads",
     default="1",
     metavar="N[,N...]",
+    callback=parse_threads,
     show_default=True,
-    help="Time each file with these numbers of threads.",
+    help="Numbers of threads to time each file with.",
 )
-@click.option(
-    "--warmup-runs", default=5, show_default=True, help="Calls of each before any is timed."
+@measurement(
+    "--warmup-runs", default=5, show_default=True, help="Untimed calls before the timed ones."
 )
-@click.option("--num-runs", default=50, show_default=True, help="Time each call at least so often.")
-@click.option(
+@measurement("--num-runs", default=50, show_default=True, help="Timed calls, at least.")
+@measurement(
     "--min-secs",
     default=0.5,
     show_default=True,
-    help="Time each call (invoke and classify of each file) for at least so long.",
+    help="Seconds to time each file's invoke and classify, at least.",
 )
-@click.option(
+@measurement(
     "--max-secs",
     default=150.0,
     show_default=True,
-    help="Stop timing after so long in all, starts of processes included.",
+    help="Seconds for all timing together, at most, process starts included.",
 )
-@click.option("--run-delay", default=0.0, show_default=True, help="Seconds before each timed call.")
-@click.option(
+@measurement(
+    "--run-delay", default=0.0, show_default=True, help="Seconds to wait before each timed call."
+)
+@measurement(
     "--profile",
     "--enable-op-profiling",
     is_flag=True,
-    help="Also measure what each operator of each file takes: 5 to 10 s a file, more on a board.",
+    help="Also time each operator: 5 to 10 s per file, more on a board.",
 )
-@click.option(
+@measurement(
     "--sustained",
     "sustained_mins",
     type=float,
     default=0.0,
     metavar="MINUTES",
-    help="Then run the file to take for so long without a pause, to see whether it gets slower as "
-    "the machine gets hot.",
+    help="Then run the recommended file without a pause for MINUTES, to see whether heat slows it "
+    "down.",
 )
-@click.option(
-    "--plot", "plot_file", metavar="FILE.png", help="Draw accuracy against latency and size."
-)
-@click.option(
-    "--report",
-    "report_folder",
-    metavar="DIR",
-    help="Write a page with the choice, all charts and the machine, to be read in a browser.",
-)
-@click.option(
+@model_hints_options()
+@comparison(
     "--compare",
     "earlier",
     metavar="OLD.json",
-    help="Say of each file whether it is faster or slower than in an earlier --json of this "
-    "machine.",
+    type=EXISTING,
+    help="Compare with the --json of an earlier run on this machine: which files became faster or "
+    "slower.",
 )
-@click.option(
+@comparison(
     "--fail-on-regression",
     type=click.FloatRange(min=0, max=1000),
     metavar="PERCENT",
-    help="With --compare: exit with 1 if a file surely became more than PERCENT slower.",
+    help="Exit with code 1 if a file became more than PERCENT slower, beyond doubt.",
 )
-@model_hints_options()
+@output(
+    "--plot",
+    "plot_file",
+    metavar="FILE.png",
+    type=TARGET,
+    help="Plot accuracy against latency and size.",
+)
+@output(
+    "--report",
+    "report_folder",
+    metavar="DIR",
+    type=LocalPath(),
+    help="Write an HTML page with the recommendation, all charts and the machine.",
+)
 @json_option
 @overwrite_option
 def benchmark_command(
-    models: tuple[str, ...],
-    data: str | None,
-    threads: str,
+    models: tuple[Path, ...],
+    photos: Path | None,
+    threads: tuple[int, ...],
     warmup_runs: int,
     num_runs: int,
     min_secs: float,
@@ -105,8 +151,8 @@ def benchmark_command(
     profile: bool,
     sustained_mins: float,
     plot_file: str | None,
-    report_folder: str | None,
-    earlier: str | None,
+    report_folder: Path | None,
+    earlier: Path | None,
     fail_on_regression: float | None,
     hints: ModelHints,
     json_target: str | None,
@@ -114,10 +160,10 @@ def benchmark_command(
 ) -> int:
     """Compare model files: accuracy, latency, size, memory.
 
-    All files are timed in turn, in fresh processes one after the other, on this machine. It ends
-    with the file to take: the fastest of those that lose at most 1 point of accuracy to the most
-    accurate; of files within 5 % of the fastest, the smallest. A file that cannot be measured is
-    left out, and the exit code is then 1.
+    All files are timed in turn, in fresh processes, on this machine. At the end it recommends the
+    fastest of the files that lose at most 1 point of accuracy to the most accurate. Of files within
+    5 % of the fastest it recommends the smallest. A file that cannot be measured is left out, and
+    the exit code is then 1.
     """
     from pocketlens.benchmarks.benchmarking import benchmark
     from pocketlens.benchmarks.latency import Settings
@@ -130,15 +176,15 @@ def benchmark_command(
         refuse_regressions,
     )
     from pocketlens.benchmarks.report import print_report, to_payload
+    from pocketlens.files import refuse_targets
 
     settings = Settings(
         num_runs, min_secs, max_secs, warmup_runs, run_delay, sustained_mins=sustained_mins
     )
-    counts = parse_threads(threads)
     # Whatever would spoil the end is found out before minutes of measuring.
     refuse_targets(json_target, plot_file, overwrite=overwrite)
     if report_folder:
-        refuse_report(Path(report_folder), overwrite=overwrite)
+        refuse_report(report_folder, overwrite=overwrite)
     if plot_file:
         check_plot(Path(plot_file))
     if fail_on_regression is not None and earlier is None:
@@ -150,21 +196,17 @@ def benchmark_command(
         check_comparable(record, models, settings)
     result = benchmark(
         models,
-        data=data,
-        threads=counts,
+        data=photos,
+        threads=threads,
         settings=settings,
         profile=profile,
         hints=hints,
     )
-    # With JSON on standard output nothing else may stand there.
-    if json_target != STANDARD_OUTPUT:
-        print_report(result)
-    if json_target:
-        write_json(json_target, to_payload(result))
+    deliver(json_target, lambda: to_payload(result), lambda: print_report(result))
     if plot_file:
         write_plot(result, Path(plot_file))
     if report_folder:
-        write_report(result, Path(report_folder), overwrite=overwrite)
+        write_report(result, report_folder, overwrite=overwrite)
     if record:
         changes = find_changes(record, result)
         if json_target != STANDARD_OUTPUT:
@@ -175,21 +217,3 @@ def benchmark_command(
         if fail_on_regression is not None:
             refuse_regressions(changes, fail_on_regression)
     return int(bool(result.left_out))
-
-
-def parse_threads(text: str) -> tuple[int, ...]:
-    """Read numbers of threads like "1,2,4".
-
-    Raises:
-        UsageError: it is something else.
-    """
-    try:
-        counts = tuple(int(part) for part in text.split(","))
-        if min(counts) < 1:
-            raise ValueError
-    except ValueError:
-        raise UsageError(
-            "Expected numbers of threads from 1 up, separated by commas, like 1,2. "
-            f"Received: --threads {text!r}."
-        ) from None
-    return counts

@@ -2,57 +2,63 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from pocketlens.cli.options import json_option, overwrite_option
-
-
-@click.command(
-    "check",
-    short_help="Look through photos before training.",
-    epilog="Example: pocketlens check photos/ --report check/",
+from pocketlens.cli.options import (
+    EXISTING,
+    LocalPath,
+    command,
+    deliver,
+    json_option,
+    options_of,
+    output,
+    overwrite_option,
 )
-@click.argument("photos")
-@click.option(
+
+
+@command("check", example="pocketlens check photos/ --report check/")
+@click.argument("photos", metavar="PHOTOS", type=EXISTING)
+@options_of("Check")(
+    "--strict",
+    is_flag=True,
+    help="Fail if a file cannot be read or a photo has two labels.",
+)
+@output(
     "--report",
     "report_folder",
     metavar="DIR",
-    help="Write a page, data.html, and data.json into DIR.",
+    type=LocalPath(),
+    help="Write an HTML page, data.html, and data.json into DIR.",
 )
-@click.option("--strict", is_flag=True, help="Fail on bad files and on a photo with two labels.")
 @overwrite_option
 @json_option
 def check_command(
-    photos: str, report_folder: str | None, strict: bool, overwrite: bool, json_target: str | None
+    photos: Path, report_folder: Path | None, strict: bool, overwrite: bool, json_target: str | None
 ) -> None:
-    """Look through PHOTOS for bad files, copies, wrong labels and uneven classes.
+    """Check PHOTOS for unreadable files, duplicates, wrong labels and class imbalance.
 
     PHOTOS is a folder per class, such folders in train/, val/ and test/, or a .csv or .jsonl table
-    (see pocketlens train --help). Ends with 0 when they can be trained on, else with 1. `train`
-    does the same at its start.
+    (see pocketlens train --help). The exit code is 0 if a model can be trained on them, else 1.
+    `train` makes the same checks first.
     """
-    from pathlib import Path
-
     from pocketlens.imports import require_train
 
     require_train()
     from pocketlens.errors import DataError
-    from pocketlens.files import STANDARD_OUTPUT, refuse_files, write_json
+    from pocketlens.files import refuse_files, refuse_targets
     from pocketlens.train.data_check import check_data
     from pocketlens.train.data_page import JSON_NAME, PAGE_NAME, write_data_report
     from pocketlens.train.data_report import print_check, to_payload
 
-    folder = Path(report_folder) if report_folder is not None else None
-    targets = [] if json_target in (None, STANDARD_OUTPUT) else [Path(str(json_target))]
-    targets += [folder / PAGE_NAME, folder / JSON_NAME] if folder else []
-    refuse_files(targets, overwrite=overwrite)
-    check = check_data(Path(photos))
-    if folder is not None:
-        write_data_report(folder, check)
-    if json_target is None:
-        print_check(check)
-    else:
-        write_json(json_target, to_payload(check))
+    refuse_targets(json_target, overwrite=overwrite)
+    if report_folder is not None:
+        refuse_files([report_folder / PAGE_NAME, report_folder / JSON_NAME], overwrite=overwrite)
+    check = check_data(photos)
+    if report_folder is not None:
+        write_data_report(report_folder, check)
+    deliver(json_target, lambda: to_payload(check), lambda: print_check(check))
     if check.problem is not None:
         raise DataError(check.problem)
     if strict:

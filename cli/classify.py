@@ -8,39 +8,46 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketlens.card import MULTILABEL
+from pocketlens.choices import MULTILABEL
 from pocketlens.cli.options import (
+    EXISTING,
+    STANDARD_OUTPUT,
+    command,
     json_option,
     model_hints_options,
+    options_of,
     overwrite_option,
-    threads_option,
 )
 from pocketlens.errors import PictureError, UsageError
-from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
+from pocketlens.files import refuse_targets, write_json
 from pocketlens.progress import track
 
 if TYPE_CHECKING:
     from pocketlens.runtime.classifier import Classifier, Result
     from pocketlens.runtime.hints import ModelHints
 
+classification = options_of("Classification")
 
-@click.command(
-    "classify",
-    short_help="Classify photos.",
-    epilog="Example: pocketlens classify flowers_int8.tflite rose.jpg holiday/",
-)
-@click.argument("model", metavar="MODEL")
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option(
+
+@command("classify", example="pocketlens classify flowers_int8.tflite rose.jpg holiday/")
+@click.argument("model", metavar="MODEL", type=EXISTING)
+@click.argument("photos", metavar="PHOTOS...", nargs=-1, required=True, type=EXISTING)
+@classification(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Labels per photo."
 )
-@threads_option
+@classification(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads per inference.",
+)
 @model_hints_options()
 @json_option
 @overwrite_option
 def classify_command(
-    model: str,
-    images: tuple[str, ...],
+    model: Path,
+    photos: tuple[Path, ...],
     top_k: int,
     threads: int,
     hints: ModelHints,
@@ -49,20 +56,21 @@ def classify_command(
 ) -> int:
     """Classify photos.
 
-    The first label is the answer; of a multilabel model all that are marked with * are, which may
-    be none. IMAGE is a picture, or a folder: then all pictures in it and below. One that cannot be
-    read is named on standard error; the others are classified, and the exit code is 1.
+    PHOTOS are image files, and folders with image files at any depth. The first label is the
+    answer; with a multilabel model all labels marked with * are, possibly none. An unreadable file
+    is named on standard error; the others are classified, and the exit code is 1.
     """
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.runtime.classifier import Classifier
     from pocketlens.runtime.model_files import read_model_file
 
     model_file = read_model_file(model)
-    paths = _pictures(images)
+    paths = _pictures(photos)
     with Classifier(model_file, threads=threads, top_k=top_k, hints=hints) as classifier:
+        # Each answer is printed as soon as it is known.
         answers = _classify(classifier, paths, silent=json_target == STANDARD_OUTPUT)
     if json_target:
-        write_json(json_target, {"model": model, "pictures": answers})
+        write_json(json_target, {"model": str(model), "pictures": answers})
     return int(any("error" in answer for answer in answers))
 
 
@@ -97,12 +105,12 @@ def _text(path: Path, result: Result, *, mark: bool) -> str:
     return "\n".join((str(path), *lines))
 
 
-def _pictures(images: tuple[str, ...]) -> list[Path]:
+def _pictures(photos: tuple[Path, ...]) -> list[Path]:
     """Return the pictures that were named, folders replaced by what is in them."""
     from pocketlens.runtime.photos import find_pictures
 
     paths: list[Path] = []
-    for path in map(Path, images):
+    for path in photos:
         if not path.is_dir():
             paths.append(path)
             continue

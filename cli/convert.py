@@ -4,27 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
-from pocketlens.convert.conversion import ConvertedFile
-from pocketlens.convert.float_layers import Int8
-from pocketlens.files import write_json
-from pocketlens.runtime.hints import ModelHints
+from pocketlens.choices import FORMATS
+from pocketlens.cli.options import (
+    EXISTING,
+    LocalPath,
+    command,
+    deliver,
+    json_option,
+    model_hints_options,
+    options_of,
+    output,
+    overwrite_option,
+)
+
+if TYPE_CHECKING:
+    from pocketlens.convert.conversion import ConvertedFile
+    from pocketlens.convert.float_layers import Int8
+    from pocketlens.runtime.hints import ModelHints
 
 # How many layers the terminal shows; --json has them all.
 _WORST_LAYERS = 5
 
 
 def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) -> None:
-    """Print what was made, or write it as JSON where that was asked for."""
-    if json_target is not None:
-        write_json(json_target, [_payload(file) for file in files])
-        return
+    """Print what was made, and write it as JSON if that was asked for."""
+    deliver(json_target, lambda: [_payload(file) for file in files], lambda: _print(files))
+
+
+def _print(files: Sequence[ConvertedFile]) -> None:
     console = Console(markup=False)
     written = [file for file in files if not file.held_back]
     if written:
@@ -46,7 +60,7 @@ def _table(files: Sequence[ConvertedFile]) -> Table:
     accuracy = "" if first.original_accuracy is None else f" ({first.original_accuracy:.1%})"
     table = Table(title=f"Compared with the original model{accuracy} on {first.photos} photos")
     table.add_column("file", overflow="fold")
-    for name in ("MB", "same answer", "accuracy", "lost/won", "ops", "parts"):
+    for name in ("MB", "same answer", "accuracy", "lost/won", "ops", "partitions"):
         table.add_column(name, justify="right")
     for file in files:
         comparison = file.comparison
@@ -122,57 +136,66 @@ def _payload(file: ConvertedFile) -> dict[str, Any]:
     return payload
 
 
-@click.command(
+formats_options = options_of("Formats")
+photos_options = options_of("Photos")
+
+
+@command(
     "convert",
-    short_help="Turn a trained model into .tflite files.",
-    epilog="Example: pocketlens convert runs/flowers --out models --format int8 --format float16",
+    example="pocketlens convert runs/flowers --out models --format int8 --format float16",
+    renamed={"--data": ("--photos",), "--representative": ("--calibration-photos",)},
 )
-@click.argument("model")
-@click.option("--out", required=True, metavar="DIR", help="The folder for the files.")
-@click.option(
+@click.argument("model", metavar="MODEL", type=EXISTING)
+@formats_options(
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(["float32", "float16", "dynamic", "weights8", "int8"]),
-    help="A format to write; may be repeated. [default: all five]",
+    type=click.Choice(FORMATS),
+    help="Format to write; may be repeated.  [default: all five]",
 )
-@click.option("--name", help="Name the files so. [default: the model's name]")
-@click.option(
-    "--data",
-    metavar="PHOTOS",
-    help="Labelled photos to compare the files on. [default: the run's validation photos]",
-)
-@click.option(
-    "--representative",
-    metavar="FOLDER",
-    help="Photos that the 8-bit formats are measured on. [default: the run's training photos]",
-)
-@click.option("--samples", type=int, default=200, show_default=True, help="How many of them.")
-@click.option(
+@formats_options(
     "--max-drop",
     metavar="POINTS",
     type=float,
     default=1.0,
     show_default=True,
-    help="Hold a file back that loses more accuracy to the original model; int8 leaves layers in "
-    "float first. One photo alone never counts.",
+    help="Reject a file that loses more accuracy than this to the original model; int8 leaves "
+    "layers in float first. A difference of one photo never counts.",
 )
-@click.option("--force", is_flag=True, help="Write files that lose more all the same.")
-@click.option(
+@formats_options("--force", is_flag=True, help="Write files that lose more than --max-drop anyway.")
+@formats_options(
     "--sensitivity",
     is_flag=True,
-    help="Measure what each layer of the int8 file adds in error and saves in time.",
+    help="Measure how much error each layer of the int8 file adds and how much time it saves.",
+)
+@photos_options(
+    "--photos",
+    metavar="PHOTOS",
+    type=EXISTING,
+    help="Labelled photos to compare the files on.  [default: the run's validation photos]",
+)
+@photos_options(
+    "--calibration-photos",
+    metavar="PHOTOS",
+    type=EXISTING,
+    help="Folder of photos to calibrate the 8-bit formats on; they need no labels.  "
+    "[default: the run's training photos]",
+)
+@photos_options(
+    "--samples", type=int, default=200, show_default=True, help="Number of calibration photos."
 )
 @model_hints_options(without=("backend",))
+@output("--out", required=True, metavar="DIR", type=LocalPath(), help="Folder for the files.")
+@output("--name", help="First part of the file names.  [default: the model's name]")
 @overwrite_option
 @json_option
 def convert_command(
-    model: str,
-    out: str,
+    model: Path,
+    out: Path,
     formats: tuple[str, ...],
     name: str | None,
-    data: str | None,
-    representative: str | None,
+    photos: Path | None,
+    calibration_photos: Path | None,
     samples: int,
     max_drop: float,
     force: bool,
@@ -181,31 +204,29 @@ def convert_command(
     overwrite: bool,
     json_target: str | None,
 ) -> None:
-    """Write MODEL as NAME_FORMAT.tflite files, each loaded again and checked.
+    """Write MODEL as NAME_FORMAT.tflite files; each is loaded and checked.
 
     MODEL is a run folder or a third-party model: a .keras file, a SavedModel folder or a float32
-    .tflite file. That has to be described: its labels, what its pixels are (--mean and --std, where
-    it does not normalise them itself), and photos for int8 and to compare the files on.
+    .tflite file. A third-party model needs --labels, --mean and --std if it does not normalize
+    pixels itself, and photos to calibrate and compare on.
     """
-    from pathlib import Path
-
     from pocketlens.files import refuse_targets
     from pocketlens.imports import require_train
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.convert import FORMATS, Demands, DropError, convert
+    from pocketlens.convert import Demands, DropError, convert
 
     demands = Demands(max_drop, force, sensitivity)
     try:
         files = convert(
-            Path(model),
-            Path(out),
+            model,
+            out,
             formats or FORMATS,
             name=name,
             hints=hints,
-            data=Path(data) if data else None,
-            representative=Path(representative) if representative else None,
+            data=photos,
+            representative=calibration_photos,
             samples=samples,
             demands=demands,
             overwrite=overwrite,

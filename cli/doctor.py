@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import click
-
-from pocketlens.cli.options import json_option, overwrite_option
-from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
+from pocketlens.cli.options import command, deliver, json_option, overwrite_option
+from pocketlens.files import refuse_targets
 
 if TYPE_CHECKING:
     from pocketlens.runtime.doctor.cameras import CameraDevice, PixelFormat
@@ -19,28 +17,20 @@ _MAX_WIDTH = 100
 _MOST_SIZES = 3
 
 
-@click.command(
-    "doctor",
-    short_help="Say what this machine can do and what is missing.",
-    epilog="Example: pocketlens doctor --json -",
-)
+@command("doctor", example="pocketlens doctor --json -")
 @json_option
 @overwrite_option
-@click.pass_context
-def doctor_command(context: click.Context, json_target: str | None, overwrite: bool) -> None:
-    """Say what this machine can do, what is missing and what to do about it.
+def doctor_command(json_target: str | None, overwrite: bool) -> int:
+    """Show what this machine supports, what is missing and how to fix it.
 
-    The exit code is 0 where photos can be classified here, and 1 where not.
+    The exit code is 0 if this machine can classify photos, else 1.
     """
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.runtime.doctor.examination import examine
 
     found = examine()
-    if json_target:
-        write_json(json_target, found.to_json())
-    if json_target != STANDARD_OUTPUT:
-        print_diagnosis(found)
-    context.exit(0 if found.can_classify else 1)
+    deliver(json_target, found.to_json, lambda: print_diagnosis(found))
+    return 0 if found.can_classify else 1
 
 
 def print_diagnosis(found: Diagnosis) -> None:

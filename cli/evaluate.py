@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
+from pocketlens.cli.options import (
+    EXISTING,
+    LocalPath,
+    command,
+    deliver,
+    json_option,
+    model_hints_options,
+    output,
+    overwrite_option,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,44 +28,43 @@ if TYPE_CHECKING:
     from pocketlens.train.training import Training
 
 
-@click.command(
+@command(
     "evaluate",
-    short_help="Measure a run, a .keras or a .tflite file on labelled photos.",
-    epilog="Example: pocketlens evaluate models/flowers_int8.tflite new_photos/ --report page",
+    example="pocketlens evaluate models/flowers_int8.tflite new_photos/ --report page",
 )
-@click.argument("model")
-@click.argument("photos")
-@click.option(
+@click.argument("model", metavar="MODEL", type=EXISTING)
+@click.argument("photos", metavar="PHOTOS", type=EXISTING)
+@model_hints_options()
+@output(
     "--report",
     metavar="DIR",
-    help="Write a page with everything, its pictures and JSON into a new folder.",
+    type=LocalPath(),
+    help="Write an HTML page, its images and JSON into a new folder.",
 )
-@click.option(
+@output(
     "--feature-maps",
     "feature_photo",
     metavar="PHOTO",
-    help="Show on the page what layers make of a photo; not for .tflite files.",
+    type=EXISTING,
+    help="Show the feature maps of a photo on the page; not for .tflite files.",
 )
-@model_hints_options()
 @overwrite_option
 @json_option
 def evaluate_command(
-    model: str,
-    photos: str,
-    report: str | None,
-    feature_photo: str | None,
+    model: Path,
+    photos: Path,
+    report: Path | None,
+    feature_photo: Path | None,
     hints: ModelHints,
     overwrite: bool,
     json_target: str | None,
 ) -> None:
-    """Measure MODEL on PHOTOS: accuracy, every class by itself, calibration, worst mistakes.
+    """Measure MODEL on PHOTOS: accuracy, every class, calibration, worst mistakes.
 
-    MODEL is a run, a .keras or a .tflite file. PHOTOS is a folder per class; a .csv or .jsonl
-    table (see pocketlens train --help; of one with parts, the test part); or a run: then its
-    held-back test photos are taken.
+    MODEL is a run, a .keras or a .tflite file. PHOTOS is a folder per class, a .csv or .jsonl table
+    (see pocketlens train --help), or a run. Of a run, and of a table with splits, the test photos
+    are used.
     """
-    from pathlib import Path
-
     from pocketlens.errors import UsageError
     from pocketlens.evaluation import evaluate_model
     from pocketlens.files import refuse_targets
@@ -68,11 +76,11 @@ def evaluate_command(
         from pocketlens.train import evaluate_with_report
 
         evaluation = evaluate_with_report(
-            Path(model),
+            model,
             photos,
             hints,
-            report=Path(report),
-            feature_photo=Path(feature_photo) if feature_photo else None,
+            report=report,
+            feature_photo=feature_photo,
             overwrite=overwrite,
         )
     elif feature_photo:
@@ -81,50 +89,50 @@ def evaluate_command(
         )
     else:
         evaluation = evaluate_model(model, photos, hints)
-    summarise_evaluation(evaluation, json_target, Path(report) if report else None)
+    summarise_evaluation(evaluation, json_target, report)
 
 
 _ADVICE_SHOWN = 5
 
 
 def summarise(training: Training, json_target: str | None = None) -> None:
-    """Print the figures of the test photos, or write them as JSON where that was asked for."""
-    from pocketlens.files import write_json
+    """Print the test photos' figures, and write them as JSON if that was asked for."""
     from pocketlens.runtime.runs import REPORT_NAME
     from pocketlens.train.report import INDEX_NAME
 
-    if json_target is not None:
-        payload = {
+    def payload() -> dict[str, Any]:
+        return {
             "run": str(training.folder),
             "labels": list(training.card.labels),
             "data_hash": training.card.data_hash,
             "test": asdict(training.test),
         }
-        write_json(json_target, payload)
-        return
-    console = _console()
-    _print(console, training.test, f"{training.card.name} on {training.test.count} test photos")
-    console.print(f"Report: {training.folder / REPORT_NAME / INDEX_NAME}")
-    console.print(f"Next: pocketlens convert {training.folder} --out models")
+
+    def show() -> None:
+        console = _console()
+        _print(console, training.test, f"{training.card.name} on {training.test.count} test photos")
+        console.print(f"Report: {training.folder / REPORT_NAME / INDEX_NAME}")
+        console.print(f"Next: pocketlens convert {training.folder} --out models")
+
+    deliver(json_target, payload, show)
 
 
 def summarise_evaluation(
     evaluation: ModelEvaluation, json_target: str | None = None, report: Path | None = None
 ) -> None:
-    """Print a model's figures, or write them as JSON where that was asked for."""
+    """Print a model's figures, and write them as JSON if that was asked for."""
     from pocketlens.evaluation.models import to_payload
-    from pocketlens.files import write_json
 
-    if json_target is not None:
-        write_json(json_target, to_payload(evaluation))
-        return
-    console = _console()
-    name = evaluation.model.name if evaluation.model else "The model"
-    _print(console, evaluation.result, f"{name} on {evaluation.result.count} photos")
-    if report is not None:
-        from pocketlens.train.report import INDEX_NAME
+    def show() -> None:
+        console = _console()
+        name = evaluation.model.name if evaluation.model else "The model"
+        _print(console, evaluation.result, f"{name} on {evaluation.result.count} photos")
+        if report is not None:
+            from pocketlens.train.report import INDEX_NAME
 
-        console.print(f"Report: {report / INDEX_NAME}")
+            console.print(f"Report: {report / INDEX_NAME}")
+
+    deliver(json_target, lambda: to_payload(evaluation), show)
 
 
 def _console() -> Console:

@@ -2,72 +2,88 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from pocketlens.cli.options import json_option, overwrite_option
-
-
-@click.command(
-    "export",
-    short_help="Write what an app or a microcontroller needs.",
-    epilog="Example: pocketlens export runs/flowers --target web --out app --serve",
+from pocketlens.choices import FORMATS
+from pocketlens.cli.options import (
+    EXISTING,
+    LocalPath,
+    command,
+    deliver,
+    json_option,
+    options_of,
+    output,
+    overwrite_option,
 )
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@click.option(
+from pocketlens.export.folders import TARGETS
+
+content = options_of("Content")
+serving = options_of("Serving")
+
+
+@command(
+    "export",
+    example="pocketlens export runs/flowers --target web --out app --serve",
+    renamed={"--images": ("--photos",)},
+)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=EXISTING)
+@content(
     "--target",
     required=True,
-    type=click.Choice(["android", "ios", "web", "c"]),
-    help="android, ios: the files, Kotlin or Swift that runs them on the camera, test pictures "
-    "with the scores they must give, and a README; web: a finished app that runs them in a "
-    "browser; c: each file as a C array with a header.",
+    type=click.Choice(list(TARGETS)),
+    help="android, ios: Kotlin or Swift code for the camera, test images with their expected "
+    "scores, and a README. web: a complete app for a browser. c: each file as a C array with a "
+    "header.",
 )
-@click.option(
+@content(
     "--format",
     "formats",
     multiple=True,
-    type=click.Choice(["float32", "float16", "dynamic", "weights8", "int8"]),
-    help="A format to convert a run to; may be repeated. "
-    "[default: int8; for phones with float16, for web with weights8]",
+    type=click.Choice(FORMATS),
+    help="Format to convert a run to; may be repeated.  [default: int8; for phones with float16, "
+    "for web with weights8]",
 )
-@click.option(
-    "--images",
+@content(
+    "--photos",
     metavar="PHOTOS",
-    help="For android, ios and web: a folder with photos to make the test pictures of. "
-    "[default: drawn ones]",
+    type=EXISTING,
+    help="Folder of photos to make the test images of.  [default: synthetic images]",
 )
-@click.option("--out", required=True, metavar="DIR", help="The folder to make.")
-@click.option("--serve", is_flag=True, help="For web: open the app here when it is written.")
-@click.option(
+@serving("--serve", is_flag=True, help="Serve the web app on this machine when it is written.")
+@serving(
     "--port",
     type=click.IntRange(0, 65535),
     default=8737,
     show_default=True,
-    help="Where --serve listens; 0 takes a free one.",
+    help="Port of --serve; 0 takes a free one.",
 )
+@output("--out", required=True, metavar="DIR", type=LocalPath(), help="Folder to create.")
 @overwrite_option
 @json_option
 def export_command(
-    models: tuple[str, ...],
+    models: tuple[Path, ...],
     target: str,
     formats: tuple[str, ...],
-    images: str | None,
-    out: str,
+    photos: Path | None,
+    out: Path,
     serve: bool,
     port: int,
     overwrite: bool,
     json_target: str | None,
 ) -> None:
-    """Write a folder for a target with each MODEL: a .tflite file that pocketlens made, or a run.
+    """Write a folder with each MODEL for a phone app, a browser or a microcontroller.
 
-    A run is converted first, which needs the packages of pocketlens[train].
+    MODEL is a .tflite file that pocketlens wrote, or a run. A run is converted first, which needs
+    pocketlens[train].
     """
     from contextlib import ExitStack
-    from pathlib import Path
 
     from pocketlens.errors import UsageError
-    from pocketlens.export.folders import TARGETS, export
+    from pocketlens.export.folders import export
     from pocketlens.export.serving import FolderServer, serve_until_stopped
-    from pocketlens.files import refuse_targets, write_json
+    from pocketlens.files import refuse_targets
 
     headers = TARGETS[target].serving
     if serve and headers is None:
@@ -79,13 +95,14 @@ def export_command(
     with ExitStack() as stack:
         if serve and headers is not None:
             # The port is taken first, so that nothing is written where it cannot be.
-            server = stack.enter_context(FolderServer(Path(out), headers, port))
-        exported = export(models, out, target, formats=formats, images=images, overwrite=overwrite)
-        if json_target:
-            folder, sha256 = str(exported.folder), dict(exported.sha256)
-            write_json(json_target, {"target": target, "folder": folder, "sha256": sha256})
-        if json_target != "-":
-            click.echo(f"{exported.folder}: " + ", ".join(exported.sha256))
+            server = stack.enter_context(FolderServer(out, headers, port))
+        exported = export(models, out, target, formats=formats, images=photos, overwrite=overwrite)
+        folder, sha256 = str(exported.folder), dict(exported.sha256)
+        deliver(
+            json_target,
+            lambda: {"target": target, "folder": folder, "sha256": sha256},
+            lambda: click.echo(f"{folder}: " + ", ".join(sha256)),
+        )
         if serve:
             click.echo(f"Open {server.url}  (Ctrl+C ends)", err=True)
             serve_until_stopped(server, exported.sha256)

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketlens.card import BINARY, MULTILABEL
-from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
-from pocketlens.files import STANDARD_OUTPUT, refuse_files, write_json
+from pocketlens.choices import BINARY, MULTILABEL
+from pocketlens.cli.options import (
+    EXISTING,
+    command,
+    deliver,
+    json_option,
+    model_hints_options,
+    overwrite_option,
+)
+from pocketlens.files import refuse_targets
 
 if TYPE_CHECKING:
     from pocketlens.runtime.hints import ModelHints
@@ -21,28 +28,20 @@ _YES_NO = {True: "yes", False: "no"}
 _FIRST_LABELS = 5
 
 
-@click.command(
-    "inspect",
-    short_help="Say what is inside a model file and what in it is slow.",
-    epilog="Example: pocketlens inspect models/flowers_int8.tflite",
-)
-@click.argument("model", metavar="MODEL")
+@command("inspect", example="pocketlens inspect models/flowers_int8.tflite")
+@click.argument("model", metavar="MODEL", type=EXISTING)
 @model_hints_options()
 @json_option
 @overwrite_option
 def inspect_command(
-    model: str, hints: ModelHints, json_target: str | None, overwrite: bool
+    model: Path, hints: ModelHints, json_target: str | None, overwrite: bool
 ) -> None:
-    """Say what goes into MODEL and comes out, what it consists of, and what in it is slow."""
-    to_file = json_target is not None and json_target != STANDARD_OUTPUT
-    refuse_files([Path(json_target)] if to_file and json_target else [], overwrite=overwrite)
+    """Show the inputs, outputs, labels and operators of MODEL, and which operators are slow."""
+    refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.runtime.inspection import inspect
 
     inspection = inspect(model, hints)
-    if json_target:
-        write_json(json_target, inspection.to_json())
-    if json_target != STANDARD_OUTPUT:
-        _print(inspection)
+    deliver(json_target, inspection.to_json, lambda: _print(inspection))
 
 
 def _print(inspection: Inspection) -> None:

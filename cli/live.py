@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketlens.cli.live_options import (
-    check_fourcc,
-    decision_options,
-    parse_size,
-    parse_threads,
-)
-from pocketlens.cli.network_options import remote_options
 from pocketlens.cli.options import (
+    EXISTING,
+    TARGET,
+    command,
     json_option,
     model_hints_options,
+    options_of,
+    output,
     overwrite_option,
 )
 from pocketlens.errors import DataError, ModelFileError, OutputError, UsageError
@@ -25,148 +25,273 @@ from pocketlens.stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from pocketlens.runtime.hints import ModelHints
+    from pocketlens.runtime.live.sources import SourceRequest
     from pocketlens.runtime.model_files import ModelFile
 
+_DECISION = ("smooth_s", "confirm", "hysteresis", "threshold", "allow", "deny")
 _LOSSES = ("event_videos_lost", "lines_lost")
 # A page has room for more than the answer.
 _PAGE_LABELS = 5
 
+source = options_of("Source")
+decision = options_of("Decision")
+recording = options_of("Recording")
+network = options_of("Network")
 
-@click.command(
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return a width and a height in pixels."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})", text)
+    if match is None:
+        raise UsageError(
+            f"Expected --size as width and height in pixels. Received: {text}. "
+            "Write it like 1280x720."
+        )
+    return int(match[1]), int(match[2])
+
+
+def _check_fourcc(text: str | None) -> str | None:
+    """Return a pixel format's four characters."""
+    if text is not None and not re.fullmatch(r"[ -~]{4}", text):
+        raise UsageError(
+            f"Expected --fourcc to be four characters. Received: {text}. Write it like MJPG."
+        )
+    return text
+
+
+def _parse_threads(text: str) -> int | None:
+    """Return a number of threads, or None to measure which is best."""
+    if text == "auto":
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", text):
+        raise UsageError(
+            f"Expected --threads as a number from 1 up, or auto. Received: {text}. "
+            "Leave it out for one thread."
+        )
+    return int(text)
+
+
+def _parse_confirm(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if match is None:
+        raise UsageError(f"Expected --confirm as N/M. Received: {text}. Write it like 3/5.")
+    return int(match[1]), int(match[2])
+
+
+def _read_with(parse: Callable[[Any], Any]) -> Callable[[Any, Any, Any], Any]:
+    """Return a callback for an option whose text `parse` reads."""
+    return lambda _context, _option, text: parse(text)
+
+
+@command(
     "live",
-    short_help="Classify a camera or a video, frame by frame.",
-    epilog="Example: pocketlens live flowers_int8.tflite --source 0 --record garden.mp4",
+    example="pocketlens live flowers_int8.tflite --source 0 --record garden.mp4",
 )
-@click.argument("model", metavar="MODEL")
-@click.option(
+@click.argument("model", metavar="MODEL", type=EXISTING)
+@source(
     "--source",
     default="0",
     show_default=True,
     metavar="N|FILE|URL",
+    type=TARGET,
     # Everybody sees a command line, and a URL may hold a password.
     envvar="POCKETLENS_SOURCE",
     show_envvar=True,
-    help="Number of a camera, /dev/video*, a name in /dev/v4l/by-id, picamera2, an RTSP or HTTP "
-    "MJPEG URL, a video file, or pictures: a file, a folder or a pattern like 'photos/*.jpg'.",
+    help="A camera: its number, /dev/video*, a name in /dev/v4l/by-id or picamera2. A stream: an "
+    "RTSP or HTTP MJPEG URL. A file: a video, an image, a folder of images or a pattern like "
+    "'photos/*.jpg'.",
 )
-@click.option(
+@source(
     "--size",
     "size_wh",
     metavar="WxH",
-    callback=lambda _ctx, _option, text: parse_size(text),
-    help="Size of a camera's frames in pixels.",
+    callback=_read_with(_parse_size),
+    help="Frame size in pixels to request from a camera.",
 )
-@click.option(
+@source(
     "--fps",
     type=click.FloatRange(min=0.01, max=1000),
-    help="Frames per second: what a camera is asked for, what a stream that gives fewer than 1.5 "
-    "is expected to give, what pictures count as.",
+    help="Frames per second: requested from a camera, assumed for images. A stream with fewer than "
+    "1.5 needs it.",
 )
-@click.option(
+@source(
     "--fourcc",
     metavar="CODE",
-    callback=lambda _ctx, _option, text: check_fourcc(text),
-    help="A camera's pixel format; MJPG reaches large sizes over USB.",
+    callback=_read_with(_check_fourcc),
+    help="Pixel format to request from a camera; MJPG allows large sizes over USB.",
 )
-@click.option(
-    "--jsonl",
-    "jsonl_target",
-    metavar="FILE|-",
-    help="Write one JSON object per frame, a line each; where the decision changed, its 'event' is "
-    "true.",
+@source("--max-frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames.")
+@decision(
+    "--threshold",
+    type=float,
+    help="Lowest score of an answer; below it the answer is 'unknown' (binary: the negative "
+    "label).  [default: the model's; multiclass: none]",
 )
-@click.option("--record", metavar="OUT.mp4", help="Write the frames with their labels as a video.")
-@click.option(
+@decision(
+    "--smooth",
+    "smooth_s",
+    type=float,
+    default=0.0,
+    metavar="SECONDS",
+    help="Time constant of an exponential moving average of the scores: after SECONDS it has "
+    "followed 63 % of a step, at any frame rate.",
+)
+@decision(
+    "--confirm",
+    metavar="N/M",
+    callback=_read_with(_parse_confirm),
+    default="1/1",
+    show_default=True,
+    help="An answer becomes the decision when N of the last M frames gave it.",
+)
+@decision(
+    "--hysteresis",
+    type=float,
+    default=0.0,
+    metavar="MARGIN",
+    help="Keep the decision until its score is MARGIN below the threshold, or another label's "
+    "score is MARGIN above its own.",
+)
+@decision(
+    "--allow",
+    multiple=True,
+    metavar="LABEL",
+    help="Decide only for this label; may be repeated. If the answer is another label, the "
+    "decision is 'unknown'.",
+)
+@decision(
+    "--deny", multiple=True, metavar="LABEL", help="Never decide for this label; may be repeated."
+)
+@decision(
+    "--threads",
+    default="1",
+    show_default=True,
+    metavar="N|auto",
+    callback=_read_with(_parse_threads),
+    help="Threads per inference; 'auto' measures at the start which number is best.",
+)
+@recording(
+    "--record",
+    metavar="OUT.mp4",
+    type=TARGET,
+    help="Write a video of the frames with their labels.",
+)
+@recording(
     "--record-events",
     metavar="DIR",
-    help="Write a labelled video around each event: from 3 s before to 5 s after it.",
+    type=TARGET,
+    help="Write a labelled video of each event, from 3 s before to 5 s after it.",
 )
-@click.option(
+@recording(
     "--keep-events",
     type=click.IntRange(min=1),
     default=500,
     show_default=True,
     metavar="N",
-    help="How many of these videos DIR may hold; the oldest are deleted.",
+    help="Keep the newest N of these videos in DIR and delete older ones.",
 )
-@click.option("--display", is_flag=True, help="Show the frames in a window; q or Esc ends.")
-@click.option("--max-frames", type=click.IntRange(min=1), help="End after so many frames.")
-@click.option(
+@network(
+    "--web",
+    is_flag=False,
+    flag_value="8080",
+    metavar="[[HOST:]PORT]",
+    help="Show a web page, by default on port 8080 and for this machine only. With an address that "
+    "others can reach, like 0.0.0.0:8080, it needs a token.",
+)
+@network(
+    "--web-token",
+    metavar="TOKEN",
+    envvar="POCKETLENS_WEB_TOKEN",
+    show_envvar=True,
+    help="Token of the page; without it each run makes a new one. Other users can read a command "
+    "line but not the environment variable.",
+)
+@network(
+    "--mqtt",
+    metavar="URL",
+    envvar="POCKETLENS_MQTT",
+    show_envvar=True,
+    help="Publish the decision to an MQTT broker, where Home Assistant finds it: "
+    "mqtt://user:password@host:1883/topic, or mqtts://.",
+)
+@network(
+    "--webhook",
+    metavar="URL",
+    envvar="POCKETLENS_WEBHOOK",
+    show_envvar=True,
+    help="POST each event to this URL, as the JSON of its line in --jsonl.",
+)
+# `--threshold` is among the decisions' options; without it the model's own counts.
+@model_hints_options(without=("threshold", "image_size"))
+@output("--display", is_flag=True, help="Show the frames in a window; q or Esc ends.")
+@output(
     "--top-k",
     type=click.IntRange(min=1),
-    help="Labels per frame, with at least those that are the answer.  [default: 1, with --web 5]",
+    metavar="N",
+    help="Labels per frame, at least those that are the answer.  [default: 1, with --web 5]",
 )
-@click.option(
-    "--threads",
-    default="1",
-    show_default=True,
-    metavar="N|auto",
-    callback=lambda _ctx, _option, text: parse_threads(text),
-    help="Threads of an inference; 'auto' measures at the start which number is best here.",
+@output(
+    "--jsonl",
+    metavar="FILE|-",
+    type=TARGET,
+    help="Write one JSON object per frame and line; 'event' is true if the decision changed.",
 )
-@decision_options
-@remote_options
-# `--threshold` is the decisions', which take the model's own without it.
-@model_hints_options(without=("threshold", "image_size"))
 @json_option
 @overwrite_option
 def live_command(
-    model: str,
+    model: Path,
     source: str,
     size_wh: tuple[int, int] | None,
     fps: float | None,
     fourcc: str | None,
     top_k: int | None,
     threads: int | None,
-    decision: dict[str, Any],
-    remote: dict[str, Any],
     hints: ModelHints,
     max_frames: int | None,
     json_target: str | None,
-    jsonl_target: str | None,
     **outputs: Any,
 ) -> None:
-    """Classify a camera or a video, frame by frame.
+    """Classify a camera, a stream or a video frame by frame.
 
-    A camera or stream runs until Ctrl-C, which ends it cleanly: recordings are finished, logs
-    complete. Whatever happens to it on the way, it is opened again until frames come again, and
-    no answer is given for an old one.
+    A camera or stream runs until Ctrl-C, which ends it cleanly: recordings and logs are complete.
+    If it fails, it is opened again until frames arrive. An old frame never gets an answer.
 
-    The answers of single frames flicker. The decision is what holds: by default each frame's own
-    answer; --smooth, --confirm and --hysteresis make it steady. When it changes, that is an event:
-    a line on a terminal or in a pipe, marked in --jsonl, a video with --record-events.
+    Answers of single frames flicker. The decision is steady: by default it is each frame's answer;
+    --smooth, --confirm and --hysteresis hold it. A change of the decision is an event: a line on
+    the terminal or in a pipe, marked in --jsonl, and a video with --record-events.
     """
+    settings_given = {name: outputs.pop(name) for name in _DECISION}
     with stop_on_signals() as stop:
-        _check_outputs(json_target, jsonl_target, **outputs)
+        _check_outputs(json_target, **outputs)
         from pocketlens.runtime.live.sources import SourceRequest, check_wishes
 
         request = SourceRequest(source, size_wh, fps, fourcc)
         check_wishes(request)
+        _refuse_missing(request)
         from pocketlens.runtime.live.sinks import SinkRequest, make_sinks
 
         quiet = json_target == STANDARD_OUTPUT
-        sinks = make_sinks(SinkRequest(quiet=quiet, jsonl=jsonl_target, **outputs, **remote))
-        top_k = top_k or (_PAGE_LABELS if remote["web"] is not None else 1)
+        sinks = make_sinks(SinkRequest(quiet=quiet, **outputs))
+        top_k = top_k or (_PAGE_LABELS if outputs["web"] is not None else 1)
         from pocketlens.runtime.classifier import Classifier
         from pocketlens.runtime.live.decisions import DecisionSettings
         from pocketlens.runtime.live.run import run_live
         from pocketlens.runtime.model_files import read_model_file
 
-        settings = DecisionSettings(**decision)
+        settings = DecisionSettings(**settings_given)
         model_file = read_model_file(model)
         chosen = threads or _choose_threads(model_file, hints.backend)
         with Classifier(model_file, threads=chosen, top_k=top_k, hints=hints) as classifier:
             outcome = run_live(classifier, request, settings, sinks, stop, max_frames=max_frames)
     if json_target:
         write_json(
-            json_target, {"model": model, "source": request.name, "threads": chosen, **outcome}
+            json_target, {"model": str(model), "source": request.name, "threads": chosen, **outcome}
         )
     lost = [f"{count} {name}" for name in _LOSSES if (count := outcome.get(name))]
     if lost:
-        raise OutputError(
-            "Expected room for everything that was to be written. Received: a full disk and "
-            f"{', '.join(lost).replace('_', ' ')}. Make room on the disk."
-        )
+        raise OutputError(f"Disk full: {', '.join(lost).replace('_', ' ')}. Make room on the disk.")
     if outcome["damaged"] and not outcome["frames"] and not request.live:
         raise DataError(
             f"Expected readable pictures in {request.name}. Received: {outcome['damaged']}, all of "
@@ -174,9 +299,22 @@ def live_command(
         )
     if outcome["unusable"] and not outcome["frames"]:
         raise ModelFileError(
-            f"Expected scores from {model}. Received: no number for any of "
+            f"Expected scores from {model}. Received: NaN or infinite scores for all "
             f"{outcome['unusable']} frames. Convert the model again."
         )
+
+
+def _refuse_missing(request: SourceRequest) -> None:
+    """Raise UsageError for a file that does not exist, before a model is loaded."""
+    import glob
+
+    if request.live or Path(request.address).exists() or glob.has_magic(request.address):
+        return
+    raise UsageError(
+        "Expected a camera, a video file, pictures or a URL as the source. Received: "
+        f"{request.name or 'an empty name'} (nothing there). Check the path, or give 0 for the "
+        "first camera."
+    )
 
 
 def _choose_threads(model_file: ModelFile, backend: str | None) -> int:
@@ -189,14 +327,14 @@ def _choose_threads(model_file: ModelFile, backend: str | None) -> int:
 
 def _check_outputs(
     json_target: str | None,
-    jsonl_target: str | None,
+    jsonl: str | None,
     record: str | None,
     record_events: str | None,
     overwrite: bool,
     **_: Any,
 ) -> None:
     """Refuse what cannot be before a model is loaded or a camera is opened."""
-    targets = [target for target in (json_target, jsonl_target, record) if target is not None]
+    targets = [target for target in (json_target, jsonl, record) if target is not None]
     places = [Path(target).absolute() for target in targets]
     if len(set(places)) < len(places):
         raise UsageError(

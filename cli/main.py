@@ -10,54 +10,31 @@ from typing import Any, cast
 
 import click
 
+from pocketlens.cli.options import Group
 from pocketlens.errors import OutputError, PocketlensError
 
-# name: (module, one line of help). The line stands here too, so that `--help` answers without
-# importing NumPy and OpenCV; a test holds the two together.
+# One line of help for each; the command itself is `NAME_command` in the module `cli.NAME`, which
+# `--help` does not import: that would bring NumPy and OpenCV.
 COMMANDS = {
-    "demo": (
-        "pocketlens.cli.demo",
-        "The full pipeline on synthetic images: no photos, no network.",
-    ),
-    "check": (
-        "pocketlens.cli.check",
-        "Look through photos before training.",
-    ),
-    "train": ("pocketlens.cli.train", "Train a classifier on labelled photos."),
-    "evaluate": (
-        "pocketlens.cli.evaluate",
-        "Measure a run, a .keras or a .tflite file on labelled photos.",
-    ),
-    "convert": ("pocketlens.cli.convert", "Turn a trained model into .tflite files."),
-    "inspect": (
-        "pocketlens.cli.inspect",
-        "Say what is inside a model file and what in it is slow.",
-    ),
-    "classify": ("pocketlens.cli.classify", "Classify photos."),
-    "live": ("pocketlens.cli.live", "Classify a camera or a video, frame by frame."),
-    "service": ("pocketlens.cli.service", "Run live for ever, as a systemd service."),
-    "benchmark": (
-        "pocketlens.cli.benchmark",
-        "Compare model files: accuracy, latency, size, memory.",
-    ),
-    "recommend": (
-        "pocketlens.cli.recommend",
-        "Say which file to take here, and why.",
-    ),
-    "export": (
-        "pocketlens.cli.export",
-        "Write what an app or a microcontroller needs.",
-    ),
-    "doctor": (
-        "pocketlens.cli.doctor",
-        "Say what this machine can do and what is missing.",
-    ),
+    "demo": "Run the full pipeline on synthetic images: no photos, no network.",
+    "check": "Check photos before training.",
+    "train": "Train a classifier on labelled photos.",
+    "evaluate": "Measure a run, a .keras or a .tflite file on labelled photos.",
+    "convert": "Convert a trained model to .tflite files.",
+    "inspect": "Show what a model file contains and which operators are slow.",
+    "classify": "Classify photos.",
+    "live": "Classify a camera, a stream or a video frame by frame.",
+    "service": "Run live as a systemd service.",
+    "benchmark": "Compare model files: accuracy, latency, size, memory.",
+    "recommend": "Recommend a model file for this machine.",
+    "export": "Export models for Android, iOS, browsers or microcontrollers.",
+    "doctor": "Show what this machine supports and what is missing.",
 }
 
 EXIT_INTERRUPTED = 130
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -68,13 +45,13 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
+        module = importlib.import_module(f"pocketlens.cli.{cmd_name}")
         return cast(click.Command, getattr(module, f"{cmd_name}_command"))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any of them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(
@@ -82,7 +59,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: pocketlens train photos/ --out runs/flowers",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more to standard error.")
 @click.version_option(package_name="pocketlens")
 def group(verbose: bool) -> None:
     """From a folder of photos to a classifier that runs live on a small device."""

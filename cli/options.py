@@ -1,67 +1,208 @@
-"""Command-line options that several commands share."""
+"""What commands share: how they are declared and grouped in `--help`, paths, and `--json`."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
-from pocketlens.card import RESIZE_MODES, TASKS
+from pocketlens.choices import BACKENDS, RESIZE_MODES, TASKS
+from pocketlens.errors import UsageError
 
-json_option = click.option(
+STANDARD_OUTPUT = "-"
+_OUTPUT = "Output"
+
+
+class Option(click.Option):
+    """An option that `--help` lists under the name of its group."""
+
+    def __init__(self, *args: Any, group: str = _OUTPUT, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose `--help` groups its options, and that still takes their earlier names.
+
+    `renamed` has for each earlier option what to write instead, as words of the command line.
+    """
+
+    def __init__(
+        self, *args: Any, renamed: Mapping[str, tuple[str, ...]] | None = None, **attributes: Any
+    ) -> None:
+        super().__init__(*args, **attributes)
+        self.renamed = renamed or {}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line, earlier names replaced."""
+        return super().parse_args(ctx, self._with_new_names(args))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options by group, Output last, where `--help` itself stands too."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and not isinstance(parameter, click.Argument):
+                groups.setdefault(getattr(parameter, "group", _OUTPUT), []).append(record)
+        groups[_OUTPUT] = groups.pop(_OUTPUT)
+        for group, records in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+    def _with_new_names(self, args: list[str]) -> list[str]:
+        words: list[str] = []
+        for index, word in enumerate(args):
+            if word == "--":
+                return words + args[index:]
+            name, equals, value = word.partition("=")
+            new = self.renamed.get(name)
+            if new is None:
+                words.append(word)
+                continue
+            click.echo(
+                f"Warning: {name} is now {' '.join(new)}. The next version no longer takes {name}.",
+                err=True,
+            )
+            words += [f"{new[0]}={value}"] if equals else new
+        return words
+
+
+class Group(click.Group):
+    """A group of commands that names the nearest where there is none of a name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by the first of the words."""
+        names = self.list_commands(ctx)
+        if args[0] not in names and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], names, n=1)
+            question = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{question}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class LocalPath(click.Path):
+    """A path with `~` expanded; with `exists` one where nothing is ends the call, with code 2."""
+
+    def __init__(self, *, exists: bool = False, path_type: type[Any] = Path) -> None:
+        super().__init__(exists=exists, path_type=path_type)
+        self._make = path_type
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path as `path_type`."""
+        path = os.path.expanduser(value)
+        if self.exists and not os.path.exists(path):
+            name = param.opts[0] if isinstance(param, click.Option) else _argument_name(param)
+            raise UsageError(
+                f"Expected an existing file or folder as {name}. Received: {value} (nothing "
+                "there). Check the path."
+            )
+        return self._make(path)
+
+
+def _argument_name(param: click.Parameter | None) -> str:
+    return (getattr(param, "metavar", None) or "PATH").strip("[].")
+
+
+EXISTING = LocalPath(exists=True)
+TARGET = LocalPath(path_type=str)
+"""A file to write, or `-` for standard output."""
+
+
+def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Make a `Command` of a function, with an example at the end of its help."""
+    return click.command(name, cls=Command, epilog=f"Example: {example}", **settings)
+
+
+def options_of(group: str) -> Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]]:
+    """Return `click.option` for options of a group."""
+    return functools.partial(click.option, cls=Option, group=group)
+
+
+def deliver(target: str | None, payload: Callable[[], Any], show: Callable[[], None]) -> None:
+    """Print a result for people, write it as JSON, or both: the one rule of `--json`.
+
+    Args:
+        target: what `--json` was given: a file, beside which the normal output stays; "-" for
+            standard output, which then is JSON and nothing else; None without `--json`.
+        payload: gives plain JSON values.
+        show: prints the normal output.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    if target is not None:
+        from pocketlens.files import write_json
+
+        write_json(target, payload())
+    if target != STANDARD_OUTPUT:
+        show()
+
+
+output = options_of(_OUTPUT)
+third_party = options_of("Third-party model")
+
+json_option = output(
     "--json",
     "json_target",
     metavar="FILE|-",
-    help="Write the result as JSON to FILE, or to standard output for '-'.",
+    type=TARGET,
+    help="Also write the result as JSON to FILE; with '-', standard output is JSON only.",
 )
-overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace results that are already there."
-)
-threads_option = click.option(
+overwrite_option = output("--overwrite", is_flag=True, help="Replace existing results.")
+threads_option = options_of("Classification")(
     "--threads",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Threads of an inference.",
+    help="Threads per inference.",
 )
 
 # By the field of `ModelHints` that each gives.
 _HINTS = {
-    "labels": click.option(
-        "--labels", metavar="FILE", help="Labels of a third-party model, one a line."
+    "labels": third_party(
+        "--labels", metavar="FILE", type=TARGET, help="The model's labels, one per line."
     ),
-    "mean": click.option(
-        "--mean", type=float, help="A third-party model takes (pixel - MEAN) / STD."
+    "mean": third_party(
+        "--mean",
+        type=float,
+        help="Normalization of a float model's input: (pixel - MEAN) / STD, pixels from 0 to 255.",
     ),
-    "std": click.option("--std", type=float, help="See --mean."),
-    "task": click.option(
+    "std": third_party("--std", type=float, help="See --mean."),
+    "task": third_party(
         "--task",
         type=click.Choice(TASKS),
-        help="What a third-party model's scores mean. [default: binary for one score, else "
-        "multiclass]",
+        help="What the model's scores mean.  [default: binary for one score, else multiclass]",
     ),
-    "threshold": click.option(
+    "threshold": third_party(
         "--threshold",
         type=float,
-        help="Score from which a label of a third-party binary or multilabel model is an answer. "
+        help="Score from which a label of a binary or multilabel model is an answer.  "
         "[default: 0.5]",
     ),
-    "resize_mode": click.option(
+    "resize_mode": third_party(
         "--resize",
         "resize_mode",
         type=click.Choice(RESIZE_MODES),
-        help="How a photo is brought to a third-party model's size. [default: stretch]",
+        help="How a photo is resized to the model's input.  [default: stretch]",
     ),
-    "image_size": click.option(
-        "--image-size", type=int, help="Pixels a side, for a third-party model that takes any size."
+    "image_size": third_party(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="Width and height of the input, if the model leaves them open.",
     ),
-    # The names of `runtime.interpreters.BACKENDS`, which is not imported for --help.
-    "backend": click.option(
+    "backend": third_party(
         "--backend",
-        type=click.Choice(["ai-edge-litert", "tflite-runtime", "tf.lite"]),
-        help="The interpreter to take. [default: the first of them that is installed]",
+        type=click.Choice(BACKENDS),
+        help="Interpreter that runs a .tflite file.  [default: the first one installed]",
     ),
 }
 
@@ -72,17 +213,17 @@ def model_hints_options(
     """Add the options that describe a third-party model; the command gets them as `hints`.
 
     Args:
-        without: fields of `ModelHints` that say nothing to this command.
+        without: fields of `ModelHints` that mean nothing to this command.
     """
     names = [name for name in _HINTS if name not in without]
 
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
         def gather(**values: Any) -> Any:
             from pocketlens.runtime.hints import ModelHints
 
             hints = ModelHints(**{name: values.pop(name) for name in names})
-            return command(hints=hints, **values)
+            return function(hints=hints, **values)
 
         decorated: Callable[..., Any] = gather
         for name in reversed(names):

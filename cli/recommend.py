@@ -8,64 +8,79 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pocketlens.cli.benchmark import parse_threads
-from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
+from pocketlens.cli.benchmark import measurement, parse_threads
+from pocketlens.cli.options import (
+    EXISTING,
+    command,
+    deliver,
+    json_option,
+    model_hints_options,
+    options_of,
+    overwrite_option,
+)
 from pocketlens.errors import PocketlensError
-from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
+from pocketlens.files import refuse_targets
+
+limit = options_of("Limits")
 
 if TYPE_CHECKING:
     from pocketlens.runtime.hints import ModelHints
 
 
-@click.command(
+@command(
     "recommend",
-    short_help="Say which file to take here, and why.",
-    epilog="Example: pocketlens recommend models/*.tflite --data photos/ --max-latency 20",
+    example="pocketlens recommend models/*.tflite --photos photos/ --max-latency 20",
+    renamed={"--data": ("--photos",)},
 )
-@click.argument("models", metavar="RUN|MODEL...", nargs=-1, required=True)
-@click.option(
-    "--data",
-    metavar="PHOTOS",
-    help="Labelled photos that no training saw, as for benchmark. [default: the held-back photos "
-    "of a RUN]",
-)
-@click.option(
+@click.argument("models", metavar="RUN|MODEL...", nargs=-1, required=True, type=EXISTING)
+@limit(
     "--max-drop",
     type=float,
     metavar="POINTS",
-    help="Lose at most so much accuracy to the most accurate file. [default: 1 to the best that "
-    "keeps the other limits]",
+    help="Accuracy to lose to the most accurate file, at most.  [default: 1, to the best file "
+    "within the other limits]",
 )
-@click.option(
-    "--max-latency", type=float, metavar="MS", help="Take at most so long from a frame to labels."
+@limit(
+    "--max-latency",
+    type=float,
+    metavar="MS",
+    help="Milliseconds from a frame to its labels, at most.",
 )
-@click.option("--max-size", type=float, metavar="MB", help="Be no larger.")
-@click.option(
+@limit("--max-size", type=float, metavar="MB", help="File size, at most.")
+@measurement(
+    "--photos",
+    metavar="PHOTOS",
+    type=EXISTING,
+    help="Labelled photos that were not used in training, as for benchmark.  [default: the test "
+    "photos of a RUN]",
+)
+@measurement(
     "--threads",
     "--num-threads",
     "threads",
     metavar="N[,N...]",
-    help="Try these numbers of threads. [default: 1, 2, 4, ... up to all cores]",
+    callback=parse_threads,
+    help="Numbers of threads to try.  [default: 1, 2, 4, ... up to all cores]",
 )
 @model_hints_options()
 @json_option
 @overwrite_option
 def recommend_command(
-    models: tuple[str, ...],
-    data: str | None,
+    models: tuple[Path, ...],
+    photos: Path | None,
     max_drop: float | None,
     max_latency: float | None,
     max_size: float | None,
-    threads: str | None,
+    threads: tuple[int, ...] | None,
     hints: ModelHints,
     json_target: str | None,
     overwrite: bool,
 ) -> int:
-    """Measure model files here and say which to take, with how many threads, and why.
+    """Measure model files on this machine and recommend one, with a number of threads.
 
-    Of the files that keep the limits the fastest is taken; of those within 5 % of it the smallest,
-    then the one with the fewest threads. A RUN is converted to all formats first. Where nothing
-    keeps the limits the exit code is 1, and what comes nearest is said.
+    Of the files within the limits the fastest is recommended; of those within 5 % of it the
+    smallest, then the one with the fewest threads. A RUN is converted to all formats first. If no
+    file is within the limits, the nearest one is named and the exit code is 1.
     """
     from pocketlens.benchmarks.benchmarking import benchmark
     from pocketlens.benchmarks.recommendation import Limits, recommend
@@ -78,43 +93,44 @@ def recommend_command(
     from pocketlens.workers import count_cores
 
     limits = Limits(max_drop, max_latency, max_size)
-    counts = parse_threads(threads) if threads else tuple(numbers_to_try(count_cores()))
     refuse_targets(json_target, overwrite=overwrite)
     with TemporaryDirectory() as home:
-        files, run = _files(models, Path(home), data)
+        files, run = _files(models, Path(home), photos)
         result = benchmark(
             files,
-            data=data or run,
-            threads=counts,
+            data=photos or run,
+            threads=threads or tuple(numbers_to_try(count_cores())),
             hints=hints,
         )
     found = recommend(result, limits)
-    if json_target != STANDARD_OUTPUT:
-        print_recommendation(found, run)
-    if json_target:
-        write_json(json_target, recommendation_payload(found))
+    deliver(
+        json_target,
+        lambda: recommendation_payload(found),
+        lambda: print_recommendation(found, run),
+    )
     if found.take is None:
         raise PocketlensError(nothing_fits(found))
     return int(bool(result.left_out))
 
 
-def _files(models: tuple[str, ...], home: Path, data: str | None) -> tuple[list[Path], Path | None]:
+def _files(
+    models: tuple[Path, ...], home: Path, photos: Path | None
+) -> tuple[list[Path], Path | None]:
     """Return the files to measure, made in `home` from a run if one is given, and that run."""
     from pocketlens.errors import UsageError
     from pocketlens.runtime.runs import is_run
 
-    paths = [Path(model) for model in models]
-    runs = [path for path in paths if is_run(path)]
+    runs = [path for path in models if is_run(path)]
     if not runs:
-        if data is None:
+        if photos is None:
             raise UsageError(
-                "Expected --data PHOTOS, or a run with photos of its own. Received: files alone. "
+                "Expected --photos PHOTOS, or a run, which has photos. Received: only files. "
                 "Name a folder with a folder per class."
             )
-        return paths, None
-    if len(paths) > 1:
+        return list(models), None
+    if len(models) > 1:
         raise UsageError(
-            f"Expected one run or some files. Received: {runs[0]} and more. Name it alone."
+            f"Expected one run, or files. Received: {runs[0]} and more. Name the run alone."
         )
     from pocketlens.imports import require_train
 

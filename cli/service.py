@@ -1,4 +1,4 @@
-"""`pocketlens service`: `live` as a systemd service that runs for ever."""
+"""`pocketlens service`: `live` as a systemd service."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pocketlens.cli.options import (
+    STANDARD_OUTPUT,
+    Group,
+    command,
+    deliver,
+    json_option,
+    options_of,
+    output,
+)
 from pocketlens.errors import UsageError
-from pocketlens.files import STANDARD_OUTPUT, output_errors, refuse_files, write_text
+from pocketlens.files import output_errors, refuse_files, write_text
 
 if TYPE_CHECKING:
     from pocketlens.runtime.live.unit import ServiceRequest
@@ -27,56 +36,99 @@ _SECRETS = ("token", "password", "secret", "webhook")
 
 @click.group(
     "service",
-    short_help="Run live for ever, as a systemd service.",
+    cls=Group,
     epilog="Example: pocketlens service install flowers_int8.tflite --source 0 --print",
 )
 def service_command() -> None:
-    """Run `pocketlens live` for ever, as a systemd service."""
+    """Run `pocketlens live` as a systemd service."""
 
 
-@service_command.command(
+service = options_of("Service")
+
+
+@command(
     "install",
-    short_help="Write the unit of a service.",
-    context_settings={"ignore_unknown_options": True},
-    epilog="Example: pocketlens service install flowers_int8.tflite --source "
+    example="pocketlens service install flowers_int8.tflite --source "
     "/dev/v4l/by-id/usb-camera-index0 --record-events seen/",
+    short_help="Write the unit file of a service.",
+    context_settings={"ignore_unknown_options": True},
 )
 @click.argument("live_arguments", metavar="MODEL [LIVE'S OPTIONS]...", nargs=-1, required=True)
-@click.option(
+@service(
     "--user/--system",
     "for_user",
     default=True,
-    help="A service of yours (default), or one of the system, which has more protection and runs "
-    "with the rights of whoever calls sudo.",
+    help="Install a service of the current user (default), or a system service, which is confined "
+    "more and runs as the user who calls sudo.",
 )
-@click.option("--name", default="pocketlens", show_default=True, help="Name of the service.")
-@click.option("--print", "only_print", is_flag=True, help="Show the unit and write nothing.")
-@click.option(
+@service("--name", default="pocketlens", show_default=True, help="Name of the service.")
+@output("--print", "only_print", is_flag=True, help="Print the unit file and write nothing.")
+@output(
     "--overwrite",
     is_flag=True,
-    help="Replace a service of that name, and let this one replace its files at each start.",
+    help="Replace a service of this name, and let the service replace its own files at each start.",
 )
+@json_option
 def install_command(
-    live_arguments: tuple[str, ...], for_user: bool, name: str, only_print: bool, overwrite: bool
+    live_arguments: tuple[str, ...],
+    for_user: bool,
+    name: str,
+    only_print: bool,
+    overwrite: bool,
+    json_target: str | None,
 ) -> None:
-    """Write the unit of a service that runs `pocketlens live` with MODEL and live's options.
+    """Write the unit file of a service that runs `pocketlens live` with MODEL and live's options.
 
-    systemd starts it again whenever it ends, and when no fresh frame was classified for ten
-    minutes. Addresses and options that hold passwords go into a file beside the unit that only its
-    owner may read, and from there into the environment of the process.
+    systemd restarts it whenever it exits, and when no new frame was classified for ten minutes.
+    Addresses and options with passwords go into a file beside the unit file that only its owner can
+    read, and reach the process as environment variables. Everything after `--` goes to live.
     """
-    from pocketlens.runtime.live.unit import SYSTEM_FOLDER, check_name, secrets_text, unit_text
+    from pocketlens.files import refuse_targets
+    from pocketlens.runtime.live.unit import SYSTEM_FOLDER, check_name, unit_text
 
     check_name(name)
+    refuse_targets(json_target, overwrite=overwrite)
     request = _request(name, live_arguments, None if for_user else _owner(), overwrite)
     folder = _user_folder() if for_user else SYSTEM_FOLDER
     unit, secrets = folder / f"{name}.service", folder / f"{name}.env"
     text = unit_text(request, secrets)
-    if only_print:
-        click.echo(text, nl=False)
-        if request.secrets:
-            click.echo(f"{', '.join(request.secrets)}: would be in {secrets}, mode 0600.", err=True)
-        return
+    control = "systemctl --user" if for_user else "sudo systemctl"
+
+    def payload() -> dict[str, Any]:
+        return {
+            "name": name,
+            "written": not only_print,
+            "unit_file": str(unit),
+            "unit": text,
+            "secrets_file": str(secrets) if request.secrets else None,
+            "secrets": list(request.secrets),
+        }
+
+    def show() -> None:
+        if only_print:
+            click.echo(text, nl=False)
+            return
+        click.echo(f"Wrote {unit}.")
+        click.echo(f"Start it: {control} daemon-reload && {control} enable --now {name}")
+        if for_user:
+            click.echo("Keep it running while nobody is logged in: loginctl enable-linger")
+        click.echo(f"See it: {control} status {name}")
+
+    if not only_print:
+        _write(request, unit, text, secrets, overwrite=overwrite)
+    elif request.secrets:
+        click.echo(f"{', '.join(request.secrets)}: would be in {secrets}, mode 0600.", err=True)
+    deliver(json_target, payload, show)
+
+
+service_command.add_command(install_command)
+
+
+def _write(
+    request: ServiceRequest, unit: Path, text: str, secrets: Path, *, overwrite: bool
+) -> None:
+    from pocketlens.runtime.live.unit import secrets_text
+
     refuse_files([unit, secrets], overwrite=overwrite)
     for needed in request.folders:
         with output_errors(needed):
@@ -87,12 +139,6 @@ def install_command(
     elif secrets.exists():
         secrets.unlink()
     write_text(unit, text)
-    click.echo(f"Wrote {unit}.")
-    control = "systemctl --user" if for_user else "sudo systemctl"
-    click.echo(f"Start it: {control} daemon-reload && {control} enable --now {name}")
-    if for_user:
-        click.echo("Let it run while nobody is logged in: loginctl enable-linger")
-    click.echo(f"See it: {control} status {name}")
 
 
 def _request(
@@ -138,15 +184,15 @@ def _check(source: Any, values: dict[str, Any], *, overwrite: bool) -> None:
     for entry, option in _NOT_IN_A_SERVICE.items():
         if values.get(entry):
             raise UsageError(
-                f"Expected options for a service that runs for ever. Received: {option}. "
+                f"Expected options for a service that does not end. Received: {option}. "
                 "Leave it out."
             )
     for entry, option in _FILES.items():
         if _is_file(values.get(entry)) and not overwrite:
             raise UsageError(
-                f"Expected outputs that a service can go on with when it starts again. Received: "
-                f"{option} {values[entry]}, a file that would begin anew. Use --record-events "
-                "DIR, --jsonl - (the journal has it then), or add --overwrite."
+                f"Expected outputs that a service can continue when it starts again. Received: "
+                f"{option} {values[entry]}, a file that it would replace. Use --record-events DIR, "
+                "or --jsonl -, which goes to the journal, or add --overwrite."
             )
 
 

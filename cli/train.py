@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
-from pocketlens.cli.options import json_option, overwrite_option
+from pocketlens.choices import (
+    AUGMENTATIONS,
+    BALANCES,
+    DATASETS,
+    OPTIMIZERS,
+    RESIZE_MODES,
+    SCHEDULES,
+    TASKS,
+)
+from pocketlens.cli.options import (
+    EXISTING,
+    TARGET,
+    LocalPath,
+    command,
+    json_option,
+    options_of,
+    output,
+    overwrite_option,
+)
 from pocketlens.train.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, Architecture
 
 _ROW = "{:<19}{:>5}{:>8}{:>12}{:>7}{:>12}{:>7}{:>8}{:>5}"
@@ -58,155 +77,181 @@ def _list_architectures(context: click.Context, _option: click.Parameter, asked:
         context.exit()
 
 
-@click.command(
+photos_options = options_of("Photos")
+network = options_of("Network")
+schedule_options = options_of("Training")
+
+
+@command(
     "train",
-    short_help="Train a classifier on labelled photos.",
-    epilog="Example: pocketlens train photos/ --out runs/flowers --alpha 0.5",
+    example="pocketlens train photos/ --out runs/flowers --alpha 0.5",
+    renamed={
+        "--oversample": ("--balance", "oversample"),
+        "--no-class-weights": ("--balance", "none"),
+    },
 )
-@click.argument("photos", required=False)
-@click.option(
+@click.argument("photos", metavar="[PHOTOS]", required=False, type=EXISTING)
+@photos_options(
     "--dataset",
-    type=click.Choice(["cifar10", "cifar100", "mnist", "fashion_mnist", "tf_flowers"]),
-    help="A published dataset in place of PHOTOS; downloaded the first time.",
+    type=click.Choice(DATASETS),
+    help="Published dataset to use instead of PHOTOS; downloaded the first time.",
 )
-@click.option("--out", required=True, metavar="RUN", help="The run folder to make.")
-@click.option(
+@photos_options(
     "--task",
-    type=click.Choice(["multiclass", "binary", "multilabel"]),
-    default="multiclass",
+    type=click.Choice(TASKS),
+    default=TASKS[0],
     show_default=True,
-    help="One label of several, one of two, or any number of labels a photo.",
+    help="One label of several, one of two, or any number of labels per photo.",
 )
-@click.option(
+@photos_options(
     "--positive",
     metavar="LABEL",
-    help="What a binary task looks for. [default: the second class by name]",
+    help="Positive label of a binary task.  [default: the second label in alphabetical order]",
 )
-@click.option(
+@photos_options(
+    "--resize",
+    "resize_mode",
+    type=click.Choice(RESIZE_MODES),
+    default=RESIZE_MODES[0],
+    show_default=True,
+    help="How a photo is resized to the model's square input.",
+)
+@photos_options(
+    "--augment",
+    "augmentation",
+    type=click.Choice(AUGMENTATIONS),
+    help="How much training photos are rotated, shifted and recoloured; see "
+    "report/augmentation.png.  [default: light; strong with --weights none]",
+)
+@photos_options("--no-flip", is_flag=True, help="Never mirror photos: for signs, letters, arrows.")
+@photos_options(
+    "--balance",
+    type=click.Choice(BALANCES),
+    default=BALANCES[0],
+    show_default=True,
+    help="How rare classes count as much as common ones: by class weights, or by drawing their "
+    "photos more often. With none, common classes count more.",
+)
+@photos_options(
+    "--strict", is_flag=True, help="Fail if a file cannot be read or a photo has two labels."
+)
+@network(
     "--arch",
     type=click.Choice(list(ARCHITECTURES)),
     default=DEFAULT_ARCHITECTURE,
     show_default=True,
-    help="The network; see --list-architectures.",
+    help="Architecture; see --list-architectures.",
 )
-@click.option(
+@network(
     "--list-architectures",
     is_flag=True,
     is_eager=True,
     expose_value=False,
     callback=_list_architectures,
-    help="Show each network's parameters, size and published accuracy, and exit.",
+    help="Show each architecture's parameters, size and published accuracy, and exit.",
 )
-@click.option("--alpha", type=float, default=1.0, show_default=True, help="Width of a MobileNet.")
-@click.option(
-    "--image-size", type=int, help="Pixels a side. [default: what the network was published at]"
+@network("--alpha", type=float, default=1.0, show_default=True, help="Width of a MobileNet.")
+@network(
+    "--image-size",
+    type=int,
+    metavar="PIXELS",
+    help="Width and height of the input.  [default: the architecture's published size]",
 )
-@click.option(
+@network(
     "--weights",
     metavar="imagenet|none|FILE",
-    help="Where to start: ImageNet weights, nothing, a weights file or an earlier run. "
-    "[default: imagenet; none for the cnn_ networks]",
+    type=TARGET,
+    help="Weights to start from: ImageNet's, random ones, a weights file or an earlier run.  "
+    "[default: imagenet; none for the cnn_ architectures]",
 )
-@click.option(
-    "--resize",
-    "resize_mode",
-    type=click.Choice(["stretch", "crop", "pad"]),
-    default="stretch",
-    show_default=True,
-    help="How a photo is brought to the model's square.",
+@schedule_options(
+    "--head-epochs", type=int, default=30, show_default=True, help="Epochs of the head alone."
 )
-@click.option("--head-epochs", type=int, default=30, show_default=True, help="Epochs of the head.")
-@click.option(
+@schedule_options(
     "--fine-tune-epochs",
     type=int,
-    help="Epochs of the upper layers. [default: 10; with --weights none of all layers, 40, and up "
-    "to 200 where photos are few]",
+    help="Epochs of the upper layers. With --weights none: of all layers.  [default: 10; with "
+    "--weights none 40, and up to 200 if there are few photos]",
 )
-@click.option(
+@schedule_options(
     "--grid-epochs",
     type=int,
     default=4,
     show_default=True,
-    help="Epochs on the int8 grid, so that the 8-bit files lose nothing.",
+    help="Epochs of quantization-aware training on the int8 quantization grid, so that the 8-bit "
+    "files keep the accuracy.",
 )
-@click.option("--batch-size", type=int, default=32, show_default=True, help="Photos a step.")
-@click.option(
-    "--augment",
-    "augmentation",
-    type=click.Choice(["none", "light", "strong"]),
-    help="How much training photos are turned, moved and recoloured; see report/augmentation.png. "
-    "[default: light; strong with --weights none]",
+@schedule_options(
+    "--batch-size", type=int, default=32, show_default=True, help="Photos per training step."
 )
-@click.option("--no-flip", is_flag=True, help="Never mirror photos: for signs, letters, arrows.")
-@click.option(
-    "--oversample",
-    is_flag=True,
-    help="Draw photos of rare classes more often, in place of the weights that they have anyway.",
+@schedule_options(
+    "--learning-rate",
+    type=float,
+    help="First learning rate of fine-tuning, or of training with --weights none. The epochs on "
+    "the grid start at a fixed share of it.  [default: 5e-05, with --weights none 0.002; 5 times "
+    "that for sgd]",
 )
-@click.option("--no-class-weights", is_flag=True, help="Let common classes count more.")
-@click.option(
+@schedule_options(
     "--optimizer",
-    type=click.Choice(["adam", "adamw", "sgd"]),
-    default="adam",
+    type=click.Choice(OPTIMIZERS),
+    default=OPTIMIZERS[0],
     show_default=True,
-    help="sgd is with momentum.",
+    help="sgd has momentum.",
 )
-@click.option(
+@schedule_options(
     "--schedule",
-    type=click.Choice(["constant", "cosine", "exponential", "plateau"]),
+    type=click.Choice(SCHEDULES),
     default="cosine",
     show_default=True,
-    help="How the learning rate falls; plateau: when validation gets no better.",
+    help="How the learning rate falls; plateau: when the validation loss stops falling.",
 )
-@click.option(
+@schedule_options(
     "--label-smoothing",
     type=float,
     default=0.0,
     show_default=True,
-    help="Share of the truth that is spread over all classes, for labels that may be wrong.",
+    help="Share of each label that is spread over all classes, for labels that may be wrong.",
 )
-@click.option(
+@schedule_options(
     "--mixed-precision/--no-mixed-precision",
     default=None,
-    help="Compute in half precision. [default: on GPUs with tensor cores]",
+    help="Compute in half precision.  [default: on GPUs with tensor cores]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split and training.")
-@click.option("--strict", is_flag=True, help="Fail on bad files and on a photo with two labels.")
-@click.option(
+@schedule_options(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the split and of training."
+)
+@schedule_options(
     "--resume",
     is_flag=True,
-    help="Go on with an interrupted training, from its last finished epoch.",
+    help="Continue an interrupted training after its last finished epoch.",
 )
+@output("--out", required=True, metavar="RUN", type=LocalPath(), help="Run folder to create.")
 @overwrite_option
 @json_option
 def train_command(
-    photos: str | None,
+    photos: Path | None,
     dataset: str | None,
-    out: str,
+    out: Path,
     no_flip: bool,
-    oversample: bool,
-    no_class_weights: bool,
     strict: bool,
     resume: bool,
     overwrite: bool,
     json_target: str | None,
     **chosen: object,
 ) -> None:
-    """Train a classifier on PHOTOS and evaluate it on photos held back.
+    """Train a classifier on PHOTOS and evaluate it on test photos that training does not see.
 
-    PHOTOS is a folder per class; train/, val/ and test/ folders with one each; or a table.
+    PHOTOS is a folder per class, or train/, val/ and test/ folders with a folder per class in each,
+    or a table.
 
-    A table is a .csv file with the columns path and label, or path and labels: several with |
-    between them, or none. Or a .jsonl file of objects with these names, where labels is a list.
-    Paths are relative to the table's folder. A further column part, or split, may say train, val
-    or test. Photos with several labels or none need --task multilabel.
+    A table is a .csv file with the columns path and label, or path and labels, with | between
+    several labels. Or it is a .jsonl file of objects with these names, where labels is a list.
+    Paths are relative to the table's folder. A column split may say train, val or test. Photos with
+    several labels or none need --task multilabel.
 
-    RUN appears when everything in it is complete. Until then it is kept in a hidden folder beside
-    it: when the training is interrupted, by a power cut too, the same command with --resume goes
-    on.
+    RUN appears when it is complete. Until then it is in a hidden folder beside RUN. After an
+    interruption, even a power cut, the same command with --resume continues.
     """
-    from pathlib import Path
-
     from pocketlens.errors import UsageError
     from pocketlens.files import refuse_targets
     from pocketlens.imports import require_train
@@ -220,16 +265,11 @@ def train_command(
     from pocketlens.train import Settings, train
     from pocketlens.train.unfinished import saying_how_to_resume
 
-    balance = "oversample" if oversample else "none" if no_class_weights else "weights"
-    settings = Settings(flip=not no_flip, balance=balance, **chosen)  # type: ignore[arg-type]
-    if dataset is not None:
+    settings = Settings(flip=not no_flip, **chosen)  # type: ignore[arg-type]
+    if photos is None:
         from pocketlens.train.datasets import dataset_folder
 
-        place = dataset_folder(dataset)
-    else:
-        place = Path(photos or "")
-    with saying_how_to_resume(Path(out)):
-        training = train(
-            place, Path(out), settings, overwrite=overwrite, resume=resume, strict=strict
-        )
+        photos = dataset_folder(str(dataset))
+    with saying_how_to_resume(out):
+        training = train(photos, out, settings, overwrite=overwrite, resume=resume, strict=strict)
     summarise(training, json_target)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
+    from pocketlens.choices import FORMATS
     from pocketlens.convert.conversion import ConvertedFile, Demands, DropError, convert
-    from pocketlens.convert.formats import FORMATS
     from pocketlens.evaluation.agreement import Comparison, Reference
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "FORMATS": "pocketlens.convert.formats",
+        "FORMATS": "pocketlens.choices",
         "Comparison": "pocketlens.evaluation.agreement",
         "ConvertedFile": "pocketlens.convert.conversion",
         "Demands": "pocketlens.convert.conversion",

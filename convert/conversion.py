@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard, pack
+from pocketlens.choices import FORMATS, INT8
 from pocketlens.convert.encoders import Encoder, FloatModel
 from pocketlens.convert.flatbuffers import slim
 from pocketlens.convert.float_layers import Int8, make_int8
-from pocketlens.convert.formats import EIGHT_BIT, FORMATS, INT8, check_promise, rerun
+from pocketlens.convert.formats import EIGHT_BIT, check_promise, rerun
 from pocketlens.convert.metadata import standard_metadata
 from pocketlens.convert.origins import read_origin
 from pocketlens.convert.photos import (

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
 
+from pocketlens.choices import DYNAMIC, FLOAT16, FLOAT32, WEIGHTS8
 from pocketlens.convert.corrections import Correction, Kernel, correct, find_corrections
 from pocketlens.convert.flatbuffers import delegate_input, pack_model, unpack_model
-from pocketlens.convert.formats import DYNAMIC, FLOAT16, FLOAT32, WEIGHTS8
 from pocketlens.convert.statistics import Ranges, Statistics, measure
 from pocketlens.quiet import quiet
 

@@ -10,18 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard
+from pocketlens.choices import DYNAMIC, FLOAT16, FLOAT32, INT8, WEIGHTS8
 from pocketlens.errors import ConversionError
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.model_files import ModelFile, Signature
 from pocketlens.runtime.operators import Operators, describe_operators
-
-FLOAT32, FLOAT16, DYNAMIC, WEIGHTS8, INT8 = FORMATS = (
-    "float32",
-    "float16",
-    "dynamic",
-    "weights8",
-    "int8",
-)
 
 # Those that store kernels in 8 bits, and so lose something by rounding.
 EIGHT_BIT = frozenset({DYNAMIC, WEIGHTS8, INT8})

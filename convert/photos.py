@@ -56,7 +56,7 @@ def choose_from_folder(folder: Path, count: int, seed: int) -> list[Path]:
     paths = sorted(find_pictures(existing_folder(folder)))
     if not paths:
         raise DataError(
-            f"Expected photos below {folder} for --representative. Received: none. "
+            f"Expected photos below {folder} for --calibration-photos. Received: none. "
             "Choose a folder with photos like those that the camera will see."
         )
     return sorted(_shuffled(paths, seed)[:count])
@@ -131,7 +131,7 @@ def representative_pixels(
     if origin.run is None:
         raise UsageError(
             "Expected photos for int8, like those that the camera will see, for a third-party "
-            "model. Received: none. Add --representative FOLDER; they need no labels."
+            "model. Received: none. Add --calibration-photos FOLDER; they need no labels."
         )
     photos = origin.run.photos("train").photos
     return _load(choose_stratified(photos, samples, _seed(origin)), origin)
@@ -157,7 +157,7 @@ def reference_photos(
     else:
         pixels = _left_over(origin, representative, samples)
         LOGGER.warning(
-            "Without labelled photos (--data) only agreement is measured, and --max-drop is not "
+            "Without labelled photos (--photos) only agreement is measured, and --max-drop is not "
             "kept."
         )
         return Reference(pixels, None, origin.scores(np.stack(pixels)), card)
@@ -172,8 +172,8 @@ def _left_over(origin: Origin, folder: Path | None, samples: int) -> list[NDArra
         came = f"{folder} with no more than {samples} photos" if folder else "none"
         raise UsageError(
             "Expected photos to compare the files of a third-party model on. Received: "
-            f"{came}. Add --data PHOTOS with a folder per class, or more photos to "
-            "--representative than --samples."
+            f"{came}. Add --photos PHOTOS with a folder per class, or more photos to "
+            "--calibration-photos than --samples."
         )
     return _load(paths, origin)
 

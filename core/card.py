@@ -19,6 +19,11 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from pocketlens.archive import append_archive, has_trace_of, read_archive
+from pocketlens.choices import BINARY as BINARY
+from pocketlens.choices import MULTICLASS as MULTICLASS
+from pocketlens.choices import MULTILABEL as MULTILABEL
+from pocketlens.choices import RESIZE_MODES as RESIZE_MODES
+from pocketlens.choices import TASKS
 from pocketlens.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -27,9 +32,7 @@ if TYPE_CHECKING:
 CARD_NAME = "card.json"
 LABELS_NAME = "labels.txt"
 SCHEMA_VERSION = 1
-MULTICLASS, BINARY, MULTILABEL = TASKS = ("multiclass", "binary", "multilabel")
 DEFAULT_THRESHOLDS = {MULTICLASS: 0.0, BINARY: 0.5, MULTILABEL: 0.5}
-RESIZE_MODES = ("stretch", "crop", "pad")
 
 # Of the text files in an archive: labels of every class there is take less.
 _MOST_TEXT_BYTES = 16 << 20

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, MULTICLASS, MULTILABEL
+from pocketlens.card import DEFAULT_THRESHOLDS
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.runtime.answers import MIN_CLASSES_FOR_TOP5, Answer, answer_of, best_scores
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, MULTICLASS
+from pocketlens.choices import BINARY, MULTICLASS
 from pocketlens.evaluation.answers import Answers
 
 # As many as Guo et al. used.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import MULTILABEL
+from pocketlens.choices import MULTILABEL
 from pocketlens.evaluation.agreement import Flips
 from pocketlens.evaluation.answers import Answers, best_five
 from pocketlens.evaluation.calibration import Reliability, reliability

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocketlens.card import MULTILABEL
+from pocketlens.choices import MULTILABEL
 from pocketlens.evaluation.answers import Answers
 from pocketlens.evaluation.metrics import Evaluation
 

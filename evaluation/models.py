@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import MULTICLASS
+from pocketlens.choices import MULTICLASS
 from pocketlens.errors import DataError, ModelFileError, PictureError
 from pocketlens.evaluation.answers import Answers, to_answers, truth
 from pocketlens.evaluation.calibration import Reliability

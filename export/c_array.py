@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pocketlens import __version__
-from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.export.models import Candidate, Target
 from pocketlens.runtime.model_files import Tensor
 

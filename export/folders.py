@@ -69,7 +69,7 @@ def export(
     wanted = TARGETS[target]
     if images is not None and not wanted.has_pictures:
         raise UsageError(
-            f"Expected --images with a target that gets test pictures. "
+            f"Expected --photos with a target that gets test pictures. "
             f"Received: {images} with {target}. Leave it out."
         )
     out = Path(out)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pocketlens.card import BINARY, MULTICLASS, ModelCard
+from pocketlens.card import ModelCard
+from pocketlens.choices import BINARY, MULTICLASS
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 
 if TYPE_CHECKING:

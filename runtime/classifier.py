@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import cv2
 import numpy as np
 
-from pocketlens.card import BINARY, MULTILABEL
+from pocketlens.choices import BINARY, MULTILABEL
 from pocketlens.errors import ScoresError, UsageError
 from pocketlens.runtime.answers import Answer, answer_of, best_scores, describe, label_scores
 from pocketlens.runtime.input_table import input_table, score_table

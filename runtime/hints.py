@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pocketlens.card import RESIZE_MODES, TASKS
+from pocketlens.choices import RESIZE_MODES, TASKS
 from pocketlens.errors import UsageError
 from pocketlens.runtime.model_files import read_labels
 

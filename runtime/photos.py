@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.card import MULTICLASS, MULTILABEL
+from pocketlens.choices import MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError, LabelsError, PictureError, UsageError
 from pocketlens.runtime.pictures import Pixels, decode, resize
 from pocketlens.workers import count_cores, map_ahead

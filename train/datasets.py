@@ -26,8 +26,6 @@ from pocketlens.quiet import quiet
 
 LOGGER = logging.getLogger("pocketlens")
 
-DATASETS = ("cifar10", "cifar100", "mnist", "fashion_mnist", "tf_flowers")
-
 # Says of a folder of PNGs that it is one of ours, and complete.
 _MARKER = "complete.txt"
 _FLOWERS = "flower_photos"

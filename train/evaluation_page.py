@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.evaluation.metrics import Evaluation
 from pocketlens.evaluation.mistakes import Confusion, confusions, diagnose, mistakes
 from pocketlens.evaluation.models import ModelEvaluation

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, MULTICLASS
+from pocketlens.choices import BINARY, MULTICLASS
 from pocketlens.train.settings import Settings
 
 _MOMENTUM = 0.9
@@ -21,10 +21,6 @@ _OPTIMIZERS = {
     "adamw": partial(keras.optimizers.AdamW, weight_decay=_WEIGHT_DECAY),
     "sgd": partial(keras.optimizers.SGD, momentum=_MOMENTUM),
 }
-# The learning rates of the settings are Adam's, whose steps are about as long as the rate whatever
-# the gradient. Plain gradients of these networks are much smaller and want a higher rate.
-_RATE_FACTORS = {"adam": 1.0, "adamw": 1.0, "sgd": 5.0}
-
 # The exponential schedule ends at this share of where it started.
 _EXPONENTIAL_END = 0.01
 
@@ -57,17 +53,16 @@ def optimizer(
 
     Args:
         settings: name the optimizer and the schedule.
-        learning_rate: where the schedule starts, for Adam; other optimizers get a multiple of it.
+        learning_rate: where the schedule starts.
         steps: of the whole phase.
         scaled: scale the loss so that gradients in float16 do not vanish.
     """
-    start = learning_rate * _RATE_FACTORS[settings.optimizer]
     schedules = keras.optimizers.schedules
-    rate: float | keras.optimizers.schedules.LearningRateSchedule = start
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = learning_rate
     if settings.schedule == "cosine":
-        rate = schedules.CosineDecay(start, steps)
+        rate = schedules.CosineDecay(learning_rate, steps)
     elif settings.schedule == "exponential":
-        rate = schedules.ExponentialDecay(start, steps, _EXPONENTIAL_END)
+        rate = schedules.ExponentialDecay(learning_rate, steps, _EXPONENTIAL_END)
     plain = _OPTIMIZERS[settings.optimizer](rate)
     if settings.optimizer == "adamw":
         # Offsets and the factors of batch normalisation have no reason to be small.

@@ -121,19 +121,18 @@ class Trainer:
             ),
             self._validation(val_features),
             settings.head_epochs,
-            settings.head_learning_rate,
+            settings.rates.head,
         )
 
     def _train_main(self, epochs: int) -> None:
         settings = self._settings
-        pretrained = settings.pretrained
         self._fit(
             self._main_phase,
             self.network,
             self._training(self._pictures, self._parts["train"].pixels, self.augmentation),
             self._validation(self._parts["val"].pixels),
             epochs,
-            settings.fine_tune_learning_rate if pretrained else settings.scratch_learning_rate,
+            settings.rates.main,
         )
 
     def _train_on_grid(self) -> None:
@@ -148,9 +147,7 @@ class Trainer:
             self._training(self._pictures, self._parts["train"].pixels, self.augmentation),
             self._validation(self._parts["val"].pixels),
             settings.grid_epochs,
-            settings.grid_learning_rate
-            if settings.pretrained
-            else settings.scratch_grid_learning_rate,
+            settings.rates.grid,
             {"grid": GridTraining(layers)},
         )
 

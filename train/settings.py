@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pocketlens.card import BINARY, MULTICLASS, MULTILABEL, RESIZE_MODES, TASKS
+from pocketlens.choices import (
+    AUGMENTATIONS,
+    BALANCES,
+    BINARY,
+    MULTICLASS,
+    MULTILABEL,
+    OPTIMIZERS,
+    RESIZE_MODES,
+    SCHEDULES,
+    TASKS,
+)
 from pocketlens.errors import UsageError
 from pocketlens.train.architectures import DEFAULT_ARCHITECTURE, Architecture, find_architecture
 
 WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
 
-AUGMENTATIONS = ("none", "light", "strong")
-BALANCES = ("weights", "oversample", "none")
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine", "exponential", "plateau")
 # Stands for what the architecture prescribes until the settings are made.
 _ARCHITECTURE_SAYS: Any = None
+
+
+class Rates(NamedTuple):
+    """Where the learning rate of each phase starts."""
+
+    head: float
+    main: float
+    grid: float
+
+
+# Adam's learning rates: its steps are about as long as the rate whatever the gradient. Plain
+# gradients of these networks are much smaller and want a higher rate.
+_RATE_FACTORS = {"adam": 1.0, "adamw": 1.0, "sgd": 5.0}
+_FINE_TUNE_RATES = Rates(1e-3, 5e-5, 2e-5)
+_SCRATCH_RATES = Rates(1e-3, 2e-3, 2e-4)
 
 # From scratch a network needs steps, however few photos make an epoch, and photos that are never
 # the same twice. Best validation loss of MobileNetV2 0.35/96 on 650 photos of flowers, mean of two
@@ -38,8 +60,9 @@ class Settings:
     means 10 on weights; without any, where this phase trains every layer from scratch, 40, and up
     to 200 where photos are few. Zero epochs skip a phase. `balance` makes uneven classes count the
     same, by weights or by drawing photos of rare ones more often; multilabel training knows no
-    balance. Learning rates are those of Adam, from which the other optimizers' follow.
-    `mixed_precision` of None takes it where it pays.
+    balance. `learning_rate` is where the second phase starts; `rates` says what None means, and a
+    rate that is given moves the one on the grid in proportion. `mixed_precision` of None takes it
+    where it pays.
     """
 
     task: str = MULTICLASS
@@ -62,11 +85,9 @@ class Settings:
     fine_tune_epochs: int | None = None
     grid_epochs: int = 4
     fine_tune_layers: int = _ARCHITECTURE_SAYS
-    head_learning_rate: float = 1e-3
-    fine_tune_learning_rate: float = 5e-5
-    grid_learning_rate: float = 2e-5
-    scratch_learning_rate: float = 2e-3
-    scratch_grid_learning_rate: float = 2e-4
+    head_learning_rate: float | None = None
+    learning_rate: float | None = None
+    grid_learning_rate: float | None = None
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
@@ -82,6 +103,7 @@ class Settings:
                 object.__setattr__(self, name, value)
         if self.augmentation is _ARCHITECTURE_SAYS:
             object.__setattr__(self, "augmentation", "light" if self.pretrained else "strong")
+        self._check_choices()
         architecture.check_size(self.image_size)
         architecture.check_alpha(self.alpha)
         _expect(
@@ -101,20 +123,16 @@ class Settings:
             "--weights imagenet, none, a file or an earlier run",
             f"--weights {self.weights}, which is not there",
         )
+        _expect(
+            self.learning_rate is None or 0 < self.learning_rate < math.inf,
+            "a learning rate above 0",
+            f"--learning-rate {self.learning_rate}",
+        )
         _expect(self.batch_size >= 1, "a batch of at least one", f"--batch-size {self.batch_size}")
-        for what, option, value, known in (
-            ("a resize mode", "resize", self.resize_mode, RESIZE_MODES),
-            ("a task", "task", self.task, TASKS),
-            ("an augmentation", "augment", self.augmentation, AUGMENTATIONS),
-            ("a balance", "balance", self.balance, BALANCES),
-            ("an optimizer", "optimizer", self.optimizer, OPTIMIZERS),
-            ("a schedule", "schedule", self.schedule, SCHEDULES),
-        ):
-            _expect(value in known, f"{what} of {', '.join(known)}", f"--{option} {value}")
         _expect(
             not (self.task == MULTILABEL and self.balance == "oversample"),
             "one class a photo to oversample by",
-            f"--oversample with --task {self.task}",
+            f"--balance oversample with --task {self.task}",
         )
         _expect(
             0 <= self.label_smoothing < 1,
@@ -133,6 +151,31 @@ class Settings:
         first = self.head_epochs if self.pretrained else 0
         none = first == self.fine_tune_epochs == self.grid_epochs == 0
         _expect(not none, "at least one epoch in one phase", "none")
+
+    def _check_choices(self) -> None:
+        for what, option, value, known in (
+            ("a resize mode", "resize", self.resize_mode, RESIZE_MODES),
+            ("a task", "task", self.task, TASKS),
+            ("an augmentation", "augment", self.augmentation, AUGMENTATIONS),
+            ("a balance", "balance", self.balance, BALANCES),
+            ("an optimizer", "optimizer", self.optimizer, OPTIMIZERS),
+            ("a schedule", "schedule", self.schedule, SCHEDULES),
+        ):
+            _expect(value in known, f"{what} of {', '.join(known)}", f"--{option} {value}")
+
+    @property
+    def rates(self) -> Rates:
+        """The learning rates at which the phases start."""
+        factor = _RATE_FACTORS[self.optimizer]
+        usual = _FINE_TUNE_RATES if self.pretrained else _SCRATCH_RATES
+        head, main, grid = (factor * rate for rate in usual)
+        if self.learning_rate is not None:
+            main, grid = self.learning_rate, grid / main * self.learning_rate
+        return Rates(
+            head if self.head_learning_rate is None else self.head_learning_rate,
+            main,
+            grid if self.grid_learning_rate is None else self.grid_learning_rate,
+        )
 
     @property
     def architecture(self) -> Architecture:

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens import __version__
-from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, ModelCard
+from pocketlens.card import DEFAULT_THRESHOLDS, ModelCard
+from pocketlens.choices import BINARY
 from pocketlens.errors import UsageError
 from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.calibration import divide_logits, fit_temperature, reliability, tempered

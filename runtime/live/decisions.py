@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.errors import UsageError
 from pocketlens.runtime.classifier import Category, Result
 from pocketlens.runtime.live.frames import UNKNOWN, Decision

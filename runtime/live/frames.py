@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pocketlens.card import MULTICLASS
+from pocketlens.choices import MULTICLASS
 from pocketlens.runtime.classifier import Category, Timing, to_json
 from pocketlens.runtime.pictures import Pixels
 

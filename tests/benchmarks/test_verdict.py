@@ -72,11 +72,11 @@ def test_sentence(made_up):
         ),
         pytest.param(
             [("float32", 14, None, {1: 7.0}), ("int8", 4, None, {1: 3.5})],
-            ["2.0 times as fast as float32", "without --data"],
+            ["2.0 times as fast as float32", "without --photos"],
             ["points", "accuracy it"],
             id="no data",
         ),
-        pytest.param([("int8", 4, None, {1: 4.0})], ["without --data"], ["%"], id="neither"),
+        pytest.param([("int8", 4, None, {1: 4.0})], ["without --photos"], ["%"], id="neither"),
         pytest.param(
             [FLOAT32, ("int8", 4, 700, {1: 3.0})],
             ["Take float320.tflite", "the only one within 1 point"],

@@ -52,7 +52,7 @@ CASES: dict[str, tuple[int, str, Case]] = {
         "content is something else",
         lambda p: ["classify", p.file("m.tflite", "hello"), p.photo],
     ),
-    "classify: no photo": (1, "nothing there", lambda p: ["classify", p.model, "nowhere.jpg"]),
+    "classify: no photo": (2, "nothing there", lambda p: ["classify", p.model, "nowhere.jpg"]),
     "classify: text named .jpg": (
         1,
         "none of these",
@@ -72,7 +72,7 @@ CASES: dict[str, tuple[int, str, Case]] = {
     ),
     "classify: no labels file": (
         2,
-        "Expected a file with labels",
+        "as --labels",
         lambda p: ["classify", p.model, p.photo, "--labels", "nowhere.txt"],
     ),
     "classify: mean for a model that has its own": (
@@ -92,7 +92,7 @@ CASES: dict[str, tuple[int, str, Case]] = {
         lambda p: ["inspect", p.model, "--json", p.file("out.json", "precious")],
     ),
     "live: no source": (
-        1,
+        2,
         "Received",
         lambda p: ["live", p.model, "--source", str(p.folder / "nowhere.mp4")],
     ),
@@ -162,16 +162,16 @@ CASES: dict[str, tuple[int, str, Case]] = {
             p.file("old.json", '{"schema_version": 5, "machine": {}, "files": []}'),
         ],
     ),
-    "recommend: no photos": (2, "Expected --data", lambda p: ["recommend", p.model]),
+    "recommend: no photos": (2, "Expected --photos", lambda p: ["recommend", p.model]),
     "recommend: text as a model": (
         1,
         "content is something else",
-        lambda p: ["recommend", p.file("m.tflite", "hello"), "--data", p.photos],
+        lambda p: ["recommend", p.file("m.tflite", "hello"), "--photos", p.photos],
     ),
     "recommend: no time at all": (
         2,
         "--max-latency above 0 ms",
-        lambda p: ["recommend", p.model, "--data", p.photos, "--max-latency", "0"],
+        lambda p: ["recommend", p.model, "--photos", p.photos, "--max-latency", "0"],
     ),
     "doctor: existing result": (
         2,
@@ -187,12 +187,12 @@ CASES: dict[str, tuple[int, str, Case]] = {
     "benchmark: no photos": (
         2,
         "Received",
-        lambda p: ["benchmark", p.model, "--data", str(p.folder / "nowhere")],
+        lambda p: ["benchmark", p.model, "--photos", str(p.folder / "nowhere")],
     ),
     "benchmark: other classes": (
         2,
         "Rename the labels",
-        lambda p: ["benchmark", p.model, "--data", str(p.folder)],
+        lambda p: ["benchmark", p.model, "--photos", str(p.folder)],
     ),
     "benchmark: existing result": (
         2,

@@ -38,7 +38,7 @@ def test_everything_at_once(tiny_models, tiny_photos, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="plots need the train extra")
     target, plot, report = tmp_path / "result.json", tmp_path / "plot.png", tmp_path / "report"
     files = [str(tiny_models[key]) for key in ("int8", "float32")]
-    arguments = [*files, "--data", str(tiny_photos), "--threads", "2,1", *QUICK]
+    arguments = [*files, "--photos", str(tiny_photos), "--threads", "2,1", *QUICK]
     outputs = ["--json", str(target), "--plot", str(plot), "--report", str(report)]
     code = run(["benchmark", *arguments, *outputs, "--sustained", "0.03"])
     printed = capsys.readouterr().out
@@ -82,7 +82,7 @@ def test_everything_at_once(tiny_models, tiny_photos, tmp_path, capsys):
 
 
 def test_run_folder_as_data(tiny_models, tiny_run, capsys):
-    arguments = [str(tiny_models["float16"]), "--data", str(tiny_run), *QUICK, "--json", "-"]
+    arguments = [str(tiny_models["float16"]), "--photos", str(tiny_run), *QUICK, "--json", "-"]
     assert run(["benchmark", *arguments]) == 0
     payload = json.loads(capsys.readouterr().out)
     assert payload["photos"] > 0
@@ -193,8 +193,8 @@ def test_only_plots_import_matplotlib(elsewhere_model):
         pytest.param(["{model}", "{model}"], "more than once", id="twice"),
         pytest.param(["{tmp}/none.tflite"], "none.tflite", id="missing model"),
         pytest.param(["{tmp}"], "a folder", id="folder for a model"),
-        pytest.param(["{model}", "--data", "{tmp}/none"], "nothing there", id="missing data"),
-        pytest.param(["{model}", "--data", "{other}"], "Received: ants", id="other classes"),
+        pytest.param(["{model}", "--photos", "{tmp}/none"], "nothing there", id="missing data"),
+        pytest.param(["{model}", "--photos", "{other}"], "Received: ants", id="other classes"),
         pytest.param(["{model}", "--json", "{taken}"], "--overwrite", id="json exists"),
         pytest.param(["{model}", "--plot", "{taken}"], "--overwrite", id="plot exists"),
         pytest.param(["{model}", "--plot", "{tmp}/plot.txt"], "plot.txt", id="plot's name"),
@@ -227,7 +227,7 @@ def test_wrong_calls(elsewhere_model, tmp_path, capsys, monkeypatch, arguments, 
 def test_data_without_a_readable_photo(elsewhere_model, tmp_path, capsys):
     (tmp_path / "background").mkdir()
     (tmp_path / "background" / "1.png").write_bytes(b"no picture")
-    assert run(["benchmark", str(elsewhere_model), "--data", str(tmp_path), *QUICK]) == 1
+    assert run(["benchmark", str(elsewhere_model), "--photos", str(tmp_path), *QUICK]) == 1
     assert "at least one readable photo" in capsys.readouterr().err
 
 

@@ -16,7 +16,7 @@ def test_help_is_the_group_s():
 def test_files(tiny_models, tiny_photos, tmp_path, capsys):
     target = tmp_path / "out.json"
     files = [str(tiny_models[key]) for key in ("float32", "int8")]
-    arguments = [*files, "--data", str(tiny_photos), "--threads", "1", "--max-drop", "100"]
+    arguments = [*files, "--photos", str(tiny_photos), "--threads", "1", "--max-drop", "100"]
     assert run(["recommend", *arguments, "--json", str(target)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     payload = json.loads(target.read_text("utf-8"))
@@ -31,7 +31,7 @@ def test_files(tiny_models, tiny_photos, tmp_path, capsys):
 
 
 def test_nothing_fits(tiny_models, tiny_photos, capsys):
-    arguments = [str(tiny_models["int8"]), "--data", str(tiny_photos), "--threads", "1"]
+    arguments = [str(tiny_models["int8"]), "--photos", str(tiny_photos), "--threads", "1"]
     limits = ["--max-latency", "0.0001", "--max-size", "0.0001"]
     assert run(["recommend", *arguments, *limits, "--json", "-"]) == 1
     captured = capsys.readouterr()
@@ -60,10 +60,10 @@ def test_a_run_is_converted_and_judged_by_its_held_back_photos(tiny_run, tmp_pat
     ("arguments", "said"),
     [
         pytest.param([], "MODEL", id="no models"),
-        pytest.param(["{model}"], "Expected --data PHOTOS", id="no photos"),
+        pytest.param(["{model}"], "Expected --photos PHOTOS", id="no photos"),
         pytest.param(["{run}", "{model}"], "Name it alone", id="a run and a file"),
-        pytest.param(["{model}", "--data", "{tmp}/none"], "nothing there", id="missing photos"),
-        pytest.param(["{model}", "--data", "{other}"], "Received: ants", id="other classes"),
+        pytest.param(["{model}", "--photos", "{tmp}/none"], "nothing there", id="missing photos"),
+        pytest.param(["{model}", "--photos", "{other}"], "Received: ants", id="other classes"),
         pytest.param(["{model}", "--max-latency", "-1"], "above 0 ms", id="negative time"),
         pytest.param(["{model}", "--max-size", "0"], "above 0 MB", id="no size"),
         pytest.param(["{model}", "--max-drop", "nan"], "0 to 100 points", id="no number"),

@@ -33,5 +33,5 @@ def test_stratified_choice_of_uneven_classes() -> None:
 
 
 def test_folder_without_photos(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="--representative"):
+    with pytest.raises(DataError, match="--calibration-photos"):
         choose_from_folder(tmp_path, 5, 0)

@@ -132,7 +132,7 @@ def test_commands_follow_the_task(
     model = task_models[task]["int8"]
     assert run(["evaluate", str(model), str(table), "--json", "-"]) == 0
     evaluated = json.loads(capsys.readouterr().out)
-    arguments = ["--data", str(table), "--num-runs", "2", "--min-secs", "0", "--json", "-"]
+    arguments = ["--photos", str(table), "--num-runs", "2", "--min-secs", "0", "--json", "-"]
     assert run(["benchmark", str(model), *arguments]) == 0
     measured = json.loads(capsys.readouterr().out)
     accuracy = measured["files"][0]["accuracy"]

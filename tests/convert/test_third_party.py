@@ -100,17 +100,17 @@ def test_without_labelled_photos(
 ) -> None:
     arguments = ["convert", str(models["keras"]), "--out", str(tmp_path), "--format", "weights8"]
     arguments += ["--labels", str(models["labels"]), "--mean", "127.5", "--std", "127.5"]
-    given = ["--representative", str(tiny_photos), "--samples", "10", "--json", "-"]
+    given = ["--calibration-photos", str(tiny_photos), "--samples", "10", "--json", "-"]
     assert run([*arguments, *given]) == 0
     (file,) = json.loads(capfd.readouterr().out)
     assert file["photos"] == 80
     assert file["accuracy"] is None
     assert "--max-drop is not" in caplog.text
     assert run([*arguments, "--overwrite"]) == 2
-    assert "Add --data PHOTOS" in capfd.readouterr().err
+    assert "Add --photos PHOTOS" in capfd.readouterr().err
 
 
 def test_int8_needs_photos(models: dict[str, Path], tiny_photos: Path, tmp_path: Path) -> None:
     hints = ModelHints(models["labels"], 127.5, 127.5)
-    with pytest.raises(UsageError, match="--representative"):
+    with pytest.raises(UsageError, match="--calibration-photos"):
         convert(models["keras"], tmp_path, ["int8"], hints=hints, data=tiny_photos)

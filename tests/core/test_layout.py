@@ -167,6 +167,8 @@ def test_no_module_imports_itself_over_others(known: dict[str, Path]) -> None:
         "from pocketlens.cli.main import run; run(['export', '--help'])",
         "from pocketlens.cli.main import run; run(['train', '--help'])",
         "from pocketlens.cli.main import run; run(['check', '--help'])",
+        "from pocketlens.cli.main import run; run(['convert', '--help'])",
+        "from pocketlens.cli.main import run; run(['demo', '--help'])",
     ],
 )
 def test_light_parts_import_nothing_heavy(statement: str) -> None:
@@ -183,9 +185,9 @@ def test_commands_on_the_device_import_nothing_heavy(
         ["classify", str(tiny_tflite), str(photo)],
         ["inspect", str(tiny_tflite)],
         ["live", str(tiny_tflite), "--source", str(video), "--record", str(tmp_path / "out.mp4")],
-        ["benchmark", str(tiny_tflite), "--data", str(tiny_photos), "--num-runs", "2"],
+        ["benchmark", str(tiny_tflite), "--photos", str(tiny_photos), "--num-runs", "2"],
         ["evaluate", str(tiny_tflite), str(tiny_photos)],
-        ["recommend", str(tiny_tflite), "--data", str(tiny_photos), "--threads", "1"],
+        ["recommend", str(tiny_tflite), "--photos", str(tiny_photos), "--threads", "1"],
         ["export", str(tiny_tflite), "--target", "ios", "--out", str(tmp_path / "app")],
         ["export", str(tiny_tflite), "--target", "web", "--out", str(tmp_path / "web")],
         ["service", "install", str(tiny_tflite), "--source", "0", "--print"],

@@ -45,7 +45,7 @@ def road(
     if not figures.is_file():
         pocketlens("convert", run, "--out", models, "--overwrite", "--force")
         files = [models / f"{run.name}_{entry}.tflite" for entry in FORMATS]
-        pocketlens("benchmark", *files, "--data", run, "--json", figures)
+        pocketlens("benchmark", *files, "--photos", run, "--json", figures)
     return {entry["format"]: entry for entry in json.loads(figures.read_text())["files"]}
 
 

@@ -35,7 +35,7 @@ class ThroughBase(Trainer):
             self._training(self._pictures, self._parts["train"].pixels, self.augmentation),
             self._validation(self._parts["val"].pixels),
             settings.head_epochs,
-            settings.head_learning_rate,
+            settings.rates.head,
         )
 
 

@@ -42,7 +42,7 @@ def main() -> None:
     network = build(len(split.labels), settings)
     freeze(network, settings.fine_tune_layers)
     network.compile(
-        keras.optimizers.Adam(settings.fine_tune_learning_rate),
+        keras.optimizers.Adam(settings.rates.main),
         loss(settings.task, len(split.labels)),
         jit_compile=compile_with_xla(),
     )

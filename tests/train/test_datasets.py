@@ -15,9 +15,10 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
+from pocketlens.choices import DATASETS
 from pocketlens.errors import DataError
 from pocketlens.runtime.pictures import decode
-from pocketlens.train.datasets import DATASETS, dataset_folder
+from pocketlens.train.datasets import dataset_folder
 from pocketlens.train.found_photos import find_photos
 
 COUNTS = {"train": 30, "test": 10}

@@ -7,8 +7,9 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
+from pocketlens.choices import OPTIMIZERS
 from pocketlens.train.optimization import Plateau, optimizer, rate_callbacks
-from pocketlens.train.settings import OPTIMIZERS, Settings
+from pocketlens.train.settings import Settings
 
 STEPS = 100
 

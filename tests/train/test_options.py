@@ -62,7 +62,7 @@ def test_other_options_lead_to_a_plain_model(
         rows = list(csv.DictReader(stream))
     assert [row["phase"] for row in rows] == ["head", "head", "fine-tune", "grid"]
     # Plateau leaves the rate alone while validation gets better; SGD's is five times Adam's.
-    assert float(rows[0]["learning_rate"]) == pytest.approx(5 * settings.head_learning_rate)
+    assert float(rows[0]["learning_rate"]) == pytest.approx(settings.rates.head)
     # What was evaluated is what was saved.
     split = check_data(tiny_photos).split(settings.seed)
     test = load_pixels(split, (96, 96), settings.resize_mode)["test"]
@@ -116,9 +116,13 @@ def test_sheet_is_in_the_report(tiny_run: Path) -> None:
         ({"balance": "luck"}, "--balance luck"),
         ({"optimizer": "lbfgs"}, "--optimizer lbfgs"),
         ({"schedule": "steps"}, "--schedule steps"),
+        ({"learning_rate": 0.0}, "--learning-rate 0.0"),
         ({"label_smoothing": 1.0}, "--label-smoothing 1.0"),
         ({"label_smoothing": -0.1}, "--label-smoothing -0.1"),
-        ({"task": "multilabel", "balance": "oversample"}, "--oversample with --task multilabel"),
+        (
+            {"task": "multilabel", "balance": "oversample"},
+            "--balance oversample with --task",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -132,8 +136,11 @@ def test_settings_that_cannot_be(values: dict[str, Any], text: str) -> None:
     ("flags", "expected"),
     [
         ([], {}),
+        (["--balance", "oversample"], {"balance": "oversample"}),
+        (["--balance=none"], {"balance": "none"}),
         (["--oversample"], {"balance": "oversample"}),
         (["--no-class-weights"], {"balance": "none"}),
+        (["--learning-rate", "0.001"], {"learning_rate": 0.001}),
         (["--augment", "strong", "--no-flip"], {"augmentation": "strong", "flip": False}),
         (
             ["--optimizer", "sgd", "--schedule", "plateau"],
@@ -145,7 +152,9 @@ def test_settings_that_cannot_be(values: dict[str, Any], text: str) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_flags(flags: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags(
+    flags: list[str], expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: list[Settings] = []
 
     def train(_photos: Path, _out: Path, settings: Settings, **_: Any) -> None:
@@ -153,8 +162,25 @@ def test_flags(flags: list[str], expected: dict[str, Any], monkeypatch: pytest.M
 
     monkeypatch.setattr("pocketlens.train.train", train)
     monkeypatch.setattr("pocketlens.cli.evaluate.summarise", lambda *_: None)
-    assert run(["train", "photos", "--out", "run", *flags]) == 0
+    assert run(["train", str(tmp_path), "--out", "run", *flags]) == 0
     assert given == [Settings(**expected)]
+
+
+@pytest.mark.parametrize(
+    ("values", "main", "grid"),
+    [
+        ({"weights": "imagenet"}, 5e-5, 2e-5),
+        ({"weights": "none"}, 2e-3, 2e-4),
+        ({"weights": "none", "optimizer": "sgd"}, 1e-2, 1e-3),
+        ({"weights": "imagenet", "learning_rate": 1e-3}, 1e-3, 4e-4),
+        ({"weights": "none", "optimizer": "sgd", "learning_rate": 1e-3}, 1e-3, 1e-4),
+        ({"weights": "none", "learning_rate": 1e-3, "grid_learning_rate": 1e-5}, 1e-3, 1e-5),
+    ],
+    ids=lambda value: ",".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_learning_rates(values: dict[str, Any], main: float, grid: float) -> None:
+    rates = Settings(**values).rates
+    assert (rates.main, rates.grid) == (pytest.approx(main), pytest.approx(grid))
 
 
 TWO_DEVICES = """

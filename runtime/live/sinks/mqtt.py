@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pocketlens import __version__
-from pocketlens.card import BINARY, MULTILABEL
+from pocketlens.choices import BINARY, MULTILABEL
 from pocketlens.errors import UsageError
 from pocketlens.imports import require_mqtt
 from pocketlens.runtime.live.frames import STALE, FrameResult, RunInfo, Sink, SourceState

@@ -1,0 +1,26 @@
+"""The names that can be chosen on the command line and in the library.
+
+It imports nothing, so that `--help` can list them without loading what they stand for.
+What grows by a module of its own is not among them: architectures stand in `train.architectures`,
+export targets in `export.folders`, sources and sinks in the tables of their packages.
+"""
+
+MULTICLASS, BINARY, MULTILABEL = TASKS = ("multiclass", "binary", "multilabel")
+RESIZE_MODES = ("stretch", "crop", "pad")
+
+FLOAT32, FLOAT16, DYNAMIC, WEIGHTS8, INT8 = FORMATS = (
+    "float32",
+    "float16",
+    "dynamic",
+    "weights8",
+    "int8",
+)
+
+# In the order in which they are tried: the maintained runtime, the older small one, TensorFlow's.
+BACKENDS = ("ai-edge-litert", "tflite-runtime", "tf.lite")
+
+DATASETS = ("cifar10", "cifar100", "mnist", "fashion_mnist", "tf_flowers")
+AUGMENTATIONS = ("none", "light", "strong")
+BALANCES = ("weights", "oversample", "none")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine", "exponential", "plateau")

@@ -1,0 +1,248 @@
+"""What holds for every command: groups in `--help`, paths, earlier names, the rule of `--json`."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import pytest
+
+from pocketlens import choices
+from pocketlens.cli.main import COMMANDS, group, run
+
+GROUPS = {
+    "live": ["Source", "Decision", "Recording", "Network", "Third-party model", "Output"],
+    "train": ["Photos", "Network", "Training", "Output"],
+    "convert": ["Formats", "Photos", "Third-party model", "Output"],
+    "benchmark": [
+        "Measurement",
+        "Comparison with an earlier run",
+        "Third-party model",
+        "Output",
+    ],
+}
+NOT_OUR_WORDS = ("elsewhere", "all the same", "for ever", "held back", "the whole road")
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in COMMANDS:
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", entry) for inner, entry in command.commands.items())
+        else:
+            assert command is not None
+            yield name, command
+
+
+ALL = dict(commands())
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def help_of(name: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert run([*name.split(), "--help"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_help_has_these_groups(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert re.findall(r"^(\w.*):$", help_of(name, capsys), re.MULTILINE) == GROUPS[name]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_help_is_easy_to_read(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(name, capsys)
+    assert f"Example: pocketlens {name}" in text
+    assert not [word for word in NOT_OUR_WORDS if word in text.lower()]
+    for paragraph in re.split(r"\n\n|\n  (?=-)|\n\w[^\n]*:\n", text):
+        # Defaults and limits stand in brackets behind the sentences.
+        for sentence in re.split(r"(?<=[.])\s+|\s+(?=\[(?:default|env var))", paragraph.strip()):
+            lines = sentence.split("\n")
+            # An option with a long name has its help on the next line.
+            if re.fullmatch(r"-\S+(,? -?\S+)*", lines[0]):
+                lines = lines[1:]
+            assert len(lines) <= 2, sentence
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_option_is_explained(name: str) -> None:
+    for parameter in ALL[name].params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.opts
+
+
+def test_what_can_be_chosen_is_what_there_is() -> None:
+    from pocketlens.runtime.interpreters import BACKENDS
+
+    assert tuple(BACKENDS) == choices.BACKENDS
+
+
+def test_what_can_be_trained_and_converted_is_what_there_is() -> None:
+    pytest.importorskip("tensorflow", reason="needs the train extra")
+    from pocketlens.convert.formats import PROMISES
+    from pocketlens.train.augmentation import PRESETS
+
+    assert set(PROMISES) == set(choices.FORMATS)
+    assert {"none", *PRESETS} == set(choices.AUGMENTATIONS)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_missing_files_end_every_command_alike(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ALL[name]
+    nowhere = str(tmp_path / "nowhere")
+    arguments = [entry for entry in command.params if isinstance(entry, click.Argument)]
+    if not arguments:
+        pytest.skip("takes no path")
+    required = ["--out", str(tmp_path / "out")] if "out" in {e.name for e in command.params} else []
+    required += ["--target", "c"] if name == "export" else []
+    assert run([*name.split(), *[nowhere] * len(arguments), *required]) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    (line,) = streams.err.strip().splitlines()
+    assert line.startswith("Error: Expected")
+    assert nowhere in line
+    assert "nothing there" in line
+
+
+def test_home_is_expanded(
+    tiny_tflite: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "m.tflite").symlink_to(tiny_tflite)
+    assert run(["inspect", "~/m.tflite", "--json=~/out.json"]) == 0
+    assert json.loads((tmp_path / "out.json").read_text("utf-8"))
+    assert "parameters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "new"),
+    [
+        (["export", "{model}", "--target", "c", "--out", "x", "--images", "{no}"], "--photos"),
+        (["benchmark", "{model}", "--data={no}"], "--photos"),
+        (["recommend", "{model}", "--data", "{no}"], "--photos"),
+        (["convert", "{model}", "--out", "x", "--data", "{no}"], "--photos"),
+        (["convert", "{model}", "--out", "x", "--representative", "{no}"], "--calibration-photos"),
+        (["train", "{no}", "--out", "x", "--oversample"], "--balance oversample"),
+        (["train", "{no}", "--out", "x", "--no-class-weights"], "--balance none"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else value,
+)
+def test_earlier_names_still_work(
+    words: list[str],
+    new: str,
+    tiny_tflite: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    assert run([word.format(model=tiny_tflite, no=nowhere) for word in words]) == 2
+    streams = capsys.readouterr()
+    warning, error = streams.err.strip().splitlines()
+    assert warning.startswith("Warning: ")
+    assert f" is now {new}." in warning
+    assert f"{nowhere} (nothing there)" in error
+    assert streams.out == ""
+
+
+class Place:
+    """What the commands are called with."""
+
+    def __init__(self, model: Path, run_folder: Path, photos: Path, folder: Path) -> None:
+        self.model, self.run, self.photos, self.folder = model, run_folder, photos, folder
+        self.photo = next((photos / "cross").iterdir())
+
+
+QUICK = ("--num-runs", 2, "--min-secs", 0)
+CALLS: dict[str, Callable[[Place], list[Any]]] = {
+    "demo": lambda p: ["demo", "--out", p.folder / "demo"],
+    "check": lambda p: ["check", p.photos],
+    "train": lambda p: ["train", p.photos, "--out", p.folder / "run"],
+    "evaluate": lambda p: ["evaluate", p.model, p.photos],
+    "convert": lambda p: [
+        *("convert", p.run, "--out", p.folder / "out", "--format", "float32"),
+        *("--force", "--overwrite"),
+    ],
+    "inspect": lambda p: ["inspect", p.model],
+    "classify": lambda p: ["classify", p.model, p.photo],
+    "live": lambda p: ["live", p.model, "--source", p.photo],
+    "service install": lambda p: ["service", "install", p.model, "--source", "0", "--print"],
+    "benchmark": lambda p: ["benchmark", p.model, *QUICK],
+    "recommend": lambda p: ["recommend", p.model, "--photos", p.photos, "--threads", 1],
+    "export": lambda p: [
+        *("export", p.model, "--target", "c", "--out", p.folder / "app", "--overwrite"),
+    ],
+    "doctor": lambda _: ["doctor"],
+}
+
+
+def test_every_command_is_called() -> None:
+    assert set(CALLS) == set(ALL)
+
+
+@pytest.fixture
+def _instead_of_training(
+    tiny_run: Path, tiny_tflite: Path, tiny_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let `train` and `demo` have results without the minutes that these take."""
+    from pocketlens.benchmarks.benchmarking import benchmark
+    from pocketlens.benchmarks.latency import Settings
+    from pocketlens.runtime.runs import read_run
+    from pocketlens.train import Elsewhere, evaluate_model
+
+    def train(*_: Any, **__: Any) -> Any:
+        test = evaluate_model(tiny_tflite, tiny_photos, Elsewhere(None, None, None, None)).result
+        return SimpleNamespace(folder=tiny_run, card=read_run(tiny_run).card, test=test)
+
+    def demo(*_: Any, **__: Any) -> Any:
+        comparison = benchmark([tiny_tflite], settings=Settings(2, 0.0, 5.0, 1, 0.0))
+        return SimpleNamespace(
+            comparison=comparison, training=train(), video_accuracy=0.9, seconds=60.0
+        )
+
+    monkeypatch.setattr("pocketlens.train.train", train)
+    monkeypatch.setattr("pocketlens.demo.road.demo", demo)
+
+
+NEED_TRAIN = {"demo", "check", "train", "evaluate", "convert"}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_json_goes_beside_the_normal_output_or_alone_to_standard_output(
+    name: str,
+    tiny_tflite: Path,
+    tiny_run: Path,
+    tiny_photos: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    if name in NEED_TRAIN:
+        pytest.importorskip("tensorflow", reason="needs the train extra")
+    if name in ("demo", "train"):
+        request.getfixturevalue("_instead_of_training")
+    arguments = [*map(str, CALLS[name](Place(tiny_tflite, tiny_run, tiny_photos, tmp_path)))]
+    capfd.readouterr()
+    code = run([*arguments, "--json", str(tmp_path / "out.json")])
+    beside = capfd.readouterr()
+    # What live tells people while it runs goes to standard output, where a pipe takes its lines.
+    assert beside.out.strip(), beside.err
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(beside.out)
+    in_file = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    assert run([*arguments, "--json", "-"]) == code
+    alone = json.loads(capfd.readouterr().out)
+    assert type(alone) is type(in_file)
+    if isinstance(alone, dict):
+        assert alone.keys() == in_file.keys()
