@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pocketlens.benchmarks import page_answers, page_operators, page_plots, page_tables
 from pocketlens.benchmarks import page_charts as page_choice
+from pocketlens.benchmarks import svg as charts
 from pocketlens.benchmarks.recommendation import Verdict, find_verdict
 from pocketlens.benchmarks.report import drift_sentences, to_payload
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult, Latency
 from pocketlens.files import refuse_folder, staged_folder, write_json, write_text
-from pocketlens.report import charts
 from pocketlens.report.html import page
 
 PAGE_NAME = "index.html"

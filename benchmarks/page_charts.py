@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from pocketlens.benchmarks import svg as charts
 from pocketlens.benchmarks.naming import Box, Circle, place_names
 from pocketlens.benchmarks.page_plots import BELOW_AXIS, colour_of, short_names, threads_text
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
-from pocketlens.report import charts
-from pocketlens.report.charts import Scale
+from pocketlens.benchmarks.svg import Scale
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import html
 from collections import Counter
 from collections.abc import Sequence
 
+from pocketlens.benchmarks import svg as charts
 from pocketlens.benchmarks.page_plots import bars, short_names, threads_text
 from pocketlens.benchmarks.results import Benchmark, FileResult
 from pocketlens.benchmarks.stages import Stage, by_kind
-from pocketlens.report import charts
-from pocketlens.report.charts import COLOURS
+from pocketlens.benchmarks.svg import COLOURS
 
 _OTHERS = "others"
 _SLOWEST_SHOWN = 10

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pocketlens.benchmarks import svg as charts
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
 from pocketlens.benchmarks.sustained import Sustained
-from pocketlens.report import charts
-from pocketlens.report.charts import COLOURS, Scale
+from pocketlens.benchmarks.svg import COLOURS, Scale
 
 WIDTH = 440
 

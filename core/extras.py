@@ -6,7 +6,11 @@ from importlib.util import find_spec
 
 from pocketlens.errors import MissingDependencyError
 
-_TRAIN_MODULES = ("tensorflow", "keras", "ai_edge_quantizer", "sklearn", "matplotlib", "imagehash")
+_REPORT_MODULES = ("jinja2", "matplotlib")
+_TRAIN_MODULES = (
+    *("tensorflow", "keras", "ai_edge_quantizer", "sklearn", "imagehash"),
+    *_REPORT_MODULES,
+)
 _WEB_MODULES = ("starlette", "uvicorn")
 _MQTT_MODULES = ("paho",)
 
@@ -14,6 +18,11 @@ _MQTT_MODULES = ("paho",)
 def require_train() -> None:
     """Raise MissingDependencyError where the packages of the `train` extra are not installed."""
     _require("train", _TRAIN_MODULES, "train and convert models")
+
+
+def require_report() -> None:
+    """Raise MissingDependencyError where the packages of the `report` extra are not installed."""
+    _require("report", _REPORT_MODULES, "draw pages and charts")
 
 
 def require_web() -> None:

@@ -1,150 +1,170 @@
-"""Marks, scales and axes of charts, as SVG that follows the colours of the page around it."""
+"""The one chart engine: matplotlib, as SVG that follows the colours of the page around it.
+
+A chart is a function that draws on a matplotlib figure. It is drawn for a page (`Chart.html`, once
+for screens and once for phones, where text keeps its size) or for a file (`Chart.write`).
+"""
 
 from __future__ import annotations
 
-import html
-import math
-from collections.abc import Iterable, Sequence
+import hashlib
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-# Okabe and Ito's colours, which colour-blind people tell apart
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from pocketlens.files import replacing
+
+# Okabe and Ito's colours, which colour-blind people tell apart on light and on dark ground
 # (https://jfly.uni-koeln.de/color/), without black and yellow, of which a page has one behind it.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# Draw text and lines in these; a page puts its own in their place, light or dark.
+INK, FAINT, LINE, PAPER, ACCENT = "#1d2329", "#59636d", "#d9dee3", "#fefefe", "#1f6f54"
 
-STYLE = """
-.chart { display: block; width: 100%; height: auto; }
-.chart text { font: 13px system-ui, sans-serif; fill: currentColor; }
-.chart .faint { opacity: .75; } .chart .strong { font-weight: 600; }
-.chart .grid { stroke: var(--line); } .chart .ink { stroke: currentColor; }
-.chart .dashed { stroke: currentColor; stroke-dasharray: 4 4; opacity: .5; fill: none; }
-.legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin: .4rem 0; padding: 0;
-  list-style: none; font-size: .85rem; }
-.legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .4rem;
-  border-radius: .2rem; vertical-align: -.05rem; }
-"""
+Size = tuple[float, float]
+# In CSS pixels, as wide as a page, as half of it, and as a phone.
+WHOLE, HALF, PHONE = (928.0, 420.0), (448.0, 300.0), (358.0, 300.0)
+SUFFIXES = (".png", ".svg", ".pdf")
 
-# How wide letters are in bold type of 13 pixels, in a font of the wider sort.
-_NARROW, _WIDE = frozenset("fijlrtI.,:;|'!()[] "), frozenset("mwMW@%")
-_NARROW_PX, _LETTER_PX, _CAPITAL_PX, _WIDE_PX = 5.5, 8.7, 10.2, 13.5
-# Letters of other scripts may be wider.
-_LATIN_ENDS = 0x2FF
-_LINE_PX = 15.0
-_STEPS = (1, 2, 5, 10)
+_VARIABLES = {
+    INK: "currentColor",
+    FAINT: "var(--faint)",
+    LINE: "var(--line)",
+    PAPER: "var(--paper)",
+    ACCENT: "var(--accent)",
+}
+# So a point is a pixel of CSS.
+_DOTS_PER_INCH = 72
+_FILE_SCALE = 2
+_TIP = "tip:"
+_STYLE: Any = {
+    "figure.dpi": _DOTS_PER_INCH,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 13,
+    "axes.titlesize": 13,
+    "legend.fontsize": 12,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.facecolor": "none",
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": matplotlib.cycler(color=SERIES),
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": FAINT,
+    "ytick.labelcolor": FAINT,
+    "grid.color": LINE,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "pocketlens",
+}
 
 
 @dataclass(frozen=True)
-class Scale:
-    """A straight scale from values to pixels."""
+class Chart:
+    """A chart to be drawn.
 
-    low: float
-    high: float
-    from_px: float
-    to_px: float
+    Args:
+        draw: draws on an empty figure; by its width (`width_px`) it knows where it is drawn.
+        alt: what the chart shows, in words.
+        broad: width and height on a screen, in CSS pixels; text has 13 of them.
+        narrow: the same on a phone, None for a chart that is only made smaller there.
+    """
 
-    def at(self, value: float) -> float:
-        """Return the pixel of a value."""
-        share = (value - self.low) / (self.high - self.low)
-        return self.from_px + share * (self.to_px - self.from_px)
+    draw: Callable[[Figure], None]
+    alt: str
+    broad: Size = HALF
+    narrow: Size | None = PHONE
 
-    def ticks(self, most: int = 6) -> list[float]:
-        """Return at most so many round values in the scale."""
-        rough = (self.high - self.low) / most
-        decade = 10 ** math.floor(math.log10(rough))
-        step = next(decade * step for step in _STEPS if decade * step >= rough * (1 - 1e-9))
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [round(index * step, 10) for index in range(first, last + 1)]
+    def html(self, caption: str = "") -> Markup:
+        """Return the chart as a figure of HTML, in the colours of the page around it."""
+        sizes = {"narrow": self.narrow, "broad": self.broad}
+        drawn = Markup("").join(
+            _inline(self._svg(size), kind, self.alt, size) for kind, size in sizes.items() if size
+        )
+        below = Markup("<figcaption>{}</figcaption>").format(caption) if caption else ""
+        return Markup('<figure class="chart">{}{}</figure>').format(drawn, below)
 
+    def write(self, path: Path) -> None:
+        """Write the chart as it is on a screen in light colours; the suffix says the format.
 
-def chart(width: float, height: float, alt: str, marks: Iterable[str]) -> str:
-    """Return an SVG picture of marks; `alt` says in words what it shows."""
-    return (
-        f'<svg class="chart" viewBox="0 0 {width:g} {height:g}" role="img" '
-        f'aria-label="{html.escape(alt)}">{"".join(marks)}</svg>'
-    )
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        with replacing(path) as partial:
+            self._save(partial, path.suffix[1:].lower(), self.broad, PAPER)
 
+    def _svg(self, size: Size) -> str:
+        buffer = io.BytesIO()
+        self._save(buffer, "svg", size, "none")
+        return buffer.getvalue().decode()
 
-def text(x: float, y: float, words: str, *, anchor: str = "start", kind: str = "") -> str:
-    """Return words that stand on y."""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">'
-        f"{html.escape(words)}</text>"
-    )
-
-
-def text_size(words: str) -> tuple[float, float]:
-    """Return about how wide and how high words are, in pixels."""
-    return sum(map(_letter_px, words)), _LINE_PX
-
-
-def cut(words: str, width: float) -> str:
-    """Return words as they fit into a width in pixels, their end kept."""
-    if text_size(words)[0] <= width:
-        return words
-    kept = words[1:]
-    while len(kept) > 1 and text_size(f"…{kept}")[0] > width:
-        kept = kept[1:]
-    return f"…{kept}"
-
-
-def line(x0: float, y0: float, x1: float, y1: float, *, kind: str = "ink", extra: str = "") -> str:
-    """Return a straight line."""
-    return f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" class="{kind}"{extra}/>'
+    def _save(self, to: Path | io.BytesIO, kind: str, size: Size, ground: str) -> None:
+        with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+            # Of other scripts the browser has letters, whatever matplotlib's font lacks.
+            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+            # No pyplot: it would look for a display and keep the figure alive.
+            inches = [pixels / _DOTS_PER_INCH for pixels in size]
+            figure = Figure(figsize=(inches[0], inches[1]), layout="constrained")
+            self.draw(figure)
+            scale = _FILE_SCALE if kind == "png" else 1
+            # Without a date, so that the same chart is the same file.
+            metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+            figure.savefig(
+                to, format=kind, dpi=scale * _DOTS_PER_INCH, facecolor=ground, metadata=metadata
+            )
 
 
-def polyline(spots: Sequence[tuple[float, float]], *, kind: str = "", extra: str = "") -> str:
-    """Return lines from spot to spot."""
-    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
-    return f'<polyline points="{points}" fill="none" class="{kind}"{extra}/>'
+def width_px(figure: Figure) -> float:
+    """Return a figure's width in CSS pixels."""
+    return float(figure.get_figwidth() * _DOTS_PER_INCH)
 
 
-def circle(x: float, y: float, radius: float, title: str, extra: str) -> str:
-    """Return a circle that says its title to whoever points at it."""
-    return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"{extra}>'
-        f"<title>{html.escape(title)}</title></circle>"
-    )
+def tip(artist: Artist, words: str) -> None:
+    """Let a mark say something to whoever points at it on a page."""
+    artist.set_gid(_TIP + words)
 
 
-def bar(x: float, y: float, width: float, height: float, colour: str, title: str) -> str:
-    """Return a filled rectangle that says its title to whoever points at it."""
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.2f}" height="{height:.1f}" '
-        f'fill="{colour}"><title>{html.escape(title)}</title></rect>'
-    )
+def shortened(name: str, most: int = 24) -> str:
+    """Return a name of at most so many characters, its end kept, where names differ."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
-def x_axis(scale: Scale, top: float, bottom: float, label: str, most: int = 6) -> list[str]:
-    """Return upright grid lines with their values below, and what the values are."""
-    marks = []
-    for tick in scale.ticks(most):
-        x = scale.at(tick)
-        marks.append(line(x, top, x, bottom, kind="grid"))
-        marks.append(text(x, bottom + 16, f"{tick:g}", anchor="middle", kind="faint"))
-    return [*marks, text(scale.to_px, bottom + 34, label, anchor="end", kind="faint")]
-
-
-def y_axis(scale: Scale, left: float, right: float, label: str, top: float) -> list[str]:
-    """Return level grid lines with their values left of them, and above `top` what they are."""
-    marks = []
-    for tick in scale.ticks():
-        y = scale.at(tick)
-        marks.append(line(left, y, right, y, kind="grid"))
-        marks.append(text(left - 6, y + 4, f"{tick:g}", anchor="end", kind="faint"))
-    return [*marks, text(0, top - 12, label, kind="faint")]
-
-
-def legend(entries: Iterable[tuple[str, str]]) -> str:
+def legend(entries: Iterable[tuple[str, str]]) -> Markup:
     """Return what colours stand for, as HTML, from pairs of colour and name."""
-    items = "".join(
-        f'<li><i style="background: {colour}"></i>{html.escape(name)}</li>'
-        for colour, name in entries
+    item = Markup('<li><i style="background: {}"></i>{}</li>')
+    items = Markup("").join(item.format(colour, name) for colour, name in entries)
+    return Markup('<ul class="legend">{}</ul>').format(items)
+
+
+def _inline(svg: str, kind: str, alt: str, size: Size) -> Markup:
+    """Return SVG to stand in HTML: without its own colours, sheet, prologue and addresses."""
+    # Several charts of a page must not share an id, and none may change from run to run.
+    own = "c" + hashlib.sha256(f"{alt}{svg}".encode()).hexdigest()[:8]
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"|<!--.*?-->', "", svg, flags=re.DOTALL)
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(rf"<g id=([\"']){_TIP}(.*?)\1>", r"<g><title>\2</title>", svg)
+    used = set(re.findall(r'(?:url\(|href=")#([^)"]*)', svg))
+    svg = re.sub(
+        r' id="([^"]*)"', lambda hit: f' id="{own}{hit[1]}"' if hit[1] in used else "", svg
     )
-    return f'<ul class="legend">{items}</ul>'
-
-
-def _letter_px(letter: str) -> float:
-    if letter in _NARROW:
-        return _NARROW_PX
-    if letter in _WIDE:
-        return _WIDE_PX
-    return _CAPITAL_PX if letter.isupper() or ord(letter) > _LATIN_ENDS else _LETTER_PX
+    svg = re.sub(r'(url\(|href=")#', rf"\g<1>#{own}", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(f": {colour}", f": {variable}")
+    head = f'<svg class="{kind}" role="img" aria-label="{escape(alt)}" '
+    head += f'style="--natural: {size[0]:g}px"'
+    svg = re.sub(r'<svg width="[^"]*" height="[^"]*"', lambda _: head, svg, count=1)
+    # Built here of matplotlib's XML, whose texts it has escaped.
+    return Markup(re.sub(r"\n\s*", "\n", svg))  # noqa: S704

@@ -16,9 +16,9 @@ from pocketlens.benchmarks.page import refuse_report, report_page, write_report
 from pocketlens.benchmarks.results import Benchmark
 from pocketlens.benchmarks.stages import Stage
 from pocketlens.benchmarks.sustained import Moment, Sustained
+from pocketlens.benchmarks.svg import Scale
 from pocketlens.errors import OutputExistsError
 from pocketlens.evaluation.agreement import AnswerPair, ClassFlips, Flips, pair_answers
-from pocketlens.report.charts import Scale
 
 FIVE = [
     ("float32", 9, 904, {1: 7.0, 2: 4.2, 4: 2.9}),
