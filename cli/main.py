@@ -41,6 +41,10 @@ COMMANDS = {
         "pocketlens.cli.recommend",
         "Say which file to take here, and why.",
     ),
+    "report": (
+        "pocketlens.cli.report",
+        "Write the page of a benchmark, recommendation or evaluation.",
+    ),
     "export": (
         "pocketlens.cli.export",
         "Write what an app or a microcontroller needs.",

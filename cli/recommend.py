@@ -49,6 +49,12 @@ from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
     metavar="N[,N...]",
     help="Try these numbers of threads. [default: 1, 2, 4, ... up to all cores]",
 )
+@click.option(
+    "--report",
+    "report_folder",
+    metavar="DIR",
+    help="Write a page with the recommendation and all that was measured.",
+)
 @backend_option
 @labels_option
 @mean_option
@@ -62,6 +68,7 @@ def recommend_command(
     max_latency: float | None,
     max_size: float | None,
     threads: str | None,
+    report_folder: str | None,
     backend: str | None,
     labels_file: str | None,
     mean: float | None,
@@ -76,18 +83,22 @@ def recommend_command(
     keeps the limits the exit code is 1, and what comes nearest is said.
     """
     from pocketlens.benchmarks.benchmarking import benchmark
+    from pocketlens.benchmarks.payload import recommendation_payload
     from pocketlens.benchmarks.recommendation import Limits, recommend
-    from pocketlens.benchmarks.recommendation_report import (
-        nothing_fits,
-        print_recommendation,
-        recommendation_payload,
-    )
+    from pocketlens.benchmarks.report import nothing_fits, print_recommendation
     from pocketlens.runtime.machine import count_cores
     from pocketlens.runtime.threads import numbers_to_try
 
     limits = Limits(max_drop, max_latency, max_size)
     counts = parse_threads(threads) if threads else tuple(numbers_to_try(count_cores()))
     refuse_targets(json_target, overwrite=overwrite)
+    if report_folder:
+        from pocketlens.extras import require_report
+
+        require_report()
+        from pocketlens.benchmarks.page import RECOMMENDATION_JSON, refuse_report
+
+        refuse_report(Path(report_folder), overwrite=overwrite, marker=RECOMMENDATION_JSON)
     with TemporaryDirectory() as home:
         files, run = _files(models, Path(home), data)
         result = benchmark(
@@ -104,6 +115,10 @@ def recommend_command(
         print_recommendation(found, run)
     if json_target:
         write_json(json_target, recommendation_payload(found))
+    if report_folder:
+        from pocketlens.benchmarks.page import write_report
+
+        write_report(found, Path(report_folder), overwrite=overwrite)
     if found.take is None:
         raise PocketlensError(nothing_fits(found))
     return int(bool(result.left_out))

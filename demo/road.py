@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from pocketlens.benchmarks import Benchmark, benchmark
 from pocketlens.benchmarks import Settings as TimingSettings
-from pocketlens.benchmarks.plot import write_plot
+from pocketlens.benchmarks.page_charts import choice
+from pocketlens.benchmarks.payload import to_payload
 from pocketlens.benchmarks.recommendation import choose
-from pocketlens.benchmarks.report import to_payload
 from pocketlens.convert import ConvertedFile, Demands, convert
 from pocketlens.demo.cards import LABELS, write_cards
 from pocketlens.demo.scenes import render_many
@@ -115,7 +115,7 @@ def demo(out: Path, *, seed: int = 0, overwrite: bool = False, scale: Scale | No
             [file.path for file in files], data=folder / NAME, settings=scale.timing
         )
         write_json(folder / "benchmark.json", to_payload(comparison))
-        write_plot(comparison, folder / "benchmark.png")
+        choice(comparison).write(folder / "benchmark.png")
         LOGGER.info("5/6  Classifying a video, frame by frame …")
         best = choose(comparison)[0].path
         accuracy, fps = _classify_video(folder, best, scale.video_seconds)

@@ -12,11 +12,19 @@ import pytest
 
 from pocketlens.benchmarks.candidates import LeftOut
 from pocketlens.benchmarks.machine import Condition
-from pocketlens.benchmarks.page import refuse_report, report_page, write_report
+from pocketlens.benchmarks.page import (
+    benchmark_page,
+    recommendation_page,
+    refuse_report,
+    write_page,
+    write_report,
+)
+from pocketlens.benchmarks.payload import recommendation_payload, to_payload
+from pocketlens.benchmarks.recommendation import Limits, recommend
 from pocketlens.benchmarks.results import Benchmark
 from pocketlens.benchmarks.stages import Stage
 from pocketlens.benchmarks.sustained import Moment, Sustained
-from pocketlens.benchmarks.svg import Scale
+
 from pocketlens.errors import OutputExistsError
 from pocketlens.evaluation.agreement import AnswerPair, ClassFlips, Flips, pair_answers
 
@@ -109,7 +117,7 @@ class Tags(HTMLParser):
 
 
 def test_page_is_whole_and_asks_nobody(result):
-    text = report_page(result)
+    text = benchmark_page(result)
     tags = Tags(text)
     assert tags.addresses == ["benchmark.json"]
     assert not {"script", "iframe", "link", "object", "img"} & tags.seen
@@ -121,7 +129,7 @@ def test_page_is_whole_and_asks_nobody(result):
 
 
 def test_verdict_comes_first_and_all_sections_follow(made_up):
-    text = report_page(dataclasses.replace(made_up(*FIVE), sustained=sustained()))
+    text = benchmark_page(dataclasses.replace(made_up(*FIVE), sustained=sustained()))
     body = text[text.index("</h1>") :]
     titles = re.findall("<h2>([^<]*)</h2>", body)
     assert titles == [
@@ -141,7 +149,7 @@ def test_everything_is_escaped(made_up):
     nasty = with_pairs(made_up(*FIVE[:2], names=[NASTY, "b.tflite"]), (AnswerPair(NASTY, "b", 3),))
     machine = dataclasses.replace(nasty.machine, cpu=NASTY, system=NASTY)
     files = tuple(dataclasses.replace(file, format=None) for file in nasty.files)
-    text = report_page(dataclasses.replace(nasty, machine=machine, files=files))
+    text = benchmark_page(dataclasses.replace(nasty, machine=machine, files=files))
     assert "script" not in Tags(text).seen
     assert "<script" not in text
     assert "&lt;script&gt;" in text
@@ -150,7 +158,7 @@ def test_everything_is_escaped(made_up):
 @pytest.mark.parametrize("photos", [True, False], ids=["photos", "no photos"])
 def test_size_stands_in_for_accuracy_only_without_photos(made_up, photos):
     files = [(kind, mb, correct if photos else None, ms) for kind, mb, correct, ms in FIVE]
-    text = report_page(made_up(*files))
+    text = benchmark_page(made_up(*files))
     assert ("top-1 (%)" in text) == photos
     assert ("file size (MB)" in text) != photos
     assert ("nothing is known of accuracy" in text) != photos
@@ -160,41 +168,41 @@ def test_warnings_stand_before_the_figures(made_up):
     busy = made_up(*FIVE)
     machine = dataclasses.replace(busy.machine, before=Condition(3.0))
     left_out = (LeftOut("spoilt.tflite", Path("spoilt.tflite"), "Expected a model & no <text>."),)
-    text = report_page(dataclasses.replace(busy, machine=machine, left_out=left_out))
+    text = benchmark_page(dataclasses.replace(busy, machine=machine, left_out=left_out))
     before = text[: text.index("<h2>")]
     assert "3.0 of 4 cores busy" in before
     assert "spoilt.tflite was left out. Expected a model &amp; no &lt;text&gt;." in before
-    assert 'class="warning"' not in report_page(made_up(*FIVE))
+    assert 'class="warning"' not in benchmark_page(made_up(*FIVE))
 
 
 def test_whether_files_are_really_worse_is_said(made_up):
     flips = Flips(30, 6, 0.00004, (ClassFlips("<rose>", 200, 20, 1),))
-    text = report_page(made_up(*ONE_THREAD, flips=flips))
+    text = benchmark_page(made_up(*ONE_THREAD, flips=flips))
     assert text.count("30 photos lost, 6 won, p &lt; 0.001): that is more than chance") == 4
     assert "&lt;rose&gt; (-19 of 200)" in text
-    one = report_page(made_up(*ONE_THREAD[:1]))
+    one = benchmark_page(made_up(*ONE_THREAD[:1]))
     assert "McNemar" not in one
     assert "macro F1" in one
 
 
 def test_many_answers_are_listed_and_few_are_a_matrix(made_up):
     few = (AnswerPair("a", "a", 90), AnswerPair("a", "b", 7), AnswerPair("b", "b", 3))
-    text = report_page(with_pairs(made_up(*FIVE), few))
+    text = benchmark_page(with_pairs(made_up(*FIVE), few))
     assert text.count('<table class="cross">') == 4
     assert "int84.tflite: 7 of 100 photos" in text
     assert text.count("<details open>") == 1
     assert text.index("<details open>") < text.index("int84.tflite: 7 of 100 photos")
     many = tuple(AnswerPair(f"c{i}", f"c{i + 1}", 90 - i) for i in range(20))
-    text = report_page(with_pairs(made_up(*FIVE), many))
+    text = benchmark_page(with_pairs(made_up(*FIVE), many))
     assert '<table class="cross">' not in text
     assert "5 rarer pairs are in the JSON" in text
     same = (AnswerPair("a", "a", 90),)
-    assert "gives every photo the same answer" in report_page(with_pairs(made_up(*FIVE), same))
+    assert "gives every photo the same answer" in benchmark_page(with_pairs(made_up(*FIVE), same))
 
 
 def test_operators_are_shown_or_said_to_be_missing(made_up):
-    assert "add --profile" in report_page(made_up(*FIVE))
-    text = report_page(with_stages(made_up(*FIVE)))
+    assert "add --profile" in benchmark_page(made_up(*FIVE))
+    text = benchmark_page(with_stages(made_up(*FIVE)))
     assert "add --profile" not in text
     assert "int84.tflite: the 7 slowest of 7" in text
     assert "1. QUANTIZE, CONV_2D</th><td>1.500</td><td>60.0</td>" in text
@@ -212,20 +220,6 @@ def test_answers_are_paired_by_name():
         AnswerPair("a + b", "a", 1),
         AnswerPair("nothing", "nothing", 1),
     )
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [
-        (0, 10, [0, 2, 4, 6, 8, 10]),
-        (0, 0.35, [0, 0.1, 0.2, 0.3]),
-        (88.1, 92.9, [89, 90, 91, 92]),
-        (3.1, 3.16, [3.1, 3.11, 3.12, 3.13, 3.14, 3.15, 3.16]),
-        (0, 1234, [0, 500, 1000]),
-    ],
-)
-def test_ticks_are_round_and_inside(low, high, ticks):
-    assert Scale(low, high, 0, 100).ticks() == pytest.approx(ticks)
 
 
 def test_folder_has_the_page_and_the_figures(made_up, tmp_path):

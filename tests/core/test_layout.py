@@ -48,7 +48,7 @@ FLOORS = {
 }
 # Evaluation runs files in the interpreter; the two share a floor, in this direction only.
 NEIGHBOURS = {("evaluation", "runtime"), ("cli", "demo")}
-HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "ai_edge_quantizer"}
+HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "jinja2", "ai_edge_quantizer"}
 
 
 def modules() -> dict[str, Path]:
