@@ -427,7 +427,7 @@ def _matrix(pairs: Sequence[AnswerPair], answers: Sequence[str]) -> Iterator[dic
         for column in answers:
             photos = counts.get((row, column), 0)
             # By the root, since a handful among hundreds is what there is to see.
-            shade = f"{0.75 * (photos / most) ** 0.5:.2f}"
+            shade = f"{0.5 * (photos / most) ** 0.5:.2f}"
             colour = _SAME if row == column else _OTHER
             cells.append({"photos": photos, "shade": shade, "colour": colour})
         yield {"name": row, "cells": cells}
