@@ -17,7 +17,8 @@ from pocketlens.benchmarks.results import Benchmark
 from pocketlens.benchmarks.spread import BETWEEN_RUNS, FEWEST_PROCESSES, joined
 from pocketlens.errors import PocketlensError, UsageError
 from pocketlens.evaluation.intervals import Interval
-from pocketlens.runtime.machine import count_cores, cpu_name
+from pocketlens.runtime.machine import cpu_name
+from pocketlens.workers import count_cores
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pocketlens.cli.options import (
-    json_option,
-    labels_option,
-    mean_option,
-    overwrite_option,
-    std_option,
-)
+from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
 from pocketlens.errors import UsageError
 from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
 
-# The names of `runtime.interpreters.BACKENDS`, which is not imported for --help.
-backend_option = click.option(
-    "--backend",
-    type=click.Choice(["ai-edge-litert", "tflite-runtime", "tf.lite"]),
-    help="The interpreter to measure with. [default: the first of them that is installed]",
-)
+if TYPE_CHECKING:
+    from pocketlens.runtime.hints import ModelHints
 
 
 @click.command(
@@ -97,10 +88,7 @@ backend_option = click.option(
     metavar="PERCENT",
     help="With --compare: exit with 1 if a file surely became more than PERCENT slower.",
 )
-@backend_option
-@labels_option
-@mean_option
-@std_option
+@model_hints_options()
 @json_option
 @overwrite_option
 def benchmark_command(
@@ -118,10 +106,7 @@ def benchmark_command(
     report_folder: str | None,
     earlier: str | None,
     fail_on_regression: float | None,
-    backend: str | None,
-    labels_file: str | None,
-    mean: float | None,
-    std: float | None,
+    hints: ModelHints,
     json_target: str | None,
     overwrite: bool,
 ) -> int:
@@ -141,7 +126,7 @@ def benchmark_command(
         refuse_regressions,
     )
     from pocketlens.benchmarks.report import print_report
-    from pocketlens.extras import require_report
+    from pocketlens.imports import require_report
 
     settings = Settings(
         num_runs, min_secs, max_secs, warmup_runs, run_delay, sustained_mins=sustained_mins
@@ -172,10 +157,7 @@ def benchmark_command(
         threads=counts,
         settings=settings,
         profile=profile,
-        labels_file=Path(labels_file) if labels_file else None,
-        mean=mean,
-        std=std,
-        backend=backend,
+        hints=hints,
     )
     # With JSON on standard output nothing else may stand there.
     if json_target != STANDARD_OUTPUT:

@@ -33,7 +33,7 @@ def check_command(
     """
     from pathlib import Path
 
-    from pocketlens.extras import require_train
+    from pocketlens.imports import require_train
 
     require_train()
     from pocketlens.errors import DataError

@@ -11,10 +11,8 @@ import click
 from pocketlens.card import MULTILABEL
 from pocketlens.cli.options import (
     json_option,
-    labels_option,
-    mean_option,
+    model_hints_options,
     overwrite_option,
-    std_option,
     threads_option,
 )
 from pocketlens.errors import PictureError, UsageError
@@ -23,6 +21,7 @@ from pocketlens.progress import track
 
 if TYPE_CHECKING:
     from pocketlens.runtime.classifier import Classifier, Result
+    from pocketlens.runtime.hints import ModelHints
 
 
 @click.command(
@@ -36,9 +35,7 @@ if TYPE_CHECKING:
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Labels per photo."
 )
 @threads_option
-@labels_option
-@mean_option
-@std_option
+@model_hints_options()
 @json_option
 @overwrite_option
 def classify_command(
@@ -46,9 +43,7 @@ def classify_command(
     images: tuple[str, ...],
     top_k: int,
     threads: int,
-    labels_file: str | None,
-    mean: float | None,
-    std: float | None,
+    hints: ModelHints,
     json_target: str | None,
     overwrite: bool,
 ) -> int:
@@ -60,11 +55,11 @@ def classify_command(
     """
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.runtime.classifier import Classifier
-    from pocketlens.runtime.model_files import read_model_file, with_labels
+    from pocketlens.runtime.model_files import read_model_file
 
-    model_file = with_labels(read_model_file(model), Path(labels_file) if labels_file else None)
+    model_file = read_model_file(model)
     paths = _pictures(images)
-    with Classifier(model_file, threads=threads, top_k=top_k, mean=mean, std=std) as classifier:
+    with Classifier(model_file, threads=threads, top_k=top_k, hints=hints) as classifier:
         answers = _classify(classifier, paths, silent=json_target == STANDARD_OUTPUT)
     if json_target:
         write_json(json_target, {"model": model, "pictures": answers})

@@ -10,16 +10,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from pocketlens.cli.options import (
-    json_option,
-    labels_option,
-    mean_option,
-    overwrite_option,
-    std_option,
-)
+from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
 from pocketlens.convert.conversion import ConvertedFile
 from pocketlens.convert.float_layers import Int8
 from pocketlens.files import write_json
+from pocketlens.runtime.hints import ModelHints
 
 # How many layers the terminal shows; --json has them all.
 _WORST_LAYERS = 5
@@ -38,7 +33,8 @@ def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) ->
     for file in files:
         if file.comparison.hardest:
             losses = ", ".join(
-                f"{entry.label} {entry.lost} of {entry.photos}" for entry in file.comparison.hardest
+                f"{entry.label} {entry.net_lost} of {entry.photos}"
+                for entry in file.comparison.hardest
             )
             console.print(f"{file.format} loses most photos of: {losses}")
         if file.int8:
@@ -59,7 +55,7 @@ def _table(files: Sequence[ConvertedFile]) -> Table:
             f"{file.size_bytes / 1e6:.2f}",
             f"{comparison.agreement:.1%}",
             _percent(comparison.accuracy),
-            f"{comparison.lost}/{comparison.won}",
+            f"{comparison.flips.lost}/{comparison.flips.won}",
             str(sum(file.operators.counts.values())),
             str(file.operators.partitions),
         )
@@ -94,14 +90,25 @@ def short_name(layer: str) -> str:
 
 
 def _payload(file: ConvertedFile) -> dict[str, Any]:
+    comparison = file.comparison
     payload = {
         "path": str(file.path),
         "format": file.format,
         "held_back": file.held_back,
         "size_bytes": file.size_bytes,
         "seconds": file.seconds,
-        **asdict(file.comparison),
-        "drop_points": file.comparison.drop_points,
+        "photos": comparison.photos,
+        "agreement": comparison.agreement,
+        "accuracy": comparison.accuracy,
+        "original_accuracy": comparison.original_accuracy,
+        "lost": comparison.flips.lost,
+        "won": comparison.flips.won,
+        "distance": comparison.distance,
+        "hardest": [
+            {"label": entry.label, "lost": entry.net_lost, "photos": entry.photos}
+            for entry in comparison.hardest
+        ],
+        "drop_points": comparison.drop_points,
         "operators": file.operators._asdict(),
     }
     if file.int8:
@@ -156,25 +163,7 @@ def _payload(file: ConvertedFile) -> dict[str, Any]:
     is_flag=True,
     help="Measure what each layer of the int8 file adds in error and saves in time.",
 )
-@labels_option
-@mean_option
-@std_option
-@click.option(
-    "--resize",
-    "resize_mode",
-    type=click.Choice(["stretch", "crop", "pad"]),
-    default="stretch",
-    help="For a model from elsewhere: how a photo is brought to its size. [default: stretch]",
-)
-@click.option(
-    "--image-size", type=int, help="For a model from elsewhere that takes any: pixels a side."
-)
-@click.option(
-    "--task",
-    type=click.Choice(["multiclass", "binary", "multilabel"]),
-    default="multiclass",
-    help="For a model from elsewhere: what its scores mean. [default: multiclass]",
-)
+@model_hints_options(without=("backend",))
 @overwrite_option
 @json_option
 def convert_command(
@@ -188,40 +177,33 @@ def convert_command(
     max_drop: float,
     force: bool,
     sensitivity: bool,
-    labels_file: str | None,
-    mean: float | None,
-    std: float | None,
-    resize_mode: str,
-    image_size: int | None,
-    task: str,
+    hints: ModelHints,
     overwrite: bool,
     json_target: str | None,
 ) -> None:
     """Write MODEL as NAME_FORMAT.tflite files, each loaded again and checked.
 
-    MODEL is a run folder; or, from elsewhere, a .keras file, a SavedModel folder or a float32
+    MODEL is a run folder or a third-party model: a .keras file, a SavedModel folder or a float32
     .tflite file. That has to be described: its labels, what its pixels are (--mean and --std, where
     it does not normalise them itself), and photos for int8 and to compare the files on.
     """
     from pathlib import Path
 
-    from pocketlens.extras import require_train
     from pocketlens.files import refuse_targets
+    from pocketlens.imports import require_train
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.convert import FORMATS, Demands, Description, DropError, convert
+    from pocketlens.convert import FORMATS, Demands, DropError, convert
 
     demands = Demands(max_drop, force, sensitivity)
-    labels = Path(labels_file) if labels_file else None
-    description = Description(labels, mean, std, resize_mode, task, image_size)
     try:
         files = convert(
             Path(model),
             Path(out),
             formats or FORMATS,
             name=name,
-            description=description,
+            hints=hints,
             data=Path(data) if data else None,
             representative=Path(representative) if representative else None,
             samples=samples,

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from pocketlens.card import MULTILABEL
-from pocketlens.cli.options import (
-    json_option,
-    labels_option,
-    mean_option,
-    overwrite_option,
-    std_option,
-)
-from pocketlens.evaluation.intervals import wilson
-from pocketlens.evaluation.metrics import Evaluation
-from pocketlens.evaluation.mistakes import diagnose, taken_for
-from pocketlens.files import write_json
-from pocketlens.runtime.runs import REPORT_NAME
-from pocketlens.train.report import INDEX_NAME, to_payload
-from pocketlens.train.scoring import ModelEvaluation
-from pocketlens.train.training import Training
+from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pocketlens.evaluation.metrics import Evaluation
+    from pocketlens.evaluation.models import ModelEvaluation
+    from pocketlens.runtime.hints import ModelHints
+    from pocketlens.train.training import Training
 
 
 @click.command(
@@ -45,15 +37,7 @@ from pocketlens.train.training import Training
     metavar="PHOTO",
     help="Show on the page what layers make of a photo; not for .tflite files.",
 )
-@click.option(
-    "--resize",
-    "resize_mode",
-    type=click.Choice(["stretch", "crop", "pad"]),
-    help="For a model from elsewhere: how a photo is brought to its size. [default: stretch]",
-)
-@labels_option
-@mean_option
-@std_option
+@model_hints_options()
 @overwrite_option
 @json_option
 def evaluate_command(
@@ -61,10 +45,7 @@ def evaluate_command(
     photos: str,
     report: str | None,
     feature_photo: str | None,
-    resize_mode: str | None,
-    labels_file: str | None,
-    mean: float | None,
-    std: float | None,
+    hints: ModelHints,
     overwrite: bool,
     json_target: str | None,
 ) -> None:
@@ -76,22 +57,30 @@ def evaluate_command(
     """
     from pathlib import Path
 
-    from pocketlens.extras import require_train
+    from pocketlens.errors import UsageError
+    from pocketlens.evaluation import evaluate_model
     from pocketlens.files import refuse_targets
+    from pocketlens.imports import require_train
 
-    require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.train import Elsewhere, evaluate_model, summarise_evaluation
+    if report:
+        require_train()
+        from pocketlens.train import evaluate_with_report
 
-    labels = Path(labels_file) if labels_file else None
-    evaluation = evaluate_model(
-        Path(model),
-        photos,
-        Elsewhere(labels, resize_mode, mean, std),
-        report=Path(report) if report else None,
-        feature_photo=Path(feature_photo) if feature_photo else None,
-        overwrite=overwrite,
-    )
+        evaluation = evaluate_with_report(
+            Path(model),
+            photos,
+            hints,
+            report=Path(report),
+            feature_photo=Path(feature_photo) if feature_photo else None,
+            overwrite=overwrite,
+        )
+    elif feature_photo:
+        raise UsageError(
+            "Expected --report DIR with --feature-maps. Received: none. Say where the page goes."
+        )
+    else:
+        evaluation = evaluate_model(model, photos, hints)
     summarise_evaluation(evaluation, json_target, Path(report) if report else None)
 
 
@@ -99,7 +88,11 @@ _ADVICE_SHOWN = 5
 
 
 def summarise(training: Training, json_target: str | None = None) -> None:
-    """Print the test part's figures, or write them as JSON where that was asked for."""
+    """Print the figures of the test photos, or write them as JSON where that was asked for."""
+    from pocketlens.files import write_json
+    from pocketlens.runtime.runs import REPORT_NAME
+    from pocketlens.train.report import INDEX_NAME
+
     if json_target is not None:
         payload = {
             "run": str(training.folder),
@@ -109,7 +102,7 @@ def summarise(training: Training, json_target: str | None = None) -> None:
         }
         write_json(json_target, payload)
         return
-    console = Console(markup=False)
+    console = _console()
     _print(console, training.test, f"{training.card.name} on {training.test.count} test photos")
     console.print(f"Report: {training.folder / REPORT_NAME / INDEX_NAME}")
     console.print(f"Next: pocketlens convert {training.folder} --out models")
@@ -119,51 +112,57 @@ def summarise_evaluation(
     evaluation: ModelEvaluation, json_target: str | None = None, report: Path | None = None
 ) -> None:
     """Print a model's figures, or write them as JSON where that was asked for."""
+    from pocketlens.evaluation.models import to_payload
+    from pocketlens.files import write_json
+
     if json_target is not None:
-        payload = {
-            "model": str(evaluation.model),
-            "skipped_photos": evaluation.skipped,
-            **to_payload(evaluation.shown),
-        }
-        write_json(json_target, payload)
+        write_json(json_target, to_payload(evaluation))
         return
-    console = Console(markup=False)
-    title = f"{evaluation.model.name} on {evaluation.result.count} photos"
-    _print(console, evaluation.result, title)
+    console = _console()
+    name = evaluation.model.name if evaluation.model else "The model"
+    _print(console, evaluation.result, f"{name} on {evaluation.result.count} photos")
     if report is not None:
+        from pocketlens.train.report import INDEX_NAME
+
         console.print(f"Report: {report / INDEX_NAME}")
 
 
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(markup=False)
+
+
 def _print(console: Console, result: Evaluation, title: str) -> None:
+    from rich.table import Table
+
+    from pocketlens.evaluation.mistakes import diagnose, taken_for
+
     table = Table(title=title)
     table.add_column("class, worst first")
     for name in ("F1", "precision", "recall", "AUC", "photos"):
         table.add_column(name, justify="right")
     if result.confusion:
-        table.add_column("mostly taken for", justify="right")
+        table.add_column("mostly predicted as", justify="right")
+    advice = []
     for index in result.worst_first:
         entry = result.classes[index]
         figures = (f"{value:.3f}" for value in (entry.f1, entry.precision, entry.recall))
         auc = "–" if entry.auc is None else f"{entry.auc:.3f}"
-        confused = [_confused(result, index)] if result.confusion else []
-        table.add_row(entry.label, *figures, auc, str(entry.support), *confused)
+        cells = [entry.label, *figures, auc, str(entry.support)]
+        if result.confusion:
+            found = taken_for(result, index)
+            cells.append(f"{found[0]} ({found[1]})" if found else "")
+        table.add_row(*cells)
+        words = diagnose(result, index)
+        if entry.support and words:
+            advice.append(f"{entry.label}: {words}")
     console.print(table)
-    low, high = wilson(round(result.accuracy * result.count), result.count)
-    name = "Exact match" if result.task == MULTILABEL else "Accuracy"
+    low, high = result.interval
+    (name, accuracy), *others = result.headline
     console.print(
-        f"{name} {result.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}), "
-        f"{'' if result.top5 is None else f'top-5 {result.top5:.1%}, '}"
-        f"macro F1 {result.macro_f1:.3f}, calibration error {result.ece:.1%}"
+        f"{name[0].upper()}{name[1:]} {accuracy} (95 % interval {low:.1%} to {high:.1%}), "
+        + ", ".join(f"{other} {value}" for other, value in others)
     )
-    advice = [
-        f"{result.classes[index].label}: {words}"
-        for index in result.worst_first
-        if result.classes[index].support and (words := diagnose(result, index))
-    ]
     for line in advice[:_ADVICE_SHOWN]:
         console.print(f"  {line}")
-
-
-def _confused(result: Evaluation, index: int) -> str:
-    found = taken_for(result, index)
-    return f"{found[0]} ({found[1]})" if found else ""

@@ -65,18 +65,21 @@ def export_command(
     from pathlib import Path
 
     from pocketlens.errors import UsageError
-    from pocketlens.export.browser import HEADERS, WEB
-    from pocketlens.export.folders import export
+    from pocketlens.export.folders import TARGETS, export
     from pocketlens.export.serving import FolderServer, serve_until_stopped
     from pocketlens.files import refuse_targets, write_json
 
-    if serve and target != WEB:
-        raise UsageError(f"Expected --serve with --target {WEB}. Received: {target}. Leave it out.")
+    headers = TARGETS[target].serving
+    if serve and headers is None:
+        able = " or ".join(name for name, entry in TARGETS.items() if entry.serving)
+        raise UsageError(
+            f"Expected --serve with --target {able}. Received: {target}. Leave it out."
+        )
     refuse_targets(json_target, overwrite=overwrite)
     with ExitStack() as stack:
-        if serve:
+        if serve and headers is not None:
             # The port is taken first, so that nothing is written where it cannot be.
-            server = stack.enter_context(FolderServer(Path(out), HEADERS, port))
+            server = stack.enter_context(FolderServer(Path(out), headers, port))
         exported = export(models, out, target, formats=formats, images=images, overwrite=overwrite)
         if json_target:
             folder, sha256 = str(exported.folder), dict(exported.sha256)

@@ -16,16 +16,15 @@ from pocketlens.cli.live_options import (
 from pocketlens.cli.network_options import remote_options
 from pocketlens.cli.options import (
     json_option,
-    labels_option,
-    mean_option,
+    model_hints_options,
     overwrite_option,
-    std_option,
 )
 from pocketlens.errors import DataError, ModelFileError, OutputError, UsageError
-from pocketlens.files import refuse_targets, write_json
+from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
 from pocketlens.stopping import stop_on_signals
 
 if TYPE_CHECKING:
+    from pocketlens.runtime.hints import ModelHints
     from pocketlens.runtime.model_files import ModelFile
 
 _LOSSES = ("event_videos_lost", "lines_lost")
@@ -107,9 +106,8 @@ _PAGE_LABELS = 5
 )
 @decision_options
 @remote_options
-@labels_option
-@mean_option
-@std_option
+# `--threshold` is the decisions', which take the model's own without it.
+@model_hints_options(without=("threshold", "image_size"))
 @json_option
 @overwrite_option
 def live_command(
@@ -122,10 +120,10 @@ def live_command(
     threads: int | None,
     decision: dict[str, Any],
     remote: dict[str, Any],
-    labels_file: str | None,
-    mean: float | None,
-    std: float | None,
+    hints: ModelHints,
+    max_frames: int | None,
     json_target: str | None,
+    jsonl_target: str | None,
     **outputs: Any,
 ) -> None:
     """Classify a camera or a video, frame by frame.
@@ -139,26 +137,26 @@ def live_command(
     a line on a terminal or in a pipe, marked in --jsonl, a video with --record-events.
     """
     with stop_on_signals() as stop:
-        _check_outputs(json_target, **outputs)
+        _check_outputs(json_target, jsonl_target, **outputs)
         from pocketlens.runtime.live.sources import SourceRequest, check_wishes
 
         request = SourceRequest(source, size_wh, fps, fourcc)
         check_wishes(request)
-        from pocketlens.runtime.live.sinks import parse_remote
+        from pocketlens.runtime.live.sinks import SinkRequest, make_sinks
 
-        sent = parse_remote(**remote)
-        top_k = top_k or (_PAGE_LABELS if sent.web else 1)
+        quiet = json_target == STANDARD_OUTPUT
+        sinks = make_sinks(SinkRequest(quiet=quiet, jsonl=jsonl_target, **outputs, **remote))
+        top_k = top_k or (_PAGE_LABELS if remote["web"] is not None else 1)
         from pocketlens.runtime.classifier import Classifier
         from pocketlens.runtime.live.decisions import DecisionSettings
-        from pocketlens.runtime.live.run import LocalOutputs, run_live
-        from pocketlens.runtime.model_files import read_model_file, with_labels
+        from pocketlens.runtime.live.run import run_live
+        from pocketlens.runtime.model_files import read_model_file
 
         settings = DecisionSettings(**decision)
-        shown = LocalOutputs(json_target=json_target, **outputs)
-        model_file = with_labels(read_model_file(model), Path(labels_file) if labels_file else None)
-        chosen = threads or _choose_threads(model_file)
-        with Classifier(model_file, threads=chosen, top_k=top_k, mean=mean, std=std) as classifier:
-            outcome = run_live(classifier, request, settings, sent, shown, stop)
+        model_file = read_model_file(model)
+        chosen = threads or _choose_threads(model_file, hints.backend)
+        with Classifier(model_file, threads=chosen, top_k=top_k, hints=hints) as classifier:
+            outcome = run_live(classifier, request, settings, sinks, stop, max_frames=max_frames)
     if json_target:
         write_json(
             json_target, {"model": model, "source": request.name, "threads": chosen, **outcome}
@@ -181,10 +179,10 @@ def live_command(
         )
 
 
-def _choose_threads(model_file: ModelFile) -> int:
+def _choose_threads(model_file: ModelFile, backend: str | None) -> int:
     from pocketlens.runtime.threads import choose_threads
 
-    choice = choose_threads(model_file)
+    choice = choose_threads(model_file, backend=backend)
     click.echo(f"Threads: {choice}", err=True)
     return choice.threads
 

@@ -15,7 +15,10 @@ from pocketlens.errors import OutputError, PocketlensError
 # name: (module, one line of help). The line stands here too, so that `--help` answers without
 # importing NumPy and OpenCV; a test holds the two together.
 COMMANDS = {
-    "demo": ("pocketlens.cli.demo", "The whole road on rendered pictures: no photos, no network."),
+    "demo": (
+        "pocketlens.cli.demo",
+        "The full pipeline on synthetic images: no photos, no network.",
+    ),
     "check": (
         "pocketlens.cli.check",
         "Look through photos before training.",

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
-from pocketlens.cli.benchmark import backend_option, parse_threads
-from pocketlens.cli.options import (
-    json_option,
-    labels_option,
-    mean_option,
-    overwrite_option,
-    std_option,
-)
+from pocketlens.cli.benchmark import parse_threads
+from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
 from pocketlens.errors import PocketlensError
 from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
+
+if TYPE_CHECKING:
+    from pocketlens.runtime.hints import ModelHints
 
 
 @click.command(
@@ -55,10 +53,7 @@ from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
     metavar="DIR",
     help="Write a page with the recommendation and all that was measured.",
 )
-@backend_option
-@labels_option
-@mean_option
-@std_option
+@model_hints_options()
 @json_option
 @overwrite_option
 def recommend_command(
@@ -69,10 +64,7 @@ def recommend_command(
     max_size: float | None,
     threads: str | None,
     report_folder: str | None,
-    backend: str | None,
-    labels_file: str | None,
-    mean: float | None,
-    std: float | None,
+    hints: ModelHints,
     json_target: str | None,
     overwrite: bool,
 ) -> int:
@@ -86,14 +78,14 @@ def recommend_command(
     from pocketlens.benchmarks.payload import recommendation_payload
     from pocketlens.benchmarks.recommendation import Limits, recommend
     from pocketlens.benchmarks.report import nothing_fits, print_recommendation
-    from pocketlens.runtime.machine import count_cores
     from pocketlens.runtime.threads import numbers_to_try
+    from pocketlens.workers import count_cores
 
     limits = Limits(max_drop, max_latency, max_size)
     counts = parse_threads(threads) if threads else tuple(numbers_to_try(count_cores()))
     refuse_targets(json_target, overwrite=overwrite)
     if report_folder:
-        from pocketlens.extras import require_report
+        from pocketlens.imports import require_report
 
         require_report()
         from pocketlens.benchmarks.page import RECOMMENDATION_JSON, refuse_report
@@ -105,10 +97,7 @@ def recommend_command(
             files,
             data=data or run,
             threads=counts,
-            labels_file=Path(labels_file) if labels_file else None,
-            mean=mean,
-            std=std,
-            backend=backend,
+            hints=hints,
         )
     found = recommend(result, limits)
     if json_target != STANDARD_OUTPUT:
@@ -142,7 +131,7 @@ def _files(models: tuple[str, ...], home: Path, data: str | None) -> tuple[list[
         raise UsageError(
             f"Expected one run or some files. Received: {runs[0]} and more. Name it alone."
         )
-    from pocketlens.extras import require_train
+    from pocketlens.imports import require_train
 
     require_train()
     from pocketlens.convert import Demands, convert

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pocketlens.cli.options import overwrite_option
-from pocketlens.extras import require_report
+from pocketlens.imports import require_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pocketlens.card import ModelCard
 from pocketlens.errors import ConversionError
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.interpreters import Operators, describe_operators
 from pocketlens.runtime.model_files import ModelFile, Signature
+from pocketlens.runtime.operators import Operators, describe_operators
 
 FLOAT32, FLOAT16, DYNAMIC, WEIGHTS8, INT8 = FORMATS = (
     "float32",

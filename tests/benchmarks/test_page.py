@@ -284,6 +284,8 @@ CLASHES = """() => [...document.querySelectorAll(".chart svg")].flatMap(chart =>
     a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 2 && b.top < a.bottom - 2)
     .map(([u]) => t.textContent + " over " + u.textContent));
   return [...out, ...over]; })"""
+FILL = """() => getComputedStyle(
+  document.querySelector(".chart text[style*=currentColor]")).fill"""
 # How high the letters of charts are, in pixels of the screen.
 SMALLEST = """() => Math.min(...[...document.querySelectorAll(".chart svg")].filter(
   chart => chart.getBoundingClientRect().width).flatMap(chart => [...chart.querySelectorAll("text")]
@@ -301,11 +303,6 @@ def test_nothing_overlaps_or_leaves_the_screen(open_page, lowest_contrast, resul
             assert page.evaluate(SMALLEST) >= 11
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert page.evaluate("getComputedStyle(document.querySelector('h1')).color") == ink
-            assert (
-                page.evaluate(
-                    "getComputedStyle(document.querySelector('.chart text[style*=currentColor]')).fill"
-                )
-                == ink
-            )
+            assert page.evaluate(FILL) == ink
             assert lowest_contrast(page) >= 4.5
             assert len(page.requested) == 1

@@ -107,7 +107,7 @@ def test_module_runs(tmp_path: Path) -> None:
 def test_missing_extra_is_named(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("pocketlens.extras.find_spec", lambda _name: None)
+    monkeypatch.setattr("pocketlens.imports.find_spec", lambda _name: None)
     arguments = {
         "check": ["photos"],
         "train": ["photos", "--out", "run"],

@@ -152,7 +152,7 @@ def test_flags(flags: list[str], expected: dict[str, Any], monkeypatch: pytest.M
         given.append(settings)
 
     monkeypatch.setattr("pocketlens.train.train", train)
-    monkeypatch.setattr("pocketlens.train.summarise", lambda *_: None)
+    monkeypatch.setattr("pocketlens.cli.evaluate.summarise", lambda *_: None)
     assert run(["train", "photos", "--out", "run", *flags]) == 0
     assert given == [Settings(**expected)]
 
