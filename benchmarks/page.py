@@ -190,7 +190,7 @@ def _choice(benchmark: Benchmark) -> dict[str, Any] | None:
     notes = ["A circle’s area is the file’s size."]
     if len(benchmark.files[0].latencies) > 1:
         counts = {page_charts.fastest(file).threads for file in benchmark.files}
-        own = f" with {counted(*counts, 'thread')}" if len(counts) == 1 else ""
+        own = f" with {counted(counts.pop(), 'thread')}" if len(counts) == 1 else ""
         notes.append(f"Filled: each at its fastest{own}; hollow: with other numbers of threads.")
     if benchmark.photos:
         notes.append(f"Vertical lines: 95 % intervals on {counted(benchmark.photos)}.")

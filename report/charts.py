@@ -18,6 +18,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from markupsafe import Markup, escape
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -67,7 +68,7 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.prop_cycle": matplotlib.cycler(color=SERIES),
+    "axes.prop_cycle": cycler(color=SERIES),
     "xtick.color": LINE,
     "ytick.color": LINE,
     "xtick.labelcolor": FAINT,
@@ -268,7 +269,8 @@ def name_spots(axes: Axes, spots: Sequence[Spot], taken: Sequence[Bbox] = ()) ->
         # Where it is crowded: better a line through a circle than a name over another, and better
         # that than none.
         box, gap, line = next(clear, (free or places)[0])
-        text.set_position(to_data.transform(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)))
+        x, y = to_data.transform(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2))
+        text.set_position((float(x), float(y)))
         names.append(box)
         if gap >= line_from:
             leaders.append(line)

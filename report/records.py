@@ -67,9 +67,9 @@ def from_json(kind: type[T], value: Any, place: str = "") -> T:
         made = _tuple(inner, value, place)
     elif kind is Path and isinstance(value, str):
         made = Path(value)
-    elif kind is float and type(value) is int:
+    elif kind is float and type(value) in (int, float) and math.isfinite(value):
         made = float(value)
-    elif type(value) is kind and (kind is not float or math.isfinite(value)):
+    elif type(value) is kind and kind is not float:
         made = value
     else:
         raise DamagedError(place)
