@@ -27,6 +27,7 @@ from pocketlens.benchmarks.candidates import Candidate
 from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings, round_progress, time_interleaved
 from pocketlens.benchmarks.results import Latency, Yardstick
 from pocketlens.benchmarks.spread import (
+    Histogram,
     Spread,
     geometric_mean,
     interval_95,
@@ -159,7 +160,6 @@ def _latency(processes: Sequence[Series], row: Row, other: Row) -> Latency:
     multiples = ratios((row, "invoke"), _YARDSTICK)
     # The reference's ratio to itself is 1 in any run.
     interval_of = interval_95 if row == other else repeatable_interval
-    runs_ms = [entry.durations_ns[row, "classify"].ravel() / 1e6 for entry in processes]
     parts_ms = np.concatenate([entry.parts_ms[row] for entry in processes])
     return Latency(
         row[1],
@@ -175,7 +175,7 @@ def _latency(processes: Sequence[Series], row: Row, other: Row) -> Latency:
             interval_95(multiples),
             invoke.min_ms / spread(_YARDSTICK).min_ms,
         ),
-        tuple(np.concatenate(runs_ms).tolist()),
+        Histogram.of([entry.durations_ns[row, "classify"] for entry in processes]),
     )
 
 

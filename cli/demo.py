@@ -46,7 +46,8 @@ def demo_command(out: Path, seed: int, overwrite: bool, json_target: str | None)
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.benchmarks.report import print_report, to_payload
+    from pocketlens.benchmarks.payload import to_payload
+    from pocketlens.benchmarks.report import print_report
     from pocketlens.demo.pipeline import INDEX_NAME, demo
 
     result = demo(out, seed=seed, overwrite=overwrite)

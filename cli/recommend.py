@@ -11,11 +11,13 @@ import click
 from pocketlens.cli.benchmark import measurement, parse_threads
 from pocketlens.cli.options import (
     EXISTING,
+    LocalPath,
     command,
     deliver,
     json_option,
     model_hints_options,
     options_of,
+    output,
     overwrite_option,
 )
 from pocketlens.errors import PocketlensError
@@ -63,6 +65,13 @@ if TYPE_CHECKING:
     help="Numbers of threads to try.  [default: 1, 2, 4, ... up to all cores]",
 )
 @model_hints_options()
+@output(
+    "--report",
+    "report_folder",
+    metavar="DIR",
+    type=LocalPath(),
+    help="Write an HTML page with the recommendation, all charts and the machine.",
+)
 @json_option
 @overwrite_option
 def recommend_command(
@@ -72,6 +81,7 @@ def recommend_command(
     max_latency: float | None,
     max_size: float | None,
     threads: tuple[int, ...] | None,
+    report_folder: Path | None,
     hints: ModelHints,
     json_target: str | None,
     overwrite: bool,
@@ -83,17 +93,21 @@ def recommend_command(
     file is within the limits, the nearest one is named and the exit code is 1.
     """
     from pocketlens.benchmarks.benchmarking import benchmark
+    from pocketlens.benchmarks.payload import recommendation_payload
     from pocketlens.benchmarks.recommendation import Limits, recommend
-    from pocketlens.benchmarks.recommendation_report import (
-        nothing_fits,
-        print_recommendation,
-        recommendation_payload,
-    )
+    from pocketlens.benchmarks.report import nothing_fits, print_recommendation
     from pocketlens.runtime.threads import numbers_to_try
     from pocketlens.workers import count_cores
 
     limits = Limits(max_drop, max_latency, max_size)
     refuse_targets(json_target, overwrite=overwrite)
+    if report_folder:
+        from pocketlens.imports import require_report
+
+        require_report()
+        from pocketlens.benchmarks.page import RECOMMENDATION_JSON, refuse_report
+
+        refuse_report(report_folder, overwrite=overwrite, marker=RECOMMENDATION_JSON)
     with TemporaryDirectory() as home:
         files, run = _files(models, Path(home), photos)
         result = benchmark(
@@ -108,6 +122,10 @@ def recommend_command(
         lambda: recommendation_payload(found),
         lambda: print_recommendation(found, run),
     )
+    if report_folder:
+        from pocketlens.benchmarks.page import write_report
+
+        write_report(found, report_folder, overwrite=overwrite)
     if found.take is None:
         raise PocketlensError(nothing_fits(found))
     return int(bool(result.left_out))

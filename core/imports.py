@@ -10,7 +10,8 @@ from typing import Any
 from pocketlens.errors import MissingDependencyError
 from pocketlens.quiet import quiet
 
-_TRAIN_MODULES = ("tensorflow", "keras", "ai_edge_quantizer", "matplotlib", "imagehash")
+_REPORT_MODULES = ("jinja2", "matplotlib")
+_TRAIN_MODULES = ("tensorflow", "keras", "ai_edge_quantizer", "imagehash", *_REPORT_MODULES)
 _WEB_MODULES = ("starlette", "uvicorn")
 _MQTT_MODULES = ("paho",)
 
@@ -39,6 +40,11 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
 def require_train() -> None:
     """Raise MissingDependencyError where the packages of the `train` extra are not installed."""
     _require("train", _TRAIN_MODULES, "train and convert models")
+
+
+def require_report() -> None:
+    """Raise MissingDependencyError where the packages of the `report` extra are not installed."""
+    _require("report", _REPORT_MODULES, "draw pages and charts")
 
 
 def require_web() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import logging
 import time
@@ -16,13 +15,13 @@ import cv2
 from pocketlens.benchmarks import Benchmark, benchmark, find_verdict
 from pocketlens.benchmarks import Settings as TimingSettings
 from pocketlens.benchmarks.page import write_report
-from pocketlens.benchmarks.plot import write_plot
+from pocketlens.benchmarks.page_charts import choice
 from pocketlens.convert import Demands, convert
 from pocketlens.demo.cards import LABELS, write_cards
 from pocketlens.demo.scenes import render_many
 from pocketlens.demo.video import UNSURE, write_video
 from pocketlens.files import staged_folder, write_text
-from pocketlens.report.html import page
+from pocketlens.report.html import render
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.live.capture.opening import open_capture
 from pocketlens.runtime.live.frames import FrameResult
@@ -100,7 +99,7 @@ def demo(out: Path, *, seed: int = 0, overwrite: bool = False, scale: Scale | No
         paths = [file.path for file in files]
         comparison = benchmark(paths, data=folder / NAME, settings=scale.timing)
         write_report(comparison, folder / "benchmark", overwrite=False)
-        write_plot(comparison, folder / "benchmark.png")
+        choice(comparison).write(folder / "benchmark.png")
         LOGGER.info("5/6  Classifying a video, frame by frame …")
         best = find_verdict(comparison).file
         model = next(file.path for file in comparison.files if file.name == best)
@@ -178,62 +177,32 @@ def _classify_video(folder: Path, model: Path, seconds: float) -> tuple[float, f
 
 def _index_page(result: Demo, folder: Path) -> str:
     """The page that shows everything in the folder; its links are relative to it."""
-    test = result.training.test
     verdict = find_verdict(result.comparison)
-    run = result.training.card.name
-    out = html.escape(str(result.folder))
-    best = f"{out}/models/{html.escape(verdict.file)}"
-    body = f"""
-<p class="lead">A MobileNetV2 learned six cards in {result.seconds / 60:.1f} minutes on this
-machine, all steps included. It classifies <strong>{test.accuracy:.1%}</strong> of {test.count}
-test images correctly.</p>
-<p>The images are <b>synthetic</b>: cards drawn by a program, in random perspective, light and
-blur, over drawn backgrounds. They show that the full pipeline works, not how accurate a model is
-on your own photos.</p>
-
-<h2>Try it with your camera</h2>
-<p>Print a card from <a href="printables/">printables/</a> in colour (or show it on a phone), hold
-it up to the camera so that it fills about half of the picture, and run</p>
-<pre>pocketlens live {best} --source 0 --record me.mp4</pre>
-<div class="row">{_figures(folder, "printables/*.png")}</div>
-
-<h2>Training images</h2>
-<p>Every epoch has new ones; these are from the test split.</p>
-<div class="row">{_figures(folder, "photos/test/*/000[0-2]?.png")}</div>
-
-<h2>Training</h2>
-<img src="{run}/report/accuracy.png" alt="Accuracy over the epochs">
-<img src="{run}/report/confusion.png" alt="Confusion matrix on the test split">
-<p>More in the <a href="{run}/report/index.html">training report</a>.</p>
-
-<h2>Five formats</h2>
-<p class="lead">{html.escape(verdict.sentence)}</p>
-<img src="benchmark.png" alt="Accuracy against latency, circles as large as the files">
-<p>All figures are in the <a href="benchmark/index.html">benchmark report</a>.</p>
-
-<h2>Video</h2>
-<p>Cards come and go, and every frame is labelled, at {result.video_fps:.0f} frames a second:
-{result.video_accuracy:.1%} of the frames with a clear answer are right.
-<a href="video_labelled.mp4">video_labelled.mp4</a> ·
-<a href="video.mp4">without labels</a> · <a href="video.jsonl">every frame's scores</a></p>
-<div class="row">{_figures(folder, "frames/*.jpg")}</div>
-
-<h2>Next steps</h2>
-<pre>pocketlens classify {best} photo.jpg
-pocketlens live {best} --source 0
-pocketlens benchmark {out}/models/*.tflite --data {out}/{run} --threads 1,2</pre>
-"""
-    return page("pocketlens: the demo", body)
+    return render(
+        "demo.html",
+        title="pocketlens: the demo",
+        minutes=result.seconds / 60,
+        accuracy=result.training.test.accuracy,
+        count=result.training.test.count,
+        run=result.training.card.name,
+        out=result.folder,
+        best=f"{result.folder}/models/{verdict.file}",
+        verdict=verdict.sentence,
+        choice=choice(result.comparison),
+        fps=result.video_fps,
+        video_accuracy=result.video_accuracy,
+        cards=_pictures(folder, "printables/*.png"),
+        photos=_pictures(folder, "photos/test/*/000[0-2]?.png"),
+        frames=_pictures(folder, "frames/*.jpg"),
+    )
 
 
-def _figures(folder: Path, pattern: str) -> str:
-    """HTML of all pictures in the folder whose names match."""
-    figures = []
-    for path in sorted(folder.glob(pattern)):
-        name = path.relative_to(folder).as_posix()
-        caption = path.parent.name if path.stem.isdigit() else path.stem.replace("_", " ")
-        figures.append(
-            f'<figure><img src="{name}" alt="{caption}" loading="lazy">'
-            f"<figcaption>{caption}</figcaption></figure>"
+def _pictures(folder: Path, pattern: str) -> list[tuple[str, str]]:
+    """Return the names and captions of all pictures in the folder whose names match."""
+    return [
+        (
+            path.relative_to(folder).as_posix(),
+            path.parent.name if path.stem.isdigit() else path.stem.replace("_", " "),
         )
-    return "".join(figures)
+        for path in sorted(folder.glob(pattern))
+    ]

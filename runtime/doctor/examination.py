@@ -44,6 +44,7 @@ _LITTLE_BYTES = 150e6
 _GROUP = "video"
 _PURPOSES = {
     "train": "training, converting and judging models",
+    "report": "pages and plots",
     "web": "the live view in a browser",
     "mqtt": "events to an MQTT broker",
 }

@@ -48,7 +48,7 @@ FLOORS = {
 }
 # Evaluation runs files in the interpreter; the two share a floor, in this direction only.
 NEIGHBOURS = {("evaluation", "runtime"), ("cli", "demo")}
-HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "ai_edge_quantizer"}
+HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "jinja2", "ai_edge_quantizer"}
 
 
 def modules() -> dict[str, Path]:
@@ -163,6 +163,7 @@ def test_no_module_imports_itself_over_others(known: dict[str, Path]) -> None:
         "from pocketlens.cli.main import run; run(['doctor', '--help'])",
         "from pocketlens.cli.main import run; run(['benchmark', '--help'])",
         "from pocketlens.cli.main import run; run(['recommend', '--help'])",
+        "from pocketlens.cli.main import run; run(['report', '--help'])",
         "from pocketlens.cli.main import run; run(['evaluate', '--help'])",
         "from pocketlens.cli.main import run; run(['export', '--help'])",
         "from pocketlens.cli.main import run; run(['train', '--help'])",
