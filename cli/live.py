@@ -178,7 +178,7 @@ def live_command(
         )
     if outcome["unusable"] and not outcome["frames"]:
         raise ModelFileError(
-            f"Expected scores from {model}. Received: no number for any of "
+            f"Expected finite scores from {model}. Received: NaN or infinite ones for all "
             f"{outcome['unusable']} frames. Convert the model again."
         )
 

@@ -47,7 +47,9 @@ FAULTS = (HANG, END, ERROR, EXCEPTION, KILL, REPEAT, HALF)
 
 _SIZE_WH = (640, 480)
 _FPS = 30.0
-_ENTRY = re.compile(r"([a-z]+)(?:=(?:([0-9]+)x([0-9]+):)?([0-9]+)(?:-([0-9]+))?(?::([0-9.]+))?)?")
+_ENTRY = re.compile(
+    r"([a-z]+)(?:=(?:([0-9]+)x([0-9]+):)?([0-9]+)(?:-([0-9]+))?(?::([0-9]+(?:[.][0-9]+)?))?)?"
+)
 # A frame carries its number in its first pixel, so that it can be known again.
 _BASE = 256
 
@@ -79,14 +81,14 @@ def parse_script(text: str) -> dict[str, Any]:
     script: dict[str, Any] = {"faults": {}, "delays_s": {}, "sizes_wh": {}}
     for entry in text.split(",") if text else ():
         match = _ENTRY.fullmatch(entry)
-        name, width, height, first, last, seconds = match.groups() if match else (None,) * 6
+        name, width, height, first, last, seconds = match.groups("") if match else [""] * 6
         frames = range(int(first or 0), int(last or first or 0) + 1)
-        plain = first is not None and width is None and seconds is None
-        if name == "still" and first is None:
+        plain = first and not width and not seconds
+        if name == "still" and not first:
             script["still"] = True
-        elif name == "delay" and seconds is not None and seconds.count(".") < 2 and not last:
+        elif name == "delay" and seconds and not last and not width:
             script["delays_s"][frames[0]] = float(seconds)
-        elif name == "size" and width is not None and not last and seconds is None:
+        elif name == "size" and width and not last and not seconds:
             script["sizes_wh"][frames[0]] = (int(width), int(height))
         elif name in FAULTS and plain:
             script["faults"] |= dict.fromkeys(frames, name)
