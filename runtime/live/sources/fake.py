@@ -118,10 +118,7 @@ class FakeCamera:
             is read.
         frames: how many there are before it ends; None never ends.
         delays_s: extra seconds before single frames come.
-        errors: exceptions that come in place of single frames.
-        faults: what happens in place of single frames. HANG: it never comes. END: there is none.
-            ERROR: `read` fails. EXCEPTION: `read` raises what no source should. KILL: the process
-            is killed (SIGKILL). REPEAT: the frame before comes again. HALF: half a JPEG.
+        faults: what happens in place of single frames, one of FAULTS.
         sizes_wh: other sizes, each from a frame on.
         away: the frames at which it is not there: it fails and cannot be opened.
         hangs_on_open: the frames at which opening it never ends.
@@ -144,7 +141,6 @@ class FakeCamera:
         interval_s: float = 0.0,
         frames: int | None = None,
         delays_s: Mapping[int, float] | None = None,
-        errors: Mapping[int, Exception] | None = None,
         faults: Mapping[int, str] | None = None,
         sizes_wh: Mapping[int, tuple[int, int]] | None = None,
         away: range = range(0),
@@ -161,7 +157,6 @@ class FakeCamera:
         self._interval_s = interval_s
         self._frames = frames
         self._delays_s = dict(delays_s or {})
-        self._errors = dict(errors or {})
         self._faults = dict(faults or {})
         self._away = away
         self._still = still
@@ -188,8 +183,6 @@ class FakeCamera:
             return None
         self._wait(self._interval_s + self._delays_s.get(number, 0.0))
         self._number += 1
-        if number in self._errors:
-            raise self._errors[number]
         if fault == ERROR or number in self._away:
             raise SourceError(f"Expected frame {number} of the fake camera. Received: none.")
         if fault == EXCEPTION:
