@@ -48,7 +48,8 @@ _PAGE_LABELS = 5
     envvar="POCKETLENS_SOURCE",
     show_envvar=True,
     help="Number of a camera, /dev/video*, a name in /dev/v4l/by-id, picamera2, an RTSP or HTTP "
-    "MJPEG URL, a video file, or pictures: a file, a folder or a pattern like 'photos/*.jpg'.",
+    "MJPEG URL, a video file, pictures (a file, a folder or a pattern like 'photos/*.jpg'), or a "
+    "scripted camera: fake:hang=300.",
 )
 @click.option(
     "--size",
