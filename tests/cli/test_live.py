@@ -277,7 +277,7 @@ def test_the_number_of_threads_is_chosen_and_told(tiny_tflite, video, tmp_path, 
 
 @pytest.fixture
 def unusable_model(tiny_models, tmp_path):
-    """The tiny float32 file with one weight that is no number."""
+    """The tiny float32 file with a NaN weight."""
     opened = unpack(tiny_models["float32"].read_bytes())
     interpreter = load_interpreter(opened.flatbuffer)
     outputs = len(opened.card.labels)
@@ -295,7 +295,7 @@ def unusable_model(tiny_models, tmp_path):
     return path
 
 
-def test_a_model_without_numbers_is_told_once_and_fails(
+def test_a_model_with_nan_scores_is_reported_once_and_fails(
     unusable_model, video, tmp_path, capfd, caplog
 ):
     log, summary = tmp_path / "o.jsonl", tmp_path / "o.json"
@@ -306,7 +306,7 @@ def test_a_model_without_numbers_is_told_once_and_fails(
     result = json.loads(summary.read_text("utf-8"))
     assert (result["frames"], result["unusable"], result["events"]) == (0, FRAMES, 0)
     assert [entry.message[:12] for entry in caplog.records] == ["No answers: "]
-    expected = f"no number for any of {FRAMES} frames. Convert the model again."
+    expected = f"NaN or infinite ones for all {FRAMES} frames. Convert the model again."
     assert expected in capfd.readouterr().err
 
 

@@ -179,5 +179,5 @@ def _own_address() -> str | None:
 
 
 def _same(given: str, expected: str) -> bool:
-    # Half a character of a broken encoding is no reason to fail.
+    # Half a character of a broken encoding must not raise.
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
