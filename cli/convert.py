@@ -160,7 +160,7 @@ def _payload(file: ConvertedFile) -> dict[str, Any]:
     default=1.0,
     show_default=True,
     help="Hold a file back that loses more accuracy to the original model; int8 leaves layers in "
-    "float first. One photo alone never counts.",
+    "float first. One photo alone counts only against 0.",
 )
 @click.option("--force", is_flag=True, help="Write files that lose more all the same.")
 @click.option(
