@@ -160,7 +160,7 @@ photos_options = options_of("Photos")
     default=1.0,
     show_default=True,
     help="Reject a file that loses more accuracy than this to the original model; int8 leaves "
-    "layers in float first. A difference of one photo never counts.",
+    "layers in float first. A difference of one photo counts only against 0.",
 )
 @formats_options("--force", is_flag=True, help="Write files that lose more than --max-drop anyway.")
 @formats_options(

@@ -199,10 +199,10 @@ def _instead_of_training(
     from pocketlens.benchmarks.benchmarking import benchmark
     from pocketlens.benchmarks.latency import Settings
     from pocketlens.runtime.runs import read_run
-    from pocketlens.train import Elsewhere, evaluate_model
+    from pocketlens.train import evaluate_model
 
     def train(*_: Any, **__: Any) -> Any:
-        test = evaluate_model(tiny_tflite, tiny_photos, Elsewhere(None, None, None, None)).result
+        test = evaluate_model(tiny_tflite, tiny_photos).result
         return SimpleNamespace(folder=tiny_run, card=read_run(tiny_run).card, test=test)
 
     def demo(*_: Any, **__: Any) -> Any:
