@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from pocketlens.cli.options import json_option, model_hints_options, overwrite_option
 from pocketlens.convert.conversion import ConvertedFile
 from pocketlens.convert.float_layers import Int8
 from pocketlens.files import write_json
+from pocketlens.report.terminal import NOTHING, new_console, new_table
 from pocketlens.runtime.hints import ModelHints
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 # How many layers the terminal shows; --json has them all.
 _WORST_LAYERS = 5
@@ -25,7 +28,7 @@ def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) ->
     if json_target is not None:
         write_json(json_target, [_payload(file) for file in files])
         return
-    console = Console(markup=False)
+    console = new_console()
     written = [file for file in files if not file.held_back]
     if written:
         console.print(f"Written to {written[0].path.parent}")
@@ -44,10 +47,9 @@ def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) ->
 def _table(files: Sequence[ConvertedFile]) -> Table:
     first = files[0].comparison
     accuracy = "" if first.original_accuracy is None else f" ({first.original_accuracy:.1%})"
-    table = Table(title=f"Compared with the original model{accuracy} on {first.photos} photos")
-    table.add_column("file", overflow="fold")
-    for name in ("MB", "same answer", "accuracy", "lost/won", "ops", "parts"):
-        table.add_column(name, justify="right")
+    title = f"Compared with the original model{accuracy} on {first.photos} photos"
+    headers = ("file", "MB", "same answer", "accuracy", "lost/won", "ops", "partitions")
+    table = new_table(*headers, title=title)
     for file in files:
         comparison = file.comparison
         table.add_row(
@@ -69,10 +71,8 @@ def _print_int8(console: Console, int8: Int8) -> None:
             f"of an inference: {', '.join(map(short_name, int8.float_layers))}"
         )
     if int8.sensitivity:
-        table = Table(title="The layers whose rounding adds most error")
-        table.add_column("layer", overflow="fold")
-        for name in ("error added", "ms saved"):
-            table.add_column(name, justify="right")
+        title = "The layers whose rounding adds most error"
+        table = new_table("layer", "error added", "ms saved", title=title)
         for row in int8.sensitivity[:_WORST_LAYERS]:
             table.add_row(
                 short_name(row.layer), f"{row.error_added:.5f}", f"{row.time_saved_ms:.3f}"
@@ -81,7 +81,7 @@ def _print_int8(console: Console, int8: Int8) -> None:
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
+    return NOTHING if share is None else f"{share:.1%}"
 
 
 def short_name(layer: str) -> str:
