@@ -165,9 +165,9 @@ def benchmark_command(
     if json_target:
         write_json(json_target, to_payload(result))
     if plot_file:
-        from pocketlens.benchmarks.page_charts import choice
+        from pocketlens.benchmarks.page_charts import write_plot
 
-        choice(result).write(Path(plot_file))
+        write_plot(result, Path(plot_file))
     if report_folder:
         from pocketlens.benchmarks.page import write_report
 
