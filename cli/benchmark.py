@@ -209,9 +209,9 @@ def benchmark_command(
     )
     deliver(json_target, lambda: to_payload(result), lambda: print_report(result))
     if plot_file:
-        from pocketlens.benchmarks.page_charts import choice
+        from pocketlens.benchmarks.page_charts import write_plot
 
-        choice(result).write(Path(plot_file))
+        write_plot(result, Path(plot_file))
     if report_folder:
         from pocketlens.benchmarks.page import write_report
 

@@ -15,7 +15,7 @@ import cv2
 from pocketlens.benchmarks import Benchmark, benchmark, find_verdict
 from pocketlens.benchmarks import Settings as TimingSettings
 from pocketlens.benchmarks.page import write_report
-from pocketlens.benchmarks.page_charts import choice
+from pocketlens.benchmarks.page_charts import choice, write_plot
 from pocketlens.convert import Demands, convert
 from pocketlens.demo.cards import LABELS, write_cards
 from pocketlens.demo.scenes import render_many
@@ -99,7 +99,7 @@ def demo(out: Path, *, seed: int = 0, overwrite: bool = False, scale: Scale | No
         paths = [file.path for file in files]
         comparison = benchmark(paths, data=folder / NAME, settings=scale.timing)
         write_report(comparison, folder / "benchmark", overwrite=False)
-        choice(comparison).write(folder / "benchmark.png")
+        write_plot(comparison, folder / "benchmark.png")
         LOGGER.info("5/6  Classifying a video, frame by frame …")
         best = find_verdict(comparison).file
         model = next(file.path for file in comparison.files if file.name == best)
