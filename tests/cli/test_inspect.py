@@ -110,4 +110,4 @@ def test_bad_file(
 
 def test_no_labels_file(tiny_tflite: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", str(tiny_tflite), "--labels", "nowhere.txt"]) == 2
-    assert "as --labels. Received: nowhere.txt" in capfd.readouterr().err
+    assert "Received: nowhere.txt" in capfd.readouterr().err
