@@ -263,7 +263,7 @@ def test_a_full_disk_is_told_at_the_end_and_ends_nothing_before(tiny_tflite, vid
     assert list(folder.iterdir()) == []
     assert "Traceback" not in done.stderr
     assert done.stderr.count("Lines for") == 1
-    lost = f"a full disk and 1 event videos lost, {result['lines_lost']} lines lost."
+    lost = f"Disk full: 1 event videos lost, {result['lines_lost']} lines lost."
     assert lost in done.stderr
 
 
