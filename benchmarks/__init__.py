@@ -14,6 +14,7 @@ from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
     from pocketlens.benchmarks.benchmarking import benchmark
+    from pocketlens.benchmarks.evaluations import measure_accuracy
     from pocketlens.benchmarks.latency import Settings
     from pocketlens.benchmarks.memory import Footprint
     from pocketlens.benchmarks.recommendation import (
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
     from pocketlens.benchmarks.spread import Spread
     from pocketlens.evaluation.agreement import Flips
-    from pocketlens.evaluation.metrics import Accuracy, measure_accuracy
+    from pocketlens.evaluation.metrics import Accuracy
 
 __all__ = [
     "Accuracy",
@@ -53,7 +54,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "Accuracy": "pocketlens.evaluation.metrics",
-        "measure_accuracy": "pocketlens.evaluation.metrics",
+        "measure_accuracy": "pocketlens.benchmarks.evaluations",
         "benchmark": "pocketlens.benchmarks.benchmarking",
         "Flips": "pocketlens.evaluation.agreement",
         "Settings": "pocketlens.benchmarks.latency",

@@ -27,11 +27,12 @@ from pocketlens.errors import PictureError, UsageError
 from pocketlens.evaluation.agreement import AnswerPair
 from pocketlens.evaluation.metrics import Accuracy
 from pocketlens.progress import track
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.interpreters import load_interpreter
-from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.operators import list_operators
 from pocketlens.runtime.photos import LabelledPhotos
 from pocketlens.runtime.runs import evaluation_photos
+from pocketlens.workers import count_cores
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -45,10 +46,7 @@ def benchmark(
     threads: Sequence[int] = (1,),
     settings: Settings | None = None,
     profile: bool = False,
-    labels_file: Path | None = None,
-    mean: float | None = None,
-    std: float | None = None,
-    backend: str | None = None,
+    hints: ModelHints | None = None,
 ) -> Benchmark:
     """Measure `.tflite` files against each other on this machine.
 
@@ -60,10 +58,7 @@ def benchmark(
         threads: numbers of threads to time each file with.
         settings: how long to measure.
         profile: measure what each operator of each file takes, with the fewest of the threads.
-        labels_file: labels for files from elsewhere, one a line.
-        mean: for float files from elsewhere, which get (pixel - mean) / std.
-        std: see `mean`.
-        backend: name of an interpreter; None takes the first that is installed.
+        hints: what third-party files do not say of themselves, and the interpreter to take.
 
     Raises:
         UsageError: an argument cannot be.
@@ -74,11 +69,9 @@ def benchmark(
     """
     settings = settings or Settings()
     threads = _check_threads(threads)
-    readable, left_out = read_candidates(
-        models, labels_file=labels_file, mean=mean, std=std, backend=backend
-    )
+    readable, left_out = read_candidates(models, hints)
     photos = None if data is None else evaluation_photos(data)
-    machine = describe_machine(backend)
+    machine = describe_machine(hints.backend if hints else None)
     for warning in machine.warnings:
         LOGGER.warning("%s", warning)
     with ExitStack() as stack:
@@ -166,17 +159,12 @@ def _sustained(result: Benchmark, candidates: Sequence[Candidate]) -> Sustained:
 def _stages(candidate: Candidate, threads: int) -> tuple[Stage, ...]:
     return time_stages(
         candidate.model.flatbuffer,
-        lambda flatbuffer: load_interpreter(flatbuffer, threads=threads, backend=candidate.backend),
+        lambda flatbuffer: load_interpreter(
+            flatbuffer, threads=threads, backend=candidate.hints.backend
+        ),
         track=lambda cuts: track(cuts, f"Operators of {candidate.name}", len(cuts)),
     )
 
 
 def _footprint(candidate: Candidate, threads: int) -> Footprint:
-    return measure_footprint(
-        Path(candidate.model.path),
-        threads=threads,
-        labels_file=candidate.labels_file,
-        mean=candidate.mean,
-        std=candidate.std,
-        backend=candidate.backend,
-    )
+    return measure_footprint(Path(candidate.model.path), threads=threads, hints=candidate.hints)

@@ -7,14 +7,15 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.model_files import ModelFile, read_model_file, with_labels
+from pocketlens.runtime.hints import ModelHints
+from pocketlens.runtime.model_files import ModelFile, read_model_file
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -23,25 +24,20 @@ REFERENCE_FORMAT = "float32"
 
 @dataclass(frozen=True)
 class Candidate:
-    """One file, read, and how to load it. `mean` and `std` are None for a file with a card."""
+    """One file, read, and how to load it."""
 
     name: str
     model: ModelFile
-    labels_file: Path | None = None
-    mean: float | None = None
-    std: float | None = None
-    backend: str | None = None
+    hints: ModelHints = field(default_factory=ModelHints)
 
     @property
     def format(self) -> str | None:
-        """The format that the card names, or None for a file from elsewhere."""
+        """The format that the card names, or None for a third-party file."""
         return self.model.card.format if self.model.card else None
 
     def load(self, threads: int = 1) -> Classifier:
         """Return a new classifier for the file."""
-        return Classifier(
-            self.model, threads=threads, mean=self.mean, std=self.std, backend=self.backend
-        )
+        return Classifier(self.model, threads=threads, hints=self.hints)
 
 
 @dataclass(frozen=True)
@@ -54,17 +50,12 @@ class LeftOut:
 
 
 def read_candidates(
-    paths: Sequence[str | Path],
-    *,
-    labels_file: Path | None = None,
-    mean: float | None = None,
-    std: float | None = None,
-    backend: str | None = None,
+    paths: Sequence[str | Path], hints: ModelHints | None = None
 ) -> tuple[tuple[Candidate, ...], tuple[LeftOut, ...]]:
     """Read the files to be compared, and return those that are models and those that are not.
 
-    `mean` and `std` are for files from elsewhere and are kept from those that have a card, unless
-    all have one: then they are passed on and refused.
+    What hints say of third-party files is kept from those that have a card, unless all have one:
+    then it is passed on and refused.
 
     Raises:
         UsageError: there are none, one is missing, or one was given twice.
@@ -77,17 +68,12 @@ def read_candidates(
         name: _read(name, path) for name, path in zip(distinct_names(places), places, strict=True)
     }
     left_out = tuple(entry for entry in read.values() if isinstance(entry, LeftOut))
-    models = {
-        name: with_labels(entry, labels_file)
-        for name, entry in read.items()
-        if not isinstance(entry, LeftOut)
-    }
+    models = {name: entry for name, entry in read.items() if not isinstance(entry, LeftOut)}
     _warn(left_out, all_of_them=not models)
-    all_have_cards = all(model.card for model in models.values())
+    hints = hints or ModelHints()
+    beside_card = hints if all(model.card for model in models.values()) else hints.beside_card
     candidates = (
-        Candidate(name, model, labels_file, mean, std, backend)
-        if model.card is None or all_have_cards
-        else Candidate(name, model, labels_file, backend=backend)
+        Candidate(name, model, beside_card if model.card else hints)
         for name, model in models.items()
     )
     return tuple(candidates), left_out

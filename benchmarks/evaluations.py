@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from pocketlens.benchmarks.candidates import Candidate
-from pocketlens.errors import PictureError
-from pocketlens.evaluation.agreement import AnswerPair, pair_answers
-from pocketlens.evaluation.metrics import Accuracy, compare
-from pocketlens.evaluation.scorers import PixelClassifier, Reply, predict
+from pocketlens.errors import DataError, PictureError
+from pocketlens.evaluation.agreement import AnswerPair, find_flips, pair_answers
+from pocketlens.evaluation.answers import best_five, share_of_equal
+from pocketlens.evaluation.metrics import Accuracy, count_labels
+from pocketlens.evaluation.scorers import Worker, one_by_one, run_models
 from pocketlens.progress import track
 from pocketlens.runtime.answers import Answer
-from pocketlens.runtime.machine import count_cores
+from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled, report_skipped
+from pocketlens.runtime.pictures import Pixels
+from pocketlens.workers import count_cores
+
+
+class Reply(NamedTuple):
+    """What a model says of a picture: its answer, and its best five labels (see `best_five`)."""
+
+    answer: Answer
+    best: Answer
 
 
 def evaluate_files(
@@ -49,13 +60,16 @@ def evaluate_files(
         copies = min(cores, -(-cores // len(group)) + 1)
         skipped = []
         with ExitStack() as stack:
-            crews: list[list[PixelClassifier]] = []
+            crews: list[list[Worker[Reply]]] = []
             for index in group:
                 crew = [stack.enter_context(candidates[index].load()) for _ in range(copies)]
                 labels[index] = crew[0].labels
-                crews.append(list(crew))
+                crews.append([_worker(classifier) for classifier in crew])
             samples = read_labelled(photos, size_wh, resize_mode, skipped)
-            truth, found = predict(crews, track(samples, "Measuring accuracy", len(photos.photos)))
+            read, found = run_models(
+                crews, track(samples, "Measuring accuracy", len(photos.photos))
+            )
+        truth = [photo.label_indices for photo in read]
         replies.update(zip(group, found, strict=True))
     report_skipped(skipped, len(photos.photos))
     indices = range(len(candidates))
@@ -76,3 +90,120 @@ def evaluate_files(
         for index in indices
     ]
     return list(accuracies), pairs, skipped
+
+
+def measure_accuracy(
+    classifiers: Sequence[Classifier],
+    samples: Iterable[tuple[Pixels, Answer]],
+    *,
+    labels: Sequence[str] | None = None,
+    reference: int = 0,
+) -> tuple[Accuracy, ...]:
+    """Give every picture to every classifier, each in a thread of its own.
+
+    Args:
+        classifiers: loaded models of one input size.
+        samples: pixels uint8 (height, width, 3) in RGB of that size, and the indices of their
+            labels.
+        labels: what the samples' indices stand for; the reference's own labels by default.
+        reference: index of the classifier that agreement is measured against.
+
+    Returns:
+        one result for each classifier, in their order.
+
+    Raises:
+        DataError: there are no samples.
+    """
+    truth, replies = run_models([[_worker(classifier)] for classifier in classifiers], samples)
+    own = [classifier.labels for classifier in classifiers]
+    return compare(truth, replies, own, labels or own[reference], reference)
+
+
+def compare(
+    truth: Sequence[Answer],
+    replies: Sequence[Sequence[Reply]],
+    own_labels: Sequence[Sequence[str]],
+    labels: Sequence[str],
+    reference: int = 0,
+) -> tuple[Accuracy, ...]:
+    """Count right answers, agreements and flips.
+
+    Models whose labels are `labels` are compared by index, since names may stand twice (ImageNet
+    has two cranes); others by name.
+
+    Args:
+        truth: the label indices of each picture in `labels`.
+        replies: of each model for each picture, in its own labels.
+        own_labels: the labels of each model.
+        labels: the labels that `truth` counts in.
+        reference: index of the model that the others are compared with.
+
+    Raises:
+        DataError: there are no pictures.
+    """
+    if not truth:
+        raise DataError(
+            "Expected at least one readable photo to measure accuracy on. Received: none. "
+            "Choose another folder or leave --data out."
+        )
+    numbers = _common_numbers(own_labels, labels)
+    answers = [
+        [tuple(sorted(number[index] for index in reply.answer)) for reply in given]
+        for given, number in zip(replies, numbers, strict=True)
+    ]
+    results = []
+    for model, given in enumerate(answers):
+        counts, interval = count_labels(given, truth)
+        results.append(
+            Accuracy(
+                sum(one == true for one, true in zip(given, truth, strict=True)),
+                len(truth),
+                share_of_equal(given, answers[reference]),
+                counts.micro_f1,
+                counts.macro_f1,
+                interval,
+                _count_in_top5(replies[model], numbers[model], truth),
+                None
+                if model == reference
+                else find_flips(given, answers[reference], truth, labels),
+            )
+        )
+    return tuple(results)
+
+
+def _worker(classifier: Classifier) -> Worker[Reply]:
+    def reply(pixels: Pixels) -> Reply:
+        scores = classifier.scores(pixels)
+        return Reply(classifier.answer(scores), best_five(scores, classifier.task))
+
+    return one_by_one(reply)
+
+
+def _common_numbers(
+    own_labels: Sequence[Sequence[str]], labels: Sequence[str]
+) -> list[Sequence[int]]:
+    """Return for each model the number of each of its labels among all."""
+    known: dict[str, int] = {}
+    for index, label in enumerate(labels):
+        known.setdefault(label, index)
+    numbers: list[Sequence[int]] = []
+    for own in own_labels:
+        if tuple(own) == tuple(labels):
+            numbers.append(range(len(labels)))
+            continue
+        for label in own:
+            # Labels that no picture has get numbers behind the others.
+            known.setdefault(label, len(labels) + len(known))
+        numbers.append([known[label] for label in own])
+    return numbers
+
+
+def _count_in_top5(
+    replies: Sequence[Reply], numbers: Sequence[int], truth: Sequence[Answer]
+) -> int | None:
+    if not replies[0].best:
+        return None
+    return sum(
+        true[0] in {numbers[index] for index in reply.best}
+        for reply, true in zip(replies, truth, strict=True)
+    )

@@ -7,21 +7,21 @@ import platform
 import time
 from dataclasses import dataclass
 
-from pocketlens.runtime.cpu_features import read_cpu_features
 from pocketlens.runtime.machine import (
     HOT_C,
     Governor,
     Throttling,
-    count_cores,
     cpu_name,
     find_emulator,
     measure_busy_cores,
     read_busy_s,
+    read_cpu_features,
     read_governor,
     read_memory,
     read_temperature_c,
     read_throttling,
 )
+from pocketlens.workers import count_cores
 
 _BUSY_SHARE = 0.2
 # One core kept busy by another program counts on every machine.

@@ -1,13 +1,11 @@
 """What a file takes before it answers for the first time: milliseconds and memory.
 
 Both are measured in a fresh process for each file, since in one process the second file finds
-libraries, allocator and delegate already warm. Run as
-`python -m pocketlens.benchmarks.memory MODEL` this module is that process.
+libraries, allocator and delegate already warm. `main` is that process.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
@@ -15,11 +13,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import ModelFileError
+from pocketlens.runtime.hints import ModelHints
+from pocketlens.workers import describe_exit, run_child
 
 # Loading once is at the mercy of whatever else happens in these milliseconds.
 LOADS = 3
@@ -52,10 +51,7 @@ def measure_footprint(
     model: Path,
     *,
     threads: int = 1,
-    labels_file: Path | None = None,
-    mean: float | None = None,
-    std: float | None = None,
-    backend: str | None = None,
+    hints: ModelHints | None = None,
     loads: int = LOADS,
 ) -> Footprint:
     """Load a file in fresh processes and return the median of each figure.
@@ -63,25 +59,16 @@ def measure_footprint(
     Raises:
         ModelFileError: the process failed or was killed.
     """
-    command = [sys.executable, "-m", __name__, os.path.abspath(model), "--threads", str(threads)]
-    if labels_file is not None:
-        command += ["--labels", os.path.abspath(labels_file)]
-    if mean is not None and std is not None:
-        # With "=", since a negative number would be taken for another option.
-        command += [f"--mean={mean!r}", f"--std={std!r}"]
-    if backend is not None:
-        command += ["--backend", backend]
-    # Modules in the current folder must not stand in for the libraries.
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    hints = hints or ModelHints()
+    # Not among the arguments, of which a system takes only so many bytes.
+    said = json.dumps({**hints.given, "labels": hints.read_labels()}).encode()
     measured = []
     for _ in range(loads):
-        child = subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=False
-        )
+        child = run_child(__name__, os.path.abspath(model), str(threads), given=said)
         if child.returncode:
-            reason = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
             raise ModelFileError(
-                f"Expected {model} to load in a process of its own. Received: {reason}. "
+                f"Expected {model} to load in a process of its own. Received: "
+                f"{describe_exit(child.returncode, child.stderr)}. "
                 "Free some memory or leave the file out."
             )
         measured.append(json.loads(child.stdout.splitlines()[-1]))
@@ -92,33 +79,21 @@ def measure_footprint(
     return Footprint(**figures)  # type: ignore[arg-type]
 
 
-def load_here(
-    model: Path,
-    *,
-    threads: int,
-    labels_file: Path | None,
-    mean: float | None,
-    std: float | None,
-    backend: str | None = None,
-) -> Footprint:
+def load_here(model: Path, *, threads: int, hints: ModelHints) -> Footprint:
     """Load a file in this process, which should be a fresh one, and watch time and memory."""
     import numpy as np
 
     from pocketlens.runtime.classifier import Classifier
     from pocketlens.runtime.interpreters import find_backend
-    from pocketlens.runtime.model_files import read_labels
 
-    find_backend(backend)
-    labels = read_labels(labels_file) if labels_file else None
+    find_backend(hints.backend)
     frame_bgr = np.full(_FRAME_SHAPE, 127, np.uint8)
     before = peak_bytes()
     _forget_peak()
     baseline = resident_bytes()
 
     start_ns = time.perf_counter_ns()
-    classifier = Classifier(
-        model, threads=threads, labels=labels, mean=mean, std=std, backend=backend
-    )
+    classifier = Classifier(model, threads=threads, hints=hints)
     loaded_ns = time.perf_counter_ns()
     classifier.scores(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
     load_ms = (loaded_ns - start_ns) / 1e6
@@ -197,26 +172,13 @@ def _median(values: list[float | None]) -> float | None:
     return int(middle) if all(isinstance(value, int) for value in known) else middle
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure one file and print its footprint as JSON."""
-    parser = argparse.ArgumentParser(prog="pocketlens.benchmarks.memory")
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--labels", type=Path)
-    parser.add_argument("--mean", type=float)
-    parser.add_argument("--std", type=float)
-    parser.add_argument("--backend")
-    options = parser.parse_args(arguments)
-    footprint = load_here(
-        options.model,
-        threads=options.threads,
-        labels_file=options.labels,
-        mean=options.mean,
-        std=options.std,
-        backend=options.backend,
-    )
+def main(model: str, threads: str) -> None:
+    """Be the process: measure one file, with hints as JSON on standard input; print JSON.
+
+    Args:
+        model: the file.
+        threads: how many an inference uses.
+    """
+    hints = ModelHints(**json.load(sys.stdin))
+    footprint = load_here(Path(model), threads=int(threads), hints=hints)
     print(json.dumps(dataclasses.asdict(footprint)))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,56 +1,59 @@
-"""A benchmark as one HTML page: what to take, why, and all that was measured."""
+"""A benchmark or a recommendation as an HTML page: what to take, why, and what was measured."""
 
 from __future__ import annotations
 
 import dataclasses
-import html
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from pocketlens.benchmarks import page_answers, page_operators, page_plots, page_tables
-from pocketlens.benchmarks import page_charts as page_choice
-from pocketlens.benchmarks.recommendation import Verdict, find_verdict
-from pocketlens.benchmarks.report import drift_sentences, to_payload
-from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult, Latency
+from pocketlens.benchmarks import page_charts
+from pocketlens.benchmarks.payload import (
+    parse_benchmark,
+    parse_recommendation,
+    recommendation_payload,
+    to_payload,
+)
+from pocketlens.benchmarks.recommendation import Recommendation, Row, choose, find_verdict
+from pocketlens.benchmarks.report import (
+    accuracy_sentences,
+    drift_sentences,
+    explain,
+    p_text,
+    remark,
+)
+from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, Latency
+from pocketlens.benchmarks.stages import Stage, by_kind
+from pocketlens.evaluation.agreement import AnswerPair
+from pocketlens.evaluation.intervals import Interval
+from pocketlens.evaluation.metrics import Accuracy
 from pocketlens.files import refuse_folder, staged_folder, write_json, write_text
-from pocketlens.report import charts
-from pocketlens.report.html import page
+from pocketlens.report.charts import SERIES, legend
+from pocketlens.report.html import counted, fixed, percent, render
 
 PAGE_NAME = "index.html"
-# By this file a folder is known to be a report.
-JSON_NAME = "benchmark.json"
+# By these files a folder is known to be a report.
+BENCHMARK_JSON, RECOMMENDATION_JSON = "benchmark.json", "recommend.json"
 
 _NOTHING = "–"
-_STYLE = f"""<style>{charts.STYLE}{page_tables.STYLE}{page_answers.STYLE}
-.verdict {{ margin: 1.2rem 0; padding: 1rem 1.2rem; border-left: .35rem solid var(--accent);
-  border-radius: .4rem; background: var(--soft); font-size: 1.15rem; overflow-wrap: anywhere; }}
-.warning {{ margin: .6rem 0; padding: .6rem 1rem; border-left: .35rem solid #d55e00;
-  border-radius: .4rem; background: var(--soft); }}
-.tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .7rem;
-  margin: 1.2rem 0; }}
-.tiles div {{ padding: .6rem .8rem; border-radius: .5rem; background: var(--soft); }}
-.tiles dt, .tiles small {{ font-size: .8rem; opacity: .75; }}
-.tiles dd {{ margin: 0; font-size: 1.35rem; font-weight: 600; overflow-wrap: anywhere; }}
-.tiles small {{ display: block; font-weight: 400; }}
-.pair {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr));
-  gap: 1rem 2rem; align-items: start; }} .pair section {{ min-width: 0; }}
-.pair .chart {{ max-width: 36rem; }}
-.narrow {{ display: none; }}
-@media (max-width: 44rem) {{ .narrow {{ display: block; }} .broad {{ display: none; }} }}
-.note, figcaption {{ font-size: .85rem; opacity: .8; }}
-.machine {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr));
-  gap: .6rem 1.2rem; padding: 1rem; border: 1px solid var(--line); border-radius: .5rem; }}
-.machine dt {{ font-size: .8rem; opacity: .75; }}
-.machine dd {{ margin: 0; overflow-wrap: anywhere; }}
-</style>"""
+_OTHERS = "others"
+_SLOWEST_SHOWN = 10
+# With more answers than this a matrix would not fit on a screen; then the pairs are listed.
+_MOST_IN_MATRIX = 12
+_PAIRS_LISTED = 15
+# Okabe and Ito's blue and vermilion: the same answer, and another one.
+_SAME, _OTHER = "0, 114, 178", "213, 94, 0"
+
+Cell = str | tuple[str, str]
 
 
-def refuse_report(out: Path, *, overwrite: bool) -> None:
+def refuse_report(out: Path, *, overwrite: bool, marker: str = BENCHMARK_JSON) -> None:
     """Raise OutputExistsError if the folder for a report is taken."""
-    refuse_folder(out, overwrite=overwrite, marker=JSON_NAME)
+    refuse_folder(out, overwrite=overwrite, marker=marker)
 
 
-def write_report(benchmark: Benchmark, out: Path, *, overwrite: bool) -> None:
+def write_report(found: Benchmark | Recommendation, out: Path, *, overwrite: bool) -> None:
     """Write a folder with the page and, beside it, what `--json` writes.
 
     The page is one file that asks nobody for anything, to be read on a phone too.
@@ -59,108 +62,246 @@ def write_report(benchmark: Benchmark, out: Path, *, overwrite: bool) -> None:
         OutputExistsError: the folder is taken.
         OutputError: it cannot be written.
     """
-    with staged_folder(out, overwrite=overwrite, marker=JSON_NAME) as folder:
-        write_json(folder / JSON_NAME, to_payload(benchmark))
-        write_text(folder / PAGE_NAME, report_page(benchmark))
+    if isinstance(found, Benchmark):
+        name, payload, page = BENCHMARK_JSON, to_payload(found), benchmark_page(found)
+    else:
+        name, payload = RECOMMENDATION_JSON, recommendation_payload(found)
+        page = recommendation_page(found)
+    with staged_folder(out, overwrite=overwrite, marker=name) as folder:
+        write_json(folder / name, payload)
+        write_text(folder / PAGE_NAME, page)
 
 
-def report_page(benchmark: Benchmark) -> str:
+def write_page(payload: dict[str, Any], name: str, out: Path, *, overwrite: bool) -> Path:
+    """Write the report of what `benchmark --json` or `recommend --json` wrote; return its page.
+
+    Args:
+        payload: the JSON values.
+        name: what to call them in errors.
+        out: the folder.
+        overwrite: whether to replace a report.
+
+    Raises:
+        UsageError: the JSON is damaged or of another version.
+        OutputExistsError, OutputError: see `write_report`.
+    """
+    parse = parse_recommendation if "options" in payload else parse_benchmark
+    write_report(parse(payload, name), out, overwrite=overwrite)
+    return out / PAGE_NAME
+
+
+def benchmark_page(benchmark: Benchmark) -> str:
     """Return a benchmark as an HTML page."""
-    verdict = find_verdict(benchmark)
-    sections = (
-        _STYLE,
-        f'<p class="verdict">{html.escape(verdict.sentence)}</p>',
-        *(f'<p class="warning">{html.escape(text)}</p>' for text in _warnings(benchmark)),
-        _tiles(benchmark, verdict),
-        _choice(benchmark),
-        page_tables.accuracy_section(benchmark, verdict),
-        page_tables.files_section(benchmark, verdict),
-        page_tables.times_section(benchmark, verdict),
-        f'<div class="pair">{_frame_parts(benchmark, verdict)}{_start_parts(benchmark)}</div>',
-        f'<div class="pair">{_spread(benchmark, verdict)}{_threads(benchmark)}</div>',
-        page_operators.operators_section(benchmark),
-        _sustained(benchmark),
-        page_answers.answers_section(benchmark),
-        _machine(benchmark),
+    return render(
+        "benchmark.html",
+        title=f"Benchmark on {benchmark.machine.cpu}",
+        sentences=[find_verdict(benchmark).sentence],
+        options=None,
+        json_name=BENCHMARK_JSON,
+        **_context(benchmark, choose(benchmark)),
     )
-    return page(f"Benchmark on {benchmark.machine.cpu}", "\n".join(filter(None, sections)))
 
 
-def _warnings(benchmark: Benchmark) -> list[str]:
+def recommendation_page(found: Recommendation) -> str:
+    """Return a recommendation as an HTML page, with the benchmark that it rests on."""
+    chosen = found.take or found.nearest or found.options[0]
+    return render(
+        "benchmark.html",
+        title=f"Recommendation for {found.benchmark.machine.cpu}",
+        sentences=explain(found),
+        options=_options(found),
+        json_name=RECOMMENDATION_JSON,
+        **_context(found.benchmark, chosen.row),
+    )
+
+
+def _context(benchmark: Benchmark, chosen: Row) -> dict[str, Any]:
+    threads = chosen[1].threads
     left_out = [f"{entry.name} was left out. {entry.reason}" for entry in benchmark.left_out]
-    return [*left_out, *benchmark.machine.warnings, *drift_sentences(benchmark)]
+    settings = dataclasses.asdict(benchmark.settings).items()
+    return {
+        "warnings": [*left_out, *benchmark.machine.warnings, *drift_sentences(benchmark)],
+        "reference": benchmark.reference_name,
+        "figures": list(_tiles(benchmark, chosen)),
+        "choice": _choice(benchmark),
+        "accuracy": _accuracy(benchmark, chosen) if benchmark.photos else None,
+        "differences": accuracy_sentences(benchmark),
+        "files": _files(benchmark, chosen),
+        "times": _times(benchmark, chosen),
+        "drawn": [
+            _frame_stages(benchmark, threads),
+            _start(benchmark),
+            _distribution(benchmark, threads),
+            _threads(benchmark),
+        ],
+        "operators": _operators(benchmark),
+        "sustained": benchmark.sustained
+        and {
+            "sentence": benchmark.sustained.sentence,
+            "times": page_charts.endurance(benchmark.sustained),
+            "heat": page_charts.temperature(benchmark.sustained),
+        },
+        "disagreements": list(_disagreements(benchmark)),
+        "machine": [
+            *benchmark.machine.facts.items(),
+            *((name.replace("_", " "), f"{value:g}") for name, value in settings),
+        ],
+    }
 
 
-def _tiles(benchmark: Benchmark, verdict: Verdict) -> str:
-    file, latency = _taken(benchmark, verdict)
-    than = f"{benchmark.reference_name}’s" if len(benchmark.files) > 1 else ""
-    spread, accuracy = latency.classify, file.accuracy
-    entries = [
-        ("take", file.format or file.name, page_plots.threads_text(latency.threads)),
+def _tiles(benchmark: Benchmark, chosen: Row) -> Iterator[tuple[str, str, str]]:
+    file, latency = chosen
+    several = len(benchmark.files) > 1
+    than = f"{benchmark.reference_name}’s"
+    spread, peak = latency.classify, file.footprint.peak_growth_bytes
+    ratio = f"{latency.classify_ratio:.2f} × {than}" if several else f"p95 {spread.p95_ms:.2f} ms"
+    yield "take", file.format or file.name, counted(latency.threads, "thread")
+    yield "time per frame", f"{spread.median_ms:.2f} ms", ratio
+    if file.accuracy:
+        low, high = (f"{100 * share:.1f}" for share in file.accuracy.interval)
+        yield benchmark.measure, percent(file.accuracy.share), f"95 % interval {low} to {high} %"
+    size_ratio = file.size_bytes / benchmark.reference.size_bytes
+    yield "size", f"{file.size_mb:.2f} MB", f"{size_ratio:.2f} × {than}" if several else ""
+    memory = _NOTHING if peak is None else f"{peak / BYTES_PER_MB:.1f} MB"
+    yield "peak memory", memory, "added to a bare process"
+
+
+def _options(found: Recommendation) -> dict[str, Any]:
+    marked = found.take or found.nearest
+    heads = ("file", "threads", "ms", "MB", f"{found.benchmark.measure}, %", "points lost", "")
+    rows = [
         (
-            "time for a frame",
-            f"{spread.median_ms:.2f} ms",
-            f"{latency.classify_ratio:.2f} × {than}" if than else f"p95 {spread.p95_ms:.2f} ms",
-        ),
-        ("size", f"{file.size_mb:.2f} MB", f"{verdict.size_ratio:.2f} × {than}" if than else ""),
-        (
-            "memory, at most",
-            _megabytes(file.footprint.peak_growth_bytes),
-            "added to a bare process",
-        ),
+            option.name,
+            str(option.threads),
+            fixed(option.latency_ms),
+            fixed(option.size_mb),
+            fixed(None if option.accuracy is None else 100 * option.accuracy, 1),
+            fixed(option.drop, 1),
+            remark(option, found) or ("nearest" if option is found.nearest else ""),
+        )
+        for option in found.options
     ]
-    if accuracy:
-        low, high = (f"{100 * share:.1f}" for share in accuracy.interval)
-        share = f"{100 * accuracy.share:.1f} %"
-        entries.insert(2, (benchmark.measure, share, f"95 % interval {low} to {high} %"))
-    tiles = "".join(
-        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}"
-        f"<small>{html.escape(more)}</small></dd></div>"
-        for name, value, more in entries
-    )
-    return f'<dl class="tiles">{tiles}</dl>'
+    return {"heads": heads, "rows": rows, "chosen": found.options.index(marked) if marked else None}
 
 
-def _choice(benchmark: Benchmark) -> str:
+def _choice(benchmark: Benchmark) -> dict[str, Any] | None:
     if len(benchmark.files) == len(benchmark.files[0].latencies) == 1:
-        return ""
-    broad = page_choice.choice(benchmark, page_choice.BROAD)
-    narrow = page_choice.choice(benchmark, page_choice.NARROW)
-    drawn = f'<div class="broad">{broad}</div><div class="narrow">{narrow}</div>'
+        return None
     notes = ["A circle’s area is the file’s size."]
     if len(benchmark.files[0].latencies) > 1:
-        counts = page_choice.fastest_threads(benchmark)
-        own = f" with {page_plots.threads_text(*counts)}" if len(counts) == 1 else ""
+        counts = {page_charts.fastest(file).threads for file in benchmark.files}
+        own = f" with {counted(counts.pop(), 'thread')}" if len(counts) == 1 else ""
         notes.append(f"Filled: each at its fastest{own}; hollow: with other numbers of threads.")
     if benchmark.photos:
-        notes.append(f"Upright lines: 95 % intervals on {benchmark.photos} photos.")
-        what = "Accuracy against time"
+        notes.append(f"Vertical lines: 95 % intervals on {counted(benchmark.photos)}.")
     else:
         notes.append("Without --photos nothing is known of accuracy, so size stands in its place.")
-        what = "Size against time"
     if len(benchmark.files) > 1:
         notes.append("Dashed: nothing is better in both (the Pareto front).")
-    return f"<h2>{what}</h2>{drawn}{_note(' '.join(notes))}"
+    what = "Accuracy" if benchmark.photos else "Size"
+    chart = page_charts.choice(benchmark)
+    return {"title": f"{what} vs. latency", "chart": chart, "note": " ".join(notes)}
 
 
-def _frame_parts(benchmark: Benchmark, verdict: Verdict) -> str:
+def _accuracy(benchmark: Benchmark, chosen: Row) -> dict[str, Any]:
+    several = len(benchmark.files) > 1
+    measured = [(file, file.accuracy) for file in benchmark.files if file.accuracy]
+    with_top5 = any(accuracy.top5 is not None for _, accuracy in measured)
+    heads = (
+        *("file", f"{benchmark.measure}, %"),
+        *(("top-5, %",) if with_top5 else ()),
+        "macro F1",
+        *(("agrees, %", "lost", "won", "p") if several else ()),
+    )
+    note = "Below each figure its 95 % interval."
+    if several:
+        note += (
+            f" Agrees: with {benchmark.reference.name}. Lost, won: photos that only "
+            f"{benchmark.reference_name} or only the file gets right; p: McNemar’s exact test."
+        )
     rows = [
-        (entry.parts.resize_ms, entry.parts.invoke_ms, entry.parts.post_ms)
+        (file.name, *_accuracy_cells(accuracy, with_top5=with_top5, several=several))
+        for file, accuracy in measured
+    ]
+    return _table("Accuracy", heads, rows, [file for file, _ in measured].index(chosen[0]), note)
+
+
+def _accuracy_cells(accuracy: Accuracy, *, with_top5: bool, several: bool) -> Iterator[Cell]:
+    yield _share(accuracy.share, accuracy.interval)
+    if with_top5:
+        yield _NOTHING if accuracy.top5 is None else _share(accuracy.top5, accuracy.top5_interval)
+    yield _with(accuracy.macro_f1, accuracy.macro_f1_interval, 3)
+    if several:
+        flips = accuracy.flips
+        yield f"{100 * accuracy.agreement:.1f}"
+        yield from (
+            (str(flips.lost), str(flips.won), p_text(flips.p)) if flips else (_NOTHING,) * 3
+        )
+
+
+def _files(benchmark: Benchmark, chosen: Row) -> dict[str, Any]:
+    heads = ("file", "size, MB", "RAM, MB", "parameters, M", "MMACs")
+    rows = [
+        (
+            file.name,
+            fixed(file.size_mb),
+            fixed(_megabytes(file.footprint.peak_growth_bytes), 1),
+            fixed(file.parameters / 1e6),
+            fixed(file.macs / 1e6, 0),
+        )
         for file in benchmark.files
-        for entry in file.latencies
-        if entry.threads == verdict.threads
     ]
     note = (
-        f"Medians with {page_plots.threads_text(verdict.threads)}. Resize: until the pixels are in "
-        "the model’s input; post: from its scores to labels."
+        "RAM: the most that the model adds, in a process of its own. MMACs: millions of "
+        "multiply-adds for a photo."
     )
-    return _bars("Each frame", benchmark, rows, ("resize", "invoke", "post"), note)
+    return _table("Files", heads, rows, benchmark.files.index(chosen[0]), note)
 
 
-def _start_parts(benchmark: Benchmark) -> str:
+def _times(benchmark: Benchmark, chosen: Row) -> dict[str, Any]:
+    several = len(benchmark.files) > 1
+    ratio_heads = ("frame, ratio", "invoke, ratio") if several else ()
+    heads = ("file", "threads", "frame, ms", "p95, ms", "p99, ms", "invoke, ms", *ratio_heads)
+    pairs = [(file, latency) for file in benchmark.files for latency in file.latencies]
+    rows = [(file.name, *_time_cells(latency, several=several)) for file, latency in pairs]
+    ratio = (
+        f" Ratio: to {benchmark.reference.name} with as many threads; intervals hold for another "
+        "run too."
+    )
+    note = (
+        "Frame: from 1280×720 pixels to labels; p95 and p99 are of frames too; invoke: the bare "
+        f"model. Medians with their 95 % intervals over processes.{ratio if several else ''}"
+    )
+    places = [latency is chosen[1] for _, latency in pairs]
+    return _table("Latency", heads, rows, places.index(True), note)
+
+
+def _time_cells(latency: Latency, *, several: bool) -> Iterator[Cell]:
+    spread = latency.classify
+    yield str(latency.threads)
+    yield _with(spread.median_ms, spread.median_interval_ms)
+    yield fixed(spread.p95_ms)
+    yield fixed(spread.p99_ms)
+    yield _with(latency.invoke.median_ms, latency.invoke.median_interval_ms)
+    if several:
+        yield _with(latency.classify_ratio, latency.classify_ratio_interval)
+        yield _with(latency.invoke_ratio, latency.invoke_ratio_interval)
+
+
+def _frame_stages(benchmark: Benchmark, threads: int) -> dict[str, Any]:
+    latencies = [page_charts.with_threads(file, threads) for file in benchmark.files]
+    note = (
+        f"Medians with {counted(threads, 'thread')}. Resize: until the pixels are in the model’s "
+        "input; post: from its scores to labels."
+    )
+    rows = [tuple(entry.parts) for entry in latencies]
+    return _bars("Stages of a frame", benchmark, rows, ("resize", "invoke", "post"), note)
+
+
+def _start(benchmark: Benchmark) -> dict[str, Any]:
     rows = [(file.footprint.load_ms, file.footprint.first_ms) for file in benchmark.files]
     note = "Once, in a process of its own, the libraries imported before."
-    return _bars("The start", benchmark, rows, ("load", "first inference"), note)
+    return _bars("Start-up", benchmark, rows, ("load", "first inference"), note)
 
 
 def _bars(
@@ -169,85 +310,143 @@ def _bars(
     rows: Sequence[Sequence[float]],
     parts: Sequence[str],
     note: str,
-) -> str:
-    drawn = page_plots.bars(page_plots.short_names(benchmark), rows, parts, "time (ms)")
-    legend = charts.legend(zip(charts.COLOURS, parts, strict=False))
-    return f"<section><h2>{title}</h2>{legend}{drawn}{_note(note)}</section>"
+    label: str = "time (ms)",
+) -> dict[str, Any]:
+    chart = page_charts.bars(benchmark.short_names, rows, parts, label)
+    colours = legend(zip(SERIES, parts, strict=False))
+    return {"title": title, "legend": colours, "chart": chart, "note": note}
 
 
-def _spread(benchmark: Benchmark, verdict: Verdict) -> str:
-    drawn = page_plots.distributions(benchmark, verdict.threads)
-    rows = [
-        latency.classify
-        for file in benchmark.files
-        for latency in file.latencies
-        if latency.threads == verdict.threads
-    ]
+def _distribution(benchmark: Benchmark, threads: int) -> dict[str, Any]:
+    rows = [page_charts.with_threads(file, threads).classify for file in benchmark.files]
     note = (
         f"Of at least {min(row.runs for row in rows)} frames of each file with "
-        f"{page_plots.threads_text(verdict.threads)}. Line: median; dashed: 95 % were faster. Of "
-        f"the slowest 5 %, which may lie beyond the right end, 1 % took more than "
+        f"{counted(threads, 'thread')}. Line: median; dashed: 95 % were faster. Of the slowest "
+        "5 %, which may lie beyond the right end, 1 % took more than "
         f"{max(row.p99_ms for row in rows):.2f} ms with the worst file."
     )
-    return f"<section><h2>How steady it is</h2>{drawn}{_note(note)}</section>"
+    chart = page_charts.distributions(benchmark, threads)
+    return {"title": "Latency distribution", "legend": "", "chart": chart, "note": note}
 
 
-def _threads(benchmark: Benchmark) -> str:
+def _threads(benchmark: Benchmark) -> dict[str, Any]:
     counts = [latency.threads for latency in benchmark.files[0].latencies]
     if len(counts) == 1:
-        words = (
-            f"Measured with {page_plots.threads_text(counts[0])} only. Add --threads 1,2,4 to see "
-            "what more of them are worth."
+        note = (
+            f"Measured with {counted(counts[0], 'thread')} only. Add --threads 1,2,4 to see what "
+            "more of them gain."
         )
-        return f"<section><h2>Threads</h2>{_note(words)}</section>"
-    names = page_plots.short_names(benchmark)
-    legend = charts.legend((page_plots.colour_of(index), name) for index, name in enumerate(names))
-    drawn = page_plots.scaling(benchmark)
-    note = "Of the median time for a frame. Dashed: what threads that cost nothing would bring."
-    return f"<section><h2>Threads</h2>{legend}{drawn}{_note(note)}</section>"
+        return {"title": "Threads", "legend": "", "chart": None, "note": note}
+    names = enumerate(benchmark.short_names)
+    return {
+        "title": "Threads",
+        "legend": legend((page_charts.colour_of(index), name) for index, name in names),
+        "chart": page_charts.scaling(benchmark),
+        "note": "Of the median time per frame. Dashed: what threads that cost nothing would gain.",
+    }
 
 
-def _sustained(benchmark: Benchmark) -> str:
-    sustained = benchmark.sustained
-    if sustained is None:
-        return ""
-    curve, heat = page_plots.endurance(sustained), page_plots.temperature(sustained)
-    note = "Line: median; dashed: 95 % were faster."
-    right = f"<section>{heat}</section>" if heat else ""
-    return (
-        f"<h2>Without a pause</h2><p>{html.escape(sustained.sentence)}</p>"
-        f'<div class="pair"><section>{curve}{_note(note)}</section>{right}</div>'
+def _operators(benchmark: Benchmark) -> dict[str, Any] | None:
+    """Return where the time of an inference goes inside the files, None where unknown."""
+    if not all(file.stages for file in benchmark.files):
+        return None
+    each = [by_kind(file.stages or ()) for file in benchmark.files]
+    kinds = _kinds(each)
+    rows = [
+        [
+            sum(own[name] for name in own if name not in kinds)
+            if kind == _OTHERS
+            else own.get(kind, 0.0)
+            for kind in kinds
+        ]
+        for own in each
+    ]
+    note = (
+        f"With {counted(benchmark.files[0].latencies[0].threads, 'thread')}. Each operator: what a "
+        "model that ends with it takes more than one that ends before it."
     )
+    drawn = _bars("Operators", benchmark, rows, kinds, note, "time of an inference (ms)")
+    return {**drawn, "tables": [_slowest(file.name, file.stages or ()) for file in benchmark.files]}
 
 
-def _machine(benchmark: Benchmark) -> str:
-    entries = {**benchmark.machine.facts, **dataclasses.asdict(benchmark.settings)}
-    items = "".join(
-        f"<div><dt>{html.escape(name.replace('_', ' '))}</dt>"
-        f"<dd>{html.escape(_value(value))}</dd></div>"
-        for name, value in entries.items()
-    )
-    return (
-        f'<h2>Machine and settings</h2><dl class="machine">{items}</dl>'
-        f'<p class="note">All figures: <a href="{JSON_NAME}">{JSON_NAME}</a></p>'
-    )
+def _kinds(each: Sequence[dict[str, float]]) -> list[str]:
+    """Return the kinds that take most, as many as there are colours, the rest as one."""
+    kinds = dict.fromkeys(kind for own in each for kind in own)
+    ordered = sorted(kinds, key=lambda kind: -sum(own.get(kind, 0.0) for own in each))
+    if len(ordered) <= len(SERIES):
+        return ordered
+    return [*ordered[: len(SERIES) - 1], _OTHERS]
 
 
-def _taken(benchmark: Benchmark, verdict: Verdict) -> tuple[FileResult, Latency]:
-    """Return the file and the latency that a verdict names."""
-    file = next(file for file in benchmark.files if file.name == verdict.file)
-    return file, next(entry for entry in file.latencies if entry.threads == verdict.threads)
+def _slowest(name: str, stages: Sequence[Stage]) -> dict[str, Any]:
+    total_ms = sum(stage.time_ms for stage in stages)
+    numbered = sorted(enumerate(stages, 1), key=lambda item: -item[1].time_ms)[:_SLOWEST_SHOWN]
+    rows = []
+    for number, stage in numbered:
+        counts = Counter(stage.operators).items()
+        names = ", ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in counts)
+        share = 100 * stage.time_ms / total_ms if total_ms else 0.0
+        cells = fixed(stage.time_ms, 3), fixed(share, 1), fixed(stage.macs / 1e6, 1)
+        rows.append((f"{number}. {names}", *cells))
+    title = f"{name}: the {len(rows)} slowest of {len(stages)}"
+    return {"title": title, "heads": ("operator", "ms", "%", "MMACs"), "rows": rows}
 
 
-def _value(value: object) -> str:
-    if value is None:
-        return _NOTHING
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _disagreements(benchmark: Benchmark) -> Iterator[dict[str, Any]]:
+    """Yield what each file predicts where the reference predicts something else.
+
+    One is open: the int8 file, or else the first.
+    """
+    shown = [file for file in benchmark.files if file.answer_pairs is not None]
+    opened = next((file for file in shown if file.format == "int8"), shown[0] if shown else None)
+    for file in shown:
+        pairs = file.answer_pairs or ()
+        apart = [pair for pair in pairs if pair.own != pair.reference]
+        answers = sorted({pair.own for pair in pairs} | {pair.reference for pair in pairs})
+        is_small = len(answers) <= _MOST_IN_MATRIX
+        yield {
+            "file": file.name,
+            "own": file.format or file.name,
+            "is_open": file is opened,
+            "count": sum(pair.photos for pair in apart),
+            "total": sum(pair.photos for pair in pairs),
+            "answers": answers,
+            "matrix": list(_matrix(pairs, answers)) if apart and is_small else None,
+            "rows": [(pair.reference, pair.own, str(pair.photos)) for pair in apart][
+                :_PAIRS_LISTED
+            ],
+            "rest": len(apart) - _PAIRS_LISTED,
+        }
 
 
-def _megabytes(count: int | None) -> str:
-    return _NOTHING if count is None else f"{count / BYTES_PER_MB:.1f} MB"
+def _matrix(pairs: Sequence[AnswerPair], answers: Sequence[str]) -> Iterator[dict[str, Any]]:
+    counts = {(pair.reference, pair.own): pair.photos for pair in pairs}
+    for row in answers:
+        most = max(1, sum(counts.get((row, other), 0) for other in answers))
+        cells = []
+        for column in answers:
+            photos = counts.get((row, column), 0)
+            # By the root, since a handful among hundreds is what there is to see.
+            shade = f"{0.5 * (photos / most) ** 0.5:.2f}"
+            colour = _SAME if row == column else _OTHER
+            cells.append({"photos": photos, "shade": shade, "colour": colour})
+        yield {"name": row, "cells": cells}
 
 
-def _note(words: str) -> str:
-    return f'<p class="note">{html.escape(words)}</p>'
+def _table(
+    title: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]], chosen: int, note: str
+) -> dict[str, Any]:
+    return {"title": title, "heads": heads, "rows": list(rows), "chosen": chosen, "note": note}
+
+
+def _share(share: float, interval: Interval | None) -> Cell:
+    return _with(100 * share, interval and (100 * interval[0], 100 * interval[1]), 1)
+
+
+def _with(value: float, interval: Interval | None, digits: int = 2) -> Cell:
+    text = fixed(value, digits)
+    return (text, f"{interval[0]:.{digits}f}–{interval[1]:.{digits}f}") if interval else text
+
+
+def _megabytes(count: int | None) -> float | None:
+    return None if count is None else count / BYTES_PER_MB

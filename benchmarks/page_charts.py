@@ -1,4 +1,4 @@
-"""The chart of the choice: accuracy (or size) against time, a circle for each measurement."""
+"""What a benchmark's page draws: the choice, and how times spread, add up and change."""
 
 from __future__ import annotations
 
@@ -7,40 +7,189 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pocketlens.benchmarks.naming import Box, Circle, place_names
-from pocketlens.benchmarks.page_plots import BELOW_AXIS, colour_of, short_names, threads_text
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
-from pocketlens.report import charts
-from pocketlens.report.charts import Scale
+from pocketlens.benchmarks.sustained import Sustained
+from pocketlens.report.charts import (
+    FAINT,
+    HALF,
+    INK,
+    PHONE,
+    SERIES,
+    WHOLE,
+    Chart,
+    Spot,
+    fitted,
+    fix_layout,
+    label_axes,
+    name_spots,
+    tip,
+    width_px,
+)
+from pocketlens.report.html import counted
 
-
-@dataclass(frozen=True)
-class Format:
-    """The size of the picture in pixels, and the radius of the largest file's circle."""
-
-    width: float
-    height: float
-    largest_radius: float
-
-
-BROAD = Format(900, 420, 24)
-NARROW = Format(440, 400, 17)
-
-_LEFT, _TOP = 44.0, 34.0
+_NARROW_PX = 500
 # Below this a circle would not be seen; such sizes are not to scale.
 _SMALLEST_RADIUS = 3.0
+_ROW_PX = 58.0
+_BELOW_PX = 46.0
+_PADDING_PX = 14.0
+
+
+def choice(benchmark: Benchmark) -> Chart:
+    """Draw accuracy, or size where no photos were given, against the time per frame.
+
+    Filled and named is each file with the number of threads that is fastest for it, hollow the
+    others. The dashed line joins those that none beats in both (the Pareto front).
+    """
+    label = f"{benchmark.measure} (%)" if benchmark.photos else "file size (MB)"
+    return Chart(
+        lambda figure: _draw_choice(figure, benchmark, label),
+        f"{label} against the time per frame",
+        WHOLE,
+        PHONE,
+    )
+
+
+def fastest(file: FileResult) -> Latency:
+    """Return how fast a file is with the number of threads that suits it best."""
+    return min(file.latencies, key=lambda latency: latency.classify.median_ms)
+
+
+def bars(
+    names: Sequence[str], rows: Sequence[Sequence[float]], parts: Sequence[str], label: str
+) -> Chart:
+    """Draw a bar for each name, in milliseconds, stacked of the parts of its row."""
+
+    def draw(figure: Figure) -> None:
+        axes = _rows(figure, len(rows))
+        for index, (name, row) in enumerate(zip(names, rows, strict=True)):
+            _row_heading(figure, axes, index, name, f"{sum(row):.2f} ms")
+            left = 0.0
+            for part, colour, value in zip(parts, SERIES, row, strict=False):
+                (mark,) = axes.barh(-index - 0.63, value, 0.38, left, color=colour)
+                tip(mark, f"{name}, {part}: {value:.3f} ms")
+                left += value
+        axes.set_xlim(0, 1.04 * max(max(sum(row) for row in rows), 1e-6))
+        label_axes(axes, label)
+
+    height = 44.0 * len(rows) + _BELOW_PX
+    return Chart(draw, label, (HALF[0], height))
+
+
+def distributions(benchmark: Benchmark, threads: int) -> Chart | None:
+    """Draw how often each file took how long for a frame, with so many threads."""
+    latencies = [with_threads(file, threads) for file in benchmark.files]
+    if not all(latency.histogram for latency in latencies):
+        return None
+    spreads = [latency.classify for latency in latencies]
+    # A few runs that took ten times as long would leave no room for all the others.
+    low, high = min(s.min_ms for s in spreads), max(s.p95_ms for s in spreads)
+    margin = max(0.06 * (high - low), 0.01 * high)
+
+    def draw(figure: Figure) -> None:
+        axes = _rows(figure, len(latencies))
+        axes.set_xlim(max(0.0, low - margin), high + margin)
+        for index, (name, latency) in enumerate(zip(benchmark.short_names, latencies, strict=True)):
+            spread, base, histogram = latency.classify, -index - 0.93, latency.histogram
+            assert histogram is not None  # noqa: S101 - looked at above
+            counts = np.array(histogram.counts)
+            edges = np.linspace(histogram.from_ms, histogram.to_ms, len(counts) + 1)
+            axes.stairs(
+                base + 0.6 * counts / max(1, counts.max()),
+                edges,
+                baseline=base,
+                fill=True,
+                color=colour_of(index),
+                alpha=0.7,
+            )
+            axes.axhline(base, color=FAINT, linewidth=0.5)
+            axes.vlines(spread.median_ms, base, base + 0.62, INK, linewidth=1)
+            axes.vlines(spread.p95_ms, base, base + 0.62, INK, "--", linewidth=1, alpha=0.6)
+            figures = f"median {spread.median_ms:.2f}, p95 {spread.p95_ms:.2f} ms"
+            _row_heading(figure, axes, index, name, figures)
+        label_axes(axes, "time per frame (ms)")
+
+    height = _ROW_PX * len(latencies) + _BELOW_PX
+    alt = "How the times per frame are distributed"
+    return Chart(draw, alt, (HALF[0], height))
+
+
+def scaling(benchmark: Benchmark) -> Chart:
+    """Draw how many times as fast each file becomes with more threads, beside the ideal."""
+    counts = [latency.threads for latency in benchmark.files[0].latencies]
+    ideal = [count / counts[0] for count in counts]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot(counts, ideal, "--", color=INK, linewidth=1, alpha=0.5)
+        for index, file in enumerate(benchmark.files):
+            first_ms = file.latencies[0].classify.median_ms
+            speeds = [first_ms / entry.classify.median_ms for entry in file.latencies]
+            axes.plot(counts, speeds, "o-", color=colour_of(index), linewidth=2.5, markersize=6)
+        axes.set_xticks(counts)
+        axes.set_ylim(0)
+        axes.grid()
+        label_axes(axes, "threads", f"times as fast as with {counted(counts[0], 'thread')}")
+
+    return Chart(draw, "Speed with more threads")
+
+
+def endurance(sustained: Sustained) -> Chart:
+    """Draw the time per frame over the minutes of a sustained run."""
+    medians_ms = [moment.median_ms for moment in sustained.moments]
+    p95s_ms = [moment.p95_ms for moment in sustained.moments]
+    # A single hiccup would press the curve flat; it is cut off at the top.
+    top_ms = 1.2 * max(*medians_ms, float(np.percentile(p95s_ms, 90)))
+
+    def draw(figure: Figure) -> None:
+        axes = _over_minutes(figure, sustained, "time per frame (ms)")
+        axes.plot(_minutes(sustained), p95s_ms, "--", color=INK, linewidth=1, alpha=0.5)
+        axes.plot(_minutes(sustained), medians_ms, color=SERIES[0], linewidth=2)
+        axes.set_ylim(0, top_ms)
+
+    return Chart(draw, "Time per frame over the minutes")
+
+
+def temperature(sustained: Sustained) -> Chart | None:
+    """Draw the temperature over the minutes of a sustained run, None where none was told."""
+    told = sustained.temperatures_c
+    if not told:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = _over_minutes(figure, sustained, "temperature of the processor (°C)")
+        heat = [math.nan if m.temperature_c is None else m.temperature_c for m in sustained.moments]
+        axes.plot(_minutes(sustained), heat, color=SERIES[1], linewidth=2)
+        axes.set_ylim(min(told) - 5, max(told) + 5)
+
+    return Chart(draw, "Temperature over the minutes")
+
+
+def colour_of(index: int) -> str:
+    """Return the colour that a file has in all charts."""
+    return SERIES[index % len(SERIES)]
+
+
+def with_threads(file: FileResult, threads: int) -> Latency:
+    """Return how fast a file is with so many threads."""
+    return next(entry for entry in file.latencies if entry.threads == threads)
 
 
 @dataclass(frozen=True)
 class _Dot:
-    """One measurement as it is drawn; `whisker` is the interval around `value`."""
+    """One measurement as it is drawn; `low` and `high` are the interval around `value`."""
 
     index: int
-    name: str
     file: FileResult
     latency: Latency
     value: float
-    whisker: tuple[float, float]
+    low: float
+    high: float
     radius: float
 
     @property
@@ -51,144 +200,116 @@ class _Dot:
     def title(self) -> str:
         share = f", {self.value:.1f} %" if self.file.accuracy else ""
         return (
-            f"{self.file.name}, {threads_text(self.latency.threads)}: {self.time_ms:.2f} ms, "
+            f"{self.file.name}, {counted(self.latency.threads, 'thread')}: {self.time_ms:.2f} ms, "
             f"{self.file.size_mb:.2f} MB{share}"
         )
 
 
-@dataclass(frozen=True)
-class _Plane:
-    """The two scales."""
-
-    x: Scale
-    y: Scale
-
-    def at(self, dot: _Dot) -> tuple[float, float]:
-        return self.x.at(dot.time_ms), self.y.at(dot.value)
-
-
-def choice(benchmark: Benchmark, size: Format) -> str:
-    """Draw accuracy, or size where no pictures were given, against the time for a frame.
-
-    Filled and named is each file with the number of threads that is fastest for it, hollow the
-    others. The dashed line joins those that none beats in both (the Pareto front).
-    """
-    dots = _dots(benchmark, size)
-    named = [
-        next(d for d in dots if d.index == index and d.latency is _fastest(file))
-        for index, file in enumerate(benchmark.files)
-    ]
-    others = [dot for dot in dots if dot is not named[dot.index]]
-    plane = _plane(benchmark, size, dots)
-    front = _front(dots, bool(benchmark.photos), plane)
-    taken = [*(_disc(dot, plane) for dot in others), *_along(front)]
-    label = f"{benchmark.measure} (%)" if benchmark.photos else "file size (MB)"
-    marks = [
-        *charts.x_axis(plane.x, _TOP, plane.y.from_px, "time for a frame, median (ms)", 8),
-        *charts.y_axis(plane.y, _LEFT, plane.x.to_px, label, _TOP),
-        charts.polyline(front, kind="dashed"),
-        *(_hollow(dot, plane) for dot in others),
-        *(_filled(dot, plane) for dot in named),
-        *_names(named, taken, plane),
-    ]
-    return charts.chart(size.width, size.height, f"{label} against the time for a frame", marks)
-
-
-def fastest_threads(benchmark: Benchmark) -> set[int]:
-    """Return with which numbers of threads the files are fastest."""
-    return {_fastest(file).threads for file in benchmark.files}
+def _draw_choice(figure: Figure, benchmark: Benchmark, label: str) -> None:
+    axes = figure.subplots()
+    is_narrow = width_px(figure) < _NARROW_PX
+    dots = _dots(benchmark, 17.0 if is_narrow else 24.0)
+    _scale(axes, benchmark, dots)
+    axes.grid()
+    label_axes(axes, "median time per frame (ms)", label)
+    front = _front(dots, bool(benchmark.photos))
+    front.append((axes.get_xlim()[1], front[-1][1]))
+    axes.plot(*zip(*front, strict=True), "--", color=INK, linewidth=1, alpha=0.5)
+    several = len({fastest(file).threads for file in benchmark.files}) > 1
+    spots, others = [], []
+    for dot in dots:
+        is_named, colour = dot.latency is fastest(dot.file), colour_of(dot.index)
+        mark = axes.scatter(
+            dot.time_ms,
+            dot.value,
+            s=(2 * dot.radius) ** 2,
+            facecolor=(colour, 0.6) if is_named else "none",
+            edgecolor=(colour, 1 if is_named else 0.6),
+            clip_on=False,
+            zorder=3,
+        )
+        tip(mark, dot.title)
+        if not is_named:
+            others.append(dot)
+            continue
+        axes.vlines(dot.time_ms, dot.low, dot.high, colour, linewidth=1)
+        threads = f", {counted(dot.latency.threads, 'thread')}" if several else ""
+        name = fitted(benchmark.short_names[dot.index], width_px(figure) / 2.5) + threads
+        spots.append(Spot(name, dot.time_ms, dot.value, dot.radius, dot.low, dot.high))
+    fix_layout(figure)
+    at = axes.transData.transform
+    taken = [Bbox([at((d.time_ms, d.value))] * 2).padded(d.radius) for d in others]
+    steps = [at(spot) for spot in front]
+    taken += [Bbox([np.minimum(a, b), np.maximum(a, b)]).padded(1) for a, b in pairwise(steps)]
+    name_spots(axes, spots, taken)
 
 
-def _fastest(file: FileResult) -> Latency:
-    return min(file.latencies, key=lambda latency: latency.classify.median_ms)
-
-
-def _dots(benchmark: Benchmark, size: Format) -> list[_Dot]:
+def _dots(benchmark: Benchmark, largest_radius: float) -> list[_Dot]:
     most = max(file.size_bytes for file in benchmark.files)
-    counts = fastest_threads(benchmark)
     dots = []
-    for index, (file, short) in enumerate(
-        zip(benchmark.files, short_names(benchmark), strict=True)
-    ):
-        value, whisker = file.size_mb, (file.size_mb, file.size_mb)
+    for index, file in enumerate(benchmark.files):
+        value = low = high = file.size_mb
         if file.accuracy:
-            low, high = file.accuracy.interval
-            value, whisker = 100 * file.accuracy.share, (100 * low, 100 * high)
-        radius = max(_SMALLEST_RADIUS, size.largest_radius * math.sqrt(file.size_bytes / most))
-        for entry in file.latencies:
-            name = charts.cut(short, size.width / 2.5)
-            name += f", {threads_text(entry.threads)}" if len(counts) > 1 else ""
-            dots.append(_Dot(index, name, file, entry, value, whisker, radius))
+            value = 100 * file.accuracy.share
+            low, high = (100 * end for end in file.accuracy.interval)
+        radius = max(_SMALLEST_RADIUS, largest_radius * math.sqrt(file.size_bytes / most))
+        dots += [_Dot(index, file, entry, value, low, high, radius) for entry in file.latencies]
     return dots
 
 
-def _plane(benchmark: Benchmark, size: Format, dots: Sequence[_Dot]) -> _Plane:
-    low, high = min(dot.whisker[0] for dot in dots), max(dot.whisker[1] for dot in dots)
-    if benchmark.photos:
-        room = max(0.2 * (high - low), 0.5)
-        low, high = low - room, min(high + room, 100.0)
-    else:
-        low, high = 0.0, 1.12 * high
+def _scale(axes: Axes, benchmark: Benchmark, dots: Sequence[_Dot]) -> None:
     # From zero, so that twice as far right is twice as slow.
-    x = Scale(0, 1.15 * max(dot.time_ms for dot in dots), _LEFT, size.width - 8)
-    # Above a circle at 100 % there still is room for its upper half.
-    return _Plane(x, Scale(low, high, size.height - BELOW_AXIS, _TOP + size.largest_radius))
+    axes.set_xlim(0, 1.15 * max(dot.time_ms for dot in dots))
+    low, high = min(dot.low for dot in dots), max(dot.high for dot in dots)
+    if not benchmark.photos:
+        axes.set_ylim(0, 1.15 * high)
+        return
+    room = max(0.2 * (high - low), 0.5)
+    axes.set_ylim(low - room, high + room)
+    ticks = [tick for tick in axes.get_yticks() if max(low - room, 0) <= tick <= 100]
+    axes.set_yticks(ticks)
+    axes.set_ylim(low - room, high + room)
 
 
-def _front(dots: Sequence[_Dot], is_more_better: bool, plane: _Plane) -> list[tuple[float, float]]:
-    """Return the steps from the fastest to the best; what no dot reaches lies above them."""
+def _front(dots: Sequence[_Dot], is_more_better: bool) -> list[tuple[float, float]]:
+    """Return the steps from the fastest to the best; what no dot reaches lies beyond them."""
     sign = 1 if is_more_better else -1
-    spots: list[tuple[float, float]] = []
+    steps: list[tuple[float, float]] = []
     best = -math.inf
     for dot in sorted(dots, key=lambda dot: (dot.time_ms, -sign * dot.value)):
         if sign * dot.value > best:
             best = sign * dot.value
-            x, y = plane.at(dot)
-            spots += [(x, spots[-1][1]), (x, y)] if spots else [(x, y)]
-    return [*spots, (plane.x.to_px, spots[-1][1])]
+            steps += [(dot.time_ms, steps[-1][1])] if steps else []
+            steps.append((dot.time_ms, dot.value))
+    return steps
 
 
-def _hollow(dot: _Dot, plane: _Plane) -> str:
-    extra = f' fill="none" stroke="{colour_of(dot.index)}" stroke-opacity=".6"'
-    return charts.circle(*plane.at(dot), dot.radius, dot.title, extra)
+def _rows(figure: Figure, count: int) -> Axes:
+    """Return axes with room for so many rows with headings, one below the other from 0 down."""
+    axes = figure.subplots()
+    axes.set_ylim(-count - 0.05, 0.05)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    return axes
 
 
-def _filled(dot: _Dot, plane: _Plane) -> str:
-    colour = colour_of(dot.index)
-    x, (low, high) = plane.x.at(dot.time_ms), map(plane.y.at, dot.whisker)
-    extra = f' fill="{colour}" fill-opacity=".6" stroke="{colour}"'
-    whisker = charts.line(x, low, x, high, kind="", extra=f' stroke="{colour}"')
-    return whisker + charts.circle(*plane.at(dot), dot.radius, dot.title, extra)
+def _row_heading(figure: Figure, axes: Axes, index: int, name: str, figures: str) -> None:
+    place = axes.get_yaxis_transform()
+    axes.text(1, -index - 0.05, figures, color=FAINT, ha="right", va="top", transform=place)
+    # Digits are narrower than bold letters, so that this leaves a gap between the two.
+    room = width_px(figure) - _PADDING_PX - 8 * len(figures)
+    name = fitted(name, room)
+    axes.text(0, -index - 0.05, name, weight="bold", ha="left", va="top", transform=place)
 
 
-def _names(named: Sequence[_Dot], taken: Sequence[Box], plane: _Plane) -> list[str]:
-    circles = [
-        Circle(
-            plane.at(dot),
-            dot.radius,
-            (plane.y.at(dot.whisker[0]), plane.y.at(dot.whisker[1])),
-            charts.text_size(dot.name),
-        )
-        for dot in named
-    ]
-    room = Box(_LEFT, _TOP, plane.x.to_px, plane.y.from_px)
-    marks = []
-    for dot, one, place in zip(named, circles, place_names(circles, room, taken), strict=True):
-        x, y = place.box.middle
-        if place.has_line:
-            marks.append(charts.line(*one.centre, *place.box.nearest(one.centre), kind="faint ink"))
-        marks.append(charts.text(x, y + 4, dot.name, anchor="middle", kind="strong"))
-    return marks
+def _over_minutes(figure: Figure, sustained: Sustained, label: str) -> Axes:
+    axes = figure.subplots()
+    axes.set_xlim(0, sustained.moments[-1].at_s / 60)
+    axes.grid()
+    label_axes(axes, "time since the start (min)", label)
+    return axes
 
 
-def _disc(dot: _Dot, plane: _Plane) -> Box:
-    x, y = plane.at(dot)
-    return Box(x - dot.radius, y - dot.radius, x + dot.radius, y + dot.radius)
-
-
-def _along(spots: Sequence[tuple[float, float]]) -> list[Box]:
-    """Return what the lines from spot to spot cover; they are level or upright."""
-    return [
-        Box(min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1)
-        for (x0, y0), (x1, y1) in pairwise(spots)
-    ]
+def _minutes(sustained: Sustained) -> list[float]:
+    return [moment.at_s / 60 for moment in sustained.moments]

@@ -1,9 +1,8 @@
 """The timing of all files in several fresh processes, one after the other.
 
 Two processes that run the same file differ by some per cent for as long as they live, by where
-their memory happens to lie; `spread` makes of that how sure a ratio is. Run as
-`python -m pocketlens.benchmarks.processes` this module is such a process: it reads its job from
-standard input and writes its series to standard output.
+their memory happens to lie; `spread` makes of that how sure a ratio is. `main` is such a process:
+it reads its job from standard input and writes its series to standard output.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from pocketlens.benchmarks.candidates import Candidate
 from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings, round_progress, time_interleaved
 from pocketlens.benchmarks.results import Latency, Yardstick
 from pocketlens.benchmarks.spread import (
+    Histogram,
     Spread,
     geometric_mean,
     interval_95,
@@ -36,6 +36,7 @@ from pocketlens.benchmarks.spread import (
 from pocketlens.errors import ModelFileError
 from pocketlens.runtime.classifier import Classifier, Result, Timing
 from pocketlens.runtime.pictures import Pixels
+from pocketlens.workers import describe_exit, start_child
 
 # What common cameras deliver; `classify` is timed from such a frame.
 FRAME_WH = (1280, 720)
@@ -159,7 +160,6 @@ def _latency(processes: Sequence[Series], row: Row, other: Row) -> Latency:
     multiples = ratios((row, "invoke"), _YARDSTICK)
     # The reference's ratio to itself is 1 in any run.
     interval_of = interval_95 if row == other else repeatable_interval
-    runs_ms = [entry.durations_ns[row, "classify"].ravel() / 1e6 for entry in processes]
     parts_ms = np.concatenate([entry.parts_ms[row] for entry in processes])
     return Latency(
         row[1],
@@ -175,7 +175,7 @@ def _latency(processes: Sequence[Series], row: Row, other: Row) -> Latency:
             interval_95(multiples),
             invoke.min_ms / spread(_YARDSTICK).min_ms,
         ),
-        tuple(np.concatenate(runs_ms).tolist()),
+        Histogram.of([entry.durations_ns[row, "classify"] for entry in processes]),
     )
 
 
@@ -262,31 +262,20 @@ def time_in_process(
     Raises:
         ModelFileError: the process failed or was killed.
     """
-    # Modules in the current folder must not stand in for the libraries.
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    pipe = subprocess.PIPE
     with (
         tempfile.TemporaryFile() as said,
-        subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            env=environment,
-        ) as child,
+        start_child(__name__, stdin=pipe, stdout=pipe, stderr=said) as child,
     ):
         try:
             return _converse(child, (candidates, threads, settings), on_round)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             child.communicate()
             said.seek(0)
-            lines = said.read().decode("utf-8", "replace").strip().splitlines()
-            # One that was killed had no last word.
-            reason = (
-                lines[-1] if lines and child.returncode > 0 else f"exit code {child.returncode}"
-            )
             raise ModelFileError(
                 "Expected the files to be timed in a process of its own. "
-                f"Received: {reason}. Free some memory or measure fewer files at a time."
+                f"Received: {describe_exit(child.returncode, said.read())}. "
+                "Free some memory or measure fewer files at a time."
             ) from None
         finally:
             # Whatever ends this one, Ctrl-C too, leaves none behind.
@@ -330,7 +319,3 @@ def _converse(
 def _send(stream: IO[bytes], content: Any) -> None:
     pickle.dump(content, stream, pickle.HIGHEST_PROTOCOL)
     stream.flush()
-
-
-if __name__ == "__main__":
-    main()

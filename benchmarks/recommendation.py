@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
 from pocketlens.errors import UsageError
+from pocketlens.evaluation.agreement import keeps
 
-# The rule: of the files whose accuracy (`Benchmark.measure`) is at most one point below the best,
-# take the one that classifies fastest.
+# The rule: of the files whose accuracy (`Benchmark.measure`) is at most one point below the best
+# (see `agreement.keeps`), take the one that classifies fastest.
 ACCURACY_MARGIN = 0.01
 # Medians closer than this are one speed, told apart only by noise: then the smaller file wins,
 # then fewer threads, then the higher accuracy.
@@ -84,11 +85,17 @@ def prefer(rows: Sequence[Row]) -> Row:
     )
 
 
-def good_enough(files: Sequence[FileResult]) -> list[FileResult]:
-    """Return the files that lose at most `ACCURACY_MARGIN` to the most accurate of them."""
-    best = max((file.accuracy.share for file in files if file.accuracy), default=0.0)
-    least = best - ACCURACY_MARGIN - ROUNDING
-    return [f for f in files if f.accuracy is None or f.accuracy.share >= least]
+def good_enough(
+    files: Sequence[FileResult], max_drop: float = 100 * ACCURACY_MARGIN
+) -> list[FileResult]:
+    """Return the files that lose at most `max_drop` points to the most accurate of them."""
+    best = max((file.accuracy.correct for file in files if file.accuracy), default=0)
+    return [
+        file
+        for file in files
+        if file.accuracy is None
+        or keeps(best - file.accuracy.correct, file.accuracy.total, max_drop)
+    ]
 
 
 def _sentence(
@@ -280,6 +287,9 @@ def rivals(options: Sequence[Option], limits: Limits) -> list[Option]:
 
 def _options(benchmark: Benchmark, limits: Limits) -> tuple[Option, ...]:
     rows = [(file, latency) for file in benchmark.files for latency in file.latencies]
+    kept = benchmark.files
+    if limits.max_drop is not None:
+        kept = tuple(good_enough(benchmark.files, limits.max_drop))
     shares = [file.accuracy.share for file in benchmark.files if file.accuracy]
     options = []
     for row in rows:
@@ -287,7 +297,8 @@ def _options(benchmark: Benchmark, limits: Limits) -> tuple[Option, ...]:
         drop = 100 * (max(shares) - accuracy.share) if accuracy else None
         costs = _costs(row)
         beaten = any(_costs(other) != costs and _no_dearer(_costs(other), costs) for other in rows)
-        options.append(Option(row, drop, _misses(row, drop, limits), not beaten))
+        misses = _misses(row, limits) + (() if row[0] in kept else ("accuracy",))
+        options.append(Option(row, drop, misses, not beaten))
     return tuple(options)
 
 
@@ -301,16 +312,15 @@ def _no_dearer(costs: tuple[float, ...], others: tuple[float, ...]) -> bool:
     return all(one <= other for one, other in zip(costs, others, strict=True))
 
 
-def _misses(row: Row, drop: float | None, limits: Limits) -> tuple[str, ...]:
+def _misses(row: Row, limits: Limits) -> tuple[str, ...]:
     pairs = {
         "time": (row[1].classify.median_ms, limits.max_latency_ms),
         "size": (row[0].size_mb, limits.max_size_mb),
-        "accuracy": (drop, limits.max_drop),
     }
     return tuple(
         name
         for name, (value, most) in pairs.items()
-        if value is not None and most is not None and value > most + ROUNDING
+        if most is not None and value > most + ROUNDING
     )
 
 

@@ -1,23 +1,22 @@
-"""A benchmark for people, as tables, and for machines, as JSON."""
+"""What a benchmark and a recommendation say to people: sentences, and tables in the terminal."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
-from pocketlens.benchmarks.accuracy_report import (
-    accuracy_payload,
-    accuracy_sentences,
-    accuracy_table,
+from pocketlens.benchmarks.recommendation import (
+    Option,
+    Recommendation,
+    find_verdict,
+    rivals,
+    signed,
 )
-from pocketlens.benchmarks.recommendation import ACCURACY_MARGIN, SAME_SPEED, find_verdict
-from pocketlens.benchmarks.regressions import SCHEMA_VERSION
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
-from pocketlens.benchmarks.spread import Spread
 from pocketlens.benchmarks.stages import by_kind
-from pocketlens.card import MULTILABEL
-from pocketlens.evaluation.intervals import Interval
+from pocketlens.choices import MULTILABEL
+from pocketlens.evaluation.agreement import Flips
 from pocketlens.report.terminal import NOTHING, new_console, new_table
 
 if TYPE_CHECKING:
@@ -26,7 +25,12 @@ if TYPE_CHECKING:
 _KINDS_SHOWN = 4
 _CALLS = ("invoke", "classify")
 _TIMED = ("ms", "p95", "ratio")
-_FILE_HEADERS = ("size\nMB", "load\nms", "first\nms", "RAM\n+MB", "peak\n+MB", "peak\nMB", "parts")
+_FILE_HEADERS = (
+    *("size\nMB", "load\nms", "first\nms", "RAM\n+MB", "peak\n+MB", "peak\nMB"),
+    "\npartitions",
+)
+_MOST_CLASSES = 3
+_MISSED = {"time": "too slow", "size": "too large", "accuracy": "loses too much"}
 
 
 def print_report(benchmark: Benchmark, stream: IO[str] | None = None) -> None:
@@ -102,79 +106,153 @@ def drift_sentences(benchmark: Benchmark) -> list[str]:
     return [sentence]
 
 
-def to_payload(benchmark: Benchmark) -> dict[str, Any]:
-    """Return what `--json` writes, as plain JSON values.
+def accuracy_table(benchmark: Benchmark) -> Table:
+    """Return a table with a row for each file that was measured on photos."""
+    rows = [(file, file.accuracy) for file in benchmark.files if file.accuracy]
+    headers = [f"{benchmark.measure} %\n(95 % interval)"]
+    if any(accuracy.top5 is not None for _, accuracy in rows):
+        headers.append("top-5\n%")
+    if benchmark.task == MULTILABEL:
+        headers.append("micro\nF1")
+    headers.append("macro F1\n(95 % interval)")
+    with_flips = len(rows) > 1
+    if with_flips:
+        headers += ["agrees\n%", "\nlost", "\nwon", "\np"]
+    table = new_table("File", *headers)
+    for file, accuracy in rows:
+        cells = [f"{100 * accuracy.share:.1f} ({_range(accuracy.interval, 100, 1)})"]
+        if "top-5\n%" in headers:
+            cells.append(NOTHING if accuracy.top5 is None else f"{100 * accuracy.top5:.1f}")
+        if benchmark.task == MULTILABEL:
+            cells.append(f"{accuracy.micro_f1:.3f}")
+        # Without the zeros, so that names have room.
+        f1_range = _range(accuracy.macro_f1_interval, 1, 2).replace("0.", ".")
+        cells.append(f"{accuracy.macro_f1:.3f} ({f1_range})")
+        if with_flips:
+            cells.append(f"{100 * accuracy.agreement:.1f}")
+            flips = accuracy.flips
+            cells += [str(flips.lost), str(flips.won), p_text(flips.p)] if flips else [NOTHING] * 3
+        table.add_row(file.name, *cells)
+    return table
 
-    Its fields are listed in docs/benchmark-json.md.
+
+def accuracy_sentences(benchmark: Benchmark) -> list[str]:
+    """Return for each file but the reference whether its accuracy really differs from that's."""
+    return [
+        f"{file.name} {difference(file, benchmark)}."
+        for file in benchmark.files
+        if file.accuracy and file.accuracy.flips
+    ]
+
+
+def difference(file: FileResult, benchmark: Benchmark) -> str:
+    """Return how a file's accuracy compares with the reference's, as the end of a sentence."""
+    accuracy, reference = file.accuracy, benchmark.reference_name
+    if accuracy is None or accuracy.flips is None:
+        return f"is {reference} itself"
+    flips = accuracy.flips
+    if not flips.lost and not flips.won:
+        return f"is right on the same photos as {reference}"
+    points = 100 * (flips.won - flips.lost) / accuracy.total
+    where = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "level"
+    with_whom = reference if points else f"with {reference}"
+    plural = "" if flips.lost == 1 else "s"
+    figures = f"{flips.lost} photo{plural} lost, {flips.won} won, {p_text(flips.p, 'p = ')}"
+    return f"is {where} {with_whom} ({figures}): {meaning(flips)}"
+
+
+def meaning(flips: Flips) -> str:
+    """Return whether the difference is noise, and if it is not, which classes are hit hardest."""
+    if flips.is_noise:
+        return "that is noise"
+    hit = [f"{entry.label} ({entry.won - entry.lost} of {entry.photos})" for entry in flips.hit]
+    hardest = f"; hit hardest: {', '.join(hit[:_MOST_CLASSES])}" if hit else ""
+    return f"that is more than chance{hardest}"
+
+
+def p_text(p: float, equals: str = "") -> str:
+    """Return a p-value in two or three digits, with `equals` before it where it is not below."""
+    if p < 0.001:
+        return "p < 0.001" if equals else "<0.001"
+    return f"{equals}{p:.{2 if p >= 0.1 else 3}f}"
+
+
+def options_table(found: Recommendation) -> Table:
+    """Return a table with a row for each file and number of threads, and what is said of it."""
+    measure = found.benchmark.measure
+    table = new_table("File", "threads", "ms", "MB", f"{measure} %", "points\nlost", "")
+    for option in found.options:
+        table.add_row(
+            option.name,
+            str(option.threads),
+            f"{option.latency_ms:.2f}",
+            f"{option.size_mb:.2f}",
+            NOTHING if option.accuracy is None else f"{100 * option.accuracy:.1f}",
+            NOTHING if option.drop is None else f"{option.drop:.1f}",
+            remark(option, found),
+        )
+    return table
+
+
+def explain(found: Recommendation) -> tuple[str, ...]:
+    """Return what to take, why, and what the runner-up costs, or what comes nearest."""
+    take = found.take
+    if take is None:
+        return (nothing_fits(found),)
+    return (
+        f"Take {_with_threads(take)}: {_figures(take, found.benchmark)}.",
+        _reason(take, found),
+        _runner_up(take, found),
+    )
+
+
+def print_recommendation(
+    found: Recommendation, run: Path | None = None, stream: IO[str] | None = None
+) -> None:
+    """Print the machine, all options and the recommendation, at most 100 columns wide.
+
+    Args:
+        found: what was found.
+        run: the run that the files were made from, if they are not kept.
+        stream: where to; standard output by default.
     """
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "machine": dataclasses.asdict(benchmark.machine),
-        "warnings": list(benchmark.machine.warnings),
-        "settings": dataclasses.asdict(benchmark.settings),
-        "reference": benchmark.reference.name,
-        "task": benchmark.task,
-        "photos": benchmark.photos,
-        "skipped_photos": benchmark.skipped,
-        "rule": {"accuracy_margin": ACCURACY_MARGIN, "same_speed": SAME_SPEED},
-        "left_out": [
-            {"name": entry.name, "path": str(entry.path), "reason": entry.reason}
-            for entry in benchmark.left_out
-        ],
-        "files": [_file_payload(file, benchmark.task) for file in benchmark.files],
-        "sustained": _sustained_payload(benchmark),
-        "verdict": dataclasses.asdict(find_verdict(benchmark)),
-    }
+    console = new_console(stream)
+    console.print(found.benchmark.machine.summary)
+    console.print(options_table(found))
+    for sentence in found.benchmark.machine.warnings:
+        console.print(sentence)
+    for entry in found.benchmark.left_out:
+        console.print(f"{entry.name} was left out. {entry.reason}")
+    if found.take is None:
+        return
+    for sentence in explain(found):
+        console.print(sentence, style="bold")
+    if run is not None:
+        command = f"pocketlens convert {run} --format {found.take.row[0].format} --out models"
+        console.print(f"Make it: {command}")
 
 
-def _sustained_payload(benchmark: Benchmark) -> dict[str, Any] | None:
-    sustained = benchmark.sustained
-    if sustained is None:
-        return None
-    return {
-        **dataclasses.asdict(sustained),
-        "first_ms": sustained.first_ms,
-        "last_ms": sustained.last_ms,
-        "slowdown": sustained.slowdown,
-    }
+def remark(option: Option, found: Recommendation) -> str:
+    """Return what is said of an option in a word or two, "" where there is nothing to say."""
+    if option is found.take:
+        return "take"
+    if option is found.runner_up:
+        return "runner-up"
+    if option.misses:
+        return ", ".join(_MISSED[name] for name in option.misses)
+    return "" if option.on_front else "beaten"
 
 
-def _file_payload(file: FileResult, task: str) -> dict[str, Any]:
-    memory = dataclasses.asdict(file.footprint)
-    load_ms, first_ms = memory.pop("load_ms"), memory.pop("first_ms")
-    return {
-        "name": file.name,
-        "path": str(file.path),
-        "format": file.format,
-        "size_bytes": file.size_bytes,
-        "input_size_wh": list(file.input_size_wh),
-        "partitions": file.partitions,
-        "macs": file.macs,
-        "parameters": file.parameters,
-        "load_ms": load_ms,
-        "first_ms": first_ms,
-        "memory": memory,
-        "accuracy": accuracy_payload(file.accuracy, task),
-        "answer_pairs": file.answer_pairs
-        and [dataclasses.asdict(pair) for pair in file.answer_pairs],
-        "stages": file.stages and [dataclasses.asdict(stage) for stage in file.stages],
-        "latencies": [
-            {
-                "threads": entry.threads,
-                "invoke": _timing(entry.invoke, entry.invoke_ratio, entry.invoke_ratio_interval),
-                "classify": _timing(
-                    entry.classify, entry.classify_ratio, entry.classify_ratio_interval
-                ),
-                "parts": entry.parts._asdict(),
-                "yardstick": entry.yardstick and dataclasses.asdict(entry.yardstick),
-            }
-            for entry in file.latencies
-        ],
-    }
-
-
-def _timing(spread: Spread, ratio: float, interval: Interval | None) -> dict[str, Any]:
-    return {**dataclasses.asdict(spread), "ratio": ratio, "ratio_interval": interval}
+def nothing_fits(found: Recommendation) -> str:
+    """Return the sentence for where no file keeps the limits: what comes nearest."""
+    nearest = found.nearest
+    if nearest is None:
+        return ""
+    return (
+        f"Expected a file within {found.limits.text}. Received: none; the nearest is "
+        f"{_with_threads(nearest)}, {_figures(nearest, found.benchmark)}{_below(nearest)}. "
+        "Allow as much, or train a smaller network."
+    )
 
 
 def _operator_lines(benchmark: Benchmark) -> list[str]:
@@ -191,7 +269,7 @@ def _notes(benchmark: Benchmark) -> list[str]:
     first = "" if benchmark.reference.format == "float32" else ", the first: no card says float32"
     notes = [
         "invoke: the bare model; classify: from a 1280x720 frame to labels; medians and p95 in ms.",
-        "load, then first answer, RAM, peak: in a process of its own; parts: XNNPACK partitions.",
+        "load, then first answer, RAM, peak: in a process of its own; partitions: XNNPACK's.",
     ]
     if len(benchmark.files) > 1:
         notes.insert(0, f"ratio and agrees: compared with {benchmark.reference.name}{first}.")
@@ -222,3 +300,71 @@ def _cells(file: FileResult) -> tuple[str, ...]:
 
 def _megabytes(count: int | None) -> str:
     return NOTHING if count is None else f"{count / BYTES_PER_MB:.1f}"
+
+
+def _range(interval: tuple[float, float], factor: int, digits: int) -> str:
+    low, high = interval
+    return f"{factor * low:.{digits}f}–{factor * high:.{digits}f}"
+
+
+def _below(option: Option) -> str:
+    if "accuracy" not in option.misses:
+        return ""
+    return f", {option.drop:.1f} points below the most accurate"
+
+
+def _figures(option: Option, benchmark: Benchmark) -> str:
+    text = f"{option.latency_ms:.1f} ms from a frame to labels, {option.size_mb:.1f} MB"
+    if option.accuracy is None:
+        return text
+    return f"{text} and {100 * option.accuracy:.1f} % {benchmark.measure}"
+
+
+def _reason(take: Option, found: Recommendation) -> str:
+    limits = found.limits
+    beside = rivals([option for option in found.options if not option.misses], limits)
+    files = len({option.name for option in beside})
+    group = f"within {limits.text}" if limits.text else "to choose from"
+    if limits.max_drop is None and take.accuracy is not None:
+        group += " and within 1 point of the best of them"
+    fastest_ms = min(option.latency_ms for option in beside)
+    if files == 1:
+        text = f"It is the only file {group}"
+    elif take.latency_ms > fastest_ms:
+        text = f"It is the smallest of the {files} files {group} that are as fast as the fastest"
+    else:
+        text = f"It is the fastest of the {files} files {group}"
+    return f"{text}{_against_reference(take, found.benchmark)}."
+
+
+def _against_reference(take: Option, benchmark: Benchmark) -> str:
+    file, latency = take.row
+    if len(benchmark.files) == 1:
+        return ""
+    if file is benchmark.reference:
+        return ", and the one that the others were compared with"
+    ratio = file.size_bytes / benchmark.reference.size_bytes
+    text = (
+        f"; beside {benchmark.reference_name} with as many threads it is "
+        f"{1 / latency.classify_ratio:.1f} times as fast at {ratio:.2f} of the size"
+    )
+    return text if file.accuracy is None else f"{text} and {difference(file, benchmark)}"
+
+
+def _runner_up(take: Option, found: Recommendation) -> str:
+    other = found.runner_up
+    if other is None:
+        within = f" within {found.limits.text}" if found.limits.text else ""
+        return f"There is no other file{within}."
+    costs = [
+        f"{other.latency_ms / take.latency_ms:.2f} times the time",
+        f"{other.size_mb / take.size_mb:.2f} times the size",
+    ]
+    points = ""
+    if other.accuracy is not None and take.accuracy is not None:
+        points = f" for {signed(100 * (other.accuracy - take.accuracy))} points of accuracy"
+    return f"The runner-up, {_with_threads(other)}, costs {' and '.join(costs)}{points}."
+
+
+def _with_threads(option: Option) -> str:
+    return f"{option.name} with {option.threads} thread{'s' if option.threads > 1 else ''}"

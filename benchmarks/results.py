@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.benchmarks.candidates import LeftOut
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.machine import Machine
 from pocketlens.benchmarks.memory import Footprint
-from pocketlens.benchmarks.spread import Spread
+from pocketlens.benchmarks.spread import Histogram, Spread
 from pocketlens.benchmarks.stages import Stage
 from pocketlens.benchmarks.sustained import Sustained
-from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.evaluation.agreement import AnswerPair
 from pocketlens.evaluation.intervals import Interval
 from pocketlens.evaluation.metrics import Accuracy
@@ -43,7 +43,7 @@ class Latency:
     reference with as many threads: of each process the median of its rounds' ratios, of these the
     geometric mean, each with the interval that holds it for another run with 95 %, None where the
     processes were too few for one.
-    `runs_ms` are the durations behind `classify`, in the order of measurement.
+    `histogram` is of the durations behind `classify`.
     """
 
     threads: int
@@ -55,16 +55,16 @@ class Latency:
     invoke_ratio_interval: Interval | None = None
     classify_ratio_interval: Interval | None = None
     yardstick: Yardstick | None = None
-    runs_ms: tuple[float, ...] = field(default=(), repr=False)
+    histogram: Histogram | None = None
 
 
 @dataclass(frozen=True)
 class FileResult:
     """All figures of one file.
 
-    `name` tells it from the other files. `format` is what its card says, None for a file from
-    elsewhere. `accuracy` is None where no pictures were given. `partitions` is how many pieces
-    XNNPACK runs it in; one is best. `macs` are its multiply-adds for a picture, `parameters` the
+    `name` tells it from the other files. `format` is what its card says, None for a third-party
+    file. `accuracy` is None where no pictures were given. `partitions` is how many pieces XNNPACK
+    runs it in; one is best. `macs` are its multiply-adds for a picture, `parameters` the
     numbers of its kernels and biases, as `runtime.operators` counts them. `answer_pairs` are its
     answers beside the reference's, None without pictures and for the reference itself; `stages` are
     what its operators take, None where that was not asked for.
@@ -122,6 +122,14 @@ class Benchmark:
     def measure(self) -> str:
         """What the share of right answers is called for the task."""
         return {MULTICLASS: "top-1", BINARY: "accuracy", MULTILABEL: "exact match"}[self.task]
+
+    @property
+    def short_names(self) -> list[str]:
+        """What charts call the files: their formats where these tell them apart."""
+        formats = [file.format for file in self.files]
+        if len(set(formats)) == len(formats) and all(formats):
+            return [str(entry) for entry in formats]
+        return [file.name.removesuffix(".tflite") for file in self.files]
 
     @property
     def photos(self) -> int:

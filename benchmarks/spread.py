@@ -32,6 +32,7 @@ LEAST_DRIFT = 0.05
 # Student's t: its 97.5th percentile for 1, 2, 3... degrees of freedom.
 _T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 _NS_PER_MS = 1_000_000
+_BINS = 150
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,28 @@ class Spread:
             median_interval_ms=_with(median, interval_95(medians_ms)),
             drift=find_drift(medians_ms),
         )
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many durations lie in each of equally wide bins from `from_ms` to `to_ms`.
+
+    The slowest hundredth is left out: one that took ten times as long leaves the rest no room.
+    """
+
+    from_ms: float
+    to_ms: float
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, durations_ns: Sequence[NDArray[np.int64]]) -> Histogram:
+        """Count the durations (runs,) of each process in nanoseconds."""
+        durations_ms = np.concatenate([entry.ravel() for entry in durations_ns]) / _NS_PER_MS
+        low, high = float(durations_ms.min()), float(np.percentile(durations_ms, 99))
+        # Where all took as long, the bins still need a width.
+        high = max(high, low * (1 + 1e-6) + 1e-6)
+        counts, _ = np.histogram(durations_ms, _BINS, (low, high))
+        return cls(low, high, tuple(map(int, counts)))
 
 
 def geometric_mean(values: NDArray[np.float64]) -> float:

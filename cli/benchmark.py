@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from pocketlens.runtime.hints import ModelHints
 
 from pocketlens.cli.options import (
     EXISTING,
     STANDARD_OUTPUT,
     TARGET,
     LocalPath,
-    backend_option,
     command,
     deliver,
     json_option,
-    labels_option,
-    mean_option,
+    model_hints_options,
     options_of,
     output,
     overwrite_option,
-    std_option,
 )
 from pocketlens.errors import UsageError
 
@@ -107,7 +108,7 @@ def parse_threads(
     help="Then run the recommended file without a pause for MINUTES, to see whether heat slows it "
     "down.",
 )
-@backend_option
+@model_hints_options()
 @comparison(
     "--compare",
     "earlier",
@@ -122,9 +123,6 @@ def parse_threads(
     metavar="PERCENT",
     help="Exit with code 1 if a file became more than PERCENT slower, beyond doubt.",
 )
-@labels_option
-@mean_option
-@std_option
 @output(
     "--plot",
     "plot_file",
@@ -156,10 +154,7 @@ def benchmark_command(
     report_folder: Path | None,
     earlier: Path | None,
     fail_on_regression: float | None,
-    backend: str | None,
-    labels_file: Path | None,
-    mean: float | None,
-    std: float | None,
+    hints: ModelHints,
     json_target: str | None,
     overwrite: bool,
 ) -> int:
@@ -172,31 +167,36 @@ def benchmark_command(
     """
     from pocketlens.benchmarks.benchmarking import benchmark
     from pocketlens.benchmarks.latency import Settings
-    from pocketlens.benchmarks.page import refuse_report, write_report
-    from pocketlens.benchmarks.plot import check_plot, write_plot
+    from pocketlens.benchmarks.payload import read_benchmark, to_payload
     from pocketlens.benchmarks.regressions import (
         check_comparable,
         find_changes,
-        read_record,
         refuse_regressions,
     )
-    from pocketlens.benchmarks.report import print_report, to_payload
+    from pocketlens.benchmarks.report import print_report
     from pocketlens.files import refuse_targets
+    from pocketlens.imports import require_report
 
     settings = Settings(
         num_runs, min_secs, max_secs, warmup_runs, run_delay, sustained_mins=sustained_mins
     )
     # Whatever would spoil the end is found out before minutes of measuring.
     refuse_targets(json_target, plot_file, overwrite=overwrite)
+    if report_folder or plot_file:
+        require_report()
     if report_folder:
+        from pocketlens.benchmarks.page import refuse_report
+
         refuse_report(report_folder, overwrite=overwrite)
     if plot_file:
-        check_plot(Path(plot_file))
+        from pocketlens.report.charts import check_name
+
+        check_name(Path(plot_file))
     if fail_on_regression is not None and earlier is None:
         raise UsageError(
             "Expected --compare OLD.json with --fail-on-regression. Received: none. Add it."
         )
-    record = read_record(earlier) if earlier else None
+    record = read_benchmark(earlier) if earlier else None
     if record:
         check_comparable(record, models, settings)
     result = benchmark(
@@ -205,21 +205,23 @@ def benchmark_command(
         threads=threads,
         settings=settings,
         profile=profile,
-        labels_file=labels_file,
-        mean=mean,
-        std=std,
-        backend=backend,
+        hints=hints,
     )
     deliver(json_target, lambda: to_payload(result), lambda: print_report(result))
     if plot_file:
-        write_plot(result, Path(plot_file))
+        from pocketlens.benchmarks.page_charts import choice
+
+        choice(result).write(Path(plot_file))
     if report_folder:
+        from pocketlens.benchmarks.page import write_report
+
         write_report(result, report_folder, overwrite=overwrite)
     if record:
         changes = find_changes(record, result)
         if json_target != STANDARD_OUTPUT:
-            if record.interpreter != result.machine.interpreter:
-                click.echo(f"Then: {record.interpreter}; now: {result.machine.interpreter}.")
+            then, now = record.machine.interpreter, result.machine.interpreter
+            if then != now:
+                click.echo(f"Then: {then}; now: {now}.")
             for change in changes:
                 click.echo(change.sentence)
         if fail_on_regression is not None:

@@ -43,7 +43,7 @@ def check_command(
     (see pocketlens train --help). The exit code is 0 if a model can be trained on them, else 1.
     `train` makes the same checks first.
     """
-    from pocketlens.extras import require_train
+    from pocketlens.imports import require_train
 
     require_train()
     from pocketlens.errors import DataError

@@ -14,11 +14,9 @@ from pocketlens.cli.options import (
     STANDARD_OUTPUT,
     command,
     json_option,
-    labels_option,
-    mean_option,
+    model_hints_options,
     options_of,
     overwrite_option,
-    std_option,
 )
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.files import refuse_targets, write_json
@@ -26,6 +24,7 @@ from pocketlens.progress import track
 
 if TYPE_CHECKING:
     from pocketlens.runtime.classifier import Classifier, Result
+    from pocketlens.runtime.hints import ModelHints
 
 classification = options_of("Classification")
 
@@ -43,9 +42,7 @@ classification = options_of("Classification")
     show_default=True,
     help="Threads per inference.",
 )
-@labels_option
-@mean_option
-@std_option
+@model_hints_options()
 @json_option
 @overwrite_option
 def classify_command(
@@ -53,9 +50,7 @@ def classify_command(
     photos: tuple[Path, ...],
     top_k: int,
     threads: int,
-    labels_file: Path | None,
-    mean: float | None,
-    std: float | None,
+    hints: ModelHints,
     json_target: str | None,
     overwrite: bool,
 ) -> int:
@@ -67,11 +62,11 @@ def classify_command(
     """
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.runtime.classifier import Classifier
-    from pocketlens.runtime.model_files import read_model_file, with_labels
+    from pocketlens.runtime.model_files import read_model_file
 
-    model_file = with_labels(read_model_file(model), labels_file)
+    model_file = read_model_file(model)
     paths = _pictures(photos)
-    with Classifier(model_file, threads=threads, top_k=top_k, mean=mean, std=std) as classifier:
+    with Classifier(model_file, threads=threads, top_k=top_k, hints=hints) as classifier:
         # Each answer is printed as soon as it is known.
         answers = _classify(classifier, paths, silent=json_target == STANDARD_OUTPUT)
     if json_target:

@@ -11,27 +11,23 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from pocketlens.choices import FORMATS, MULTICLASS, RESIZE_MODES
+from pocketlens.choices import FORMATS
 from pocketlens.cli.options import (
     EXISTING,
     LocalPath,
     command,
     deliver,
-    image_size_option,
     json_option,
-    labels_option,
-    mean_option,
+    model_hints_options,
     options_of,
     output,
     overwrite_option,
-    resize_option,
-    std_option,
-    task_option,
 )
 
 if TYPE_CHECKING:
     from pocketlens.convert.conversion import ConvertedFile
     from pocketlens.convert.float_layers import Int8
+    from pocketlens.runtime.hints import ModelHints
 
 # How many layers the terminal shows; --json has them all.
 _WORST_LAYERS = 5
@@ -51,7 +47,8 @@ def _print(files: Sequence[ConvertedFile]) -> None:
     for file in files:
         if file.comparison.hardest:
             losses = ", ".join(
-                f"{entry.label} {entry.lost} of {entry.photos}" for entry in file.comparison.hardest
+                f"{entry.label} {entry.net_lost} of {entry.photos}"
+                for entry in file.comparison.hardest
             )
             console.print(f"{file.format} loses most photos of: {losses}")
         if file.int8:
@@ -72,7 +69,7 @@ def _table(files: Sequence[ConvertedFile]) -> Table:
             f"{file.size_bytes / 1e6:.2f}",
             f"{comparison.agreement:.1%}",
             _percent(comparison.accuracy),
-            f"{comparison.lost}/{comparison.won}",
+            f"{comparison.flips.lost}/{comparison.flips.won}",
             str(sum(file.operators.counts.values())),
             str(file.operators.partitions),
         )
@@ -107,14 +104,25 @@ def short_name(layer: str) -> str:
 
 
 def _payload(file: ConvertedFile) -> dict[str, Any]:
+    comparison = file.comparison
     payload = {
         "path": str(file.path),
         "format": file.format,
         "held_back": file.held_back,
         "size_bytes": file.size_bytes,
         "seconds": file.seconds,
-        **asdict(file.comparison),
-        "drop_points": file.comparison.drop_points,
+        "photos": comparison.photos,
+        "agreement": comparison.agreement,
+        "accuracy": comparison.accuracy,
+        "original_accuracy": comparison.original_accuracy,
+        "lost": comparison.flips.lost,
+        "won": comparison.flips.won,
+        "distance": comparison.distance,
+        "hardest": [
+            {"label": entry.label, "lost": entry.net_lost, "photos": entry.photos}
+            for entry in comparison.hardest
+        ],
+        "drop_points": comparison.drop_points,
         "operators": file.operators._asdict(),
     }
     if file.int8:
@@ -176,12 +184,7 @@ photos_options = options_of("Photos")
 @photos_options(
     "--samples", type=int, default=200, show_default=True, help="Number of calibration photos."
 )
-@labels_option
-@mean_option
-@std_option
-@resize_option
-@image_size_option
-@task_option
+@model_hints_options(without=("backend",))
 @output("--out", required=True, metavar="DIR", type=LocalPath(), help="Folder for the files.")
 @output("--name", help="First part of the file names.  [default: the model's name]")
 @overwrite_option
@@ -197,12 +200,7 @@ def convert_command(
     max_drop: float,
     force: bool,
     sensitivity: bool,
-    labels_file: Path | None,
-    mean: float | None,
-    std: float | None,
-    resize_mode: str | None,
-    image_size: int | None,
-    task: str | None,
+    hints: ModelHints,
     overwrite: bool,
     json_target: str | None,
 ) -> None:
@@ -212,24 +210,21 @@ def convert_command(
     .tflite file. A third-party model needs --labels, --mean and --std if it does not normalize
     pixels itself, and photos to calibrate and compare on.
     """
-    from pocketlens.extras import require_train
     from pocketlens.files import refuse_targets
+    from pocketlens.imports import require_train
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.convert import Demands, Description, DropError, convert
+    from pocketlens.convert import Demands, DropError, convert
 
     demands = Demands(max_drop, force, sensitivity)
-    description = Description(
-        labels_file, mean, std, resize_mode or RESIZE_MODES[0], task or MULTICLASS, image_size
-    )
     try:
         files = convert(
             model,
             out,
             formats or FORMATS,
             name=name,
-            description=description,
+            hints=hints,
             data=photos,
             representative=calibration_photos,
             samples=samples,

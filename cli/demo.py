@@ -41,13 +41,14 @@ def demo_command(out: Path, seed: int, overwrite: bool, json_target: str | None)
     It draws the images, trains a model, converts and benchmarks it, and labels a video. That takes
     about five minutes on two cores and needs no network. It ends with an HTML page to look at.
     """
-    from pocketlens.extras import require_train
     from pocketlens.files import refuse_targets
+    from pocketlens.imports import require_train
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.benchmarks.report import print_report, to_payload
-    from pocketlens.demo.road import INDEX_NAME, demo
+    from pocketlens.benchmarks.payload import to_payload
+    from pocketlens.benchmarks.report import print_report
+    from pocketlens.demo.pipeline import INDEX_NAME, demo
 
     result = demo(out, seed=seed, overwrite=overwrite)
 

@@ -7,27 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from pocketlens.choices import MULTILABEL
 from pocketlens.cli.options import (
     EXISTING,
     LocalPath,
     command,
     deliver,
     json_option,
-    labels_option,
-    mean_option,
+    model_hints_options,
     output,
     overwrite_option,
-    resize_option,
-    std_option,
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pocketlens.evaluation.metrics import Evaluation
-    from pocketlens.train.scoring import ModelEvaluation
+    from pocketlens.evaluation.models import ModelEvaluation
+    from pocketlens.runtime.hints import ModelHints
     from pocketlens.train.training import Training
 
 
@@ -37,10 +34,7 @@ if TYPE_CHECKING:
 )
 @click.argument("model", metavar="MODEL", type=EXISTING)
 @click.argument("photos", metavar="PHOTOS", type=EXISTING)
-@labels_option
-@mean_option
-@std_option
-@resize_option
+@model_hints_options()
 @output(
     "--report",
     metavar="DIR",
@@ -61,10 +55,7 @@ def evaluate_command(
     photos: Path,
     report: Path | None,
     feature_photo: Path | None,
-    resize_mode: str | None,
-    labels_file: Path | None,
-    mean: float | None,
-    std: float | None,
+    hints: ModelHints,
     overwrite: bool,
     json_target: str | None,
 ) -> None:
@@ -74,21 +65,30 @@ def evaluate_command(
     (see pocketlens train --help), or a run. Of a run, and of a table with splits, the test photos
     are used.
     """
-    from pocketlens.extras import require_train
+    from pocketlens.errors import UsageError
+    from pocketlens.evaluation import evaluate_model
     from pocketlens.files import refuse_targets
+    from pocketlens.imports import require_train
 
-    require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.train import Elsewhere, evaluate_model, summarise_evaluation
+    if report:
+        require_train()
+        from pocketlens.train import evaluate_with_report
 
-    evaluation = evaluate_model(
-        model,
-        photos,
-        Elsewhere(labels_file, resize_mode, mean, std),
-        report=report,
-        feature_photo=feature_photo,
-        overwrite=overwrite,
-    )
+        evaluation = evaluate_with_report(
+            model,
+            photos,
+            hints,
+            report=report,
+            feature_photo=feature_photo,
+            overwrite=overwrite,
+        )
+    elif feature_photo:
+        raise UsageError(
+            "Expected --report DIR with --feature-maps. Received: none. Say where the page goes."
+        )
+    else:
+        evaluation = evaluate_model(model, photos, hints)
     summarise_evaluation(evaluation, json_target, report)
 
 
@@ -109,7 +109,7 @@ def summarise(training: Training, json_target: str | None = None) -> None:
         }
 
     def show() -> None:
-        console = Console(markup=False)
+        console = _console()
         _print(console, training.test, f"{training.card.name} on {training.test.count} test photos")
         console.print(f"Report: {training.folder / REPORT_NAME / INDEX_NAME}")
         console.print(f"Next: pocketlens convert {training.folder} --out models")
@@ -121,60 +121,56 @@ def summarise_evaluation(
     evaluation: ModelEvaluation, json_target: str | None = None, report: Path | None = None
 ) -> None:
     """Print a model's figures, and write them as JSON if that was asked for."""
-    from pocketlens.train.report import INDEX_NAME, to_payload
-
-    def payload() -> dict[str, Any]:
-        return {
-            "model": str(evaluation.model),
-            "skipped_photos": evaluation.skipped,
-            **to_payload(evaluation.shown),
-        }
+    from pocketlens.evaluation.models import to_payload
 
     def show() -> None:
-        console = Console(markup=False)
-        title = f"{evaluation.model.name} on {evaluation.result.count} photos"
-        _print(console, evaluation.result, title)
+        console = _console()
+        name = evaluation.model.name if evaluation.model else "The model"
+        _print(console, evaluation.result, f"{name} on {evaluation.result.count} photos")
         if report is not None:
+            from pocketlens.train.report import INDEX_NAME
+
             console.print(f"Report: {report / INDEX_NAME}")
 
-    deliver(json_target, payload, show)
+    deliver(json_target, lambda: to_payload(evaluation), show)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(markup=False)
 
 
 def _print(console: Console, result: Evaluation, title: str) -> None:
-    from pocketlens.evaluation.intervals import wilson
-    from pocketlens.evaluation.mistakes import diagnose
+    from rich.table import Table
+
+    from pocketlens.evaluation.mistakes import diagnose, taken_for
 
     table = Table(title=title)
     table.add_column("class, worst first")
     for name in ("F1", "precision", "recall", "AUC", "photos"):
         table.add_column(name, justify="right")
     if result.confusion:
-        table.add_column("mostly taken for", justify="right")
+        table.add_column("mostly predicted as", justify="right")
+    advice = []
     for index in result.worst_first:
         entry = result.classes[index]
         figures = (f"{value:.3f}" for value in (entry.f1, entry.precision, entry.recall))
         auc = "–" if entry.auc is None else f"{entry.auc:.3f}"
-        confused = [_confused(result, index)] if result.confusion else []
-        table.add_row(entry.label, *figures, auc, str(entry.support), *confused)
+        cells = [entry.label, *figures, auc, str(entry.support)]
+        if result.confusion:
+            found = taken_for(result, index)
+            cells.append(f"{found[0]} ({found[1]})" if found else "")
+        table.add_row(*cells)
+        words = diagnose(result, index)
+        if entry.support and words:
+            advice.append(f"{entry.label}: {words}")
     console.print(table)
-    low, high = wilson(round(result.accuracy * result.count), result.count)
-    name = "Exact match" if result.task == MULTILABEL else "Accuracy"
+    low, high = result.interval
+    (name, accuracy), *others = result.headline
     console.print(
-        f"{name} {result.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}), "
-        f"{'' if result.top5 is None else f'top-5 {result.top5:.1%}, '}"
-        f"macro F1 {result.macro_f1:.3f}, calibration error {result.ece:.1%}"
+        f"{name[0].upper()}{name[1:]} {accuracy} (95 % interval {low:.1%} to {high:.1%}), "
+        + ", ".join(f"{other} {value}" for other, value in others)
     )
-    advice = [
-        f"{result.classes[index].label}: {words}"
-        for index in result.worst_first
-        if result.classes[index].support and (words := diagnose(result, index))
-    ]
     for line in advice[:_ADVICE_SHOWN]:
         console.print(f"  {line}")
-
-
-def _confused(result: Evaluation, index: int) -> str:
-    from pocketlens.evaluation.mistakes import taken_for
-
-    found = taken_for(result, index)
-    return f"{found[0]} ({found[1]})" if found else ""

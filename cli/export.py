@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pocketlens.choices import FORMATS, TARGETS, WEB
+from pocketlens.choices import FORMATS
 from pocketlens.cli.options import (
     EXISTING,
     LocalPath,
@@ -17,6 +17,7 @@ from pocketlens.cli.options import (
     output,
     overwrite_option,
 )
+from pocketlens.export.folders import TARGETS
 
 content = options_of("Content")
 serving = options_of("Serving")
@@ -31,7 +32,7 @@ serving = options_of("Serving")
 @content(
     "--target",
     required=True,
-    type=click.Choice(TARGETS),
+    type=click.Choice(list(TARGETS)),
     help="android, ios: Kotlin or Swift code for the camera, test images with their expected "
     "scores, and a README. web: a complete app for a browser. c: each file as a C array with a "
     "header.",
@@ -80,18 +81,21 @@ def export_command(
     from contextlib import ExitStack
 
     from pocketlens.errors import UsageError
-    from pocketlens.export.browser import HEADERS
     from pocketlens.export.folders import export
     from pocketlens.export.serving import FolderServer, serve_until_stopped
     from pocketlens.files import refuse_targets
 
-    if serve and target != WEB:
-        raise UsageError(f"Expected --serve with --target {WEB}. Received: {target}. Leave it out.")
+    headers = TARGETS[target].serving
+    if serve and headers is None:
+        able = " or ".join(name for name, entry in TARGETS.items() if entry.serving)
+        raise UsageError(
+            f"Expected --serve with --target {able}. Received: {target}. Leave it out."
+        )
     refuse_targets(json_target, overwrite=overwrite)
     with ExitStack() as stack:
-        if serve:
+        if serve and headers is not None:
             # The port is taken first, so that nothing is written where it cannot be.
-            server = stack.enter_context(FolderServer(out, HEADERS, port))
+            server = stack.enter_context(FolderServer(out, headers, port))
         exported = export(models, out, target, formats=formats, images=photos, overwrite=overwrite)
         folder, sha256 = str(exported.folder), dict(exported.sha256)
         deliver(

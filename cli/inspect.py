@@ -13,13 +13,13 @@ from pocketlens.cli.options import (
     command,
     deliver,
     json_option,
-    labels_option,
+    model_hints_options,
     overwrite_option,
 )
 from pocketlens.files import refuse_targets
 
 if TYPE_CHECKING:
-    from pocketlens.card import ModelCard
+    from pocketlens.runtime.hints import ModelHints
     from pocketlens.runtime.inspection import Inspection
     from pocketlens.runtime.model_files import Tensor
 
@@ -30,17 +30,17 @@ _FIRST_LABELS = 5
 
 @command("inspect", example="pocketlens inspect models/flowers_int8.tflite")
 @click.argument("model", metavar="MODEL", type=EXISTING)
-@labels_option
+@model_hints_options()
 @json_option
 @overwrite_option
 def inspect_command(
-    model: Path, labels_file: Path | None, json_target: str | None, overwrite: bool
+    model: Path, hints: ModelHints, json_target: str | None, overwrite: bool
 ) -> None:
     """Show the inputs, outputs, labels and operators of MODEL, and which operators are slow."""
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.runtime.inspection import inspect
 
-    inspection = inspect(model, labels_file)
+    inspection = inspect(model, hints)
     deliver(json_target, inspection.to_json, lambda: _print(inspection))
 
 
@@ -79,12 +79,14 @@ def _card(inspection: Inspection) -> list[tuple[str, str]]:
     metadata, card = inspection.metadata, inspection.card
     standard = "none" if metadata is None else metadata.name or "there, without a name"
     rows = [("standard metadata", standard)]
+    answer = ("answer", _answer(inspection))
     if card is None:
-        return [*rows, ("card", "none: the file is from elsewhere, with no SHA-256 to compare")]
+        none = "none: it is a third-party file, with no SHA-256 to compare"
+        return [*rows, ("card", none), answer]
     return [
         *rows,
         ("card", f"{card.name}, {card.format}, {card.task}"),
-        ("answer", _answer(card, inspection.labels or card.labels)),
+        answer,
         ("SHA-256", f"{card.model_sha256[:16]}… of the model without its card, as the card says"),
         ("metrics", _pairs(card.metrics)),
         ("training", _pairs(card.training)),
@@ -93,14 +95,15 @@ def _card(inspection: Inspection) -> list[tuple[str, str]]:
     ]
 
 
-def _answer(card: ModelCard, labels: tuple[str, ...]) -> str:
+def _answer(inspection: Inspection) -> str:
     """Say how scores become an answer."""
-    if card.task == BINARY:
-        negative, positive = labels if len(labels) == 2 else card.labels
-        return f"{positive} from a score of {card.threshold:g} up, else {negative}"
-    if card.task == MULTILABEL:
-        return f"every label with a score from {card.threshold:g} up"
-    unsure = f", not to be trusted below {card.threshold:g}" if card.threshold else ""
+    labels, threshold = inspection.labels or (), inspection.threshold
+    if inspection.task == BINARY:
+        negative, positive = labels if len(labels) == 2 else ("the first label", "the second label")
+        return f"{positive} from a score of {threshold:g} up, else {negative}"
+    if inspection.task == MULTILABEL:
+        return f"every label with a score from {threshold:g} up"
+    unsure = f", not to be trusted below {threshold:g}" if threshold else ""
     return f"the label with the highest score{unsure}"
 
 

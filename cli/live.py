@@ -14,23 +14,21 @@ from pocketlens.cli.options import (
     TARGET,
     command,
     json_option,
-    labels_option,
-    mean_option,
+    model_hints_options,
     options_of,
     output,
     overwrite_option,
-    std_option,
 )
 from pocketlens.errors import DataError, ModelFileError, OutputError, UsageError
-from pocketlens.files import refuse_targets, write_json
+from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
 from pocketlens.stopping import stop_on_signals
 
 if TYPE_CHECKING:
+    from pocketlens.runtime.hints import ModelHints
     from pocketlens.runtime.live.sources import SourceRequest
     from pocketlens.runtime.model_files import ModelFile
 
 _DECISION = ("smooth_s", "confirm", "hysteresis", "threshold", "allow", "deny")
-_NETWORK = ("web", "web_token", "mqtt", "webhook")
 _LOSSES = ("event_videos_lost", "lines_lost")
 # A page has room for more than the answer.
 _PAGE_LABELS = 5
@@ -225,9 +223,8 @@ def _read_with(parse: Callable[[Any], Any]) -> Callable[[Any, Any, Any], Any]:
     show_envvar=True,
     help="POST each event to this URL, as the JSON of its line in --jsonl.",
 )
-@labels_option
-@mean_option
-@std_option
+# `--threshold` is among the decisions' options; without it the model's own counts.
+@model_hints_options(without=("threshold", "image_size"))
 @output("--display", is_flag=True, help="Show the frames in a window; q or Esc ends.")
 @output(
     "--top-k",
@@ -237,7 +234,6 @@ def _read_with(parse: Callable[[Any], Any]) -> Callable[[Any, Any, Any], Any]:
 )
 @output(
     "--jsonl",
-    "jsonl_target",
     metavar="FILE|-",
     type=TARGET,
     help="Write one JSON object per frame and line; 'event' is true if the decision changed.",
@@ -252,11 +248,10 @@ def live_command(
     fourcc: str | None,
     top_k: int | None,
     threads: int | None,
-    labels_file: Path | None,
-    mean: float | None,
-    std: float | None,
+    hints: ModelHints,
+    max_frames: int | None,
     json_target: str | None,
-    **values: Any,
+    **outputs: Any,
 ) -> None:
     """Classify a camera, a stream or a video frame by frame.
 
@@ -267,31 +262,29 @@ def live_command(
     --smooth, --confirm and --hysteresis hold it. A change of the decision is an event: a line on
     the terminal or in a pipe, marked in --jsonl, and a video with --record-events.
     """
-    network, decision = (
-        {name: values.pop(name) for name in names} for names in (_NETWORK, _DECISION)
-    )
+    settings_given = {name: outputs.pop(name) for name in _DECISION}
     with stop_on_signals() as stop:
-        _check_outputs(json_target, **values)
+        _check_outputs(json_target, **outputs)
         from pocketlens.runtime.live.sources import SourceRequest, check_wishes
 
         request = SourceRequest(source, size_wh, fps, fourcc)
         check_wishes(request)
         _refuse_missing(request)
-        from pocketlens.runtime.live.sinks import parse_remote
+        from pocketlens.runtime.live.sinks import SinkRequest, make_sinks
 
-        sent = parse_remote(**network)
-        top_k = top_k or (_PAGE_LABELS if sent.web else 1)
+        quiet = json_target == STANDARD_OUTPUT
+        sinks = make_sinks(SinkRequest(quiet=quiet, **outputs))
+        top_k = top_k or (_PAGE_LABELS if outputs["web"] is not None else 1)
         from pocketlens.runtime.classifier import Classifier
         from pocketlens.runtime.live.decisions import DecisionSettings
-        from pocketlens.runtime.live.run import LocalOutputs, run_live
-        from pocketlens.runtime.model_files import read_model_file, with_labels
+        from pocketlens.runtime.live.run import run_live
+        from pocketlens.runtime.model_files import read_model_file
 
-        settings = DecisionSettings(**decision)
-        shown = LocalOutputs(json_target=json_target, **values)
-        model_file = with_labels(read_model_file(model), labels_file)
-        chosen = threads or _choose_threads(model_file)
-        with Classifier(model_file, threads=chosen, top_k=top_k, mean=mean, std=std) as classifier:
-            outcome = run_live(classifier, request, settings, sent, shown, stop)
+        settings = DecisionSettings(**settings_given)
+        model_file = read_model_file(model)
+        chosen = threads or _choose_threads(model_file, hints.backend)
+        with Classifier(model_file, threads=chosen, top_k=top_k, hints=hints) as classifier:
+            outcome = run_live(classifier, request, settings, sinks, stop, max_frames=max_frames)
     if json_target:
         write_json(
             json_target, {"model": str(model), "source": request.name, "threads": chosen, **outcome}
@@ -324,24 +317,24 @@ def _refuse_missing(request: SourceRequest) -> None:
     )
 
 
-def _choose_threads(model_file: ModelFile) -> int:
+def _choose_threads(model_file: ModelFile, backend: str | None) -> int:
     from pocketlens.runtime.threads import choose_threads
 
-    choice = choose_threads(model_file)
+    choice = choose_threads(model_file, backend=backend)
     click.echo(f"Threads: {choice}", err=True)
     return choice.threads
 
 
 def _check_outputs(
     json_target: str | None,
-    jsonl_target: str | None,
+    jsonl: str | None,
     record: str | None,
     record_events: str | None,
     overwrite: bool,
     **_: Any,
 ) -> None:
     """Refuse what cannot be before a model is loaded or a camera is opened."""
-    targets = [target for target in (json_target, jsonl_target, record) if target is not None]
+    targets = [target for target in (json_target, jsonl, record) if target is not None]
     places = [Path(target).absolute() for target in targets]
     if len(set(places)) < len(places):
         raise UsageError(

@@ -27,6 +27,7 @@ COMMANDS = {
     "service": "Run live as a systemd service.",
     "benchmark": "Compare model files: accuracy, latency, size, memory.",
     "recommend": "Recommend a model file for this machine.",
+    "report": "Write the HTML page of a benchmark, recommendation or evaluation.",
     "export": "Export models for Android, iOS, browsers or microcontrollers.",
     "doctor": "Show what this machine supports and what is missing.",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,38 +157,77 @@ json_option = output(
     help="Also write the result as JSON to FILE; with '-', standard output is JSON only.",
 )
 overwrite_option = output("--overwrite", is_flag=True, help="Replace existing results.")
-labels_option = third_party(
-    "--labels",
-    "labels_file",
-    metavar="FILE",
-    type=EXISTING,
-    help="The model's labels, one per line.",
+threads_option = options_of("Classification")(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads per inference.",
 )
-mean_option = third_party(
-    "--mean",
-    type=float,
-    help="Normalization of a float model's input: (pixel - MEAN) / STD, pixels from 0 to 255.",
-)
-std_option = third_party("--std", type=float, help="See --mean.")
-resize_option = third_party(
-    "--resize",
-    "resize_mode",
-    type=click.Choice(RESIZE_MODES),
-    help="How a photo is resized to the model's input.  [default: stretch]",
-)
-image_size_option = third_party(
-    "--image-size",
-    type=int,
-    metavar="PIXELS",
-    help="Width and height of the input, if the model leaves them open.",
-)
-task_option = third_party(
-    "--task",
-    type=click.Choice(TASKS),
-    help="What the model's scores mean.  [default: multiclass]",
-)
-backend_option = options_of("Measurement")(
-    "--backend",
-    type=click.Choice(BACKENDS),
-    help="Interpreter to measure with.  [default: the first one installed]",
-)
+
+# By the field of `ModelHints` that each gives.
+_HINTS = {
+    "labels": third_party(
+        "--labels", metavar="FILE", type=TARGET, help="The model's labels, one per line."
+    ),
+    "mean": third_party(
+        "--mean",
+        type=float,
+        help="Normalization of a float model's input: (pixel - MEAN) / STD, pixels from 0 to 255.",
+    ),
+    "std": third_party("--std", type=float, help="See --mean."),
+    "task": third_party(
+        "--task",
+        type=click.Choice(TASKS),
+        help="What the model's scores mean.  [default: binary for one score, else multiclass]",
+    ),
+    "threshold": third_party(
+        "--threshold",
+        type=float,
+        help="Score from which a label of a binary or multilabel model is an answer.  "
+        "[default: 0.5]",
+    ),
+    "resize_mode": third_party(
+        "--resize",
+        "resize_mode",
+        type=click.Choice(RESIZE_MODES),
+        help="How a photo is resized to the model's input.  [default: stretch]",
+    ),
+    "image_size": third_party(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="Width and height of the input, if the model leaves them open.",
+    ),
+    "backend": third_party(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        help="Interpreter that runs a .tflite file.  [default: the first one installed]",
+    ),
+}
+
+
+def model_hints_options(
+    *, without: Collection[str] = ("image_size",)
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options that describe a third-party model; the command gets them as `hints`.
+
+    Args:
+        without: fields of `ModelHints` that mean nothing to this command.
+    """
+    names = [name for name in _HINTS if name not in without]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def gather(**values: Any) -> Any:
+            from pocketlens.runtime.hints import ModelHints
+
+            hints = ModelHints(**{name: values.pop(name) for name in names})
+            return function(hints=hints, **values)
+
+        decorated: Callable[..., Any] = gather
+        for name in reversed(names):
+            decorated = _HINTS[name](decorated)
+        return decorated
+
+    return decorate

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
 from pocketlens.cli.benchmark import measurement, parse_threads
 from pocketlens.cli.options import (
     EXISTING,
-    backend_option,
+    LocalPath,
     command,
     deliver,
     json_option,
-    labels_option,
-    mean_option,
+    model_hints_options,
     options_of,
+    output,
     overwrite_option,
-    std_option,
 )
 from pocketlens.errors import PocketlensError
 from pocketlens.files import refuse_targets
 
 limit = options_of("Limits")
+
+if TYPE_CHECKING:
+    from pocketlens.runtime.hints import ModelHints
 
 
 @command(
@@ -61,10 +64,14 @@ limit = options_of("Limits")
     callback=parse_threads,
     help="Numbers of threads to try.  [default: 1, 2, 4, ... up to all cores]",
 )
-@backend_option
-@labels_option
-@mean_option
-@std_option
+@model_hints_options()
+@output(
+    "--report",
+    "report_folder",
+    metavar="DIR",
+    type=LocalPath(),
+    help="Write an HTML page with the recommendation, all charts and the machine.",
+)
 @json_option
 @overwrite_option
 def recommend_command(
@@ -74,10 +81,8 @@ def recommend_command(
     max_latency: float | None,
     max_size: float | None,
     threads: tuple[int, ...] | None,
-    backend: str | None,
-    labels_file: Path | None,
-    mean: float | None,
-    std: float | None,
+    report_folder: Path | None,
+    hints: ModelHints,
     json_target: str | None,
     overwrite: bool,
 ) -> int:
@@ -88,27 +93,28 @@ def recommend_command(
     file is within the limits, the nearest one is named and the exit code is 1.
     """
     from pocketlens.benchmarks.benchmarking import benchmark
+    from pocketlens.benchmarks.payload import recommendation_payload
     from pocketlens.benchmarks.recommendation import Limits, recommend
-    from pocketlens.benchmarks.recommendation_report import (
-        nothing_fits,
-        print_recommendation,
-        recommendation_payload,
-    )
-    from pocketlens.runtime.machine import count_cores
+    from pocketlens.benchmarks.report import nothing_fits, print_recommendation
     from pocketlens.runtime.threads import numbers_to_try
+    from pocketlens.workers import count_cores
 
     limits = Limits(max_drop, max_latency, max_size)
     refuse_targets(json_target, overwrite=overwrite)
+    if report_folder:
+        from pocketlens.imports import require_report
+
+        require_report()
+        from pocketlens.benchmarks.page import RECOMMENDATION_JSON, refuse_report
+
+        refuse_report(report_folder, overwrite=overwrite, marker=RECOMMENDATION_JSON)
     with TemporaryDirectory() as home:
         files, run = _files(models, Path(home), photos)
         result = benchmark(
             files,
             data=photos or run,
             threads=threads or tuple(numbers_to_try(count_cores())),
-            labels_file=labels_file,
-            mean=mean,
-            std=std,
-            backend=backend,
+            hints=hints,
         )
     found = recommend(result, limits)
     deliver(
@@ -116,6 +122,10 @@ def recommend_command(
         lambda: recommendation_payload(found),
         lambda: print_recommendation(found, run),
     )
+    if report_folder:
+        from pocketlens.benchmarks.page import write_report
+
+        write_report(found, report_folder, overwrite=overwrite)
     if found.take is None:
         raise PocketlensError(nothing_fits(found))
     return int(bool(result.left_out))
@@ -140,7 +150,7 @@ def _files(
         raise UsageError(
             f"Expected one run, or files. Received: {runs[0]} and more. Name the run alone."
         )
-    from pocketlens.extras import require_train
+    from pocketlens.imports import require_train
 
     require_train()
     from pocketlens.convert import Demands, convert

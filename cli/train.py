@@ -253,15 +253,16 @@ def train_command(
     interruption, even a power cut, the same command with --resume continues.
     """
     from pocketlens.errors import UsageError
-    from pocketlens.extras import require_train
     from pocketlens.files import refuse_targets
+    from pocketlens.imports import require_train
 
     if (photos is None) == (dataset is None):
         came = "neither" if photos is None else "both"
         raise UsageError(f"Expected PHOTOS or --dataset. Received: {came}. Give one of them.")
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.train import Settings, summarise, train
+    from pocketlens.cli.evaluate import summarise
+    from pocketlens.train import Settings, train
     from pocketlens.train.unfinished import saying_how_to_resume
 
     settings = Settings(flip=not no_flip, **chosen)  # type: ignore[arg-type]

@@ -9,7 +9,6 @@ from pocketlens.imports import lazy_names
 if TYPE_CHECKING:
     from pocketlens.choices import FORMATS
     from pocketlens.convert.conversion import ConvertedFile, Demands, DropError, convert
-    from pocketlens.convert.origins import Description
     from pocketlens.evaluation.agreement import Comparison, Reference
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "Comparison",
     "ConvertedFile",
     "Demands",
-    "Description",
     "DropError",
     "Reference",
     "convert",
@@ -30,7 +28,6 @@ __getattr__ = lazy_names(
         "Comparison": "pocketlens.evaluation.agreement",
         "ConvertedFile": "pocketlens.convert.conversion",
         "Demands": "pocketlens.convert.conversion",
-        "Description": "pocketlens.convert.origins",
         "DropError": "pocketlens.convert.conversion",
         "Reference": "pocketlens.evaluation.agreement",
         "convert": "pocketlens.convert.conversion",

@@ -20,7 +20,7 @@ from pocketlens.convert.flatbuffers import slim
 from pocketlens.convert.float_layers import Int8, make_int8
 from pocketlens.convert.formats import EIGHT_BIT, check_promise, rerun
 from pocketlens.convert.metadata import standard_metadata
-from pocketlens.convert.origins import Description, read_origin
+from pocketlens.convert.origins import read_origin
 from pocketlens.convert.photos import (
     DEFAULT_SAMPLES,
     check_count,
@@ -32,9 +32,10 @@ from pocketlens.evaluation.agreement import Comparison, Reference
 from pocketlens.files import refuse_files, write_bytes
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
-from pocketlens.runtime.interpreters import Operators
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.metadata import METADATA_NAME
 from pocketlens.runtime.model_files import SUFFIX
+from pocketlens.runtime.operators import Operators
 
 _PACKAGES = ("tensorflow", "keras", "ai-edge-quantizer", "ai-edge-litert")
 
@@ -138,7 +139,7 @@ def convert(
     formats: Sequence[str] = FORMATS,
     *,
     name: str | None = None,
-    description: Description | None = None,
+    hints: ModelHints | None = None,
     data: Path | None = None,
     representative: Path | None = None,
     samples: int = DEFAULT_SAMPLES,
@@ -154,7 +155,7 @@ def convert(
         out: the folder for the files.
         formats: some of `FORMATS`.
         name: how the files are named; the model's name if None.
-        description: what a model from elsewhere does not say of itself.
+        hints: what a third-party model does not say of itself.
         data: labelled photos to compare files on; a run's validation photos if None.
         representative: photos for the 8-bit formats; a run's training photos if None.
         samples: how many of them.
@@ -174,7 +175,7 @@ def convert(
         raise UsageError(f"Expected formats among {', '.join(FORMATS)}. Received: {formats}.")
     check_count(samples)
     formats = [entry for entry in FORMATS if entry in formats]
-    origin = read_origin(model, description or Description())
+    origin = read_origin(model, hints or ModelHints())
     stem = name or origin.card.name
     if Path(stem).name != stem:
         raise UsageError(f"Expected a plain file name for --name. Received: {stem!r}.")

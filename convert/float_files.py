@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from os import cpu_count
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,10 @@ from pocketlens.convert.flatbuffers import (
 )
 from pocketlens.errors import ModelFileError
 from pocketlens.runtime.classifier import Classifier
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.metadata import Normalisation
 from pocketlens.runtime.model_files import ModelFile
+from pocketlens.workers import count_cores
 
 _FLOAT16_RECIPE = [
     {
@@ -90,10 +91,10 @@ def float_file(flatbuffer: bytes, normalisation: Normalisation, path: Path) -> F
     return FloatFile(pixels, plain, lambda values: (values - mean) / std)
 
 
-def normalisation_of(model: ModelFile, mean: float | None, std: float | None) -> Normalisation:
+def normalisation_of(model: ModelFile, hints: ModelHints) -> Normalisation:
     """Return how a float model's input comes from pixels: raw where it has a card."""
-    if mean is not None and std is not None:
-        return Normalisation((mean,) * 3, (std,) * 3)
+    if hints.mean is not None and hints.std is not None:
+        return Normalisation((hints.mean,) * 3, (hints.std,) * 3)
     metadata = model.metadata
     if model.card is None and metadata is not None and metadata.normalisation is not None:
         return metadata.normalisation
@@ -136,13 +137,13 @@ def file_scores(classifier: Classifier) -> Any:
     return scores
 
 
-def open_float_file(model: ModelFile, mean: float | None, std: float | None) -> Classifier:
+def open_float_file(model: ModelFile, hints: ModelHints) -> Classifier:
     """Load the file as the device would, with its own normalisation or the one that is given.
 
     Raises:
         ModelFileError: its input is no float32.
     """
-    classifier = Classifier(model, threads=cpu_count() or 1, mean=mean, std=std)
+    classifier = Classifier(model, threads=count_cores(), hints=hints)
     if classifier.signature.input.dtype != np.float32:
         raise ModelFileError(
             f"Expected a float32 model to quantize. Received: {model.path} with an input of "

@@ -13,8 +13,8 @@ from pocketlens.card import ModelCard
 from pocketlens.choices import DYNAMIC, FLOAT16, FLOAT32, INT8, WEIGHTS8
 from pocketlens.errors import ConversionError
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.interpreters import Operators, describe_operators
 from pocketlens.runtime.model_files import ModelFile, Signature
+from pocketlens.runtime.operators import Operators, describe_operators
 
 # Those that store kernels in 8 bits, and so lose something by rounding.
 EIGHT_BIT = frozenset({DYNAMIC, WEIGHTS8, INT8})

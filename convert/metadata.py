@@ -12,7 +12,8 @@ import flatbuffers
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-from pocketlens.card import BINARY, LABELS_NAME, MULTILABEL, ModelCard
+from pocketlens.card import LABELS_NAME, ModelCard
+from pocketlens.choices import BINARY, MULTILABEL
 from pocketlens.runtime.metadata import (
     METADATA_IDENTIFIER,
     NORMALIZATION_OPTIONS,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 
-from pocketlens.card import BINARY, ModelCard
+from pocketlens.card import ModelCard
 from pocketlens.convert.encoders import FloatModel
 from pocketlens.convert.float_files import (
     file_scores,
@@ -23,66 +22,18 @@ from pocketlens.convert.float_files import (
     open_float_file,
 )
 from pocketlens.convert.graphs import Graphs, trace, trace_function
-from pocketlens.errors import LabelsError, ModelFileError, UsageError
+from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.keras_files import load_keras_model
 from pocketlens.quiet import quiet
-from pocketlens.runtime.model_files import SUFFIX, read_labels, read_model_file, with_labels
+from pocketlens.runtime.answers import describe, require_labels
+from pocketlens.runtime.hints import ModelHints
+from pocketlens.runtime.model_files import SUFFIX, read_model_file
 from pocketlens.runtime.runs import MODEL_NAME, Run, is_run, read_run
 
 Shape = tuple[int | None, ...]
 
 
-@dataclass(frozen=True)
-class Description:
-    """What a file from elsewhere does not say of itself.
-
-    Its input is (pixel - `mean`) / `std` of pixels in 0-255; None for both where the model has its
-    normalisation inside. `image_size` counts where the model takes any size.
-    """
-
-    labels_file: Path | None = None
-    mean: float | None = None
-    std: float | None = None
-    resize_mode: str = "stretch"
-    task: str = "multiclass"
-    image_size: int | None = None
-
-
-def described_card(
-    path: Path,
-    description: Description,
-    size_wh: tuple[int, int],
-    classes: int,
-    labels: tuple[str, ...] | None = None,
-) -> ModelCard:
-    """Return the card of a model with `classes` outputs; `labels` are those that the file brings.
-
-    Raises:
-        UsageError: there are no labels.
-        LabelsError: there are more or fewer than outputs.
-    """
-    labels = labels or _labels(description)
-    if labels is None:
-        raise UsageError(
-            f"Expected labels for {path}, a model from elsewhere. Received: none. Add --labels "
-            "FILE with one a line, in the order of its outputs."
-        )
-    wanted = 2 if description.task == BINARY else classes
-    if len(labels) != wanted or (description.task == BINARY and classes != 1):
-        raise LabelsError(
-            f"Expected {wanted} labels for the {classes} outputs of {path}, a "
-            f"{description.task} model. Received: {len(labels)}. Give one a line, in their order."
-        )
-    return ModelCard(
-        name=path.stem,
-        labels=labels,
-        input_size_wh=size_wh,
-        task=description.task,
-        resize_mode=description.resize_mode,
-    )
-
-
-def picture_size(path: Path, shape: Shape, description: Description) -> tuple[int, int]:
+def picture_size(path: Path, shape: Shape, hints: ModelHints) -> tuple[int, int]:
     """Return width and height of the pictures that an input of this shape takes.
 
     Raises:
@@ -92,7 +43,7 @@ def picture_size(path: Path, shape: Shape, description: Description) -> tuple[in
     if len(shape) != 4 or shape[3] not in (3, None) or shape[0] not in (1, None):
         refuse_model(path, f"an input of {_text(shape)}")
     height, width = shape[1:3]
-    chosen = description.image_size
+    chosen = hints.image_size
     if height is None or width is None:
         if chosen is None:
             raise UsageError(
@@ -127,26 +78,10 @@ def refuse_model(path: Path, received: str) -> NoReturn:
     )
 
 
-def rescaling(description: Description) -> tuple[float, float]:
+def rescaling(hints: ModelHints) -> tuple[float, float]:
     """Return scale and offset of (pixel - mean) / std as pixel * scale + offset."""
-    mean, std = description.mean, description.std
-    if mean is None or not std:
-        raise UsageError(
-            f"Expected both --mean and --std, the latter not 0. Received: {mean=}, {std=}."
-        )
+    mean, std = hints.mean or 0.0, hints.std or 1.0
     return 1 / std, -mean / std
-
-
-def given_options(description: Description) -> Iterator[str]:
-    """Yield the options by which something was said."""
-    plain = Description()
-    for entry in dataclasses.fields(description):
-        if getattr(description, entry.name) != getattr(plain, entry.name):
-            yield "--" + entry.name.removesuffix("_file").replace("_", "-")
-
-
-def _labels(description: Description) -> tuple[str, ...] | None:
-    return read_labels(description.labels_file) if description.labels_file else None
 
 
 def _text(shape: Shape) -> str:
@@ -184,24 +119,23 @@ class Origin:
     run: Run | None = None
 
 
-def read_origin(path: Path, description: Description) -> Origin:
+def read_origin(path: Path, hints: ModelHints) -> Origin:
     """Open a run folder, a `.keras` file, a SavedModel folder or a float32 `.tflite` file.
 
     Raises:
-        UsageError: there is nothing of the kind, or the description lacks something or does not
-            go with it.
+        UsageError: there is nothing of the kind, or the hints lack something or do not go with it.
         LabelsError: there are not as many labels as outputs.
         ModelFileError: it is no image classifier, or nothing that can be loaded safely.
     """
     run_folder = path.parent if path.name == MODEL_NAME and is_run(path.parent) else path
     if is_run(run_folder):
-        return _from_run(read_run(run_folder), description)
+        return _from_run(read_run(run_folder), hints)
     if (path / _SAVED_MODEL_NAME).is_file():
-        return _from_saved_model(path, description)
+        return _from_saved_model(path, hints)
     if path.is_file() and path.suffix == KERAS_SUFFIX:
-        return _from_keras(path, description)
+        return _from_keras(path, hints)
     if path.is_file() and path.suffix == SUFFIX:
-        return _from_float_file(path, description)
+        return _from_float_file(path, hints)
     came = "a file of another kind" if path.is_file() else "nothing of the kind there"
     raise UsageError(
         f"Expected a run folder, a {KERAS_SUFFIX} file, a SavedModel folder or a float32 {SUFFIX} "
@@ -209,36 +143,33 @@ def read_origin(path: Path, description: Description) -> Origin:
     )
 
 
-def _from_run(run: Run, description: Description) -> Origin:
-    if description != Description():
-        raise UsageError(
-            f"Expected no description of {run.folder}, a run, which has its own. Received: "
-            f"{', '.join(given_options(description))}. Leave it out."
-        )
+def _from_run(run: Run, hints: ModelHints) -> Origin:
+    hints.refuse_beside_card(run.folder, but=())
     model = load_keras_model(run.model)
     return Origin(run.card, _keras_scores(model), lambda: trace(model), run)
 
 
-def _from_keras(path: Path, description: Description) -> Origin:
+def _from_keras(path: Path, hints: ModelHints) -> Origin:
     model = load_keras_model(path)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         refuse_model(path, f"{len(model.inputs)} inputs and {len(model.outputs)} outputs")
-    size_wh = picture_size(path, tuple(model.inputs[0].shape), description)
+    size_wh = picture_size(path, tuple(model.inputs[0].shape), hints)
     classes = count_classes(path, tuple(model.outputs[0].shape))
     inside = _has_normalisation(model)
-    if description.mean is None and not inside:
+    if hints.mean is None and not inside:
         _refuse_unknown_pixels(path)
     pixels = keras.Input((size_wh[1], size_wh[0], 3), name="pixels")
     values = pixels
-    if description.mean is not None:
-        scale, offset = rescaling(description)
+    if hints.mean is not None:
+        scale, offset = rescaling(hints)
         values = keras.layers.Rescaling(scale, offset, name="normalisation")(pixels)
     wrapped = keras.Model(pixels, model(values), name="pocketlens")
-    card = described_card(path, description, size_wh, classes)
+    labels = require_labels(path, hints.read_labels())
+    card = describe(path, size_wh, classes, labels=labels, hints=hints)
     return Origin(card, _keras_scores(wrapped), lambda: trace(wrapped))
 
 
-def _from_saved_model(path: Path, description: Description) -> Origin:
+def _from_saved_model(path: Path, hints: ModelHints) -> Origin:
     operations = _operations(path / _SAVED_MODEL_NAME)
     refused = sorted(operations & _REFUSED_OPERATIONS)
     if refused:
@@ -264,10 +195,10 @@ def _from_saved_model(path: Path, description: Description) -> Origin:
     ((output_name, output),) = outputs.items()
     if spec.dtype != tf.float32:
         refuse_model(path, f"an input of {spec.dtype.name}")
-    size_wh = picture_size(path, tuple(spec.shape), description)
-    if description.mean is None:
+    size_wh = picture_size(path, tuple(spec.shape), hints)
+    if hints.mean is None:
         _refuse_unknown_pixels(path)
-    scale, offset = rescaling(description)
+    scale, offset = rescaling(hints)
 
     def network(values: Any) -> Any:
         return function(**{input_name: values})[output_name]
@@ -275,17 +206,23 @@ def _from_saved_model(path: Path, description: Description) -> Origin:
     with quiet():
         graphs = trace_function(network, size_wh, scale, offset)
     classes = count_classes(path, tuple(output.shape))
-    card = described_card(path, description, size_wh, classes)
+    labels = require_labels(path, hints.read_labels())
+    card = describe(path, size_wh, classes, labels=labels, hints=hints)
     return Origin(card, _graph_scores(graphs), lambda: graphs)
 
 
-def _from_float_file(path: Path, description: Description) -> Origin:
-    model = with_labels(read_model_file(path), description.labels_file)
-    classifier = open_float_file(model, description.mean, description.std)
-    size_wh, classes = classifier.size_wh, classifier.signature.classes
-    normalisation = normalisation_of(model, description.mean, description.std)
-    found = float_file(model.flatbuffer, normalisation, path)
-    card = model.card or described_card(path, description, size_wh, classes, model.labels)
+def _from_float_file(path: Path, hints: ModelHints) -> Origin:
+    model = read_model_file(path)
+    classifier = open_float_file(model, hints)
+    found = float_file(model.flatbuffer, normalisation_of(model, hints), path)
+    card = describe(
+        path,
+        classifier.size_wh,
+        classifier.signature.classes,
+        card=model.card,
+        labels=require_labels(path, hints.read_labels() or model.labels),
+        hints=hints,
+    )
     return Origin(card, file_scores(classifier), lambda: found)
 
 
@@ -310,7 +247,7 @@ def _graph_scores(graphs: Graphs) -> Callable[[NDArray[np.uint8]], NDArray[np.fl
 
 def _refuse_unknown_pixels(path: Path) -> None:
     raise UsageError(
-        f"Expected to know what pixels {path} takes, a model from elsewhere. Received: nothing "
+        f"Expected to know what pixels {path} takes, a third-party model. Received: nothing "
         "about it. Add --mean and --std, for example --mean 127.5 --std 127.5 for pixels in -1 to "
         "1, or --mean 0 --std 1 where it takes them as they are, 0 to 255."
     )

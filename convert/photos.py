@@ -97,8 +97,7 @@ def load_labelled(
     report_skipped(skipped, len(photos.photos))
     if not samples:
         raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
-    pixels, truth = zip(*samples, strict=True)
-    return list(pixels), list(truth)
+    return [pixels for pixels, _ in samples], [photo.label_indices for _, photo in samples]
 
 
 def check_count(count: int) -> None:
@@ -131,8 +130,8 @@ def representative_pixels(
         return _load(choose_from_folder(folder, samples, _seed(origin)), origin)
     if origin.run is None:
         raise UsageError(
-            "Expected photos for int8, like those that the camera will see, for a model from "
-            "elsewhere. Received: none. Add --calibration-photos FOLDER; they need no labels."
+            "Expected photos for int8, like those that the camera will see, for a third-party "
+            "model. Received: none. Add --calibration-photos FOLDER; they need no labels."
         )
     photos = origin.run.photos("train").photos
     return _load(choose_stratified(photos, samples, _seed(origin)), origin)
@@ -172,7 +171,7 @@ def _left_over(origin: Origin, folder: Path | None, samples: int) -> list[NDArra
     if not paths:
         came = f"{folder} with no more than {samples} photos" if folder else "none"
         raise UsageError(
-            "Expected photos to compare the files of a model from elsewhere on. Received: "
+            "Expected photos to compare the files of a third-party model on. Received: "
             f"{came}. Add --photos PHOTOS with a folder per class, or more photos to "
             "--calibration-photos than --samples."
         )

@@ -49,7 +49,9 @@ class ModelCard:
 
     `input_size_wh` is (width, height) in pixels. `threshold` in 0-1 is the score from which a label
     is the answer: the positive one of a binary model, any of a multilabel one; for multiclass,
-    below it an answer should not be trusted. `format` is "keras" or one of the five `.tflite`
+    below it an answer should not be trusted. For binary and multilabel 0 stands for the default,
+    0.5: every label would be an answer, as it was in files that 0.1.0 made of third-party models.
+    `format` is "keras" or one of the five `.tflite`
     formats. `calibration`, `metrics`, `training` and `versions` hold plain JSON values for people
     to read. `model_sha256` is that of the flatbuffer alone, without the appended archive.
     """
@@ -98,6 +100,8 @@ class ModelCard:
                     f"Expected the card's {what} to be one of {', '.join(known)}. "
                     f"Received: {value!r}."
                 )
+        if not self.threshold:
+            object.__setattr__(self, "threshold", DEFAULT_THRESHOLDS[self.task])
 
     @property
     def score_labels(self) -> tuple[str, ...]:
@@ -190,7 +194,7 @@ def unpack(model_bytes: bytes) -> Unpacked:
 def unpack_file(file: IO[bytes]) -> Unpacked:
     """Take a `.tflite` file apart, opened for reading.
 
-    A file from elsewhere has no card; its labels are those of its only associated text file,
+    A third-party file has no card; its labels are those of its only associated text file,
     the way TFLite Metadata stores them, or None.
 
     Raises:

@@ -1,7 +1,8 @@
 """The names that can be chosen on the command line and in the library.
 
 It imports nothing, so that `--help` can list them without loading what they stand for.
-Architectures are listed by `train.architectures`, which has a row of facts for each.
+What grows by a module of its own is not among them: architectures stand in `train.architectures`,
+export targets in `export.folders`, sources and sinks in the tables of their packages.
 """
 
 MULTICLASS, BINARY, MULTILABEL = TASKS = ("multiclass", "binary", "multilabel")
@@ -23,5 +24,3 @@ AUGMENTATIONS = ("none", "light", "strong")
 BALANCES = ("weights", "oversample", "none")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential", "plateau")
-
-ANDROID, IOS, WEB, C = TARGETS = ("android", "ios", "web", "c")

@@ -1,12 +1,19 @@
-"""Names of a package that are imported when they are first asked for."""
+"""Importing late, and saying which extra to install where what a command needs is missing."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
+from pocketlens.errors import MissingDependencyError
 from pocketlens.quiet import quiet
+
+_REPORT_MODULES = ("jinja2", "matplotlib")
+_TRAIN_MODULES = ("tensorflow", "keras", "ai_edge_quantizer", "imagehash", *_REPORT_MODULES)
+_WEB_MODULES = ("starlette", "uvicorn")
+_MQTT_MODULES = ("paho",)
 
 
 def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
@@ -28,3 +35,32 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
         return getattr(module, name)
 
     return load
+
+
+def require_train() -> None:
+    """Raise MissingDependencyError where the packages of the `train` extra are not installed."""
+    _require("train", _TRAIN_MODULES, "train and convert models")
+
+
+def require_report() -> None:
+    """Raise MissingDependencyError where the packages of the `report` extra are not installed."""
+    _require("report", _REPORT_MODULES, "draw pages and charts")
+
+
+def require_web() -> None:
+    """Raise MissingDependencyError where the packages of the `web` extra are not installed."""
+    _require("web", _WEB_MODULES, "serve a web page")
+
+
+def require_mqtt() -> None:
+    """Raise MissingDependencyError where the packages of the `mqtt` extra are not installed."""
+    _require("mqtt", _MQTT_MODULES, "talk to an MQTT broker")
+
+
+def _require(extra: str, modules: tuple[str, ...], purpose: str) -> None:
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"Expected the packages that {purpose}. Received: no {', '.join(missing)}. "
+            f"Install them: pip install 'pocketlens[{extra}]'"
+        )

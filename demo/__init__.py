@@ -1,1 +1,1 @@
-"""The whole road on rendered pictures: no photos, no network, no shared folder."""
+"""The full pipeline on synthetic images: no photos, no network, no shared folder."""

@@ -1,6 +1,7 @@
 """The six printable cards: their drawings and the files to print."""
 
 import math
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 Picture = npt.NDArray[np.uint8]
-Points = list[tuple[float, float]]
+Points = npt.NDArray[np.float64]
 
 NOTHING: Final = "nothing"
 # The six silhouettes differ in outline, holes and slant, so that they stay apart when the print
@@ -22,7 +23,8 @@ CARD_COLOURS_RGB: Final[dict[str, tuple[int, int, int]]] = {
     "tree": (0, 145, 55),
     "ladder": (45, 40, 40),
 }
-LABELS: Final[tuple[str, ...]] = (*CARD_COLOURS_RGB, NOTHING)
+LABELS: Final[tuple[str, ...]] = tuple(sorted((*CARD_COLOURS_RGB, NOTHING)))
+"""The classes in the order in which a training numbers them."""
 
 CARD_PROPORTION: Final = 5 / 7
 """Width of a card divided by its height."""
@@ -32,6 +34,7 @@ _DPI: Final = 200
 _MM_PER_INCH: Final = 25.4
 
 
+@cache
 def draw_card(label: str, height: int = 1200) -> Picture:
     """Draw one card, upright.
 
@@ -40,7 +43,7 @@ def draw_card(label: str, height: int = 1200) -> Picture:
         height: height of the picture in pixels, at least 28; the width is 5/7 of it.
 
     Returns:
-        (height, width, 3) uint8 RGB, anti-aliased, white where nothing is printed.
+        (height, width, 3) uint8 RGB, read-only, anti-aliased, white where nothing is printed.
 
     Raises:
         ValueError: if there is no card of that name or the height is too small.
@@ -62,7 +65,12 @@ def draw_card(label: str, height: int = 1200) -> Picture:
         outline=colour,
         width=max(1, round(0.045 * big_w)),
     )
-    _draw_pictogram(pen, label, (0.5 * big_w, 0.46 * big_h), 0.37 * big_w)
+    centre_xy, unit = np.array((0.5 * big_w, 0.46 * big_h)), 0.37 * big_w
+    for outline in _OUTLINES[label]:
+        pen.polygon((centre_xy + unit * np.array(outline)).ravel().tolist(), fill=colour)
+    if label == "ring":
+        box = [*(centre_xy - unit), *(centre_xy + unit)]
+        pen.ellipse(box, outline=colour, width=round(0.5 * unit))
     font = ImageFont.load_default(size=0.07 * big_h)
     pen.text((0.5 * big_w, 0.895 * big_h), label, fill=(60, 60, 60), font=font, anchor="mm")
     return np.asarray(image.resize((width, height), Image.Resampling.BOX))
@@ -71,109 +79,62 @@ def draw_card(label: str, height: int = 1200) -> Picture:
 def write_cards(folder: Path) -> list[Path]:
     """Write the cards as PNG files to print: one A6 page per card and one A4 sheet of all six.
 
-    Args:
-        folder: where the files go; it is made if it is missing, and files there are replaced.
-
-    Returns:
-        The paths written: `<label>.png` for the six cards, then `all_cards.png`. Every file says
-        200 dpi, so that printing at 100 % gives the paper size.
+    The files are `<label>.png` for the six cards, then `all_cards.png`; their paths are returned.
+    Every file says 200 dpi, so that printing at 100 % gives the paper size. Existing files are
+    replaced.
 
     Raises:
-        OSError: if the folder or a file cannot be written.
+        OSError: the folder or a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for label in CARD_COLOURS_RGB:
-        page = Image.new("RGB", (_pixels(105), _pixels(148)), "white")
-        card = Image.fromarray(draw_card(label, _pixels(140)))
-        page.paste(card, ((page.width - card.width) // 2, (page.height - card.height) // 2))
-        paths.append(_saved(page, folder / f"{label}.png"))
-    paths.append(_saved(_sheet_of_all(), folder / "all_cards.png"))
-    return paths
+    pages = {label: _page((105, 148), 140, [label], 1) for label in CARD_COLOURS_RGB}
+    pages["all_cards"] = _page((210, 297), 92, list(CARD_COLOURS_RGB), 2)
+    for name, page in pages.items():
+        page.save(folder / f"{name}.png", dpi=(_DPI, _DPI))
+    return [folder / f"{name}.png" for name in pages]
 
 
-def _sheet_of_all() -> Image.Image:
-    sheet = Image.new("RGB", (_pixels(210), _pixels(297)), "white")
-    pen = ImageDraw.Draw(sheet)
-    columns, rows = 2, 3
-    card_h = _pixels(92)
+def _page(
+    size_mm: tuple[float, float], card_mm: float, labels: list[str], columns: int
+) -> Image.Image:
+    """Cards of this height in the middle of a page, with a thin line to cut along."""
+    page = Image.new("RGB", (_pixels(size_mm[0]), _pixels(size_mm[1])), "white")
+    pen = ImageDraw.Draw(page)
+    card_h = _pixels(card_mm)
     card_w = round(card_h * CARD_PROPORTION)
     # Cards stand apart, so that a card cut a little beside its line shows no part of another.
-    gap = _pixels(5)
-    left = (sheet.width - columns * card_w - (columns - 1) * gap) // 2
-    top = (sheet.height - rows * card_h - (rows - 1) * gap) // 2
-    for place, label in enumerate(CARD_COLOURS_RGB):
-        x = left + (place % columns) * (card_w + gap)
-        y = top + (place // columns) * (card_h + gap)
-        sheet.paste(Image.fromarray(draw_card(label, card_h)), (x, y))
+    step_x, step_y = card_w + _pixels(5), card_h + _pixels(5)
+    left = (page.width + _pixels(5) - columns * step_x) // 2
+    top = (page.height + _pixels(5) - len(labels) // columns * step_y) // 2
+    for place, label in enumerate(labels):
+        x, y = left + place % columns * step_x, top + place // columns * step_y
+        page.paste(Image.fromarray(draw_card(label, card_h)), (x, y))
         pen.rectangle((x, y, x + card_w - 1, y + card_h - 1), outline=(190, 190, 190))
-    return sheet
+    return page
 
 
 def _pixels(millimetres: float) -> int:
     return round(millimetres / _MM_PER_INCH * _DPI)
 
 
-def _saved(image: Image.Image, path: Path) -> Path:
-    image.save(path, dpi=(_DPI, _DPI))
-    return path
-
-
-def _draw_pictogram(
-    pen: ImageDraw.ImageDraw, label: str, centre_xy: tuple[float, float], unit: float
-) -> None:
-    """Draw the filled shape around the centre; `unit` is half its width in pixels."""
-    x, y = centre_xy
-    colour = CARD_COLOURS_RGB[label]
-    if label == "ring":
-        pen.ellipse((x - unit, y - unit, x + unit, y + unit), fill=colour)
-        hole = 0.5 * unit
-        pen.ellipse((x - hole, y - hole, x + hole, y + hole), fill="white")
-        return
-    for outline in _OUTLINES[label]:
-        pen.polygon([(x + unit * px, y + unit * py) for px, py in outline], fill=colour)
-
-
-def _star() -> Points:
-    radii = (1.12, 0.46)
-    turns = [math.pi * corner / 5 for corner in range(10)]
-    return [
-        (radii[corner % 2] * math.sin(turn), 0.06 - radii[corner % 2] * math.cos(turn))
-        for corner, turn in enumerate(turns)
-    ]
-
-
-def _heart() -> Points:
-    turns = [2 * math.pi * step / 200 for step in range(200)]
-    return [
-        (
-            math.sin(turn) ** 3,
-            -0.1
-            - (13 * math.cos(turn) - 5 * math.cos(2 * turn) - 2 * math.cos(3 * turn)) / 15
-            + math.cos(4 * turn) / 15,
-        )
-        for turn in turns
-    ]
-
-
 def _box(left: float, top: float, right: float, bottom: float) -> Points:
-    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
+_STAR_TURNS: Final = np.arange(10) * math.pi / 5
+_STAR: Final = np.tile((1.12, 0.46), 5) * [np.sin(_STAR_TURNS), -np.cos(_STAR_TURNS)]
+# The fifth heart curve of https://mathworld.wolfram.com/HeartCurve.html.
+_TURNS: Final = np.linspace(0, 2 * math.pi, 200)
+_HEART_X: Final = np.sin(_TURNS) ** 3
+_HEART_Y: Final = np.dot((-13, 5, 2, 1), [np.cos(times * _TURNS) for times in (1, 2, 3, 4)]) / 15
 # x to the right and y down, from the centre of the pictogram, in half widths.
-_OUTLINES: Final[dict[str, list[Points]]] = {
-    "star": [_star()],
-    "heart": [_heart()],
+_OUTLINES: Final[dict[str, list[npt.ArrayLike]]] = {
+    "star": [_STAR.T],
+    "heart": [np.stack([_HEART_X, _HEART_Y - 0.1], axis=1)],
+    "ring": [],
     "bolt": [
-        [
-            (0.0, -1.3),
-            (-0.85, 0.2),
-            (-0.1, 0.2),
-            (-0.5, 1.3),
-            (0.85, -0.35),
-            (0.1, -0.35),
-            (0.6, -1.3),
-        ]
+        [(0.0, -1.3), (0.6, -1.3), (0.1, -0.35), (-0.1, 0.2), (-0.85, 0.2)],
+        [(0.85, -0.35), (0.1, -0.35), (-0.1, 0.2), (-0.5, 1.3)],
     ],
     "tree": [
         [(0.0, -1.25), (0.6, -0.45), (-0.6, -0.45)],

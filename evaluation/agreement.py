@@ -1,19 +1,40 @@
-"""Where two models differ on the same photos, and whether that is more than chance."""
+"""Where two models differ on the same photos, and whether that is too much or chance.
+
+`convert` compares each file with the Keras model, `benchmark` with the float32 file, `recommend`
+with the most accurate one; what counts as lost is decided here for all of them.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard
-from pocketlens.runtime.answers import Answer, answer_of, share_of_equal
+from pocketlens.evaluation.answers import share_of_equal
+from pocketlens.runtime.answers import Answer, answer_of
 
 # The usual level: of models that are equally good, one pair in twenty is said to differ.
 NOISE_FROM_P = 0.05
+# What a limit in photos may be off by.
+_ROUNDING = 1e-9
+
+
+def keeps(lost: int, photos: int, max_drop: float) -> bool:
+    """Tell whether a net loss of `lost` right answers among `photos` is within a limit.
+
+    One photo alone never breaks a limit above 0: among fewer than 100 / `max_drop` photos it is
+    more than the limit, and says nothing yet.
+
+    Args:
+        lost: right answers fewer than the other model's; below 0 if there are more.
+        photos: how many both answered.
+        max_drop: the limit, in points of 100.
+    """
+    return lost <= max(max_drop * photos / 100, 1.0 if max_drop > 0 else 0.0) + _ROUNDING
 
 
 @dataclass(frozen=True)
@@ -24,6 +45,11 @@ class ClassFlips:
     photos: int
     lost: int
     won: int
+
+    @property
+    def net_lost(self) -> int:
+        """Right answers fewer than the reference's; below 0 if there are more."""
+        return self.lost - self.won
 
 
 @dataclass(frozen=True)
@@ -41,6 +67,11 @@ class Flips:
     classes: tuple[ClassFlips, ...] = ()
 
     @property
+    def net_lost(self) -> int:
+        """Right answers fewer than the reference's; below 0 if there are more."""
+        return self.lost - self.won
+
+    @property
     def is_noise(self) -> bool:
         """Whether two equally good models would differ as much by chance."""
         return self.p >= NOISE_FROM_P
@@ -48,7 +79,7 @@ class Flips:
     @property
     def hit(self) -> tuple[ClassFlips, ...]:
         """The classes that lose more than they win, the hardest hit first."""
-        return tuple(entry for entry in self.classes if entry.lost > entry.won)
+        return tuple(entry for entry in self.classes if entry.net_lost > 0)
 
 
 def find_flips(
@@ -139,16 +170,7 @@ def _named(answer: Answer, labels: Sequence[str]) -> str:
 
 
 # How many of the classes that lose most are named.
-HARDEST_CLASSES = 3
-
-
-@dataclass(frozen=True)
-class ClassLoss:
-    """A class of which a file gets `lost` photos of `photos` less right than the Keras model."""
-
-    label: str
-    lost: int
-    photos: int
+_HARDEST = 3
 
 
 @dataclass(frozen=True)
@@ -156,37 +178,32 @@ class Comparison:
     """A file beside the model that it was made from, on `photos` photos.
 
     `agreement` is the share, 0-1, of photos with the same answer (one label or, of a multilabel
-    model, all labels of a photo), `accuracy` and `original_accuracy` the shares of right answers.
-    `lost` photos were right in the original and are wrong in the file, `won` photos the other way
-    round. `distance` is the mean over photos of the sum of the scores' differences (0-2 for scores
-    that add up to 1). `hardest` are the classes that lose most. On photos without labels the
-    original is taken to be right: then the accuracies are None.
+    model, all labels of a photo), `accuracy` and `original_accuracy` the shares of right answers,
+    `flips` the photos that only one of the two answers rightly. `distance` is the mean over photos
+    of the sum of the scores' differences (0-2 for scores that add up to 1). On photos without
+    labels the original is taken to be right: then the accuracies are None.
     """
 
     photos: int
     agreement: float
     accuracy: float | None
     original_accuracy: float | None
-    lost: int
-    won: int
+    flips: Flips
     distance: float
-    hardest: tuple[ClassLoss, ...]
+
+    @property
+    def hardest(self) -> tuple[ClassFlips, ...]:
+        """The classes that lose most photos, net, at most three."""
+        return tuple(sorted(self.flips.hit, key=lambda entry: -entry.net_lost)[:_HARDEST])
 
     @property
     def drop_points(self) -> float:
         """Net accuracy lost, in points of 100; below 0 if the file is the better one."""
-        return 100 * (self.lost - self.won) / self.photos
+        return 100 * self.flips.net_lost / self.photos
 
     def keeps(self, max_drop: float) -> bool:
-        """Tell whether the net loss is within `max_drop` points.
-
-        One photo alone never breaks a limit: among fewer than 100 / `max_drop` photos it weighs
-        more than the limit, and says nothing yet. Without labels nothing is known of a loss.
-        """
-        if self.accuracy is None:
-            return True
-        net = self.lost - self.won
-        return net <= max(1.0, max_drop * self.photos / 100)
+        """Tell whether the net loss is within `max_drop` points; without labels, it is."""
+        return self.accuracy is None or keeps(self.flips.net_lost, self.photos, max_drop)
 
 
 @dataclass(frozen=True)
@@ -205,26 +222,15 @@ class Reference:
     def compare(self, scores: NDArray[np.float32]) -> Comparison:
         """Compare scores (photos, outputs) with the original's."""
         answers, expected = self._answers(scores), self._answers(self.scores)
+        known = self.truth is not None
         truth = expected if self.truth is None else self.truth
-        right = np.array([a == b for a, b in zip(answers, truth, strict=True)])
-        was_right = np.array([a == b for a, b in zip(expected, truth, strict=True)])
-        lost, won = was_right & ~right, right & ~was_right
-        net = Counter(_labels_where(lost, truth))
-        net.subtract(_labels_where(won, truth))
-        each = Counter(_labels_where(np.ones_like(lost), truth))
         return Comparison(
             photos=len(truth),
             agreement=share_of_equal(answers, expected),
-            accuracy=None if self.truth is None else float(right.mean()),
-            original_accuracy=None if self.truth is None else float(was_right.mean()),
-            lost=int(lost.sum()),
-            won=int(won.sum()),
+            accuracy=share_of_equal(answers, truth) if known else None,
+            original_accuracy=share_of_equal(expected, truth) if known else None,
+            flips=find_flips(answers, expected, truth, self.card.labels),
             distance=float(np.abs(scores - self.scores).sum(axis=1).mean()),
-            hardest=tuple(
-                ClassLoss(self.card.labels[index], count, each[index])
-                for index, count in net.most_common(HARDEST_CLASSES)
-                if count > 0
-            ),
         )
 
     def thinned(self, most: int) -> Reference:
@@ -235,7 +241,3 @@ class Reference:
 
     def _answers(self, scores: NDArray[np.float32]) -> list[Answer]:
         return [answer_of(row, self.card.task, self.card.threshold) for row in scores]
-
-
-def _labels_where(chosen: NDArray[np.bool_], truth: Sequence[Answer]) -> Iterator[int]:
-    return (index for row in np.flatnonzero(chosen) for index in truth[int(row)])

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
-from pocketlens.runtime.answers import Answer
-
-# Of a sigmoid's score, where nothing else is said.
-THRESHOLD = 0.5
+from pocketlens.card import DEFAULT_THRESHOLDS
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.runtime.answers import MIN_CLASSES_FOR_TOP5, Answer, answer_of, best_scores
 
 
 @dataclass(frozen=True)
@@ -44,34 +42,26 @@ def to_answers(
     truth: NDArray[Any],
     labels: tuple[str, ...],
     task: str = MULTICLASS,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
 ) -> Answers:
     """Bring scores and truth into one form.
 
     Args:
         scores: float32 in 0-1: (N, classes), or (N, 1) of the positive class for binary.
-        truth: int64 (N,), 1 for positive in binary; bool or float 0/1 (N, classes) for multilabel.
+        truth: as `truth` returns it.
         labels: names of the classes; for binary those of the negative and the positive class.
         task: one of the tasks of the model card.
-        threshold: for binary and multilabel, the score from which on a label is given.
+        threshold: for binary and multilabel, the score from which on a label is given; None is the
+            task's default.
     """
+    threshold = DEFAULT_THRESHOLDS[task] if threshold is None else threshold
     values = scores.astype(np.float64)
-    classes = np.arange(len(labels))
-    if task == MULTILABEL:
-        return Answers(labels, task, values, truth >= 0.5, values >= threshold, threshold)
     if task == BINARY:
-        chosen = (values[:, 0] >= threshold).astype(np.int64)
         values = np.hstack([1 - values, values])
-    else:
-        chosen = values.argmax(axis=1)
-    return Answers(
-        labels,
-        task,
-        values,
-        truth[:, None] == classes,
-        chosen[:, None] == classes,
-        threshold if task == BINARY else None,
-    )
+    is_true = truth >= 0.5 if task == MULTILABEL else truth[:, None] == np.arange(len(labels))
+    predicted = label_matrix([answer_of(row, task, threshold) for row in scores], len(labels))
+    shown = None if task == MULTICLASS else threshold
+    return Answers(labels, task, values, is_true, predicted, shown)
 
 
 def truth(labels: Sequence[Answer], classes: int, task: str) -> NDArray[Any]:
@@ -81,9 +71,34 @@ def truth(labels: Sequence[Answer], classes: int, task: str) -> NDArray[Any]:
         float32 (N, classes) of zeros and ones for multilabel; otherwise int64 (N,), the index of
         each photo's label, which for binary is 1 where it is the positive one.
     """
-    if task != MULTILABEL:
-        return np.array([index for (index,) in labels], np.int64)
-    rows = np.zeros((len(labels), classes), np.float32)
-    for row, indices in zip(rows, labels, strict=True):
-        row[list(indices)] = 1
+    if task == MULTILABEL:
+        return label_matrix(labels, classes).astype(np.float32)
+    return np.array([index for (index,) in labels], np.int64)
+
+
+def label_matrix(answers: Sequence[Answer], classes: int) -> NDArray[np.bool_]:
+    """Return bool (N, classes): which photo has which label."""
+    rows = np.zeros((len(answers), classes), np.bool_)
+    for row, indices in zip(rows, answers, strict=True):
+        row[list(indices)] = True
     return rows
+
+
+def best_five(scores: NDArray[np.floating], task: str) -> Answer:
+    """Return the labels of the five best scores (classes,) of a photo, best first.
+
+    Being among five means nothing among fewer than ten classes or where a photo may have several
+    labels: then there are none.
+    """
+    if task != MULTICLASS or len(scores) < MIN_CLASSES_FOR_TOP5:
+        return ()
+    return tuple(index for index, _ in best_scores(scores, 5))
+
+
+def share_of_equal(answers: Sequence[Answer], others: Sequence[Answer]) -> float:
+    """Return the share in 0-1 of photos with the same labels in both.
+
+    With the true labels for `others` this is accuracy: top-1 for multiclass, and for multilabel
+    the exact match ratio, for which every label of a photo has to be right.
+    """
+    return sum(a == b for a, b in zip(answers, others, strict=True)) / len(answers)

@@ -1,4 +1,4 @@
-"""Scores that mean what they say: how far they are from it, and the temperature that mends it."""
+"""Whether scores are probabilities: expected calibration error, log loss, and the temperature."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, MULTICLASS
+from pocketlens.choices import BINARY, MULTICLASS
 from pocketlens.evaluation.answers import Answers
 
 # As many as Guo et al. used.
 BINS = 15
-# A temperature beyond these is none that a few wrong photos could tell from the limit.
+# Beyond these, a few wrong photos cannot tell one temperature from another.
 COLDEST, HOTTEST = 0.1, 10.0
 
 # The smallest score whose logarithm is taken, and how close to 1 a float32 sigmoid can tell.
@@ -37,10 +37,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far scores are from the shares they promise: `ece` in 0-1, over all `bins`.
+    """How well scores are calibrated: the expected calibration error `ece` in 0-1, over `bins`.
 
     `log_loss` is the mean negative natural logarithm of the score of what is true, which a
-    temperature is fitted to; it punishes mistakes by how sure they were.
+    temperature is fitted to; confident mistakes cost most.
     """
 
     ece: float
@@ -49,7 +49,7 @@ class Reliability:
 
 
 def reliability(answers: Answers) -> Reliability:
-    """Compare scores with how often they were right, in bins of the same width.
+    """Compare scores with the share of them that were right, in bins of equal width.
 
     The expected calibration error is sum over bins of count / N * |share - mean score| (Guo et al.
     2017, arXiv:1706.04599, equation 3). For multiclass the score of the answer is compared with
@@ -89,12 +89,12 @@ def reliability(answers: Answers) -> Reliability:
 
 
 def fit_temperature(scores: NDArray[np.float32], truth: NDArray[Any], task: str) -> float:
-    """Return the temperature that makes scores likeliest, by which logits are to be divided.
+    """Return the temperature to divide logits by, with which the truth is most likely.
 
     It minimises the mean negative log-likelihood of softmax(z / T), or sigmoid(z / T), over T
     alone (Guo et al. 2017, section 4.2). That is convex in 1 / T, so halving an interval finds it.
-    Logits are taken from the scores: softmax(log p / T) is softmax(z / T). Above 1, the network was
-    too sure. Where nothing is wrong there is nothing to measure by, and T stays 1.
+    Logits are taken from the scores: softmax(log p / T) is softmax(z / T). Above 1, the network is
+    overconfident. Where no answer is wrong, nothing can be fitted and T is 1.
 
     Args:
         scores: float32 in 0-1, (N, classes), or (N, 1) for binary.

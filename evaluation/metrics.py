@@ -1,76 +1,104 @@
-"""How good the answers of a model are against the truth."""
+"""How good answers are against the truth: each metric is computed here and nowhere else.
+
+A metric of `evaluate` and of a training is a field of `Evaluation`, filled in `evaluate`;
+from there it gets into every JSON. One of `headline` stands in the terminal and on the page, too.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
-from pocketlens.card import MULTICLASS, MULTILABEL
-from pocketlens.errors import DataError
-from pocketlens.evaluation.agreement import Flips, find_flips
-from pocketlens.evaluation.answers import THRESHOLD, Answers, to_answers
+from pocketlens.choices import MULTILABEL
+from pocketlens.evaluation.agreement import Flips
+from pocketlens.evaluation.answers import Answers, best_five
 from pocketlens.evaluation.calibration import Reliability, reliability
-from pocketlens.evaluation.intervals import Interval, wilson
-from pocketlens.evaluation.scorers import PixelClassifier, Reply, predict
-from pocketlens.runtime.answers import MIN_CLASSES_FOR_TOP5, Answer, micro_f1, share_of_equal
-from pocketlens.runtime.pictures import Pixels
+from pocketlens.evaluation.intervals import Interval, bootstrap, wilson
+from pocketlens.runtime.answers import Answer
 
-_RESAMPLES = 1000
+Curve = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""Two rates and the scores that they belong to."""
 
 
-def macro_f1(answers: Sequence[Answer], truth: Sequence[Answer]) -> tuple[float, Interval]:
-    """Return the mean F1 in 0-1 of the classes that have photos, and its 95 % interval.
+@dataclass(frozen=True)
+class Counts:
+    """Of each class, (classes,), how many photos have it, were given it, and both (`hits`)."""
 
-    The interval is from the percentile bootstrap over photos (B. Efron and R. J. Tibshirani, "An
-    Introduction to the Bootstrap", 1993, chapter 13). Without any label both are 0.
+    true: NDArray[Any]
+    given: NDArray[Any]
+    hits: NDArray[Any]
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """The share of the photos given a class that have it; 0 for one that is never given."""
+        return np.asarray(self.hits / np.maximum(self.given, 1))
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """The share of the photos of a class that were given it; 0 for one without photos."""
+        return np.asarray(self.hits / np.maximum(self.true, 1))
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """The harmonic mean of precision and recall; 0 where there are no hits."""
+        return np.asarray(2 * self.hits / np.maximum(self.true + self.given, 1))
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the classes that have photos, 0 without any."""
+        there = self.true > 0
+        return float(self.f1[there].mean()) if there.any() else 0.0
+
+    @property
+    def weighted_f1(self) -> float:
+        """The mean F1 of the photos' classes."""
+        return float((self.f1 * self.true).sum() / max(self.true.sum(), 1))
+
+    @property
+    def micro_f1(self) -> float:
+        """F1 over all pairs of photo and label; 0 where no label is given or true."""
+        return float(2 * self.hits.sum() / max((self.true + self.given).sum(), 1))
+
+
+def count_labels(answers: Sequence[Answer], truth: Sequence[Answer]) -> tuple[Counts, Interval]:
+    """Return the counts of each label, and the 95 % bootstrap interval of their macro F1.
 
     Args:
         answers: the indices of the labels that each photo was given.
         truth: of those that it has.
     """
-    # Equal pairs are interchangeable, so that it is enough to draw how often each comes.
-    cells = Counter(zip(truth, answers, strict=True))
-    counts = np.array(list(cells.values()))
-    given = _incidence([answer for _, answer in cells])
-    true = _incidence([labels for labels, _ in cells])
-    hits = _incidence([tuple(set(labels) & set(answer)) for labels, answer in cells])
-    classes = 1 + max((*given[1], *true[1]), default=0)
+    kinds = Counter(zip(truth, answers, strict=True))
+    sides = (
+        _pairs([true for true, _ in kinds]),
+        _pairs([answer for _, answer in kinds]),
+        _pairs([tuple(set(true) & set(answer)) for true, answer in kinds]),
+    )
+    classes = 1 + max((int(labels.max()) for _, labels in sides if len(labels)), default=0)
 
-    def mean(weights: NDArray[np.integer]) -> float:
-        per_class = [
-            np.bincount(label, weights[cell], classes) for cell, label in (given, true, hits)
-        ]
-        there = per_class[1] > 0
-        shares = 2 * per_class[2][there] / (per_class[0] + per_class[1])[there]
-        return float(shares.mean()) if there.any() else 0.0
+    def count(photos: NDArray[np.int64]) -> Counts:
+        return Counts(*(np.bincount(labels, photos[kind], classes) for kind, labels in sides))
 
-    draw = np.random.default_rng(0).multinomial
-    total = int(counts.sum())
-    means = [mean(draw(total, counts / total)) for _ in range(_RESAMPLES)]
-    low, high = np.percentile(means, (2.5, 97.5))
-    return mean(counts), (float(low), float(high))
+    photos = np.array(list(kinds.values()))
+    return count(photos), bootstrap(photos, lambda drawn: count(drawn).macro_f1)
 
 
-def _incidence(labels: Sequence[Answer]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the positions of the entries and their labels, one row for each label of each."""
-    pairs = [(cell, label) for cell, entry in enumerate(labels) for label in entry]
-    cells, indices = np.array(pairs, np.intp).reshape(-1, 2).T
-    return cells, indices
+def _pairs(answers: Sequence[Answer]) -> NDArray[np.intp]:
+    """Return intp (2, pairs): the positions of the answers and their labels, one by one."""
+    pairs = [(place, label) for place, answer in enumerate(answers) for label in answer]
+    return np.array(pairs, np.intp).reshape(-1, 2).T
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
     """One class: precision, recall and F1 in 0-1, and how many photos of it there were.
 
-    `false_alarms` are photos that were called so and are not, `misses` those that are and were not
-    called so. `auc` is the area under the ROC curve against all other photos, None where there are
-    no others or none of it.
+    `false_alarms` are its false positives, `misses` its false negatives. `auc` is the area under
+    the ROC curve against all other photos, None where there are no others or none of it.
     """
 
     label: str
@@ -91,8 +119,8 @@ class Evaluation:
     right for multilabel. `label_accuracy` is the share of single labels that were, for multilabel
     only. `top5` is there from ten classes on. F1 and AUC are averaged over the classes that have
     photos: `macro` counts each class alike, `weighted` by its photos, `micro` each photo alike.
-    `confusion[i][j]` counts photos of class i that were called j; it is empty for multilabel.
-    `threshold` is that of a sigmoid's score, None for multiclass.
+    `confusion[i][j]` counts photos of class i that were predicted as j; it is empty for
+    multilabel. `threshold` is that of a sigmoid's score, None for multiclass.
     """
 
     task: str
@@ -110,6 +138,11 @@ class Evaluation:
     reliability: Reliability
 
     @property
+    def interval(self) -> Interval:
+        """The 95 % Wilson score interval of `accuracy`."""
+        return wilson(round(self.accuracy * self.count), self.count)
+
+    @property
     def ece(self) -> float:
         """The expected calibration error, see `reliability`."""
         return self.reliability.ece
@@ -122,40 +155,38 @@ class Evaluation:
             sorted(order, key=lambda i: (self.classes[i].support == 0, self.classes[i].f1))
         )
 
+    @property
+    def headline(self) -> tuple[tuple[str, str], ...]:
+        """The names and values, as text, of the metrics that are shown first."""
+        multilabel = self.task == MULTILABEL
+        shown = (
+            ("exact match" if multilabel else "accuracy", f"{self.accuracy:.1%}"),
+            ("top-5", None if self.top5 is None else f"{self.top5:.1%}"),
+            ("labels right", None if self.label_accuracy is None else f"{self.label_accuracy:.1%}"),
+            ("macro F1", f"{self.macro_f1:.3f}"),
+            ("weighted F1", f"{self.weighted_f1:.3f}"),
+            ("micro F1", f"{self.micro_f1:.3f}" if multilabel else None),
+            ("ROC AUC", None if self.macro_auc is None else f"{self.macro_auc:.3f}"),
+            ("calibration error", f"{self.ece:.1%}"),
+            ("threshold", None if self.threshold is None else f"{self.threshold:.2f}"),
+        )
+        return tuple((name, value) for name, value in shown if value is not None)
 
-def evaluate(
-    scores: NDArray[np.float32],
-    truth: NDArray[Any],
-    labels: tuple[str, ...],
-    task: str = MULTICLASS,
-    threshold: float = THRESHOLD,
-) -> Evaluation:
-    """Compare scores with the truth, both as `to_answers` takes them.
 
-    A class that is never predicted has precision 0.
-    """
-    return evaluate_answers(to_answers(scores, truth, labels, task, threshold))
-
-
-def evaluate_answers(answers: Answers) -> Evaluation:
-    """Do what `evaluate` does, for answers."""
+def evaluate(answers: Answers) -> Evaluation:
+    """Compare answers with the truth."""
     truth, predicted = answers.truth, answers.predicted
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth.astype(int), predicted.astype(int), zero_division=0
-    )
-    hits = (truth & predicted).sum(axis=0)
-    false_alarms, misses = predicted.sum(axis=0) - hits, truth.sum(axis=0) - hits
-    aucs = [_auc(truth[:, i], answers.scores[:, i]) for i in range(len(answers.labels))]
+    counts = Counts(truth.sum(axis=0), predicted.sum(axis=0), (truth & predicted).sum(axis=0))
+    precision, recall, f1 = counts.precision, counts.recall, counts.f1
+    aucs = [roc_auc(truth[:, i], answers.scores[:, i]) for i in range(len(answers.labels))]
     known = [auc for auc in aucs if auc is not None]
-    there = support > 0
     multilabel = answers.task == MULTILABEL
-    wrong_answers = int(false_alarms.sum() + misses.sum())
     return Evaluation(
         task=answers.task,
         accuracy=float(1 - answers.wrong.mean()),
-        macro_f1=float(f1[there].mean()) if there.any() else 0.0,
-        weighted_f1=float((f1 * support).sum() / max(support.sum(), 1)),
-        micro_f1=float(2 * hits.sum() / max(2 * hits.sum() + wrong_answers, 1)),
+        macro_f1=counts.macro_f1,
+        weighted_f1=counts.weighted_f1,
+        micro_f1=counts.micro_f1,
         top5=_top5(answers),
         label_accuracy=float((truth == predicted).mean()) if multilabel else None,
         macro_auc=float(np.mean(known)) if known else None,
@@ -167,9 +198,9 @@ def evaluate_answers(answers: Answers) -> Evaluation:
                 float(precision[i]),
                 float(recall[i]),
                 float(f1[i]),
-                int(support[i]),
-                int(false_alarms[i]),
-                int(misses[i]),
+                int(counts.true[i]),
+                int(counts.given[i] - counts.hits[i]),
+                int(counts.true[i] - counts.hits[i]),
                 aucs[i],
             )
             for i, label in enumerate(answers.labels)
@@ -180,28 +211,62 @@ def evaluate_answers(answers: Answers) -> Evaluation:
 
 
 def _confusion(answers: Answers) -> tuple[tuple[int, ...], ...]:
-    counts = confusion_matrix(
-        answers.truth.argmax(axis=1),
-        answers.predicted.argmax(axis=1),
-        labels=np.arange(len(answers.labels)),
-    )
-    return tuple(tuple(map(int, row)) for row in counts)
+    classes = len(answers.labels)
+    cells = answers.truth.argmax(axis=1) * classes + answers.predicted.argmax(axis=1)
+    counts = np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+    return tuple(map(tuple, counts.tolist()))
 
 
 def _top5(answers: Answers) -> float | None:
-    if answers.task != MULTICLASS or len(answers.labels) < MIN_CLASSES_FOR_TOP5:
+    best = [best_five(row, answers.task) for row in answers.scores]
+    if not any(best):
         return None
-    best = np.argsort(-answers.scores, axis=1, kind="stable")[:, :5]
-    return float(np.take_along_axis(answers.truth, best, axis=1).any(axis=1).mean())
+    return float(np.take_along_axis(answers.truth, np.array(best), axis=1).any(axis=1).mean())
 
 
-def _auc(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float | None:
-    return float(roc_auc_score(truth, scores)) if 0 < truth.sum() < len(truth) else None
+def roc_auc(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float | None:
+    """Return the area under `roc_curve` in 0-1, None where all photos are of a kind."""
+    if not 0 < truth.sum() < len(truth):
+        return None
+    x, y, _ = roc_curve(truth, scores)
+    return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)
+
+
+def roc_curve(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> Curve:
+    """Return the false positive rates and true positive rates in 0-1 from each score on.
+
+    `truth` is bool (N,), with at least one of each kind, `scores` (N,). The curve begins at (0, 0)
+    with an infinite score.
+    """
+    hits, others, distinct = _from_each_score_on(truth, scores)
+    x, y = (np.append(0.0, counts / counts[-1]) for counts in (others, hits))
+    return x, y, np.append(np.inf, distinct)
+
+
+def precision_recall_curve(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> Curve:
+    """Return precision and recall in 0-1 from each score on, the lowest score first.
+
+    `truth` is bool (N,), with at least one True, `scores` (N,). The curve ends at (1, 0), which
+    stands for no score.
+    """
+    hits, others, distinct = _from_each_score_on(truth, scores)
+    precision, recall = hits / (hits + others), hits / hits[-1]
+    return np.append(precision[::-1], 1.0), np.append(recall[::-1], 0.0), distinct[::-1]
+
+
+def _from_each_score_on(
+    truth: NDArray[np.bool_], scores: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return how many photos of a class and of others have at least each distinct score."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    hits = np.cumsum(truth[order])[last]
+    return hits, 1 + last - hits, scores[order][last]
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many of `total` pictures a file answered rightly.
+    """How many of `total` pictures a file answered rightly, beside the other files of a benchmark.
 
     `agreement` is the share in 0-1 of pictures on which its answer is the reference's. An answer is
     one label or, of a multilabel model, all labels of a picture. `micro_f1` in 0-1 counts every
@@ -239,106 +304,3 @@ class Accuracy:
     def top5_interval(self) -> Interval | None:
         """The 95 % Wilson score interval of `top5`."""
         return None if self.in_top5 is None else wilson(self.in_top5, self.total)
-
-
-def measure_accuracy(
-    classifiers: Sequence[PixelClassifier],
-    samples: Iterable[tuple[Pixels, Answer]],
-    *,
-    labels: Sequence[str] | None = None,
-    reference: int = 0,
-) -> tuple[Accuracy, ...]:
-    """Give every picture to every classifier, each in a thread of its own.
-
-    Args:
-        classifiers: loaded models of one input size.
-        samples: pixels uint8 (height, width, 3) in RGB of that size, and the indices of their
-            labels.
-        labels: what the samples' indices stand for; the reference's own labels by default.
-        reference: index of the classifier that agreement is measured against.
-
-    Returns:
-        one result for each classifier, in their order.
-
-    Raises:
-        DataError: there are no samples.
-    """
-    truth, replies = predict([[classifier] for classifier in classifiers], samples)
-    own = [classifier.labels for classifier in classifiers]
-    return compare(truth, replies, own, labels or own[reference], reference)
-
-
-def compare(
-    truth: Sequence[Answer],
-    replies: Sequence[Sequence[Reply]],
-    own_labels: Sequence[Sequence[str]],
-    labels: Sequence[str],
-    reference: int = 0,
-) -> tuple[Accuracy, ...]:
-    """Count right answers, agreements and flips.
-
-    Models whose labels are `labels` are compared by index, since names may stand twice (ImageNet
-    has two cranes); others by name.
-
-    Args:
-        truth: the label indices of each picture in `labels`.
-        replies: of each model for each picture, in its own labels.
-        own_labels: the labels of each model.
-        labels: the labels that `truth` counts in.
-        reference: index of the model that the others are compared with.
-
-    Raises:
-        DataError: there are no pictures.
-    """
-    if not truth:
-        raise DataError(
-            "Expected at least one readable photo to measure accuracy on. Received: none. "
-            "Choose another folder or leave --photos out."
-        )
-    numbers = _common_numbers(own_labels, labels)
-    answers = [
-        [tuple(sorted(number[index] for index in reply.answer)) for reply in given]
-        for given, number in zip(replies, numbers, strict=True)
-    ]
-    return tuple(
-        Accuracy(
-            sum(one == true for one, true in zip(given, truth, strict=True)),
-            len(truth),
-            share_of_equal(given, answers[reference]),
-            micro_f1(given, truth),
-            *macro_f1(given, truth),
-            _count_in_top5(replies[model], numbers[model], truth),
-            None if model == reference else find_flips(given, answers[reference], truth, labels),
-        )
-        for model, given in enumerate(answers)
-    )
-
-
-def _common_numbers(
-    own_labels: Sequence[Sequence[str]], labels: Sequence[str]
-) -> list[Sequence[int]]:
-    """Return for each model the number of each of its labels among all."""
-    known: dict[str, int] = {}
-    for index, label in enumerate(labels):
-        known.setdefault(label, index)
-    numbers: list[Sequence[int]] = []
-    for own in own_labels:
-        if tuple(own) == tuple(labels):
-            numbers.append(range(len(labels)))
-            continue
-        for label in own:
-            # Labels that no picture has get numbers behind the others.
-            known.setdefault(label, len(labels) + len(known))
-        numbers.append([known[label] for label in own])
-    return numbers
-
-
-def _count_in_top5(
-    replies: Sequence[Reply], numbers: Sequence[int], truth: Sequence[Answer]
-) -> int | None:
-    if not replies[0].best:
-        return None
-    return sum(
-        true[0] in {numbers[index] for index in reply.best}
-        for reply, true in zip(replies, truth, strict=True)
-    )

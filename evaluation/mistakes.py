@@ -1,4 +1,4 @@
-"""Which photos a model got wrong: the most confident ones, and the classes it confuses."""
+"""What a model gets wrong: single mistakes, confused classes, and what to do about each class."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocketlens.card import MULTILABEL
+from pocketlens.choices import MULTILABEL
 from pocketlens.evaluation.answers import Answers
 from pocketlens.evaluation.metrics import Evaluation
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One wrong answer: the photo's row, what is true, what was said, and how surely, in 0-1.
+    """One wrong answer: the photo's row, what is true, what was predicted, and its score in 0-1.
 
     For multilabel it is one label of a photo: `truth` has it or "no" before it, and the score of
-    a label that was missed is how surely it was denied.
+    a false negative is 1 less the label's.
     """
 
     row: int
@@ -62,7 +62,7 @@ def mistakes(answers: Answers) -> tuple[Mistake, ...]:
 
 
 def confusions(every: tuple[Mistake, ...]) -> tuple[Confusion, ...]:
-    """Group mistakes by what was taken for what, the most frequent first."""
+    """Group mistakes by what was predicted for what, the most frequent first."""
     kinds: dict[tuple[str, str], list[Mistake]] = defaultdict(list)
     for mistake in every:
         kinds[mistake.truth, mistake.answer].append(mistake)
@@ -83,17 +83,17 @@ def diagnose(evaluation: Evaluation, index: int) -> str:
     """Return what is wrong with a class and what to add, in a few words; "" where all is well."""
     entry = evaluation.classes[index]
     if entry.support == 0:
-        called = f", {entry.false_alarms} called so" if entry.false_alarms else ""
-        return f"no photos of it here{called}"
+        given = f", {entry.false_alarms} predicted" if entry.false_alarms else ""
+        return f"no photos of it here{given}"
     parts = []
     if entry.recall < GOOD and entry.recall <= entry.precision + _ALIKE:
         parts.append(
-            f"too many misses ({entry.misses} of {entry.support}"
-            f"{_mostly(', mostly taken for', taken_for(evaluation, index))}): add examples"
+            f"too many false negatives ({entry.misses} of {entry.support}"
+            f"{_mostly(', mostly predicted as', taken_for(evaluation, index))}): add examples"
         )
     if entry.precision < GOOD and entry.precision <= entry.recall + _ALIKE and entry.false_alarms:
         parts.append(
-            f"too many false alarms ({entry.false_alarms}"
+            f"too many false positives ({entry.false_alarms}"
             f"{_mostly(', mostly', _mistaken(evaluation, index))}): add counter-examples"
         )
     if parts and entry.support < FEW:
@@ -103,19 +103,19 @@ def diagnose(evaluation: Evaluation, index: int) -> str:
 
 
 def taken_for(evaluation: Evaluation, index: int) -> tuple[str, int] | None:
-    """Return the class that one is mistaken for in half of the cases or more, and their number."""
+    """Return the class that is predicted for at least half of a class's mistakes, and how often."""
     row = list(evaluation.confusion[index]) if evaluation.confusion else []
     return _most(evaluation, index, row)
 
 
 def _mistaken(evaluation: Evaluation, index: int) -> tuple[str, int] | None:
-    """Return the class that half or more of those mistaken for one are of, and their number."""
+    """Return the class that at least half of a class's false positives are of, and how many."""
     return _most(evaluation, index, [row[index] for row in evaluation.confusion])
 
 
 def _most(evaluation: Evaluation, index: int, counts: list[int]) -> tuple[str, int] | None:
     if len(evaluation.classes) == 2:
-        return None  # There is only one that it can be.
+        return None  # There is only one other.
     others = [(count, -other) for other, count in enumerate(counts) if other != index and count]
     if not others:
         return None
@@ -126,5 +126,5 @@ def _most(evaluation: Evaluation, index: int, counts: list[int]) -> tuple[str, i
 
 
 def _mostly(words: str, found: tuple[str, int] | None) -> str:
-    # What happened once is no habit.
+    # Once is not a pattern.
     return f"{words} {found[0]}" if found and found[1] > 1 else ""

@@ -1,4 +1,4 @@
-"""A run, a `.keras` or a `.tflite` file as one thing: pixels in, scores out."""
+"""Models that give scores for photos: a run, a `.keras` or a `.tflite` file, and many at a time."""
 
 from __future__ import annotations
 
@@ -7,168 +7,138 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from os import cpu_count
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, MULTICLASS
-from pocketlens.errors import LabelsError, ModelFileError, UsageError
-from pocketlens.evaluation.answers import THRESHOLD
-from pocketlens.keras_files import load_keras_model
-from pocketlens.runtime.answers import MIN_CLASSES_FOR_TOP5, Answer, best_scores
+from pocketlens.errors import ModelFileError, UsageError
+from pocketlens.imports import require_train
+from pocketlens.runtime.answers import describe, require_labels
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.machine import count_cores
-from pocketlens.runtime.model_files import SUFFIX, read_labels, read_model_file, with_labels
+from pocketlens.runtime.hints import ModelHints
+from pocketlens.runtime.model_files import SUFFIX, read_model_file
 from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.runs import MODEL_NAME, is_run, read_run
+from pocketlens.workers import count_cores
 
 KERAS_SUFFIX = ".keras"
 
+T = TypeVar("T")
+R = TypeVar("R")
 
-@dataclass(frozen=True)
-class Elsewhere:
-    """What has to be said about a model that pocketlens did not make.
+Worker = Callable[[Sequence[Pixels]], Sequence[R]]
+"""What gives a result for each of some pictures; for one thread at a time."""
 
-    `labels` is a file with one label a line. The model gets (pixel - `mean`) / `std`; without them
-    a Keras model is taken to have its normalisation inside.
-    """
-
-    labels: Path | None = None
-    resize_mode: str | None = None
-    mean: float | None = None
-    std: float | None = None
+# A model answers so many pictures in a row: its weights come into the caches once for all of them.
+_PER_BLOCK = 16
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model, ready. `score` takes pixels uint8 (height, width, 3) in RGB at `size_wh`.
+    """A model, ready for photos of `size_wh`.
 
-    It gives float32 (N, classes), or (N, 1) for binary, as they come out of the model. `network`
-    is the Keras model, None for a `.tflite` file. `temperature` is None where it is not known.
+    Each worker of the `crew` is the whole model. It takes pixels uint8 (height, width, 3) in RGB
+    and gives scores float32 (classes,), or (1,) for binary, as they come out of the model.
+    `network` is the Keras model, None for a `.tflite` file. `temperature` is None where it is not
+    known.
     """
 
+    path: Path
     labels: tuple[str, ...]
     task: str
     size_wh: tuple[int, int]
     resize_mode: str
     threshold: float
     temperature: float | None
-    score: Callable[[Sequence[Pixels]], NDArray[np.float32]]
+    crew: tuple[Worker[NDArray[np.float32]], ...]
     network: Any = None
 
 
-def open_scorer(model: Path, elsewhere: Elsewhere | None = None) -> Scorer:
-    """Load a model.
+def open_scorer(model: Path, hints: ModelHints | None = None) -> Scorer:
+    """Load a model. Only one that Keras made needs the `train` extra.
 
     Args:
         model: a run folder, the `model.keras` in one, another `.keras` file, or a `.tflite` file.
-        elsewhere: what is said about a model that does not say it itself.
+        hints: what a user says of a third-party model.
 
     Raises:
         UsageError: there is no such model, or too much or too little is said about it.
         LabelsError: there are more or fewer labels than scores.
-        ModelFileError: it is no image classifier.
+        ModelFileError: it is not an image classifier.
+        MissingDependencyError: it is a Keras model, and Keras is not installed.
     """
-    elsewhere = elsewhere or Elsewhere()
+    hints = hints or ModelHints()
     if model.suffix == SUFFIX:
-        return _open_tflite(model, elsewhere)
+        return _open_tflite(model, hints)
     in_run = model.name == MODEL_NAME and is_run(model.parent)
     if model.is_file() and model.suffix == KERAS_SUFFIX and not in_run:
-        return _open_foreign_keras(model, elsewhere)
+        return _open_third_party_keras(model, hints)
     if model.is_file() and not in_run:
         raise UsageError(
             f"Expected a run folder, a {KERAS_SUFFIX} or a {SUFFIX} file. Received: {model}. "
             "Check the path."
         )
     run = read_run(model.parent if in_run else model)
-    _refuse(elsewhere, model)
-    network = load_keras_model(run.model)
+    hints.refuse_beside_card(model, but=("backend",))
+    network = _load_network(run.model)
     card = run.card
     return Scorer(
+        model,
         card.labels,
         card.task,
         card.input_size_wh,
         card.resize_mode,
-        card.threshold or THRESHOLD,
+        card.threshold,
         _temperature(card.metrics),
-        _keras_score(network, Elsewhere()),
+        (_keras_worker(network, ModelHints()),),
         network,
     )
 
 
-def _open_tflite(model: Path, elsewhere: Elsewhere) -> Scorer:
+def _open_tflite(model: Path, hints: ModelHints) -> Scorer:
     """Load a file once per core: an interpreter computes for one thread at a time."""
-    model_file = with_labels(read_model_file(model), elsewhere.labels)
+    model_file = read_model_file(model)
     card = model_file.card
-    if card is not None and elsewhere.resize_mode is not None:
-        _refuse(Elsewhere(resize_mode=elsewhere.resize_mode), model)
-    cores = cpu_count() or 1
-    free: SimpleQueue[Classifier] = SimpleQueue()
-    for _ in range(cores):
-        free.put(Classifier(model_file, mean=elsewhere.mean, std=elsewhere.std))
-    first = free.get()
-    free.put(first)
-    task = card.task if card else _task_of(first.signature.classes)
-    if task == BINARY and len(first.labels) != 2:
-        raise LabelsError(
-            f"Expected two labels for {model}, the negative and the positive class. "
-            f"Received: {len(first.labels)}. Add --labels FILE, with one label a line."
-        )
-    pool = ThreadPoolExecutor(cores)
-
-    def score_one(pixels: Pixels) -> NDArray[np.float32]:
-        classifier = free.get()
-        try:
-            return classifier.scores(pixels)
-        finally:
-            free.put(classifier)
-
+    crew = [Classifier(model_file, hints=hints) for _ in range(count_cores())]
+    first = crew[0]
     return Scorer(
+        model,
         first.labels,
-        task,
+        first.task,
         first.size_wh,
-        elsewhere.resize_mode or first.resize_mode,
-        (card.threshold if card else 0.0) or THRESHOLD,
+        first.resize_mode,
+        first.threshold,
         _temperature(card.metrics) if card else None,
-        lambda batch: np.stack(list(pool.map(score_one, batch))),
+        tuple(one_by_one(classifier.scores) for classifier in crew),
     )
 
 
-def _open_foreign_keras(model: Path, elsewhere: Elsewhere) -> Scorer:
-    if (elsewhere.mean is None) != (elsewhere.std is None) or elsewhere.std == 0:
-        raise UsageError(
-            "Expected both --mean and --std, the latter not 0. "
-            f"Received: mean={elsewhere.mean}, std={elsewhere.std}."
-        )
-    if elsewhere.labels is None:
-        raise UsageError(
-            f"Expected labels for {model}, which is in no run. Received: none. "
-            "Add --labels FILE, with one label a line."
-        )
-    labels = read_labels(elsewhere.labels)
-    network = load_keras_model(model)
+def _open_third_party_keras(model: Path, hints: ModelHints) -> Scorer:
+    labels = require_labels(model, hints.read_labels())
+    network = _load_network(model)
     size_wh, outputs = _size_and_outputs(network, model)
-    task = _task_of(outputs)
-    wanted = 2 if task == BINARY else outputs
-    if len(labels) != wanted:
-        which = "the negative and the positive class" if task == BINARY else "one for each score"
-        raise LabelsError(
-            f"Expected {wanted} labels for {model}, {which}. Received: {len(labels)}."
-        )
+    card = describe(model, size_wh, outputs, labels=labels, hints=hints)
     return Scorer(
-        labels,
-        task,
+        model,
+        card.labels,
+        card.task,
         size_wh,
-        elsewhere.resize_mode or "stretch",
-        THRESHOLD,
+        card.resize_mode,
+        card.threshold,
         None,
-        _keras_score(network, elsewhere),
+        (_keras_worker(network, hints),),
         network,
     )
+
+
+def _load_network(path: Path) -> Any:
+    require_train()
+    from pocketlens.keras_files import load_keras_model
+
+    return load_keras_model(path)
 
 
 def _size_and_outputs(network: Any, model: Path) -> tuple[tuple[int, int], int]:
@@ -188,20 +158,14 @@ def _size_and_outputs(network: Any, model: Path) -> tuple[tuple[int, int], int]:
     return (taken[2], taken[1]), given[1]
 
 
-def _keras_score(
-    network: Any, elsewhere: Elsewhere
-) -> Callable[[Sequence[Pixels]], NDArray[np.float32]]:
-    mean, std = elsewhere.mean or 0.0, elsewhere.std or 1.0
+def _keras_worker(network: Any, hints: ModelHints) -> Worker[NDArray[np.float32]]:
+    mean, std = hints.mean or 0.0, hints.std or 1.0
 
-    def score(batch: Sequence[Pixels]) -> NDArray[np.float32]:
-        pixels = (np.stack(batch).astype(np.float32) - np.float32(mean)) / np.float32(std)
-        return np.asarray(network.predict_on_batch(pixels), np.float32)
+    def score(pictures: Sequence[Pixels]) -> Sequence[NDArray[np.float32]]:
+        pixels = (np.stack(pictures).astype(np.float32) - np.float32(mean)) / np.float32(std)
+        return list(np.asarray(network.predict_on_batch(pixels), np.float32))
 
     return score
-
-
-def _task_of(outputs: int) -> str:
-    return BINARY if outputs == 1 else MULTICLASS
 
 
 def _temperature(metrics: Any) -> float | None:
@@ -209,114 +173,58 @@ def _temperature(metrics: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _refuse(elsewhere: Elsewhere, model: Path) -> None:
-    given = [
-        name
-        for name, value in (
-            ("--labels", elsewhere.labels),
-            ("--resize", elsewhere.resize_mode),
-            ("--mean", elsewhere.mean),
-            ("--std", elsewhere.std),
-        )
-        if value is not None
-    ]
-    if given:
-        raise UsageError(
-            f"Expected no {' and '.join(given)} for {model}, whose card says it. "
-            "Received: both. Leave it out."
-        )
+def one_by_one(work: Callable[[Pixels], R]) -> Worker[R]:
+    """Return the worker that gives one picture after the other to a function."""
+    return lambda pictures: [work(pixels) for pixels in pictures]
 
 
-T = TypeVar("T")
-
-# A model answers so many pictures in a row: its weights come into the caches once for all of them.
-_PER_BLOCK = 16
-_TOP = 5
-
-
-class PixelClassifier(Protocol):
-    """What gives answers for pixels: a `Classifier`, or anything with these four."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the scores."""
-
-    @property
-    def task(self) -> str:
-        """What the scores are for: multiclass, binary or multilabel."""
-
-    def scores(self, pixels_rgb: Pixels, /) -> NDArray[np.float32]:
-        """Return scores (outputs,) for pixels (height, width, 3) of the model's size."""
-
-    def answer(self, scores: NDArray[np.float32], /) -> Answer:
-        """Return the indices of the labels that scores stand for."""
-
-
-class Reply(NamedTuple):
-    """What a model says of a picture: its answer, and its best five labels, best first.
-
-    `best` is empty where being among five means nothing: of fewer than ten labels, and where the
-    model is not multiclass.
-    """
-
-    answer: Answer
-    best: Answer = ()
-
-
-def predict(
-    crews: Sequence[Sequence[PixelClassifier]], samples: Iterable[tuple[Pixels, Answer]]
-) -> tuple[list[Answer], list[list[Reply]]]:
-    """Run several models over a stream of pictures, on all cores, holding few pictures at once.
+def run_models(
+    crews: Sequence[Sequence[Worker[R]]], samples: Iterable[tuple[Pixels, T]]
+) -> tuple[list[T], list[list[R]]]:
+    """Give a stream of pictures to several models, on all cores, holding few pictures at once.
 
     Args:
-        crews: for each model one or more classifiers that are the same; more than one works on
-            several pictures at a time.
-        samples: as in `measure_accuracy`.
+        crews: for each model one or more workers that are the same; more than one works on several
+            pictures at a time.
+        samples: pixels uint8 (height, width, 3) in RGB of the models' size, each with something
+            that says what it is: a photo, its labels.
 
     Returns:
-        the label indices of each sample, and for each model its replies.
+        what the samples are, and for each model what it gave for each of them, in their order.
     """
-    free: list[SimpleQueue[PixelClassifier]] = []
+    free: list[SimpleQueue[Worker[R]]] = []
     for crew in crews:
         free.append(SimpleQueue())
-        for scorer in crew:
-            free[-1].put(scorer)
+        for worker in crew:
+            free[-1].put(worker)
 
-    def work(model: int, pixels: Sequence[Pixels]) -> list[Reply]:
-        scorer = free[model].get()
+    def work(model: int, pictures: Sequence[Pixels]) -> Sequence[R]:
+        worker = free[model].get()
         try:
-            return [_reply(scorer, entry) for entry in pixels]
+            return worker(pictures)
         finally:
-            free[model].put(scorer)
+            free[model].put(worker)
 
-    truth: list[Answer] = []
-    replies: list[list[Reply]] = [[] for _ in crews]
-    pending: deque[list[Future[list[Reply]]]] = deque()
+    tags: list[T] = []
+    results: list[list[R]] = [[] for _ in crews]
+    pending: deque[list[Future[Sequence[R]]]] = deque()
 
     def collect() -> None:
-        for own, future in zip(replies, pending.popleft(), strict=True):
+        for own, future in zip(results, pending.popleft(), strict=True):
             own += future.result()
 
     cores = min(sum(map(len, crews)), count_cores())
     with ThreadPoolExecutor(cores) as pool:
         for block in _blocks(samples):
-            truth += [labels for _, labels in block]
-            pixels = [entry for entry, _ in block]
-            pending.append([pool.submit(work, model, pixels) for model in range(len(crews))])
+            tags += [tag for _, tag in block]
+            pictures = [pixels for pixels, _ in block]
+            pending.append([pool.submit(work, model, pictures) for model in range(len(crews))])
             # Enough for every core and no more; bounds memory whatever the number of pictures.
             if len(pending) > 1 + cores // len(crews):
                 collect()
         while pending:
             collect()
-    return truth, replies
-
-
-def _reply(scorer: PixelClassifier, pixels: Pixels) -> Reply:
-    scores = scorer.scores(pixels)
-    if scorer.task != MULTICLASS or len(scores) < MIN_CLASSES_FOR_TOP5:
-        return Reply(scorer.answer(scores))
-    best = best_scores(scores, _TOP)
-    return Reply(scorer.answer(scores), tuple(index for index, _ in best))
+    return tags, results
 
 
 def _blocks(items: Iterable[T]) -> Iterator[list[T]]:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
-    from pocketlens.choices import TARGETS
-    from pocketlens.export.folders import Exported, export
+    from pocketlens.export.folders import TARGETS, Exported, export
 
 __all__ = ["TARGETS", "Exported", "export"]
 

@@ -17,7 +17,7 @@ from pocketlens import __version__
 from pocketlens.card import CARD_NAME, LABELS_NAME, labels_text
 from pocketlens.errors import ModelFileError
 from pocketlens.export.golden import golden_files, golden_pictures
-from pocketlens.export.models import Candidate, require_one_model
+from pocketlens.export.models import Candidate, Target, require_one_model
 from pocketlens.export.readme import README_NAME, filled, readme_values
 
 PACKAGE = "@litertjs/core"
@@ -210,3 +210,6 @@ def _text(name: str) -> str:
 
 def _read(name: str) -> bytes:
     return (files("pocketlens.export") / "web" / name).read_bytes()
+
+
+WEB = Target("web", ("int8", "weights8"), web_files, serving=HEADERS)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pocketlens import __version__
-from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
-from pocketlens.export.models import Candidate
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.export.models import Candidate, Target
 from pocketlens.runtime.model_files import Tensor
 
 # What flatbuffers' and TensorFlow Lite Micro's own examples use for a model in memory.
@@ -175,3 +175,6 @@ def _output_note(model: Candidate) -> str:
 
 def _order_note(task: str) -> str:
     return "the negative one, then that of the score" if task == BINARY else "in the scores' order"
+
+
+C = Target("c", ("int8",), lambda models, _: c_files(models), has_pictures=False)

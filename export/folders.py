@@ -7,21 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.choices import ANDROID, IOS, TARGETS, WEB, C
 from pocketlens.errors import UsageError
-from pocketlens.export.browser import web_files
-from pocketlens.export.c_array import c_files
+from pocketlens.export.browser import WEB
+from pocketlens.export.c_array import C
 from pocketlens.export.models import as_files, check_formats, read_candidates
-from pocketlens.export.phones import PHONES, phone_files
+from pocketlens.export.phones import PHONES
 from pocketlens.files import refuse_folder, staged_folder, write_bytes
 
-RECOMMENDED = {
-    ANDROID: ("int8", "float16"),
-    IOS: ("int8", "float16"),
-    WEB: ("int8", "weights8"),
-    C: ("int8",),
-}
-"""The formats that a run is converted to for each target."""
+TARGETS = {target.name: target for target in (*PHONES, WEB, C)}
+"""What models can be exported for, by name. A new target is a module and an entry here."""
 
 CHECKSUMS_NAME = "pocketlens.sha256"
 """The file with the checksums, as `sha256sum --check` reads it; it marks a folder as ours."""
@@ -53,7 +47,7 @@ def export(
         target: "android" or "ios": one model's files with source code, test pictures and their
             scores; "web": the same with a finished page that runs it in a browser; "c": each model
             as a C array, with a header that carries its card.
-        formats: what runs are converted to; those of `RECOMMENDED` where there are none.
+        formats: what runs are converted to; the target's own where there are none.
         images: a folder with photos for the test pictures, which all but "c" have; None draws some.
         overwrite: replace an earlier export at `out`; nothing else is ever replaced.
 
@@ -72,7 +66,8 @@ def export(
             f"Expected models and one of the targets {', '.join(TARGETS)}. "
             f"Received: {len(models)} models and {target!r}."
         )
-    if images is not None and target == C:
+    wanted = TARGETS[target]
+    if images is not None and not wanted.has_pictures:
         raise UsageError(
             f"Expected --photos with a target that gets test pictures. "
             f"Received: {images} with {target}. Leave it out."
@@ -81,15 +76,9 @@ def export(
     refuse_folder(out.absolute(), overwrite=overwrite, marker=CHECKSUMS_NAME)
     paths = [Path(model) for model in models]
     check_formats(formats, paths)
-    with as_files(paths, formats or RECOMMENDED[target]) as ready:
+    with as_files(paths, formats or wanted.formats) as ready:
         candidates = read_candidates(ready)
-    photos = Path(images) if images is not None else None
-    if target in PHONES:
-        contents = phone_files(target, candidates, photos)
-    elif target == WEB:
-        contents = web_files(candidates, photos)
-    else:
-        contents = c_files(candidates)
+    contents = wanted.files(candidates, Path(images) if images is not None else None)
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     lines = "".join(f"{digest}  {name}\n" for name, digest in sha256.items())
     with staged_folder(out, overwrite=overwrite, marker=CHECKSUMS_NAME) as folder:

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,23 @@ class Candidate:
     def sha256(self) -> str:
         """The checksum of the whole file, in hexadecimal."""
         return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that models are exported for.
+
+    `formats` are those that a run is converted to. `files` returns the contents of the folder by
+    their names, for models and a folder with photos to make test pictures of; for None it draws
+    some. `has_pictures` is False where there are no test pictures. `serving`, where a folder can be
+    opened in a browser as it is, has the HTTP headers to serve it with.
+    """
+
+    name: str
+    formats: tuple[str, ...]
+    files: Callable[[Sequence[Candidate], Path | None], dict[str, bytes]]
+    has_pictures: bool = True
+    serving: Mapping[str, str] | None = None
 
 
 def read_candidates(paths: Sequence[Path]) -> tuple[Candidate, ...]:
@@ -86,7 +103,7 @@ def _kind(model: Candidate) -> tuple[object, ...]:
 
 
 def _read(path: Path) -> Candidate:
-    # Before it is loaded: a float model from elsewhere would be asked for its normalisation.
+    # Before it is loaded: a third-party float model would be asked for its normalisation.
     model = read_model_file(path)
     if model.card is None:
         raise ModelFileError(
@@ -131,7 +148,7 @@ def as_files(models: Sequence[Path], formats: Sequence[str]) -> Iterator[tuple[P
 
 
 def _converted(run: Path, formats: Sequence[str], out: Path) -> list[Path]:
-    from pocketlens.extras import require_train
+    from pocketlens.imports import require_train
     from pocketlens.runtime.runs import read_run
 
     read_run(run)

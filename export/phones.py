@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 from pocketlens.card import CARD_NAME, LABELS_NAME, labels_text
-from pocketlens.choices import ANDROID, IOS
 from pocketlens.errors import UsageError
 from pocketlens.export.golden import golden_files, golden_pictures
-from pocketlens.export.models import Candidate, require_one_model
+from pocketlens.export.models import Candidate, Target, require_one_model
 from pocketlens.export.readme import README_NAME, filled, readme_values
 
-PHONES = (ANDROID, IOS)
 # The only one that MediaPipe Tasks knows.
 RESIZE_MODE = "stretch"
 
-_SOURCES = {
-    ANDROID: ("LiveClassifier.kt", "GoldenTest.kt"),
-    IOS: ("LiveClassifier.swift", "GoldenTests.swift"),
-}
+_FORMATS = ("int8", "float16")
 
 
-def phone_files(target: str, models: Sequence[Candidate], images: Path | None) -> dict[str, bytes]:
+def phone_files(
+    page: str, sources: Sequence[str], models: Sequence[Candidate], images: Path | None
+) -> dict[str, bytes]:
     """Return the files of a phone's folder by their names.
 
     Args:
-        target: "android" or "ios".
+        page: the name of the template of the folder's README.
+        sources: the names of the source files to put in.
         models: files of one model in different formats.
         images: a folder with photos to make the test pictures of; None draws some.
 
@@ -44,10 +43,10 @@ def phone_files(target: str, models: Sequence[Candidate], images: Path | None) -
     contents[CARD_NAME] = card.to_json().encode()
     contents[LABELS_NAME] = labels_text(card.score_labels).encode()
     contents |= golden_files(models, pictures)
-    contents |= {name: (folder / name).read_bytes() for name in _SOURCES[target]}
+    contents |= {name: (folder / name).read_bytes() for name in sources}
     values = readme_values(models, len(pictures), photos=images is not None)
-    page = filled((folder / f"{target}.md").read_text("utf-8"), values)
-    return contents | {README_NAME: page.encode()}
+    text = filled((folder / page).read_text("utf-8"), values)
+    return contents | {README_NAME: text.encode()}
 
 
 def _check_resizing(models: Sequence[Candidate]) -> None:
@@ -58,3 +57,17 @@ def _check_resizing(models: Sequence[Candidate]) -> None:
                 f"Received: {model.model.path} with the resize mode {model.card.resize_mode}. "
                 f"Train it with --resize {RESIZE_MODE}."
             )
+
+
+PHONES = (
+    Target(
+        "android",
+        _FORMATS,
+        partial(phone_files, "android.md", ("LiveClassifier.kt", "GoldenTest.kt")),
+    ),
+    Target(
+        "ios",
+        _FORMATS,
+        partial(phone_files, "ios.md", ("LiveClassifier.swift", "GoldenTests.swift")),
+    ),
+)

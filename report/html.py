@@ -1,46 +1,93 @@
-"""The frame of every HTML page that pocketlens writes: one file, no request to anywhere."""
+"""HTML pages by Jinja2: each is one file that requests nothing from anywhere."""
 
 from __future__ import annotations
 
-import html
+import base64
+import io
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1d2329; --paper: #fff; --line: #d9dee3; --soft: #f4f6f8;
-  --accent: #1f6f54; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ec; --paper: #15191d; --line: #343b42; --soft: #1e2429; --accent: #6fcfab; }
-  img { background: #fff; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1rem 4rem; color: var(--ink);
-  background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; } h2 { margin-top: 2.2rem; font-size: 1.2rem; }
-a { color: var(--accent); } .lead { font-size: 1.15rem; } strong { color: var(--accent); }
-img, video { max-width: 100%; height: auto; border-radius: .4rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, tbody th { text-align: left; font-weight: 600; } thead th { color: var(--accent); }
-pre { overflow-x: auto; padding: .8rem 1rem; background: var(--soft); border-radius: .4rem; }
-.row { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .6rem; }
-.row figure { margin: 0; } .row img { width: 100%; } figcaption { font-size: .85rem; }
-.photo img { aspect-ratio: 1; object-fit: contain; background: var(--soft); }
-"""
+from markupsafe import Markup
+from PIL import Image
+
+from pocketlens.errors import PictureError
+from pocketlens.runtime.pictures import Pixels, decode, resize
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+# Pixels on a thumbnail's longer side: some 5 kB each.
+THUMBNAIL_SIDE = 160
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(template: str, **context: object) -> str:
+    """Return a page from a file in `templates/`, readable on a phone, in light and dark.
+
+    Values are escaped unless they are `markupsafe.Markup`, as charts are; a name that the context
+    lacks is an error. Filters: `percent` (a share of 1 as "93.1 %", None as "–"), `fixed` (a
+    number with so many digits, None as "–"), `counted` (1 photo, 2 photos).
+    """
+    return _environment().get_template(template).render(context)
 
 
 def page(title: str, body: str) -> str:
-    """Return an HTML page; `title` is text, `body` is HTML. Readable on a phone, light and dark."""
-    name = html.escape(title)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>{name}</h1>
-{body.strip()}
-</body>
-</html>
-"""
+    """Return a page of a body that already is HTML."""
+    return render("plain.html", title=title, body=Markup(body))  # noqa: S704
+
+
+def data_url(content: bytes, kind: str) -> str:
+    """Return the content of an image file as an address; `kind` is "jpeg", "png", …."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def pixels_url(pixels: Pixels) -> str:
+    """Return pixels uint8 (height, width, 3) in RGB as the address of a JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="JPEG", quality=80)
+    return data_url(buffer.getvalue(), "jpeg")
+
+
+def thumbnail_url(path: Path) -> str:
+    """Return a photo, made small, as the address of a JPEG; "" for one that cannot be read."""
+    try:
+        pixels = decode(path)
+        height, width = pixels.shape[:2]
+        scale = THUMBNAIL_SIDE / max(height, width)
+        size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+        return pixels_url(resize(pixels, size_wh))
+    except PictureError:
+        return ""
+
+
+def counted(number: int, one: str = "photo", several: str = "") -> str:
+    """Return a number with its noun, which has an "s" where nothing else is said."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a share of 1 in percent, with a space that no line breaks at; None as "–"."""
+    return "–" if share is None else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def fixed(value: float | None, digits: int = 2) -> str:
+    """Return a number with so many digits behind the point; None as "–"."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(percent=percent, fixed=fixed, counted=counted)
+    return environment

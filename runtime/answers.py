@@ -1,16 +1,22 @@
-"""From scores to answers: which labels a photo is given, by task."""
+"""What a model's scores mean, and which labels they give a photo, by task."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pocketlens.card import BINARY, MULTICLASS
+from pocketlens.card import ModelCard
+from pocketlens.choices import BINARY, MULTICLASS
+from pocketlens.errors import LabelsError, ModelFileError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from pocketlens.runtime.hints import ModelHints
 
 # Up to so many, Python has sorted them before NumPy's code is back in the processor's cache.
 _FEW = 32
@@ -20,6 +26,89 @@ MIN_CLASSES_FOR_TOP5 = 10
 
 Answer = tuple[int, ...]
 """The indices of a photo's labels, ascending: one but where a task is multilabel."""
+
+
+def describe(
+    path: str | os.PathLike[str],
+    size_wh: tuple[int, int],
+    outputs: int,
+    *,
+    card: ModelCard | None = None,
+    labels: Sequence[str] | None = None,
+    hints: ModelHints | None = None,
+) -> ModelCard:
+    """Return what a model's scores mean: its card, or the one that a third-party model would have.
+
+    Every command and export takes task, labels, threshold and resize mode from here. A third-party
+    model with one score is binary and one with several is multiclass, unless the hints say
+    otherwise. Without labels classes are called by their number.
+
+    Args:
+        path: what the model is called in errors.
+        size_wh: width and height of its input in pixels.
+        outputs: how many scores it gives.
+        card: its own card.
+        labels: those that come with a file without a card.
+        hints: what a user says of it; its labels count first.
+
+    Raises:
+        LabelsError: there are more or fewer labels than the scores need.
+        ModelFileError: a binary model gives several scores.
+        UsageError: the hints do not go with the model.
+    """
+    labels = (hints.read_labels() if hints else None) or labels
+    if card is None:
+        card = _third_party_card(path, size_wh, outputs, hints)
+    elif hints is not None:
+        hints.refuse_beside_card(path)
+    if card.task == BINARY and outputs != 1:
+        raise ModelFileError(
+            f"Expected one score from the binary model {path}. Received: {outputs}. "
+            "Convert it again, or say another --task."
+        )
+    expected = 2 if card.task == BINARY else outputs
+    found = card.labels if labels is None else tuple(labels)
+    if len(found) != expected:
+        raise LabelsError(
+            f"Expected {expected} labels for {path}, a {card.task} model. Received: {len(found)}. "
+            "Give a file with one label a line for each output (some models have a 'background' "
+            "first; a binary one needs the negative and the positive label)."
+        )
+    return card if found == card.labels else dataclasses.replace(card, labels=found)
+
+
+def require_labels(path: str | os.PathLike[str], labels: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the labels of a third-party model; raise UsageError where there are none."""
+    if labels is None:
+        raise UsageError(
+            f"Expected labels for {path}, a third-party model. Received: none. Add --labels FILE "
+            "with one a line, in the order of its scores."
+        )
+    return tuple(labels)
+
+
+def _third_party_card(
+    path: str | os.PathLike[str],
+    size_wh: tuple[int, int],
+    outputs: int,
+    hints: ModelHints | None,
+) -> ModelCard:
+    """Return a card whose classes are called by their number."""
+    said = hints.given if hints else {}
+    task = said.get("task") or (BINARY if outputs == 1 else MULTICLASS)
+    if task == MULTICLASS and "threshold" in said:
+        raise UsageError(
+            f"Expected no --threshold for {path}, a multiclass model, whose answer is the label "
+            f"with the highest score. Received: {said['threshold']:g}. Leave it out, or say --task."
+        )
+    return ModelCard(
+        name=os.path.splitext(os.path.basename(path))[0],
+        labels=tuple(f"class {index}" for index in range(2 if task == BINARY else outputs)),
+        input_size_wh=size_wh,
+        task=task,
+        resize_mode=said.get("resize_mode", "stretch"),
+        threshold=said.get("threshold", 0.0),
+    )
 
 
 def answer_of(scores: NDArray[np.float32], task: str, threshold: float) -> Answer:
@@ -61,19 +150,3 @@ def best_scores(scores: NDArray[np.float32], count: int) -> list[tuple[int, floa
 def label_scores(scores: NDArray[np.float32], task: str) -> NDArray[np.float32]:
     """Return a score for each label, float32 (labels,): for a binary task those of both."""
     return np.append(1 - scores, scores) if task == BINARY else scores
-
-
-def share_of_equal(answers: Sequence[Answer], others: Sequence[Answer]) -> float:
-    """Return the share in 0-1 of photos with the same labels in both.
-
-    With the true labels for `others` this is accuracy: top-1 for multiclass, and for multilabel
-    the exact match ratio, for which every label of a photo has to be right.
-    """
-    return sum(a == b for a, b in zip(answers, others, strict=True)) / len(answers)
-
-
-def micro_f1(answers: Sequence[Answer], truth: Sequence[Answer]) -> float:
-    """Return F1 over all pairs of photo and label, in 0-1; 0 where no label is given or true."""
-    common = sum(len(set(a) & set(b)) for a, b in zip(answers, truth, strict=True))
-    total = sum(map(len, answers)) + sum(map(len, truth))
-    return 2 * common / total if total else 0.0

@@ -12,24 +12,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import cv2
 import numpy as np
 
-from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, MULTILABEL
-from pocketlens.errors import LabelsError, ScoresError, UsageError
-from pocketlens.runtime.answers import Answer, answer_of, best_scores, label_scores
+from pocketlens.choices import BINARY, MULTILABEL
+from pocketlens.errors import ScoresError, UsageError
+from pocketlens.runtime.answers import Answer, answer_of, best_scores, describe, label_scores
 from pocketlens.runtime.input_table import input_table, score_table
-from pocketlens.runtime.interpreters import load_model
-from pocketlens.runtime.model_files import (
-    ModelFile,
-    count_labels,
-    find_task,
-    read_model_file,
-    read_signature,
-)
+from pocketlens.runtime.model_files import ModelFile, read_model_file, read_signature
 from pocketlens.runtime.pictures import Pixels, Resizer, decode, resize
+from pocketlens.runtime.trial import load_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from pocketlens.runtime.hints import ModelHints
 
 DEFAULT_TOP_K = 5
 
@@ -95,24 +91,20 @@ def to_json(categories: Sequence[Category], answers: Sequence[Category]) -> dict
 class Classifier:
     """A `.tflite` image classifier, loaded and ready.
 
-    It takes files that pocketlens wrote, which say by their card how to be used, and files from
-    elsewhere. It may be used by one thread at a time.
+    It takes files that pocketlens wrote, which say by their card how to be used, and third-party
+    ones. It may be used by one thread at a time.
 
     Args:
         model: path of a `.tflite` file, or one that `read_model_file` has read.
         threads: how many threads an inference uses; "auto" measures which number is best here.
         top_k: how many labels a result has at least.
-        labels: names of the classes, for a file that brings none; without any, classes are called
-            by their number. For a binary file, which has one score, the negative and the positive.
-        mean, std: for a model from elsewhere: it gets (pixel - mean) / std. None takes what its
-            metadata says.
-        backend: name of an interpreter; None takes the first that is installed.
+        hints: what a third-party model does not say of itself, and the interpreter to take.
 
     Raises:
         ModelFileError: the file is no image classifier.
         LabelsError: there are more or fewer labels than scores.
-        UsageError: an argument cannot be, or a float model from elsewhere came without `mean`
-            and `std`, in its metadata or here.
+        UsageError: an argument cannot be, or a third-party float model came without `mean` and
+            `std`, in its metadata or in the hints.
     """
 
     def __init__(
@@ -121,16 +113,14 @@ class Classifier:
         *,
         threads: int | Literal["auto"] = 1,
         top_k: int = DEFAULT_TOP_K,
-        labels: Sequence[str] | None = None,
-        mean: float | None = None,
-        std: float | None = None,
-        backend: str | None = None,
+        hints: ModelHints | None = None,
     ) -> None:
         if (threads != "auto" and threads < 1) or top_k < 1:
             raise UsageError(
                 f"Expected at least one thread and one label. Received: {threads=}, {top_k=}."
             )
         self.model = model if isinstance(model, ModelFile) else read_model_file(model)
+        backend = hints.backend if hints else None
         if threads == "auto":
             from pocketlens.runtime.threads import choose_threads
 
@@ -139,16 +129,20 @@ class Classifier:
         self.interpreter = load_model(self.model, threads=threads, backend=backend)
         self.signature = read_signature(self.interpreter, self.model.path)
         self.size_wh = self.signature.size_wh
-        labels = labels if labels is not None else self.model.labels
-        self.task = find_task(self.model, self.signature, labels)
-        self.labels = self._fitting(labels)
-        card = self.model.card
-        self.resize_mode = card.resize_mode if card else "stretch"
-        self.threshold = card.threshold if card else DEFAULT_THRESHOLDS[self.task]
+        card = describe(
+            self.model.path,
+            self.size_wh,
+            self.signature.classes,
+            card=self.model.card,
+            labels=self.model.labels,
+            hints=hints,
+        )
+        self.labels, self.task, self.threshold = card.labels, card.task, card.threshold
+        self.resize_mode = card.resize_mode
         self._top_k = top_k
         self._resize = Resizer(self.size_wh, self.resize_mode)
         self._rgb: Pixels = np.empty((self.size_wh[1], self.size_wh[0], 3), np.uint8)
-        self._table = input_table(self.model, self.signature.input, mean, std)
+        self._table = input_table(self.model, self.signature.input, hints)
         if self._table is not None and self._table.ndim == 2:
             self._table = np.ascontiguousarray(self._table.T)[None]
         self._raw = self._table is None and self.signature.input.dtype == np.uint8
@@ -269,18 +263,6 @@ class Classifier:
             best = [(index, float(each[index])) for index in (first, 1 - first)][: self._top_k]
         categories = tuple(Category(self.labels[index], score, index) for index, score in best)
         return categories, categories[:answers], each
-
-    def _fitting(self, labels: Sequence[str] | None) -> tuple[str, ...]:
-        expected = count_labels(self.task, self.signature)
-        if labels is None:
-            return tuple(f"class {index}" for index in range(expected))
-        if len(labels) != expected:
-            raise LabelsError(
-                f"Expected {expected} labels for {self.model.path}. Received: {len(labels)}. "
-                "Give a file with one label a line for each output (some models have a "
-                "'background' first; a binary one needs the negative and the positive label)."
-            )
-        return tuple(labels)
 
 
 def _check_frame(frame_bgr: Any) -> None:

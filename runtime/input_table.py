@@ -12,6 +12,8 @@ from pocketlens.runtime.model_files import ModelFile, Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pocketlens.runtime.hints import ModelHints
+
 # Of a quantization step: more than float32 errs on 256 steps.
 _HALF_ERROR = 1e-3
 
@@ -19,11 +21,11 @@ _Channels = tuple[float, float, float]
 
 
 def input_table(
-    model: ModelFile, tensor: Tensor, mean: float | None, std: float | None
+    model: ModelFile, tensor: Tensor, hints: ModelHints | None = None
 ) -> NDArray[Any] | None:
     """Return what each byte 0-255 becomes in the input tensor, or None if it stays itself.
 
-    `mean` and `std` count before the file's metadata. Quantized inputs of files from elsewhere
+    The hints' mean and std count before the file's metadata. Quantized inputs of third-party files
     follow r = scale * (q - zero_point)
     (https://ai.google.dev/edge/litert/models/quantization_spec); a uint8 input takes raw pixels,
     since by convention its quantization's range is theirs.
@@ -32,24 +34,12 @@ def input_table(
         The tensor's dtype, (256,) where all channels are alike, else (3, 256).
 
     Raises:
-        UsageError: the two do not go together or with the file, or nothing says how a float model
-            wants its pixels.
+        UsageError: nothing says how a float model wants its pixels.
     """
-    given = [value for value in (mean, std) if value is not None]
-    if len(given) == 1 or std == 0 or not np.isfinite(given).all():
-        raise UsageError(
-            "Expected both --mean and --std as numbers, the latter not 0. "
-            f"Received: {mean=}, {std=}."
-        )
     if model.card is not None:
-        if mean is not None:
-            raise UsageError(
-                f"Expected no --mean and --std for {model.path}, whose normalisation is inside. "
-                f"Received: {mean=}, {std=}."
-            )
         return None
-    if mean is not None and std is not None:
-        return _table((mean,) * 3, (std,) * 3, tensor)
+    if hints is not None and hints.mean is not None and hints.std is not None:
+        return _table((hints.mean,) * 3, (hints.std,) * 3, tensor)
     if tensor.dtype == np.uint8:
         return None
     if model.metadata is not None and model.metadata.normalisation is not None:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from pocketlens.errors import MissingDependencyError, ModelFileError, UsageError
 from pocketlens.quiet import quiet
-
-if TYPE_CHECKING:
-    from pocketlens.runtime.model_files import ModelFile
 
 # In the order in which they are tried: the maintained runtime, the older small one, TensorFlow's.
 BACKENDS = {
@@ -20,8 +14,6 @@ BACKENDS = {
     "tflite-runtime": "tflite_runtime.interpreter",
     "tf.lite": "tensorflow.lite.python.interpreter",
 }
-
-_DELEGATE = "DELEGATE"
 
 
 class Backend(NamedTuple):
@@ -73,27 +65,6 @@ def find_backend(name: str | None = None) -> Backend:
     )
 
 
-def load_model(model: ModelFile, *, threads: int = 1, backend: str | None = None) -> Any:
-    """Make an interpreter for a model file, after a trial where it has no card.
-
-    Args:
-        model: the file as it was read.
-        threads: how many threads an `invoke()` uses.
-        backend: name of an interpreter; None takes the first that works.
-
-    Raises:
-        ModelFileError: the interpreter does not take the model, crashes or hangs on it, or what
-            comes out are no scores.
-    """
-    found = find_backend(backend)
-    if model.card is None:
-        # Imported only here: files with a card do without.
-        from pocketlens.runtime.trial import try_once
-
-        try_once(model, found)
-    return load_interpreter(model.flatbuffer, threads=threads, backend=found.name)
-
-
 def load_interpreter(flatbuffer: bytes, *, threads: int = 1, backend: str | None = None) -> Any:
     """Make an interpreter for a model and allocate its tensors.
 
@@ -117,37 +88,3 @@ def load_interpreter(flatbuffer: bytes, *, threads: int = 1, backend: str | None
             "The file is damaged or needs a newer interpreter."
         ) from error
     return interpreter
-
-
-class Operators(NamedTuple):
-    """What a loaded model consists of, as the interpreter runs it.
-
-    `counts` maps each operator's name to how often it stands in the file. `float_counts` counts
-    those that touch a float32 tensor. `partitions` is how many pieces the XNNPACK delegate took
-    over: one when nothing falls back to the interpreter's own kernels in between.
-    """
-
-    counts: dict[str, int]
-    float_counts: dict[str, int]
-    partitions: int
-
-
-def describe_operators(interpreter: Any) -> Operators:
-    """List a loaded model's operators and in how many pieces the delegate runs them."""
-    # Not public, but the only way to see the plan, and the same in all three interpreters. The
-    # delegated operators stay listed before the DELEGATE nodes that replace them.
-    details = interpreter._get_ops_details()
-    operators = [entry for entry in details if entry["op_name"] != _DELEGATE]
-    # tflite-runtime 2.14 does not name the types in the plan itself.
-    types = {entry["index"]: entry["dtype"] for entry in interpreter.get_tensor_details()}
-    return Operators(
-        counts=dict(Counter(entry["op_name"] for entry in operators)),
-        float_counts=dict(
-            Counter(
-                entry["op_name"]
-                for entry in operators
-                if np.float32 in (types.get(i) for i in (*entry["inputs"], *entry["outputs"]))
-            )
-        ),
-        partitions=len(details) - len(operators),
-    )

@@ -1,5 +1,7 @@
 """What the operating system tells of the machine: processor, clock, heat, memory.
 
+A processor's features, by the flags that Linux lists, say how fast it makes each format.
+
 Whatever is not told is None. The files that are read are parameters, so that tests have their own.
 """
 
@@ -10,6 +12,7 @@ import platform
 import re
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +44,26 @@ HOT_C = 80.0
 # Processors that there are only in programs, by what their model's name has in it.
 _EMULATED = {"QEMU TCG": "QEMU", "VirtualApple": "Rosetta"}
 
+_ARM = ("aarch64", "arm64", "armv7l", "armv8l")
+
+# By the names under which people know them, those of the kernel: arch/x86/include/asm/cpufeatures.h
+# and arch/arm64/include/asm/hwcap.h. The fastest first.
+_VECTORS = {
+    "AVX-512": {"avx512f"},
+    "AVX2 with FMA": {"avx2", "fma"},
+    "AVX": {"avx"},
+    "SSE": {"sse2"},
+    "NEON": {"asimd"},
+    "32-bit NEON": {"neon"},
+}
+_DOT_PRODUCTS = {
+    "AVX-512 VNNI": {"avx512_vnni"},
+    "AVX-VNNI": {"avx_vnni"},
+    "i8mm": {"i8mm"},
+    "dotprod": {"asimddp"},
+}
+_HALF_FLOATS = {"AVX-512 FP16": {"avx512_fp16"}, "fp16": {"asimdhp"}}
+
 
 @dataclass(frozen=True)
 class Throttling:
@@ -71,6 +94,19 @@ class Memory:
     available_bytes: int
 
 
+@dataclass(frozen=True)
+class CpuFeatures:
+    """What matters of a processor; "" where it has none, None for all where it is not told.
+
+    `vectors` is the widest arithmetic on several floats at a time, `dot_products` that on several
+    bytes, `half_floats` arithmetic in 16-bit floats.
+    """
+
+    vectors: str
+    dot_products: str
+    half_floats: str
+
+
 def cpu_name(cpuinfo: Path = _CPUINFO) -> str:
     """Return the processor's or the board's name, or its architecture where no name is known."""
     entries = _entries(cpuinfo)
@@ -91,13 +127,6 @@ def find_emulator(maps: Path = _MAPS, cpuinfo: Path = _CPUINFO) -> str | None:
         if part in model:
             return name
     return "Rosetta" if _sysctl("sysctl.proc_translated") == "1" else None
-
-
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def measure_busy_cores(stat: Path = _STAT, seconds: float = _WATCHED_S) -> float | None:
@@ -170,6 +199,47 @@ def read_memory(meminfo: Path = _MEMINFO) -> Memory | None:
     return Memory(total, available)
 
 
+def read_cpu_features(cpuinfo: Path = _CPUINFO) -> CpuFeatures | None:
+    """Return what the processor has, or None where the system does not say it."""
+    entries = _entries(cpuinfo)
+    # x86 calls them flags, Arm features; all cores of a machine list the same.
+    text = entries.get("flags", entries.get("Features"))
+    if text is None:
+        return None
+    flags = set(text.split())
+    return CpuFeatures(*(_first(table, flags) for table in (_VECTORS, _DOT_PRODUCTS, _HALF_FLOATS)))
+
+
+def format_notes(features: CpuFeatures | None, machine: str | None = None) -> dict[str, str]:
+    """Return a sentence for each format: what this processor makes of it.
+
+    The shares are those of the README's table, measured on x86-64 with AVX-512 VNNI; what XNNPACK
+    uses is what its microkernels are named after.
+
+    Args:
+        features: what the processor has.
+        machine: the architecture as `platform.machine` names it; None asks it.
+    """
+    if features is None:
+        unknown = "This system does not tell what its processor has: pocketlens benchmark measures."
+        return dict.fromkeys(("float32", "float16", "dynamic", "weights8", "int8"), unknown)
+    vectors = features.vectors or "plain arithmetic"
+    arm = (machine or platform.machine()) in _ARM
+    return {
+        "float32": f"Calculated with {vectors}.",
+        "float16": "Half of float32's size, calculated as float32 and as fast"
+        + (
+            f"; {features.half_floats} is there, which pocketlens leaves unused for the sake of "
+            "float32's answers."
+            if features.half_floats
+            else "."
+        ),
+        "dynamic": _bytes_note(features, arm, "two thirds"),
+        "weights8": "A quarter of float32's size, calculated as float32 and as fast.",
+        "int8": _bytes_note(features, arm, "half"),
+    }
+
+
 def _sysctl(name: str) -> str:
     """Return what macOS says of itself, "" elsewhere and where it says nothing."""
     if platform.system() != "Darwin":
@@ -203,3 +273,22 @@ def _cpu_ticks(stat: Path) -> tuple[int, int] | None:
     except (OSError, ValueError, IndexError):
         return None
     return (counts[3] + counts[4], sum(counts)) if name == "cpu" and len(counts) == 8 else None
+
+
+def _bytes_note(features: CpuFeatures, arm: bool, share: str) -> str:
+    if features.dot_products in ("AVX-512 VNNI", "AVX-VNNI"):
+        return (
+            f"Calculated in bytes with {features.dot_products}: about {share} of float32's time, "
+            "as measured with AVX-512 VNNI."
+        )
+    if features.dot_products:
+        return f"Calculated in bytes with {features.dot_products}, which float32 has nothing like."
+    lacking = "dotprod" if arm else "VNNI"
+    return (
+        f"Calculated in bytes, but without {lacking}, so that it gains less than the table of the "
+        "README shows: pocketlens benchmark measures it."
+    )
+
+
+def _first(table: Mapping[str, set[str]], flags: set[str]) -> str:
+    return next((name for name, needed in table.items() if needed <= flags), "")

@@ -1,4 +1,4 @@
-"""Standard TFLite Metadata: what a file from elsewhere says of its pixels and labels.
+"""Standard TFLite Metadata: what a third-party file says of its pixels and labels.
 
 It is a flatbuffer of its own inside the model, in a buffer with a name. The schema:
 https://github.com/tensorflow/tflite-support, metadata_schema.fbs.

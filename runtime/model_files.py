@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pocketlens.card import BINARY, LABELS_NAME, MULTICLASS, ModelCard, Unpacked, unpack_file
+from pocketlens.card import LABELS_NAME, ModelCard, Unpacked, unpack_file
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class ModelFile(NamedTuple):
     """A `.tflite` file, read whole, so that it may change on disk without harm.
 
     `path` is a string: `pathlib` takes as long to import as half of this package.
-    `card` is None for a file from elsewhere. `labels` are the card's (see there), those of the
+    `card` is None for a third-party file. `labels` are the card's (see there), those of the
     file's metadata, those beside it, or None. `metadata` is the standard one, which is read only
     where there is no card.
     """
@@ -107,37 +106,6 @@ def read_model_file(path: str | Path) -> ModelFile:
     if labels is None and os.path.isfile(beside):
         labels = read_labels(beside)
     return ModelFile(path, unpacked.flatbuffer, size_bytes, unpacked.card, labels, metadata)
-
-
-def find_task(model: ModelFile, signature: Signature, labels: Sequence[str] | None) -> str:
-    """Return a model's task: what its card says, else what its score or scores are for.
-
-    A file from elsewhere with one score is binary if it has two labels, the negative and the
-    positive one.
-
-    Raises:
-        ModelFileError: its card says that it is binary and it has several scores.
-    """
-    if model.card is None:
-        return BINARY if signature.classes == 1 and len(labels or ()) == 2 else MULTICLASS
-    if model.card.task == BINARY and signature.classes != 1:
-        raise ModelFileError(
-            f"Expected one score from the binary model {model.path}. Received: "
-            f"{signature.classes}. Convert it again."
-        )
-    return model.card.task
-
-
-def count_labels(task: str, signature: Signature) -> int:
-    """Return how many labels a model has to have: one for each score, and two if it is binary."""
-    return 2 if task == BINARY else signature.classes
-
-
-def with_labels(model: ModelFile, labels_file: str | Path | None) -> ModelFile:
-    """Return the model with the labels of a file, one a line; unchanged without a file."""
-    if labels_file is None:
-        return model
-    return model._replace(labels=read_labels(labels_file))
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:

@@ -1,10 +1,14 @@
-"""A loaded model's operators: which of them XNNPACK runs, and what each has to multiply."""
+"""A loaded model's operators: which of them XNNPACK runs, and what each has to multiply.
+
+This is the only module that reads the interpreter's plan.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +27,7 @@ class Operator:
     `parameters` the numbers of its kernel and bias, both 0 where it has no kernel. `arithmetic` is
     what it multiplies in ("float32", "int8", "dynamic" for int8 after quantizing a float input),
     "" where it has no kernel. `values` is how many numbers it writes; `inputs` and `outputs` are
-    the indices of its tensors.
+    the indices of its tensors. `float32` says whether one of these is in float32.
     """
 
     name: str
@@ -34,10 +38,34 @@ class Operator:
     values: int
     inputs: tuple[int, ...] = ()
     outputs: tuple[int, ...] = ()
+    float32: bool = False
+
+
+class Operators(NamedTuple):
+    """What a loaded model consists of, as the interpreter runs it.
+
+    `counts` maps each operator's name to how often it stands in the file. `float_counts` counts
+    those that touch a float32 tensor. `partitions` is how many the XNNPACK delegate took over: one
+    when nothing falls back to the interpreter's own kernels in between.
+    """
+
+    counts: dict[str, int]
+    float_counts: dict[str, int]
+    partitions: int
+
+
+def describe_operators(interpreter: Any) -> Operators:
+    """Count a loaded model's operators and the partitions that XNNPACK runs."""
+    operators, partitions = list_operators(interpreter)
+    return Operators(
+        counts=dict(Counter(operator.name for operator in operators)),
+        float_counts=dict(Counter(operator.name for operator in operators if operator.float32)),
+        partitions=partitions,
+    )
 
 
 def list_operators(interpreter: Any) -> tuple[list[Operator], int]:
-    """Return a loaded model's operators in their order, and how many pieces XNNPACK took over.
+    """Return a loaded model's operators in their order, and how many partitions XNNPACK runs.
 
     Multiply-adds count convolutions, depthwise convolutions and dense layers:
     (numbers in the output / outputs of the kernel) * numbers in the kernel, that is
@@ -46,12 +74,13 @@ def list_operators(interpreter: Any) -> tuple[list[Operator], int]:
     folding BatchNorm, about 3.5 million parameters for 1.0 at 224x224 with 1,000 classes).
     Everything else, a product of two activations too, counts as 0.
     """
-    # Not public, but the same in all three interpreters.
+    # Not public, but the only way to see the plan, and the same in all three interpreters. The
+    # delegated operators stay listed before the DELEGATE nodes that replace them.
     details = interpreter._get_ops_details()
     tensors = {entry["index"]: entry for entry in interpreter.get_tensor_details()}
     nodes = [entry for entry in details if entry["op_name"] != _DELEGATE]
-    pieces = [entry for entry in details if entry["op_name"] == _DELEGATE]
-    delegated = _delegated(nodes, pieces)
+    partitions = [entry for entry in details if entry["op_name"] == _DELEGATE]
+    delegated = _delegated(nodes, partitions)
     counted: set[int] = set()
     operators = []
     for node in nodes:
@@ -67,22 +96,29 @@ def list_operators(interpreter: Any) -> tuple[list[Operator], int]:
                 sum(outputs),
                 tuple(int(index) for index in node["inputs"]),
                 tuple(int(index) for index in node["outputs"]),
+                # tflite-runtime 2.14 does not name the types in the plan itself.
+                np.float32
+                in (
+                    tensors[int(index)]["dtype"]
+                    for index in (*node["inputs"], *node["outputs"])
+                    if int(index) in tensors
+                ),
             )
         )
-    return operators, len(pieces)
+    return operators, len(partitions)
 
 
-def _delegated(nodes: list[dict[str, Any]], pieces: list[dict[str, Any]]) -> set[int]:
-    """Return the indices of the operators that lie between a piece's outputs and its inputs.
+def _delegated(nodes: list[dict[str, Any]], partitions: list[dict[str, Any]]) -> set[int]:
+    """Return the indices of the operators that lie between a partition's outputs and its inputs.
 
-    A piece does not name its operators, which stay listed as if nothing had happened, only the
+    A partition does not name its operators, which stay listed as if nothing had happened, only the
     tensors that enter and leave it; so walk back from these to those.
     """
     producers = {int(index): node for node in nodes for index in node["outputs"]}
     found: set[int] = set()
-    for piece in pieces:
-        seen = {int(index) for index in piece["inputs"]}
-        waiting = [int(index) for index in piece["outputs"]]
+    for partition in partitions:
+        seen = {int(index) for index in partition["inputs"]}
+        waiting = [int(index) for index in partition["outputs"]]
         while waiting:
             tensor = waiting.pop()
             if tensor in seen or tensor not in producers:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.card import MULTICLASS, MULTILABEL
+from pocketlens.choices import MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError, LabelsError, PictureError, UsageError
 from pocketlens.runtime.pictures import Pixels, decode, resize
-from pocketlens.workers import map_ahead
+from pocketlens.workers import count_cores, map_ahead
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -164,7 +164,7 @@ def read_pixels(
         except PictureError as error:
             return error
 
-    return map_ahead(read, paths, os.cpu_count() or 1, _READ_AHEAD)
+    return map_ahead(read, paths, count_cores(), _READ_AHEAD)
 
 
 def read_labelled(
@@ -172,8 +172,8 @@ def read_labelled(
     size_wh: tuple[int, int],
     resize_mode: str,
     skipped: list[PictureError],
-) -> Iterator[tuple[Pixels, tuple[int, ...]]]:
-    """Yield pixels uint8 (height, width, 3) in RGB with their label indices, in order.
+) -> Iterator[tuple[Pixels, Photo]]:
+    """Yield pixels uint8 (height, width, 3) in RGB with their photo, in order.
 
     Photos that cannot be read are left out, and why is appended to `skipped`.
     """
@@ -182,7 +182,7 @@ def read_labelled(
         if isinstance(result, PictureError):
             skipped.append(result)
         else:
-            yield result, photo.label_indices
+            yield result, photo
 
 
 def report_skipped(errors: list[PictureError], total: int) -> None:

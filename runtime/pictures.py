@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
-from pocketlens.card import RESIZE_MODES
+from pocketlens.choices import RESIZE_MODES
 from pocketlens.errors import PictureError
 
 if TYPE_CHECKING:

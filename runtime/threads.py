@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from pocketlens.runtime.interpreters import load_model
 from pocketlens.runtime.model_files import ModelFile
+from pocketlens.runtime.trial import load_model
+from pocketlens.workers import count_cores
 
 # More threads have to gain more than this: they take cores from reading and recording.
 _GAIN = 0.05
@@ -28,7 +28,7 @@ class ThreadChoice:
 
     def __str__(self) -> str:
         tried = ", ".join(f"{number}: {value:.1f} ms" for number, value in self.latency_ms.items())
-        return f"{self.threads} of {usable_cores()} cores ({tried})"
+        return f"{self.threads} of {count_cores()} cores ({tried})"
 
 
 def choose_threads(model: ModelFile, *, backend: str | None = None) -> ThreadChoice:
@@ -46,7 +46,7 @@ def choose_threads(model: ModelFile, *, backend: str | None = None) -> ThreadCho
         ModelFileError: the interpreter does not take the model.
     """
     best, latency_ms = 1, {}
-    cores = usable_cores()
+    cores = count_cores()
     if cores == 1:
         return ThreadChoice(1, {})
     best_interpreter = _warm(model, 1, backend)
@@ -58,13 +58,6 @@ def choose_threads(model: ModelFile, *, backend: str | None = None) -> ThreadCho
             break
         best, best_interpreter = number, other
     return ThreadChoice(best, latency_ms)
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def numbers_to_try(cores: int) -> list[int]:

@@ -1,8 +1,9 @@
-"""Trying a model without a card in a process of its own, before this one depends on it.
+"""Making an interpreter for a model file, after a trial where the file has no card.
 
 An interpreter does not check all that it reads in a model, and a damaged one can take the process
-down with it. A card's SHA-256 rules damage out; a file from elsewhere has none. So it is loaded and
+down with it. A card's SHA-256 rules damage out; a third-party file has none. So it is loaded and
 run in a child process first, once: what passed is remembered by its SHA-256 in the cache folder.
+Files with a card do without, so what only a trial needs is imported only there.
 """
 
 from __future__ import annotations
@@ -10,39 +11,47 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
-import os
-import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pocketlens.errors import ModelFileError, OutputError
-from pocketlens.files import cache_folder, write_text
-from pocketlens.runtime.interpreters import Backend, load_interpreter
+from pocketlens.runtime.interpreters import Backend, find_backend, load_interpreter
 from pocketlens.runtime.model_files import ModelFile, Tensor, read_signature
-from pocketlens.runtime.operators import list_operators
 
-LOGGER = logging.getLogger("pocketlens")
+if TYPE_CHECKING:
+    from logging import Logger
+    from pathlib import Path
 
 # A model that a small board runs live answers in far less.
 LIMIT_S = 60.0
 
 _READY = "ready"
-# The parent's own path, since the child must find the same packages and no others.
-_CHILD = (
-    "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
-    "from pocketlens.runtime.trial import main; main(*sys.argv[2:])"
-)
 
 # Rounding of a quantized score.
 _SCORE_TOLERANCE = 0.01
 
 _passed: set[str] = set()
+
+
+def load_model(model: ModelFile, *, threads: int = 1, backend: str | None = None) -> Any:
+    """Make an interpreter for a model file, after a trial where it has no card.
+
+    Args:
+        model: the file as it was read.
+        threads: how many threads an `invoke()` uses.
+        backend: name of an interpreter; None takes the first that works.
+
+    Raises:
+        ModelFileError: the interpreter does not take the model, crashes or hangs on it, or what
+            comes out are no scores.
+    """
+    found = find_backend(backend)
+    if model.card is None:
+        try_once(model, found)
+    return load_interpreter(model.flatbuffer, threads=threads, backend=found.name)
 
 
 def try_once(model: ModelFile, backend: Backend) -> None:
@@ -61,7 +70,7 @@ def try_once(model: ModelFile, backend: Backend) -> None:
         started = time.perf_counter()
         tried = _try(model, backend)
         if tried:
-            LOGGER.info(
+            _logger().info(
                 "%s has no card, so it was tried in a process of its own first (%.2f s). "
                 "This is done once for a file.",
                 model.path,
@@ -70,6 +79,8 @@ def try_once(model: ModelFile, backend: Backend) -> None:
         if tried and mark is not None:
             # Without a place for it the next process tries again, no more.
             with contextlib.suppress(OutputError):
+                from pocketlens.files import write_text
+
                 write_text(mark, "")
     _passed.add(name)
 
@@ -80,7 +91,7 @@ def main(backend: str, path: str) -> None:
     print(_READY, flush=True)
     flatbuffer = sys.stdin.buffer.read()
     try:
-        low, high = _run(flatbuffer, Path(path), backend)
+        low, high = _run(flatbuffer, path, backend)
         answer = {"error": _score_error(path, low, high)}
     except ModelFileError as error:
         answer = {"error": str(error)}
@@ -92,6 +103,8 @@ def main(backend: str, path: str) -> None:
 
 
 def _mark(name: str) -> Path | None:
+    from pocketlens.files import cache_folder
+
     try:
         return cache_folder() / "tried" / name
     except RuntimeError:  # Nobody's process: `Path.home` finds no home.
@@ -100,17 +113,13 @@ def _mark(name: str) -> Path | None:
 
 def _try(model: ModelFile, backend: Backend) -> bool:
     """Try a model in a child; False if there can be none, ModelFileError if it failed."""
-    if getattr(sys, "frozen", False) or not sys.executable:
-        return _not_tried(model.path, "no Python of its own to start")
-    command = [sys.executable, "-c", _CHILD, "\n".join(sys.path), backend.name, model.path]
+    import subprocess
+
+    from pocketlens.workers import describe_exit, run_child
+
     try:
-        child = subprocess.run(
-            command,
-            input=model.flatbuffer,
-            capture_output=True,
-            timeout=LIMIT_S,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
-            check=False,
+        child = run_child(
+            __name__, backend.name, model.path, given=model.flatbuffer, limit_s=LIMIT_S
         )
     except subprocess.TimeoutExpired:
         _refuse(model.path, backend, f"gave no answer in {LIMIT_S:g} s")
@@ -118,10 +127,9 @@ def _try(model: ModelFile, backend: Backend) -> bool:
         return _not_tried(model.path, str(error))
     lines = child.stdout.decode("utf-8", "replace").splitlines()
     if _READY not in lines:
-        reason = child.stderr.decode("utf-8", "replace").strip().splitlines()
-        return _not_tried(model.path, reason[-1] if reason else f"exit code {child.returncode}")
+        return _not_tried(model.path, describe_exit(child.returncode, child.stderr))
     if child.returncode:
-        _refuse(model.path, backend, _ended(child.returncode))
+        _refuse(model.path, backend, f"crashed ({describe_exit(child.returncode)})")
     refusal = json.loads(lines[-1])["error"]
     if refusal:
         raise ModelFileError(refusal)
@@ -129,7 +137,7 @@ def _try(model: ModelFile, backend: Backend) -> bool:
 
 
 def _not_tried(path: str, reason: str) -> bool:
-    LOGGER.warning(
+    _logger().warning(
         "%s has no card, and no process could be started to try it in first (%s). "
         "It is loaded all the same: should it be damaged, this program may end without a word.",
         path,
@@ -144,13 +152,6 @@ def _refuse(path: str, backend: Backend, what: str) -> None:
     )
 
 
-def _ended(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"crashed ({signal.Signals(-code).name})"
-    return f"crashed (exit code {code})"
-
-
 def _unusable(came: str) -> str:
     return (
         f"Expected a model that the interpreter can run. Received: {came}. "
@@ -158,8 +159,10 @@ def _unusable(came: str) -> str:
     )
 
 
-def _run(flatbuffer: bytes, path: Path, backend: str) -> tuple[float, float]:
+def _run(flatbuffer: bytes, path: str, backend: str) -> tuple[float, float]:
     """Do all that is done with a model, and return the least and the greatest of its scores."""
+    from pocketlens.runtime.operators import list_operators
+
     interpreter = load_interpreter(flatbuffer, backend=backend)
     signature = read_signature(interpreter, path)
     list_operators(interpreter)
@@ -196,5 +199,11 @@ def _give_way() -> None:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # The highest there is, see proc_pid_oom_score_adj(5).
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
+def _logger() -> Logger:
+    import logging
+
+    return logging.getLogger("pocketlens")

@@ -7,31 +7,26 @@ from typing import TYPE_CHECKING
 from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
-    from pocketlens.cli.evaluate import summarise, summarise_evaluation
-    from pocketlens.evaluation.scorers import Elsewhere
-    from pocketlens.train.scoring import ModelEvaluation, evaluate_model
+    from pocketlens.evaluation.models import ModelEvaluation, evaluate_model
+    from pocketlens.train.scoring import evaluate_with_report
     from pocketlens.train.settings import Settings
     from pocketlens.train.training import Training, train
 
 __all__ = [
-    "Elsewhere",
     "ModelEvaluation",
     "Settings",
     "Training",
     "evaluate_model",
-    "summarise",
-    "summarise_evaluation",
+    "evaluate_with_report",
     "train",
 ]
 
 __getattr__ = lazy_names(
     __name__,
     {
-        "Elsewhere": "pocketlens.evaluation.scorers",
-        "ModelEvaluation": "pocketlens.train.scoring",
-        "evaluate_model": "pocketlens.train.scoring",
-        "summarise": "pocketlens.cli.evaluate",
-        "summarise_evaluation": "pocketlens.cli.evaluate",
+        "ModelEvaluation": "pocketlens.evaluation.models",
+        "evaluate_model": "pocketlens.evaluation.models",
+        "evaluate_with_report": "pocketlens.train.scoring",
         "Settings": "pocketlens.train.settings",
         "Training": "pocketlens.train.training",
         "train": "pocketlens.train.training",

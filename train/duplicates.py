@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import cpu_count
 
 import imagehash
 import numpy as np
@@ -29,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pocketlens.runtime.pictures import Pixels, resize
-from pocketlens.workers import map_ahead
+from pocketlens.workers import count_cores, map_ahead
 
 # To be raised when `fingerprint` changes what it gives.
 FINGERPRINT_VERSION = 1
@@ -103,7 +102,7 @@ def near_groups(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
             distance += np.bitwise_count(rows[:, word, None] ^ bits[None, start:, word])
         return np.triu(distance <= MAX_BITS, k=1)
 
-    cores = cpu_count() or 1
+    cores = count_cores()
     starts = range(0, count, _BLOCK)
     for start, near in zip(starts, map_ahead(near_rows, starts, cores, 2 * cores), strict=True):
         for row in np.flatnonzero(near.any(axis=1)):

@@ -5,14 +5,11 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
-from pocketlens.evaluation.answers import Answers
-from pocketlens.evaluation.calibration import Reliability
-from pocketlens.evaluation.intervals import wilson
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.evaluation.metrics import Evaluation
 from pocketlens.evaluation.mistakes import Confusion, confusions, diagnose, mistakes
+from pocketlens.evaluation.models import ModelEvaluation
 from pocketlens.train import figures
 from pocketlens.train.galleries import confident_mistakes, confused_pairs, counted
 from pocketlens.train.plots import SERIES, Plot
@@ -60,21 +57,6 @@ summary { cursor: pointer; margin: .6rem 0; color: var(--accent); }
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a page shows beside the metrics themselves.
-
-    `paths` are the photos in the order of the answers. `temperature` is the one inside the model,
-    None where it is not known; `before` is the reliability without it.
-    """
-
-    answers: Answers
-    result: Evaluation
-    paths: Sequence[Path]
-    temperature: float | None = None
-    before: Reliability | None = None
-
-
-@dataclass(frozen=True)
 class Sections:
     """An evaluation in HTML, and the plots that are in it."""
 
@@ -82,7 +64,7 @@ class Sections:
     plots: tuple[Plot, ...]
 
 
-def sections(shown: Shown) -> Sections:
+def sections(shown: ModelEvaluation) -> Sections:
     """Return an evaluation as the sections of a page; needs `STYLE` once on it."""
     answers, result = shown.answers, shown.result
     every = mistakes(answers)
@@ -110,7 +92,7 @@ def sections(shown: Shown) -> Sections:
 
 def lead(result: Evaluation, seen: str) -> str:
     """Return the sentence that says what was reached; `seen` says what these photos are."""
-    low, high = wilson(round(result.accuracy * result.count), result.count)
+    low, high = result.interval
     how = "answered with exactly their labels" if result.task == MULTILABEL else "recognised"
     return (
         f'<p class="lead"><strong>{result.accuracy:.1%}</strong> of {result.count} photos were '
@@ -247,7 +229,7 @@ def _threshold(result: Evaluation, plot: Plot | None) -> str:
     return f"<section><h2>Threshold</h2><p>{words}</p>{plot.figure()}</section>"
 
 
-def _calibration(shown: Shown, plot: Plot) -> str:
+def _calibration(shown: ModelEvaluation, plot: Plot) -> str:
     result = shown.result
     words = (
         f"A score of 80&nbsp;% should be right in 80&nbsp;% of all cases; here scores are "

@@ -10,11 +10,10 @@ from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from pocketlens.evaluation.answers import Answers
 from pocketlens.evaluation.calibration import Reliability
-from pocketlens.evaluation.metrics import Evaluation
+from pocketlens.evaluation.metrics import Evaluation, precision_recall_curve, roc_curve
 from pocketlens.train.callbacks import Epoch
 from pocketlens.train.plots import (
     ACCENT,

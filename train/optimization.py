@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, MULTICLASS
+from pocketlens.choices import BINARY, MULTICLASS
 from pocketlens.train.settings import Settings
 
 _MOMENTUM = 0.9

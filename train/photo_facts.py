@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
-from os import cpu_count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -24,7 +23,7 @@ from pocketlens.runtime.photos import name_below
 from pocketlens.runtime.pictures import decode, read_header
 from pocketlens.train.duplicates import FINGERPRINT_VERSION, fingerprint
 from pocketlens.train.pixel_cache import PIXELS_VERSION
-from pocketlens.workers import map_ahead
+from pocketlens.workers import count_cores, describe_exit, map_ahead, start_child
 
 # To be raised when the facts or their meaning change.
 FACTS_VERSION = 1
@@ -76,10 +75,6 @@ Named = Sequence[tuple[Path, str]]
 
 # Starting a process takes as long as reading so many small photos.
 _FEW = 500
-_PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from pocketlens.train.photo_facts import main; main()"
-)
 
 
 @contextlib.contextmanager
@@ -94,7 +89,7 @@ def photo_readers(count: int, photos: int) -> Iterator[Callable[[Named], list[Ph
     with contextlib.ExitStack() as stack:
         children: SimpleQueue[_Child] = SimpleQueue()
         try:
-            for _ in range(count if photos >= _FEW and sys.executable else 0):
+            for _ in range(count if photos >= _FEW else 0):
                 child = _Child()
                 stack.callback(child.close)
                 children.put(child)
@@ -129,28 +124,25 @@ def _read_here(photos: Named) -> list[PhotoFacts]:
 
 class _Child:
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
+        self._process = start_child(
+            __name__,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            encoding="ascii",
             # A Ctrl-C in the terminal is for the parent, which ends this by closing its input.
             start_new_session=True,
         )
 
     def read(self, photos: Named) -> list[PhotoFacts]:
+        question = json.dumps([(str(path), name) for path, name in photos]).encode() + b"\n"
         with contextlib.suppress(BrokenPipeError):
-            print(
-                json.dumps([(str(path), name) for path, name in photos]),
-                file=self._process.stdin,
-                flush=True,
-            )
-        line = self._process.stdout.readline() if self._process.stdout else ""
+            self._process.stdin.write(question)  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+        line = self._process.stdout.readline()  # type: ignore[union-attr]
         if not line:
             raise DataError(
-                f"Expected a process that reads photos to the end. Received: exit code "
-                f"{self._process.wait()} while it read {photos[0][1]} to {photos[-1][1]}. "
+                "Expected a process that reads photos to the end. Received: "
+                f"{describe_exit(self._process.wait())} while it read {photos[0][1]} to "
+                f"{photos[-1][1]}. "
                 "Look for a damaged photo there and remove it, or free memory."
             )
         return [
@@ -187,7 +179,7 @@ def read_facts(root: Path, paths: Sequence[Path]) -> dict[Path, PhotoFacts]:
     if not missing:
         return facts
     started_ns = time.time_ns()
-    cores = cpu_count() or 1
+    cores = count_cores()
     named = [(path, names[path]) for path in missing]
     chunks = [named[start : start + _CHUNK] for start in range(0, len(named), _CHUNK)]
     with photo_readers(cores, len(missing)) as read:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.card import ModelCard
-from pocketlens.evaluation.mistakes import confusions, mistakes
+from pocketlens.evaluation.models import ModelEvaluation, to_payload
 from pocketlens.files import refuse_folder, write_bytes, write_json, write_text
 from pocketlens.report.html import page
 from pocketlens.runtime.photos import Photo
@@ -17,7 +17,7 @@ from pocketlens.train import figures
 from pocketlens.train.augmentation_sheet import SHEET_NAME
 from pocketlens.train.callbacks import Epoch
 from pocketlens.train.data_page import PAGE_NAME
-from pocketlens.train.evaluation_page import STYLE, Shown, lead, sections
+from pocketlens.train.evaluation_page import STYLE, lead, sections
 from pocketlens.train.feature_maps import FeatureMaps
 from pocketlens.train.galleries import feature_map_section
 from pocketlens.train.thumbnails import embedded_file
@@ -29,7 +29,7 @@ JSON_NAME = "report.json"
 def write_report(
     folder: Path,
     card: ModelCard,
-    test: Shown,
+    test: ModelEvaluation,
     epochs: Sequence[Epoch],
     photos: Mapping[str, Sequence[Photo]],
 ) -> None:
@@ -67,66 +67,33 @@ Input {card.input_size_wh[0]}×{card.input_size_wh[1]} pixels, resize mode {card
 
 def write_evaluation_report(
     folder: Path,
-    model: Path,
-    shown: Shown,
-    skipped: int,
+    shown: ModelEvaluation,
     maps: tuple[str, Any, Sequence[FeatureMaps]] | None = None,
 ) -> None:
     """Write the page, pictures and JSON of one model's evaluation into a folder.
 
     `maps` are a photo's name, its pixels at the model's size, and its feature maps.
     """
-    write_json(
-        folder / JSON_NAME, {"model": str(model), "skipped_photos": skipped, **to_payload(shown)}
-    )
+    write_json(folder / JSON_NAME, to_payload(shown))
     evaluated = sections(shown)
     for plot in evaluated.plots:
         plot.write(folder)
     for number, entry in enumerate(maps[2] if maps else (), 1):
         write_bytes(folder / f"feature_maps_{number}.png", entry.png)
-    left_out = f"{skipped} that cannot be read are left out." if skipped else ""
+    left_out = f"{shown.skipped} that cannot be read are left out." if shown.skipped else ""
     body = f"""{STYLE}
 {lead(shown.result, left_out)}
 {evaluated.html}
 {feature_map_section(*maps) if maps else ""}"""
-    write_text(folder / INDEX_NAME, page(f"{model.name}: evaluation", body))
+    write_text(
+        folder / INDEX_NAME,
+        page(f"{shown.model.name if shown.model else 'model'}: evaluation", body),
+    )
 
 
 def refuse_report(folder: Path, *, overwrite: bool) -> None:
     """Raise OutputExistsError if the folder is taken by something else, or may not be replaced."""
     refuse_folder(folder, overwrite=overwrite, marker=JSON_NAME)
-
-
-def to_payload(shown: Shown) -> dict[str, Any]:
-    """Return an evaluation as plain JSON values.
-
-    These are the fields of `Evaluation`, `ece`, `temperature` (null where none is known),
-    `ece_before_temperature`, `log_loss_before_temperature`, `confused` (pairs with the number of
-    photos, the most frequent first) and `mistakes` (every wrong answer with its photo, the surest
-    first).
-    """
-    every = mistakes(shown.answers)
-    return {
-        **asdict(shown.result),
-        "labels": list(shown.answers.labels),
-        "ece": shown.result.ece,
-        "temperature": shown.temperature,
-        "ece_before_temperature": shown.before.ece if shown.before else None,
-        "log_loss_before_temperature": shown.before.log_loss if shown.before else None,
-        "confused": [
-            {"truth": pair.truth, "answer": pair.answer, "photos": len(pair.mistakes)}
-            for pair in confusions(every)
-        ],
-        "mistakes": [
-            {
-                "photo": str(shown.paths[entry.row]),
-                "truth": entry.truth,
-                "answer": entry.answer,
-                "score": round(entry.score, 6),
-            }
-            for entry in every
-        ],
-    }
 
 
 def _augmentation(folder: Path) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.card import MULTICLASS, MULTILABEL
+from pocketlens.choices import MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError
 from pocketlens.runtime.photos import Photo, name_below
 from pocketlens.runtime.runs import PARTS

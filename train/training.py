@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens import __version__
-from pocketlens.card import BINARY, DEFAULT_THRESHOLDS, ModelCard
+from pocketlens.card import DEFAULT_THRESHOLDS, ModelCard
+from pocketlens.choices import BINARY
 from pocketlens.errors import UsageError
 from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.calibration import divide_logits, fit_temperature, reliability, tempered
-from pocketlens.evaluation.metrics import Evaluation, evaluate_answers
+from pocketlens.evaluation.metrics import Evaluation, evaluate
+from pocketlens.evaluation.models import ModelEvaluation
 from pocketlens.files import replacing, write_bytes
 from pocketlens.quiet import quiet
 from pocketlens.runtime.runs import (
@@ -40,7 +42,6 @@ from pocketlens.train.data_check import check_data
 from pocketlens.train.data_page import write_data_report
 from pocketlens.train.data_report import log_check
 from pocketlens.train.devices import all_gpus
-from pocketlens.train.evaluation_page import Shown
 from pocketlens.train.networks import HEAD_NAME, build
 from pocketlens.train.phases import Trainer, predict_scores
 from pocketlens.train.pixel_cache import Part, load_pixels
@@ -115,7 +116,7 @@ class Measured:
     """The figures of both held-back parts for the card, and all that is known of the test part."""
 
     metrics: dict[str, Any]
-    test: Shown
+    test: ModelEvaluation
 
 
 def calibrate(network: keras.Model, validation: Part, settings: Settings) -> Calibration:
@@ -149,9 +150,9 @@ def measure(
         part = parts[name]
         answers = to_answers(after, part.labels, labels, task)
         uncalibrated = reliability(to_answers(before, part.labels, labels, task))
-        result = evaluate_answers(answers)
-        paths = [photo.path for photo in part.photos]
-        shown[name] = Shown(answers, result, paths, temperature, uncalibrated)
+        result = evaluate(answers)
+        photos = tuple(part.photos)
+        shown[name] = ModelEvaluation(answers, result, photos, temperature, uncalibrated)
         metrics |= {
             f"{name}_accuracy": round(result.accuracy, 4),
             f"{name}_macro_f1": round(result.macro_f1, 4),

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens import __version__
-from pocketlens.runtime.cpu_features import CpuFeatures, format_notes, read_cpu_features
 from pocketlens.runtime.doctor.cameras import CameraDevice, Ioctl, find_cameras
 from pocketlens.runtime.doctor.probes import (
     Interpreter,
@@ -26,22 +25,26 @@ from pocketlens.runtime.doctor.probes import (
 from pocketlens.runtime.live.sources import DEVICES
 from pocketlens.runtime.machine import (
     HOT_C,
+    CpuFeatures,
     Governor,
     Memory,
     Throttling,
-    count_cores,
     cpu_name,
+    format_notes,
+    read_cpu_features,
     read_governor,
     read_memory,
     read_temperature_c,
     read_throttling,
 )
+from pocketlens.workers import count_cores
 
 # A live run of a small model took 77 MB (`make soak`); the system wants some, too.
 _LITTLE_BYTES = 150e6
 _GROUP = "video"
 _PURPOSES = {
     "train": "training, converting and judging models",
+    "report": "pages and plots",
     "web": "the live view in a browser",
     "mqtt": "events to an MQTT broker",
 }

@@ -5,20 +5,35 @@ Nothing here imports NumPy, OpenCV or an interpreter before a child does.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
-import os
 import re
-import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
-from pocketlens.runtime.doctor.sample_model import SAMPLE, SAMPLE_OUTPUT
+from pocketlens.workers import describe_exit, run_child
+
+# A `.tflite` file by which it shows whether an interpreter works at all: float32 (1, 2, 2, 4) in, a
+# 1x1 convolution with ReLU, the same out.
+_SAMPLE = base64.b64decode(
+    "CAAAAFRGTDM+////FAAAAJgAAACsAAAAHAIAAAMAAAADAAAAgAAAACwAAAAEAAAA4v///wQAAAAQAAAAAAAAPwAAgL"
+    "4AAIA/AAAAPgAABgAIAAQABgAAAAQAAABAAAAAAAAAvgAAQL4AAIC+AACgvgAAAD4AAIA9AABAPgAA4D4AAOA+AADA"
+    "vgAAoD4AAIC9AACgPgAAQD4AAAC/AADgPgQABAAEAAAAEQAAAHBvY2tldGxlbnMgZG9jdG9yAAAAAQAAABQAAAAAAA"
+    "4AGAAUABAADAAIAAQADgAAABQAAAAcAAAAeAAAAHwAAACAAAAABAAAAG1haW4AAAAAAQAAABQAAAAAAA4AFAAAABAA"
+    "DAALAAQADgAAABwAAAAAAAABJAAAACgAAAAMABAAAAAMAAgABwAMAAAAAAAAAQEAAAABAAAAAQAAAAMAAAADAAAAAA"
+    "AAAAEAAAACAAAAAQAAAAMAAAABAAAAAAAAAAQAAACcAAAAYAAAADAAAAAEAAAAgP///wgAAAAMAAAAAwAAAG91dAAE"
+    "AAAAAQAAAAIAAAACAAAABAAAAOD///8MAAAAAgAAAAwAAAABAAAAYgAAAAEAAAAEAAAADAAQAAwAAAAIAAQADAAAAA"
+    "wAAAABAAAADAAAAAEAAAB3AAAABAAAAAQAAAABAAAAAQAAAAQAAAAMAAwACAAAAAAABAAMAAAACAAAAAwAAAACAAAA"
+    "aW4AAAQAAAABAAAAAgAAAAIAAAAEAAAAAQAAABAAAAAMAAwACwAAAAAABAAMAAAAAwAAAAAAAAM="
+)
+
+# What it makes of ones at each of the four places.
+_SAMPLE_OUTPUT = (0.0, 0.5625, 1.3125, 0.5625)
 
 # In the order in which they are tried; their modules are `interpreters.BACKENDS`'s.
 _INTERPRETERS = {
@@ -36,10 +51,6 @@ _OPENCV_PACKAGES = (
 # TensorFlow takes a while on a small board.
 _LIMIT_S = 120.0
 _TOLERANCE = 1e-5
-_CHILD = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from pocketlens.runtime.doctor.probes import answer; answer(*sys.argv[2:])"
-)
 
 
 @dataclass(frozen=True)
@@ -118,7 +129,7 @@ def build_facts(text: str) -> dict[str, Any]:
     }
 
 
-def answer(question: str, *arguments: str) -> None:
+def main(question: str, *arguments: str) -> None:
     """Be the child: try something and print what is known of it as JSON."""
     print(json.dumps(_QUESTIONS[question](*arguments)), flush=True)
 
@@ -128,13 +139,13 @@ def _try_interpreter(name: str) -> dict[str, Any]:
 
     from pocketlens.runtime.interpreters import load_interpreter
 
-    interpreter = load_interpreter(SAMPLE, backend=name)
+    interpreter = load_interpreter(_SAMPLE, backend=name)
     entry = interpreter.get_input_details()[0]
     interpreter.set_tensor(entry["index"], np.ones(entry["shape"], np.float32))
     interpreter.invoke()
     came = interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).reshape(-1, 4)
-    if not np.allclose(came, SAMPLE_OUTPUT, atol=_TOLERANCE):
-        raise ValueError(f"it calculates {came.tolist()} where {SAMPLE_OUTPUT} is right")
+    if not np.allclose(came, _SAMPLE_OUTPUT, atol=_TOLERANCE):
+        raise ValueError(f"it calculates {came.tolist()} where {_SAMPLE_OUTPUT} is right")
     return {}
 
 
@@ -159,16 +170,8 @@ _QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
 
 def _ask(*question: str) -> tuple[dict[str, Any], str]:
     """Return a child's answer, and what is wrong where there is none."""
-    command = [sys.executable, "-c", _CHILD, json.dumps(sys.path), *question]
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            timeout=_LIMIT_S,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
-            check=False,
-        )
+        done = run_child(__name__, *question, limit_s=_LIMIT_S)
     except subprocess.TimeoutExpired:
         return {}, f"no answer in {_LIMIT_S:g} s"
     except OSError as error:
@@ -176,11 +179,8 @@ def _ask(*question: str) -> tuple[dict[str, Any], str]:
     lines = done.stdout.decode("utf-8", "replace").splitlines()
     if done.returncode == 0 and lines:
         return json.loads(lines[-1]), ""
-    if done.returncode < 0:
-        with contextlib.suppress(ValueError):
-            return {}, f"it crashes ({signal.Signals(-done.returncode).name})"
-    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return {}, said[-1].strip() if said else f"exit code {done.returncode}"
+    reason = describe_exit(done.returncode, done.stderr)
+    return {}, f"it crashes ({reason})" if done.returncode < 0 else reason
 
 
 def _is_installed(module: str) -> bool:

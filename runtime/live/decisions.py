@@ -13,36 +13,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.errors import UsageError
 from pocketlens.runtime.classifier import Category, Result
+from pocketlens.runtime.live.frames import UNKNOWN, Decision
 
-UNKNOWN = "unknown"
 NOTHING = "nothing"
 
 _LONGEST_WINDOW = 1000
 _NAMED_LABELS = 10
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What is held to be true at a frame.
-
-    `categories` is the answer with its smoothed scores, best first: one label, for a multilabel
-    model any number. Empty means that nothing is known; `absent` is what that is called: "unknown",
-    or "nothing" for a multilabel model. `changed` says that this frame is an event: the answer
-    differs from that of the frame before. The first answer of a run, and the first after the frames
-    stayed away, is an event too, whatever it is.
-    """
-
-    categories: tuple[Category, ...]
-    changed: bool
-    absent: str = UNKNOWN
-
-    @property
-    def text(self) -> str:
-        """The labels, or what it is called when there are none."""
-        return ", ".join(entry.label for entry in self.categories) or self.absent
 
 
 @dataclass(frozen=True)

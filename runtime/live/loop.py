@@ -7,24 +7,33 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from pocketlens.errors import ScoresError
-from pocketlens.runtime.classifier import Category, Result, Timing, to_json
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, Capture, Captured, SourceState
-from pocketlens.runtime.live.decisions import Decision, Decisions, FrameAnswers
+from pocketlens.runtime.classifier import Result
+from pocketlens.runtime.live.decisions import Decisions, FrameAnswers
+from pocketlens.runtime.live.frames import (
+    LIVE,
+    STALE,
+    Capture,
+    Captured,
+    FrameResult,
+    RunInfo,
+    Sink,
+    SourceState,
+)
 from pocketlens.runtime.live.measures import LiveSummary, Measures
 from pocketlens.runtime.pictures import Pixels
 
 LOGGER = logging.getLogger("pocketlens")
 
-UNUSABLE = "the model gives scores that are no numbers"
-"""Why a source is stale whose frames come and have no answer."""
+UNUSABLE = "the model gives NaN or infinite scores"
+"""The reason of the state "stale" while frames come and have no answer."""
 
-_RECORD_ROOM = 3
+_QUEUE_ROOM = 3
 _POLL_S = 0.1
 
 
@@ -35,145 +44,119 @@ class FrameClassifier(Protocol):
         """Classify a frame, uint8 (height, width, 3) BGR."""
 
 
-@dataclass(frozen=True)
-class FrameResult:
-    """The answers for one frame.
-
-    `number` counts the source's frames from 0, so that dropped ones leave gaps. `time_s` is the
-    time in the video for a file, the time since the start for a camera. `categories` and
-    `answers` are those of the classifier's `Result`, `decision` is what follows from them and from
-    the frames before. `capture_ms` is how long reading the frame took (for a camera: waiting for
-    it), `classify_ms` how long the answer took, `timing` its parts.
-    """
-
-    number: int
-    time_s: float
-    categories: tuple[Category, ...]
-    answers: tuple[Category, ...]
-    decision: Decision
-    capture_ms: float
-    classify_ms: float
-    timing: Timing = field(default_factory=Timing)
-
-    @property
-    def latencies_ms(self) -> dict[str, float]:
-        """What took how long: capture, then resize, invoke and post, and classify, their whole."""
-        return {
-            "capture": self.capture_ms,
-            "resize": self.timing.resize_ms,
-            "invoke": self.timing.invoke_ms,
-            "post": self.timing.post_ms,
-            "classify": self.classify_ms,
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain JSON values."""
-        return {
-            "frame": self.number,
-            "time_s": round(self.time_s, 6),
-            **to_json(self.categories, self.answers),
-            "decision": to_json(self.decision.categories, ())["categories"],
-            "event": self.decision.changed,
-            "latency_ms": {name: round(value, 3) for name, value in self.latencies_ms.items()},
-        }
-
-
-Observer = Callable[[Pixels, FrameResult], None]
-"""Gets a frame, uint8 (height, width, 3) BGR, and the answers for it."""
-
-Watcher = Callable[[SourceState], None]
-"""Gets told when frames stop coming and when they come again."""
-
-
 def classify_source(
     classifier: FrameClassifier,
     capture: Capture,
     *,
+    sinks: Sequence[Sink] = (),
     decisions: Decisions | None = None,
-    observers: Sequence[Observer] = (),
-    watchers: Sequence[Watcher] = (),
-    recorder: Observer | None = None,
-    record_watcher: Watcher | None = None,
+    run: RunInfo | None = None,
     max_frames: int | None = None,
     stop: threading.Event | None = None,
 ) -> LiveSummary:
     """Classify what a capture gives until it ends.
 
     Of a file every frame is classified, in order; of a camera always the newest, and none twice.
-    Reading, classifying and recording overlap: they run in a thread each, classifying in the
-    caller's. A frame for which the model gives scores that are no numbers is counted and has no
+    Reading, classifying and sinks with a thread of their own overlap; classifying is done in the
+    caller's thread. A frame for which the model gives NaN or infinite scores is counted and has no
     result; until there is one again, the state is stale.
 
     Args:
         classifier: classifies the frames.
         capture: stays open; whoever opened it closes it.
+        sinks: receive the results; opened in this order and closed in reverse.
         decisions: make the decision of each result; None takes the frame's own answers.
-        observers: called with every result, in the caller's thread; must not change the frame.
-        watchers: called when a camera's frames stop coming and when they come again, in the
-            caller's thread.
-        recorder: called with every result in a thread of its own, in order; may draw on the
-            frame. A camera's frames that it has no time for are left out, a file's are waited for.
-        record_watcher: called as watchers are, in the recorder's thread, in order with its frames.
-        max_frames: ends after so many frames.
-        stop: ends the run when it is set, from a signal handler, an observer or another thread.
+        run: names that sinks are given; the rest of it is filled in here.
+        max_frames: ends after this number of frames.
+        stop: ends the run when it is set, from a signal handler, a sink or another thread.
 
     Raises:
         SourceError: the source failed for good.
-        Exception: what an observer, a watcher or the recorder raised.
+        Exception: what a sink raised.
     """
     stop = stop or threading.Event()
     decisions = decisions or FrameAnswers()
+    run = replace(
+        run or RunInfo(),
+        live=capture.live,
+        fps=capture.fps,
+        counts=lambda: capture.counts,
+        stop=stop,
+    )
     measures = Measures()
-    recording = _RecordThread(patient=not capture.live) if recorder else None
     usable = True
-
-    def tell(state: SourceState) -> None:
-        # What was true before the frames stayed away may be so no more.
-        decisions.forget()
-        for watcher in watchers:
-            watcher(state)
-        if recording and record_watcher:
-            recording.put(partial(record_watcher, state))
-
-    try:
+    with _opened(sinks, run) as receivers:
         while max_frames is None or measures.frames + measures.unusable < max_frames:
             captured = capture.next(stop)
             if captured is None:
                 break
             if isinstance(captured, SourceState):
                 usable = True
-                tell(captured)
+                _tell(captured, decisions, receivers)
                 continue
             before_s = time.perf_counter()
-            said = _usable(classifier, captured.frame_bgr)
+            answered = _usable(classifier, captured.frame_bgr)
             after_s = time.perf_counter()
-            if usable != (said is not None):
+            if usable != (answered is not None):
                 usable = not usable
-                tell(_state(captured, usable, capture.counts.reconnects))
-            if said is None:
+                _tell(_state(captured, usable, capture.counts.reconnects), decisions, receivers)
+            if answered is None:
                 measures.unusable += 1
                 continue
             result = FrameResult(
                 captured.number,
                 captured.time_s,
-                said.categories,
-                said.answers,
-                decisions.decide(said, captured.time_s),
+                answered.categories,
+                answered.answers,
+                decisions.decide(answered, captured.time_s),
                 captured.capture_ms,
                 1000 * (after_s - before_s),
-                said.timing,
+                answered.timing,
             )
             measures.add(result.latencies_ms, event=result.decision.changed, now_s=after_s)
-            for observer in observers:
-                observer(captured.frame_bgr, result)
-            if recording and recorder:
-                recording.offer(partial(recorder, captured.frame_bgr, result))
-    finally:
-        if recording:
-            recording.finish()
-    if recording:
-        recording.check()
+            for sink in receivers:
+                sink.result(captured.frame_bgr, result)
     return measures.summary(capture.counts)
+
+
+@contextlib.contextmanager
+def _opened(sinks: Sequence[Sink], run: RunInfo) -> Iterator[list[Sink]]:
+    """Open sinks, give them in the order in which they take results, and close all of them.
+
+    The first error is raised, whatever fails while closing.
+    """
+    threads = [sink for sink in sinks if sink.own_thread]
+    opened: list[Sink] = []
+    first: BaseException | None = None
+    try:
+        for sink in sinks:
+            receiver = sink
+            if sink.own_thread:
+                receiver = _OwnThread(sink, patient=not run.live, copy=sink is not threads[-1])
+            receiver.opened(run)
+            opened.append(receiver)
+        # Those in threads draw on the frame, so they get it last.
+        yield sorted(opened, key=lambda receiver: receiver.own_thread)
+    except BaseException as error:
+        first = error
+    errors = [first, *map(_close, reversed(opened))]
+    if raised := [error for error in errors if error is not None]:
+        raise raised[0]
+
+
+def _close(receiver: Sink) -> Exception | None:
+    try:
+        receiver.closed()
+    except Exception as error:
+        return error
+    return None
+
+
+def _tell(state: SourceState, decisions: Decisions, receivers: Sequence[Sink]) -> None:
+    # What held before the frames stopped may not hold when they come again.
+    decisions.forget()
+    for sink in receivers:
+        sink.state(state)
 
 
 def _usable(classifier: FrameClassifier, frame_bgr: Pixels) -> Result | None:
@@ -184,55 +167,62 @@ def _usable(classifier: FrameClassifier, frame_bgr: Pixels) -> Result | None:
 
 
 def _state(captured: Captured, usable: bool, reconnects: int) -> SourceState:
-    """Return that the model's scores are no numbers, or are again."""
+    """Return the state that follows when the model's scores become unusable, or usable again."""
     if usable:
-        LOGGER.warning("The model's scores are numbers again, at frame %d.", captured.number)
+        LOGGER.warning("The model's scores are finite again, at frame %d.", captured.number)
         return SourceState(LIVE, captured.time_s, "", reconnects)
     LOGGER.warning("No answers: %s (frame %d).", UNUSABLE, captured.number)
     return SourceState(STALE, captured.time_s, UNUSABLE, reconnects)
 
 
-class _RecordThread:
-    """Makes calls in a thread, in order, with a little room between.
+class _OwnThread(Sink):
+    """Calls another sink in a thread, in order, with a short queue in between.
 
     Args:
-        patient: the caller waits for room; otherwise it does without when there is none.
+        sink: what to call.
+        patient: `result` waits for room in the queue; otherwise it drops the frame.
+        copy: hand over a copy of each frame, because another sink gets the frame, too.
     """
 
-    def __init__(self, *, patient: bool) -> None:
+    own_thread = True
+
+    def __init__(self, sink: Sink, *, patient: bool, copy: bool) -> None:
+        self._sink = sink
         self._patient = patient
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(_RECORD_ROOM)
+        self._copy = copy
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(_QUEUE_ROOM)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=type(sink).__name__, daemon=True)
+
+    def opened(self, run: RunInfo) -> None:
+        self._sink.opened(run)
         self._thread.start()
 
-    def offer(self, call: Callable[[], None]) -> None:
-        """Have a call made if there is room.
-
-        Raises:
-            Exception: what an earlier call raised; there are no more after it.
-        """
-        self.check()
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
+        self._check()
         if self._patient or not self._queue.full():
-            self._put(call)
+            frame_bgr = frame_bgr.copy() if self._copy else frame_bgr
+            self._put(partial(self._sink.result, frame_bgr, result))
 
-    def put(self, call: Callable[[], None]) -> None:
-        """Have a call made as soon as there is room; raises what `offer` does."""
-        self.check()
-        self._put(call)
+    def state(self, state: SourceState) -> None:
+        self._check()
+        self._put(partial(self._sink.state, state))
 
-    def check(self) -> None:
-        """Raise what a call raised."""
+    def closed(self) -> None:
+        self._put(None)
+        self._thread.join()
+        try:
+            self._sink.closed()
+        finally:
+            self._check()
+
+    def _check(self) -> None:
+        """Raise what a call raised; there are no more calls after it."""
         if self._error is not None:
             raise self._error
 
-    def finish(self) -> None:
-        """Wait until every call is made."""
-        self._put(None)
-        self._thread.join()
-
     def _put(self, call: Callable[[], None] | None) -> None:
-        # In small steps, since a thread whose call failed takes nothing more out.
+        # In small steps, because a thread whose call failed takes nothing more out.
         while self._thread.is_alive():
             with contextlib.suppress(queue.Full):
                 self._queue.put(call, timeout=_POLL_S)

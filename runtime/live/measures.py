@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pocketlens.runtime.live.capture.opening import CaptureCounts
+from pocketlens.runtime.live.frames import CaptureCounts
 
 PARTS = ("capture", "resize", "invoke", "post", "classify")
 """What takes time at a frame; `classify` is the whole of the three before it."""
@@ -31,8 +31,8 @@ class Latency:
 class LiveSummary:
     """What a run came to.
 
-    `frames` were classified; for `unusable` ones the model gave scores that are no numbers, so that
-    they have no answer. `events` is how often the decision changed; `counts` is what happened while
+    `frames` were classified; `unusable` ones have no answer, because the model gave NaN or infinite
+    scores. `events` is how often the decision changed; `counts` is what happened while
     capturing. `fps` is the rate of answers per second. Of the latencies `classify` is the whole of
     `resize`, `invoke` and `post`.
     """
@@ -64,6 +64,19 @@ class LiveSummary:
                 for name, entry in latencies.items()
             },
         }
+
+    def line(self, written: Mapping[str, int]) -> str:
+        """Return the summary, and counts of what was written by name, as one line for people."""
+        counts = {"unusable": self.unusable, **asdict(self.counts), "events": self.events}
+        named = {**counts, **{name.replace("_", " "): count for name, count in written.items()}}
+        counted = "".join(f", {count} {name}" for name, count in named.items() if count)
+        if not self.frames:
+            return f"0 frames{counted} in {self.seconds:.1f} s"
+        return (
+            f"{self.frames} frames{counted} in {self.seconds:.1f} s: {self.fps:.1f} fps; "
+            f"classify {self.classify.median_ms:.1f} ms (95 %: {self.classify.p95_ms:.1f}), "
+            f"capture {self.capture.median_ms:.1f} ms (95 %: {self.capture.p95_ms:.1f})"
+        )
 
 
 class Measures:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketlens.errors import UsageError
+from pocketlens.runtime.live.staleness import allowance_s
 
 SYSTEM_FOLDER = Path("/etc/systemd/system")
 
@@ -86,7 +87,7 @@ def unit_text(request: ServiceRequest, secrets_file: Path) -> str:
     Raises:
         UsageError: a path cannot be written into a unit.
     """
-    watchdog_s = max(_WATCHDOG_S, round(_LATE_FRAMES / request.fps) if request.fps else 0)
+    watchdog_s = round(allowance_s(_WATCHDOG_S, _LATE_FRAMES, request.fps))
     lines = [
         "[Unit]",
         f"Description=pocketlens live ({request.name})",

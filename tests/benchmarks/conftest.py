@@ -15,6 +15,7 @@ from pocketlens.benchmarks import (
 )
 from pocketlens.benchmarks.machine import Condition, Machine
 from pocketlens.benchmarks.results import Yardstick
+from pocketlens.benchmarks.spread import Histogram
 from pocketlens.runtime.classifier import Timing
 
 MACHINE = Machine(
@@ -69,7 +70,9 @@ def made_up():
                     ms / reference_ms[threads],
                     ms / reference_ms[threads],
                     yardstick=Yardstick(ms, (ms * 0.99, ms * 1.01), ms * 0.9),
-                    runs_ms=tuple(ms * (0.95 + 0.02 * (run % 10)) for run in range(50)),
+                    histogram=Histogram(
+                        ms * 0.94, ms * 1.14, tuple(5 * (bin_ % 3 == 1) for bin_ in range(30))
+                    ),
                 )
                 for threads, ms in times_ms.items()
             )

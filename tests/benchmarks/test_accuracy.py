@@ -9,7 +9,7 @@ import pytest
 from pocketlens.benchmarks import Accuracy, measure_accuracy
 from pocketlens.errors import DataError
 from pocketlens.evaluation.intervals import wilson
-from pocketlens.evaluation.scorers import Reply, predict
+from pocketlens.evaluation.scorers import one_by_one, run_models
 from pocketlens.runtime.photos import read_labelled
 from pocketlens.runtime.runs import evaluation_photos
 
@@ -131,10 +131,11 @@ def test_equal_names_of_two_classes_are_told_apart_by_index():
 
 def test_every_member_of_a_crew_works_and_order_is_kept():
     crews = [[FakeScorer(range(9), delay=0.002) for _ in range(2)], [FakeScorer(range(9))]]
+    workers = [[one_by_one(scorer.scores) for scorer in crew] for crew in crews]
     values = np.random.default_rng(0).integers(0, 9, 150).tolist()
-    truth, replies = predict(crews, _samples(values))
+    truth, scores = run_models(workers, _samples(values))
     assert truth == [(value,) for value in values]
-    assert replies[0] == replies[1] == [Reply((value,)) for value in values]
+    assert [[row.argmax() for row in rows] for rows in scores] == [values, values]
     assert [sum(scorer.calls for scorer in crew) for crew in crews] == [150, 150]
 
 
@@ -191,8 +192,8 @@ def test_unreadable_photos_are_left_out_and_kept_in_mind(tiny_photos, tmp_path):
     assert "000_broken.png" in str(skipped[0])
     assert len(streamed) == len(photos.photos) - 1
     # The labels of those that follow have not moved up.
-    assert [indices for _, indices in streamed] == [
-        photo.label_indices for photo in photos.photos if photo.path.name != "000_broken.png"
+    assert [photo for _, photo in streamed] == [
+        photo for photo in photos.photos if photo.path.name != "000_broken.png"
     ]
 
 

@@ -6,12 +6,8 @@ import json
 
 import pytest
 
-from pocketlens.benchmarks.accuracy_report import (
-    accuracy_payload,
-    accuracy_sentences,
-    accuracy_table,
-)
-from pocketlens.benchmarks.report import print_report
+from pocketlens.benchmarks.payload import accuracy_payload
+from pocketlens.benchmarks.report import accuracy_sentences, accuracy_table, print_report
 from pocketlens.evaluation.agreement import ClassFlips, Flips
 
 FLOAT32 = ("float32", 14, 904, {1: 7.0})

@@ -7,6 +7,7 @@ import pytest
 
 from pocketlens.benchmarks.memory import measure_footprint
 from pocketlens.errors import ModelFileError
+from pocketlens.runtime.hints import ModelHints
 
 
 def test_footprint(tiny_models):
@@ -28,9 +29,9 @@ def test_model_from_elsewhere(elsewhere_model):
     assert footprint.peak_growth_bytes is None or footprint.peak_growth_bytes > 500_000
 
 
-def test_negative_mean_reaches_the_process(tiny_models):
-    with pytest.raises(ModelFileError, match=r"mean=-1\.5"):
-        measure_footprint(tiny_models["float32"], mean=-1.5, std=2.0, loads=1)
+def test_hints_reach_the_process(tiny_models):
+    with pytest.raises(ModelFileError, match=r"--mean -1\.5"):
+        measure_footprint(tiny_models["float32"], hints=ModelHints(mean=-1.5, std=2.0), loads=1)
 
 
 def test_failure_is_one_sentence(tmp_path):
@@ -43,12 +44,10 @@ def test_failure_is_one_sentence(tmp_path):
 
 def test_backend_is_that_of_the_process_too(tiny_models):
     with pytest.raises(ModelFileError, match="one of the interpreters ai-edge-litert"):
-        measure_footprint(tiny_models["float32"], backend="another", loads=1)
+        measure_footprint(tiny_models["float32"], hints=ModelHints(backend="another"), loads=1)
 
 
 def test_process_ignores_modules_in_the_current_folder(tiny_models, tmp_path, monkeypatch):
-    if sys.version_info < (3, 11):
-        pytest.skip("PYTHONSAFEPATH came with Python 3.11")
     (tmp_path / "numpy.py").write_text("raise RuntimeError('the wrong numpy')")
     monkeypatch.chdir(tmp_path)
     assert measure_footprint(tiny_models["float32"], loads=1).load_ms > 0

@@ -8,13 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pocketlens.benchmarks.payload import parse_recommendation, recommendation_payload
 from pocketlens.benchmarks.recommendation import Limits, recommend
-from pocketlens.benchmarks.recommendation_report import (
-    explain,
-    nothing_fits,
-    print_recommendation,
-    recommendation_payload,
-)
+from pocketlens.benchmarks.report import explain, nothing_fits, print_recommendation
 from pocketlens.errors import UsageError
 from pocketlens.evaluation.agreement import Flips
 
@@ -92,7 +88,8 @@ def test_nothing_fits(made_up, limits, nearest, said):
     assert (found.nearest.row[0].format, found.nearest.threads) == nearest
     assert said in nothing_fits(found)
     assert nothing_fits(found).startswith("Expected a file within ")
-    json.dumps(recommendation_payload(found), allow_nan=False)
+    payload = json.loads(json.dumps(recommendation_payload(found), allow_nan=False))
+    assert parse_recommendation(payload, "old.json") == found
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 
 from pocketlens.benchmarks import benchmark
 from pocketlens.benchmarks.latency import Settings
+from pocketlens.benchmarks.payload import parse_benchmark, to_payload
 from pocketlens.benchmarks.processes import time_files
-from pocketlens.benchmarks.regressions import find_changes, parse_record, refuse_regressions
-from pocketlens.benchmarks.report import to_payload
+from pocketlens.benchmarks.regressions import find_changes, refuse_regressions
 from pocketlens.cli.main import run
 from pocketlens.errors import PocketlensError
 from pocketlens.runtime.interpreters import load_interpreter
@@ -29,7 +29,7 @@ TIMING = Settings(num_runs=25, min_secs=0.1, warmup_runs=5)
     ],
 )
 def test_words(made_up, now_ms, word, fails):
-    record = parse_record(to_payload(made_up(("int8", 4, None, {1: 7.0}))))
+    record = parse_benchmark(to_payload(made_up(("int8", 4, None, {1: 7.0}))))
     changes = find_changes(record, made_up(("int8", 4, None, {1: now_ms})))
     assert [change.word for change in changes] == [word]
     assert changes[0].ratio == pytest.approx(now_ms / 7)
@@ -42,7 +42,7 @@ def test_words(made_up, now_ms, word, fails):
 
 
 def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, monkeypatch):
-    record = parse_record(to_payload(benchmark([elsewhere_model], settings=TIMING)))
+    record = parse_benchmark(to_payload(benchmark([elsewhere_model], settings=TIMING)))
     for _ in range(5):
         refuse_regressions(find_changes(record, benchmark([elsewhere_model], settings=TIMING)), 5)
     # An extra block: the same network once more in each inference.
@@ -89,7 +89,7 @@ def test_a_real_int8_file_with_an_extra_block_is_found(tmp_path):
     three, four = write(3), write(4)
     # Where other programs make an interval too wide to be sure, it is measured again.
     for _ in range(4):
-        record = parse_record(to_payload(benchmark([three], settings=TIMING)))
+        record = parse_benchmark(to_payload(benchmark([three], settings=TIMING)))
         (same,) = find_changes(record, benchmark([three], settings=TIMING))
         assert not same.is_slower_by(5)
         (change,) = find_changes(record, benchmark([four], settings=TIMING))

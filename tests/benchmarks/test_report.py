@@ -6,12 +6,12 @@ import json
 
 import pytest
 
+from pocketlens.benchmarks.payload import to_payload
 from pocketlens.benchmarks.report import (
     drift_sentences,
     files_table,
     latency_table,
     print_report,
-    to_payload,
 )
 from pocketlens.benchmarks.stages import Stage
 from pocketlens.benchmarks.sustained import Moment, Sustained
@@ -30,7 +30,7 @@ def _cells(table):
 def test_columns(made_up):
     result = made_up(*FILES)
     assert _headers(files_table(result)) == [
-        *("File", "size MB", "load ms", "first ms", "RAM +MB", "peak +MB", "peak MB", "parts")
+        *("File", "size MB", "load ms", "first ms", "RAM +MB", "peak +MB", "peak MB", "partitions")
     ]
     assert _headers(latency_table(result)) == [
         *("File", "threads", "invoke ms", "p95", "ratio", "classify ms", "p95", "ratio", "runs")
@@ -75,7 +75,7 @@ def test_reference_is_said_where_it_is_not_float32(made_up):
 
 def test_payload(made_up):
     payload = json.loads(json.dumps(to_payload(made_up(*FILES)), allow_nan=False))
-    assert payload["schema_version"] == 5
+    assert payload["schema_version"] == 6
     assert set(payload) == {
         *("schema_version", "machine", "settings", "reference", "photos", "skipped_photos"),
         *("rule", "files", "verdict", "task", "left_out", "warnings", "sustained"),
@@ -110,7 +110,9 @@ def test_payload(made_up):
         *("first_ms", "min_ms", "median_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms"),
         *("runs", "processes", "median_interval_ms", "drift", "ratio", "ratio_interval"),
     }
-    assert set(second["latencies"][0]) == {"threads", "invoke", "classify", "parts", "yardstick"}
+    assert set(second["latencies"][0]) == {
+        *("threads", "invoke", "classify", "histogram", "parts", "yardstick")
+    }
     assert payload["verdict"]["file"] == "int81.tflite"
     assert payload["verdict"]["sentence"].startswith("Take ")
 

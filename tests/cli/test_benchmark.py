@@ -18,6 +18,13 @@ from pocketlens.runtime.interpreters import BACKENDS
 QUICK = ["--num-runs", "2", "--min-secs", "0", "--warmup-runs", "1"]
 
 
+def test_missing_report_extra(elsewhere_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pocketlens.imports.find_spec", lambda _: None)
+    for option in ("--plot", "--report"):
+        assert run(["benchmark", str(elsewhere_model), option, str(tmp_path / "a.png")]) == 1
+        assert "pip install 'pocketlens[report]'" in capsys.readouterr().err
+
+
 def test_backends_to_choose_from_are_those_that_there_are():
     (option,) = (entry for entry in benchmark_command.params if entry.name == "backend")
     assert list(option.type.choices) == list(BACKENDS)
@@ -31,7 +38,7 @@ def test_exported_names():
 
 
 def test_everything_at_once(tiny_models, tiny_photos, tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="plots need the train extra")
+    pytest.importorskip("matplotlib", reason="plots need the report extra")
     target, plot, report = tmp_path / "result.json", tmp_path / "plot.png", tmp_path / "report"
     files = [str(tiny_models[key]) for key in ("int8", "float32")]
     arguments = [*files, "--photos", str(tiny_photos), "--threads", "2,1", *QUICK]
@@ -73,6 +80,14 @@ def test_everything_at_once(tiny_models, tiny_photos, tmp_path, capsys):
     assert json.loads((report / "benchmark.json").read_text("utf-8")) == payload
     page = (report / "index.html").read_text("utf-8")
     assert payload["verdict"]["sentence"].split(":")[0] in page
+    # The JSON alone makes the same page, anywhere.
+    assert run(["report", str(target)]) == 0
+    made = tmp_path / "result-report" / "index.html"
+    assert capsys.readouterr().out == f"Written: {made}\n"
+    assert made.read_text("utf-8") == page
+    assert run(["report", str(target)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run(["report", str(target), "--overwrite"]) == 0
     assert "without a pause" in printed
     assert "without a pause" in page
 

@@ -68,7 +68,7 @@ def test_json_to_a_file_that_is_not_replaced_unasked(
     assert target.read_text().startswith("{")
 
 
-def test_file_from_elsewhere_with_labels(
+def test_third_party_file_with_labels(
     tiny_tflite: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model, labels = tmp_path / "model.tflite", tmp_path / "names.txt"

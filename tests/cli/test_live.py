@@ -15,7 +15,7 @@ import pytest
 from pocketlens.card import pack, unpack
 from pocketlens.cli.main import run
 from pocketlens.runtime.interpreters import load_interpreter
-from pocketlens.runtime.threads import usable_cores
+from pocketlens.workers import count_cores
 
 FRAMES = 12
 
@@ -271,7 +271,7 @@ def test_the_number_of_threads_is_chosen_and_told(tiny_tflite, video, tmp_path, 
     summary = tmp_path / "o.json"
     assert live(tiny_tflite, video, "--threads", "auto", "--json", summary) == 0
     threads = json.loads(summary.read_text("utf-8"))["threads"]
-    assert f"Threads: {threads} of {usable_cores()} cores" in capfd.readouterr().err
+    assert f"Threads: {threads} of {count_cores()} cores" in capfd.readouterr().err
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ def test_a_model_without_numbers_is_told_once_and_fails(
     assert live(unusable_model, video, "--jsonl", log, "--json", summary) == 1
     (state,) = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     assert state["state"] == "stale"
-    assert "no numbers" in state["reason"]
+    assert "NaN" in state["reason"]
     result = json.loads(summary.read_text("utf-8"))
     assert (result["frames"], result["unusable"], result["events"]) == (0, FRAMES, 0)
     assert [entry.message[:12] for entry in caplog.records] == ["No answers: "]

@@ -201,7 +201,7 @@ def test_wrong_calls_are_one_sentence(tiny_tflite, capfd, options, words):
 def test_a_missing_extra_is_one_sentence_with_what_to_install(
     tiny_tflite, capfd, monkeypatch, options, extra
 ):
-    monkeypatch.setattr("pocketlens.extras.find_spec", lambda _name: None)
+    monkeypatch.setattr("pocketlens.imports.find_spec", lambda _name: None)
     assert run(["live", str(tiny_tflite), *options]) == 1
     err = capfd.readouterr().err
     assert f"pip install 'pocketlens[{extra}]'" in err

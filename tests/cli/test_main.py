@@ -117,7 +117,7 @@ def test_missing_extra_is_named(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = str(tmp_path)
-    monkeypatch.setattr("pocketlens.extras.find_spec", lambda _name: None)
+    monkeypatch.setattr("pocketlens.imports.find_spec", lambda _name: None)
     arguments = {
         "check": [here],
         "train": [here, "--out", "run"],

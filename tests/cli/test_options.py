@@ -79,11 +79,9 @@ def test_every_option_is_explained(name: str) -> None:
 
 
 def test_what_can_be_chosen_is_what_there_is() -> None:
-    from pocketlens.export.folders import RECOMMENDED
     from pocketlens.runtime.interpreters import BACKENDS
 
     assert tuple(BACKENDS) == choices.BACKENDS
-    assert set(RECOMMENDED) == set(choices.TARGETS)
 
 
 def test_what_can_be_trained_and_converted_is_what_there_is() -> None:

@@ -12,7 +12,8 @@ def test_files(tiny_models, tiny_photos, tmp_path, capsys):
     target = tmp_path / "out.json"
     files = [str(tiny_models[key]) for key in ("float32", "int8")]
     arguments = [*files, "--photos", str(tiny_photos), "--threads", "1", "--max-drop", "100"]
-    assert run(["recommend", *arguments, "--json", str(target)]) == 0
+    report = ["--report", str(tmp_path / "report")]
+    assert run(["recommend", *arguments, "--json", str(target), *report]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     payload = json.loads(target.read_text("utf-8"))
     for sentence in payload["sentences"]:
@@ -23,6 +24,12 @@ def test_files(tiny_models, tiny_photos, tmp_path, capsys):
     assert payload["runner_up"]["file"] != payload["take"]["file"]
     assert payload["take"]["path"] in files
     assert payload["benchmark"]["photos"] == 90
+    page = (tmp_path / "report" / "index.html").read_text("utf-8")
+    assert json.loads((tmp_path / "report" / "recommend.json").read_text("utf-8")) == payload
+    assert payload["sentences"][0] in page
+    assert run(["report", str(target), "--out", str(tmp_path / "again")]) == 0
+    # Where the files lie is looked up anew.
+    assert (tmp_path / "again" / "index.html").read_text("utf-8") == page
 
 
 def test_nothing_fits(tiny_models, tiny_photos, capsys):
@@ -65,6 +72,7 @@ def test_a_run_is_converted_and_judged_by_its_held_back_photos(tiny_run, tmp_pat
         pytest.param(["{model}", "--threads", "0"], "--threads '0'", id="no threads"),
         pytest.param(["{model}", "--backend", "onnx"], "ai-edge-litert", id="other backend"),
         pytest.param(["{model}", "--json", "{taken}"], "--overwrite", id="json exists"),
+        pytest.param(["{model}", "--report", "{tmp}"], "not replaced", id="report's folder"),
     ],
 )
 def test_wrong_calls(elsewhere_model, tiny_run, tmp_path, capsys, monkeypatch, arguments, said):

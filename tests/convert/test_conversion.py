@@ -32,11 +32,11 @@ from pocketlens.errors import (
     OutputExistsError,
     UsageError,
 )
-from pocketlens.evaluation.agreement import ClassLoss, Comparison, Reference
+from pocketlens.evaluation.agreement import ClassFlips, Comparison, Flips, Reference
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.inspection import inspect
-from pocketlens.runtime.interpreters import Operators
 from pocketlens.runtime.model_files import read_model_file
+from pocketlens.runtime.operators import Operators
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import Settings, train
@@ -259,9 +259,8 @@ def bad_dynamic(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def worse(reference: Reference, scores: np.ndarray) -> Comparison:
         lost = 9 if compared[0] == "dynamic" else 0
-        hardest = (ClassLoss("cross", 9, 10),) if lost else ()
-        result = really(reference, scores)
-        return dataclasses.replace(result, lost=lost, won=0, hardest=hardest)
+        flips = Flips(lost, 0, 0.004, (ClassFlips("cross", 10, lost, 0),))
+        return dataclasses.replace(really(reference, scores), flips=flips)
 
     monkeypatch.setattr("pocketlens.convert.conversion.rerun", noted)
     monkeypatch.setattr(Reference, "compare", worse)

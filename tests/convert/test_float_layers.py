@@ -12,7 +12,8 @@ from pocketlens.convert.encoders import Encoder
 from pocketlens.convert.float_layers import make_int8, measure_sensitivity
 from pocketlens.convert.formats import check_promise
 from pocketlens.evaluation.agreement import Reference
-from pocketlens.runtime.interpreters import describe_operators, load_interpreter
+from pocketlens.runtime.interpreters import load_interpreter
+from pocketlens.runtime.operators import describe_operators
 
 LABELS = ("a", "b", "c")
 CARD = ModelCard("x", LABELS, (32, 32))

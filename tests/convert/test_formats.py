@@ -11,8 +11,9 @@ from pocketlens.convert import FORMATS
 from pocketlens.convert.flatbuffers import slim
 from pocketlens.convert.formats import check_promise
 from pocketlens.errors import ConversionError
-from pocketlens.runtime.interpreters import Operators, load_interpreter
+from pocketlens.runtime.interpreters import load_interpreter
 from pocketlens.runtime.model_files import Signature, Tensor, read_model_file
+from pocketlens.runtime.operators import Operators
 
 FLOAT = Tensor(0, (1, 8, 8, 3), np.dtype(np.float32), 0.0, 0)
 BYTES = Tensor(0, (1, 8, 8, 3), np.dtype(np.uint8), 1 / 127.5, 127)

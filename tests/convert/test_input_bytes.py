@@ -10,7 +10,8 @@ pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 import tensorflow as tf
 
 from pocketlens.convert.flatbuffers import delegate_input
-from pocketlens.runtime.interpreters import describe_operators, load_interpreter
+from pocketlens.runtime.interpreters import load_interpreter
+from pocketlens.runtime.operators import describe_operators
 
 # Every byte there is, in every channel.
 BYTES = np.stack([np.roll(np.arange(256, dtype=np.uint8), 85 * c) for c in range(3)], axis=-1)

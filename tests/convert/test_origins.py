@@ -1,4 +1,4 @@
-"""Models from elsewhere: what is taken, with the same answers, and what is refused."""
+"""Third-party models: what is taken, with the same answers, and what is refused."""
 
 from pathlib import Path
 
@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from pocketlens.convert.flatbuffers import pack_model, unpack_model
 from pocketlens.convert.graphs import trace_function
-from pocketlens.convert.origins import Description, read_origin
+from pocketlens.convert.origins import read_origin
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.hints import ModelHints
 
 SIZE = 32
 PIXELS = np.random.default_rng(5).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
@@ -60,7 +61,7 @@ def saved(model: keras.Model, folder: Path, kind: str) -> Path:
 def test_described_model_gives_its_own_scores(kind: str, labels: Path, tmp_path: Path) -> None:
     model = network()
     path = saved(model, tmp_path, kind)
-    origin = read_origin(path, Description(labels, 127.5, 127.5, resize_mode="crop"))
+    origin = read_origin(path, ModelHints(labels, 127.5, 127.5, resize_mode="crop"))
     assert origin.card.labels == ("a", "b", "c")
     assert origin.card.input_size_wh == (SIZE, SIZE)
     assert origin.card.resize_mode == "crop"
@@ -70,17 +71,17 @@ def test_described_model_gives_its_own_scores(kind: str, labels: Path, tmp_path:
 def test_float_file_takes_raw_pixels(labels: Path, tmp_path: Path) -> None:
     model = network()
     path = saved(model, tmp_path, "tflite")
-    origin = read_origin(path, Description(labels, 127.5, 127.5))
+    origin = read_origin(path, ModelHints(labels, 127.5, 127.5))
     raw = tmp_path / "raw.tflite"
     raw.write_bytes(origin.float_model().float32())
-    with Classifier(raw, mean=0.0, std=1.0) as classifier:
+    with Classifier(raw, hints=ModelHints(mean=0.0, std=1.0)) as classifier:
         scores = np.stack([classifier.scores(one) for one in PIXELS])
     np.testing.assert_allclose(scores, normalised_scores(model), atol=1e-5)
 
 
 def test_normalisation_inside_needs_no_description(labels: Path, tmp_path: Path) -> None:
     model = network(inside=True)
-    origin = read_origin(saved(model, tmp_path, "keras"), Description(labels))
+    origin = read_origin(saved(model, tmp_path, "keras"), ModelHints(labels))
     expected = model.predict(PIXELS.astype(np.float32), verbose=0)
     np.testing.assert_allclose(origin.scores(PIXELS), expected, atol=1e-6)
 
@@ -88,20 +89,20 @@ def test_normalisation_inside_needs_no_description(labels: Path, tmp_path: Path)
 def test_any_size_needs_one(labels: Path, tmp_path: Path) -> None:
     path = saved(network(inside=True, size=None), tmp_path, "keras")
     with pytest.raises(UsageError, match="--image-size"):
-        read_origin(path, Description(labels))
-    assert read_origin(path, Description(labels, image_size=48)).card.input_size_wh == (48, 48)
+        read_origin(path, ModelHints(labels))
+    assert read_origin(path, ModelHints(labels, image_size=48)).card.input_size_wh == (48, 48)
 
 
 @pytest.mark.parametrize("kind", ["keras", "SavedModel", "tflite"])
 def test_unknown_pixels(kind: str, labels: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--mean"):
-        read_origin(saved(network(), tmp_path, kind), Description(labels))
+        read_origin(saved(network(), tmp_path, kind), ModelHints(labels))
 
 
 @pytest.mark.parametrize("kind", ["keras", "SavedModel", "tflite"])
 def test_no_labels(kind: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--labels"):
-        read_origin(saved(network(), tmp_path, kind), Description(mean=0.0, std=1.0))
+        read_origin(saved(network(), tmp_path, kind), ModelHints(mean=0.0, std=1.0))
 
 
 @pytest.mark.parametrize("kind", ["keras", "SavedModel", "tflite"])
@@ -109,7 +110,7 @@ def test_other_number_of_labels(kind: str, tmp_path: Path) -> None:
     two = tmp_path / "two.txt"
     two.write_text("a\nb\n")
     with pytest.raises(LabelsError, match="Expected 3 labels"):
-        read_origin(saved(network(), tmp_path, kind), Description(two, 0.0, 1.0))
+        read_origin(saved(network(), tmp_path, kind), ModelHints(two, 0.0, 1.0))
 
 
 def two_inputs() -> keras.Model:
@@ -135,7 +136,7 @@ def map_output() -> keras.Model:
 )
 def test_no_image_classifier(model, received: str, kind: str, labels: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=received):
-        read_origin(saved(model(), tmp_path, kind), Description(labels, 0.0, 1.0))
+        read_origin(saved(model(), tmp_path, kind), ModelHints(labels, 0.0, 1.0))
 
 
 def test_saved_model_that_reads_files(labels: Path, tmp_path: Path) -> None:
@@ -148,36 +149,36 @@ def test_saved_model_that_reads_files(labels: Path, tmp_path: Path) -> None:
     module = Reader()
     tf.saved_model.save(module, str(tmp_path / "reader"))
     with pytest.raises(ModelFileError, match="ReadFile"):
-        read_origin(tmp_path / "reader", Description(labels, 0.0, 1.0))
+        read_origin(tmp_path / "reader", ModelHints(labels, 0.0, 1.0))
 
 
 def test_damaged_saved_model(labels: Path, tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff nothing")
     with pytest.raises(ModelFileError, match="Expected a SavedModel"):
-        read_origin(tmp_path, Description(labels, 0.0, 1.0))
+        read_origin(tmp_path, ModelHints(labels, 0.0, 1.0))
 
 
 def test_quantized_file(tiny_models: dict[str, Path]) -> None:
     with pytest.raises(ModelFileError, match="tensors of int8"):
-        read_origin(tiny_models["weights8"], Description())
+        read_origin(tiny_models["weights8"], ModelHints())
     with pytest.raises(ModelFileError, match="input of uint8"):
-        read_origin(tiny_models["int8"], Description())
+        read_origin(tiny_models["int8"], ModelHints())
 
 
 def test_run_describes_itself(tiny_run: Path, labels: Path) -> None:
-    origin = read_origin(tiny_run, Description())
+    origin = read_origin(tiny_run, ModelHints())
     assert origin.run is not None
     assert origin.card == origin.run.card
-    assert read_origin(tiny_run / "model.keras", Description()).run is not None
+    assert read_origin(tiny_run / "model.keras", ModelHints()).run is not None
     with pytest.raises(UsageError, match="--labels"):
-        read_origin(tiny_run, Description(labels))
+        read_origin(tiny_run, ModelHints(labels))
 
 
 @pytest.mark.parametrize("name", ["nothing", "photo.jpg"])
 def test_nothing_of_the_kind(name: str, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"")
     with pytest.raises(UsageError, match="Expected a run folder"):
-        read_origin(tmp_path / name, Description())
+        read_origin(tmp_path / name, ModelHints())
 
 
 def test_tensors_of_one_name_are_told_apart(labels: Path, tmp_path: Path) -> None:
@@ -186,6 +187,6 @@ def test_tensors_of_one_name_are_told_apart(labels: Path, tmp_path: Path) -> Non
     for tensor in model.subgraphs[0].tensors:
         tensor.name = b"same"
     path.write_bytes(pack_model(model))
-    origin = read_origin(path, Description(labels, 127.5, 127.5))
+    origin = read_origin(path, ModelHints(labels, 127.5, 127.5))
     made = unpack_model(origin.float_model().float32()).subgraphs[0].tensors
     assert len({tensor.name for tensor in made}) == len(made)

@@ -15,9 +15,10 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 from pocketlens.cli.main import run
 from pocketlens.convert import FORMATS, Demands, convert
+from pocketlens.evaluation.answers import share_of_equal
 from pocketlens.keras_files import load_keras_model
 from pocketlens.runtime import Classifier
-from pocketlens.runtime.answers import answer_of, share_of_equal
+from pocketlens.runtime.answers import answer_of
 from pocketlens.runtime.photos import LabelledPhotos, read_labelled
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import Settings, evaluate_model, train

@@ -48,7 +48,7 @@ FLOORS = {
 }
 # Evaluation runs files in the interpreter; the two share a floor, in this direction only.
 NEIGHBOURS = {("evaluation", "runtime"), ("cli", "demo")}
-HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "ai_edge_quantizer"}
+HEAVY = {"tensorflow", "keras", "sklearn", "matplotlib", "jinja2", "ai_edge_quantizer"}
 
 
 def modules() -> dict[str, Path]:
@@ -163,11 +163,12 @@ def test_no_module_imports_itself_over_others(known: dict[str, Path]) -> None:
         "from pocketlens.cli.main import run; run(['doctor', '--help'])",
         "from pocketlens.cli.main import run; run(['benchmark', '--help'])",
         "from pocketlens.cli.main import run; run(['recommend', '--help'])",
+        "from pocketlens.cli.main import run; run(['report', '--help'])",
+        "from pocketlens.cli.main import run; run(['evaluate', '--help'])",
         "from pocketlens.cli.main import run; run(['export', '--help'])",
         "from pocketlens.cli.main import run; run(['train', '--help'])",
         "from pocketlens.cli.main import run; run(['check', '--help'])",
         "from pocketlens.cli.main import run; run(['convert', '--help'])",
-        "from pocketlens.cli.main import run; run(['evaluate', '--help'])",
         "from pocketlens.cli.main import run; run(['demo', '--help'])",
     ],
 )
@@ -186,6 +187,7 @@ def test_commands_on_the_device_import_nothing_heavy(
         ["inspect", str(tiny_tflite)],
         ["live", str(tiny_tflite), "--source", str(video), "--record", str(tmp_path / "out.mp4")],
         ["benchmark", str(tiny_tflite), "--photos", str(tiny_photos), "--num-runs", "2"],
+        ["evaluate", str(tiny_tflite), str(tiny_photos)],
         ["recommend", str(tiny_tflite), "--photos", str(tiny_photos), "--threads", "1"],
         ["export", str(tiny_tflite), "--target", "ios", "--out", str(tmp_path / "app")],
         ["export", str(tiny_tflite), "--target", "web", "--out", str(tmp_path / "web")],

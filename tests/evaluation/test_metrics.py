@@ -1,15 +1,20 @@
 """Metrics on cases small enough to be worked out by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="evaluation needs the train extra")
-
+from pocketlens.evaluation import metrics
 from pocketlens.evaluation.answers import to_answers
-from pocketlens.evaluation.metrics import Evaluation, evaluate
+from pocketlens.evaluation.metrics import Evaluation
 from pocketlens.evaluation.mistakes import confusions, diagnose, mistakes
 
 LABELS = ("a", "b", "c")
+
+
+def evaluate(*said: Any) -> Evaluation:
+    return metrics.evaluate(to_answers(*said))
 
 
 def certain(rows: list[int], classes: int = 3, score: float = 0.8) -> np.ndarray:
@@ -91,13 +96,13 @@ def test_multilabel() -> None:
     )
     truth = np.array([[1, 0, 1], [1, 0, 0], [0, 1, 0], [0, 1, 1]])
     result = evaluate(scores, truth, LABELS, "multilabel")
-    # Rows 0 and 3 are exact. b: row 1 is a false alarm, row 2 a miss, row 3 a hit.
+    # Rows 0 and 3 are exact. b: row 1 is a false positive, row 2 a false negative, row 3 a hit.
     assert result.accuracy == 2 / 4
     assert result.label_accuracy == pytest.approx(10 / 12)
     assert [entry.f1 for entry in result.classes] == [1, 1 / 2, 1]
     assert (result.classes[1].false_alarms, result.classes[1].misses) == (1, 1)
     assert result.macro_f1 == pytest.approx(2.5 / 3)
-    # 5 hits, 1 false alarm, 1 miss.
+    # 5 hits, 1 false positive, 1 false negative.
     assert result.micro_f1 == pytest.approx(10 / 12)
     assert result.confusion == ()
     # b: 0.4 and 0.9 for photos of it, 0.2 and 0.8 for others: three of four pairs in order.
@@ -111,7 +116,7 @@ def test_classes_without_photos_do_not_count() -> None:
     assert result.worst_first[0] == 0
     assert result.macro_auc is None
     assert diagnose(result, 1) == "no photos of it here"
-    assert diagnose(result, 2) == "no photos of it here, 1 called so"
+    assert diagnose(result, 2) == "no photos of it here, 1 predicted"
 
 
 def diagnosed(said: list[int], truth: list[int]) -> tuple[Evaluation, list[str]]:
@@ -124,16 +129,16 @@ def test_diagnosis() -> None:
     truth = [0] * 20 + [1] * 20 + [2] * 20
     said = [0] * 12 + [1] * 28 + [2] * 20
     _, (a, b, c) = diagnosed(said, truth)
-    assert a == "too many misses (8 of 20, mostly taken for b): add examples"
-    assert b == "too many false alarms (8, mostly a): add counter-examples"
+    assert a == "too many false negatives (8 of 20, mostly predicted as b): add examples"
+    assert b == "too many false positives (8, mostly a): add counter-examples"
     assert c == ""
 
 
 def test_diagnosis_of_both_and_of_few() -> None:
     _, (a, b, c) = diagnosed([0, 1, 1, 0, 2, 2], [0, 0, 1, 1, 2, 2])
     assert a == (
-        "too many misses (1 of 2): add examples; "
-        "too many false alarms (1): add counter-examples; judged by 2 photos only"
+        "too many false negatives (1 of 2): add examples; "
+        "too many false positives (1): add counter-examples; judged by 2 photos only"
     )
     assert b == a
     assert c == ""

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pocketlens.benchmarks.candidates import read_candidates
 from pocketlens.benchmarks.evaluations import evaluate_files
-from pocketlens.runtime.machine import count_cores
 from pocketlens.runtime.photos import read_labelled
 from pocketlens.runtime.runs import evaluation_photos
+from pocketlens.workers import count_cores
 
 LIMIT = 1.15
 _INVOKES = 100

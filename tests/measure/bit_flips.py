@@ -4,7 +4,7 @@ make bit-flips MODELS='models/*.tflite'
 
 Each file gets 1,000 random single-bit flips anywhere, as many in the archive at its end, where
 anywhere seldom hits, and 100 truncations: all are to be refused. Then its model without the card,
-as it might come from elsewhere, is damaged in 200 coarser ways: whatever the interpreter makes of
+as a third-party file might come, is damaged in 200 coarser ways: whatever the interpreter makes of
 that, this process is to live. Exit code 1 if a sealed file was not refused.
 """
 
@@ -24,6 +24,7 @@ from pocketlens.benchmarks import benchmark
 from pocketlens.card import unpack
 from pocketlens.errors import ModelFileError
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.inspection import inspect
 from pocketlens.runtime.interpreters import load_interpreter
 
@@ -108,11 +109,12 @@ def try_unsealed(data: bytes, path: Path, options: argparse.Namespace) -> None:
     for what, count in ends.items():
         print(f"  {count:5d}  without its card: {what}")
     first, loads, later = [], [], []
+    hints = ModelHints(mean=0, std=1)
     for index in range(options.repeats):
         # Another file each time: what follows the model is not read by anyone.
         path.write_bytes(model + bytes(index + 1))
-        first.append(seconds(lambda: Classifier(path, mean=0, std=1)))
-        later.append(seconds(lambda: Classifier(path, mean=0, std=1)))
+        first.append(seconds(lambda: Classifier(path, hints=hints)))
+        later.append(seconds(lambda: Classifier(path, hints=hints)))
         loads.append(seconds(lambda: load_interpreter(model)))
     print(
         f"  without its card, the first time {statistics.median(first):.3f} s, later "

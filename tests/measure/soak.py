@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 
 from pocketlens.runtime.classifier import Category, Classifier, Result
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
 from pocketlens.runtime.live.capture.process import ProcessCapture
-from pocketlens.runtime.live.loop import FrameClassifier, FrameResult, classify_source
+from pocketlens.runtime.live.frames import STALE, FrameResult, Sink, SourceState
+from pocketlens.runtime.live.loop import FrameClassifier, classify_source
 from pocketlens.runtime.live.sources.fake import (
     END,
     ERROR,
@@ -95,18 +95,20 @@ def soak(classifier: FrameClassifier, seconds: float) -> bool:
     due = itertools.count(1)
     next_s = started_s + next(due)
 
-    def observe(frame_bgr: Pixels, result: FrameResult) -> None:
-        nonlocal next_s
-        if time.monotonic() > next_s:
-            samples.append(sample())
-            next_s = max(time.monotonic(), started_s + 10 * next(due))
-        if time.monotonic() > started_s + seconds:
-            stop.set()
+    class Samples(Sink):
+        def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
+            nonlocal next_s
+            if time.monotonic() > next_s:
+                samples.append(sample())
+                next_s = max(time.monotonic(), started_s + 10 * next(due))
+            if time.monotonic() > started_s + seconds:
+                stop.set()
+
+        def state(self, state: SourceState) -> None:
+            states.append(state)
 
     try:
-        summary = classify_source(
-            classifier, capture, observers=[observe], watchers=[states.append], stop=stop
-        )
+        summary = classify_source(classifier, capture, sinks=[Samples()], stop=stop)
     finally:
         capture.close()
     print(json.dumps(summary.to_dict()))

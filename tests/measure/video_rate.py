@@ -22,8 +22,9 @@ import cv2
 
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.live.capture.opening import open_capture
-from pocketlens.runtime.live.loop import FrameResult, Observer, classify_source
-from pocketlens.runtime.live.sinks.recording import Recording, labelled_recorder
+from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink
+from pocketlens.runtime.live.loop import classify_source
+from pocketlens.runtime.live.sinks.recording import Recorder
 from pocketlens.runtime.live.sources import SourceRequest, open_source
 from pocketlens.runtime.photos import find_pictures
 from pocketlens.runtime.pictures import Pixels, decode
@@ -87,7 +88,7 @@ def measure(model: Path, video: Path, rounds: int, folder: Path) -> bool:
             timed(DECODE, lambda: decode_all(request))
             timed(CLASSIFY, lambda: sum(1 for f in frames_bgr if classifier.classify(f)))
             timed(ENCODE, lambda: encode_all(frames_bgr, results, folder))
-            timed("classify a file", lambda: classify_all(classifier, request, None))
+            timed("classify a file", lambda: classify_all(classifier, request))
             timed("and record", lambda: record_all(classifier, request, folder))
     print(f"\n{model.name}; load average {before:.2f} before, {os.getloadavg()[0]:.2f} after")
     print("                 ms a frame   fps  CPU ms")
@@ -114,12 +115,13 @@ def hold(request: SourceRequest, classifier: Classifier) -> tuple[list[Pixels], 
     frames_bgr: list[Pixels] = []
     results: list[FrameResult] = []
 
-    def keep(frame_bgr: Pixels, result: FrameResult) -> None:
-        frames_bgr.append(frame_bgr)
-        results.append(result)
+    class Keep(Sink):
+        def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
+            frames_bgr.append(frame_bgr)
+            results.append(result)
 
     capture = open_capture(request)
-    classify_source(classifier, capture, observers=[keep], max_frames=HELD)
+    classify_source(classifier, capture, sinks=[Keep()], max_frames=HELD)
     capture.close()
     return frames_bgr, results
 
@@ -136,25 +138,26 @@ def decode_all(request: SourceRequest) -> int:
 
 def encode_all(frames_bgr: list[Pixels], results: list[FrameResult], folder: Path) -> int:
     """Draw labels on frames and record them; return their number."""
-    with Recording(folder / "alone.mp4", FPS, overwrite=True) as recording:
-        record = labelled_recorder(recording, live=False)
-        for frame_bgr, result in zip(frames_bgr, results, strict=True):
-            record(frame_bgr, result)
+    recorder = Recorder(folder / "alone.mp4", overwrite=True)
+    recorder.opened(RunInfo(live=False, fps=FPS))
+    for frame_bgr, result in zip(frames_bgr, results, strict=True):
+        recorder.result(frame_bgr, result)
+    recorder.closed()
     return len(frames_bgr)
 
 
-def classify_all(classifier: Classifier, request: SourceRequest, recorder: Observer | None) -> int:
+def classify_all(classifier: Classifier, request: SourceRequest, *sinks: Sink) -> int:
     """Classify the file and return the number of its frames."""
     capture = open_capture(request, threading.Event())
-    summary = classify_source(classifier, capture, recorder=recorder)
+    summary = classify_source(classifier, capture, sinks=sinks)
     capture.close()
     return summary.frames
 
 
 def record_all(classifier: Classifier, request: SourceRequest, folder: Path) -> int:
     """Classify and record the file and return the number of its frames."""
-    with Recording(folder / "whole.mp4", FPS, overwrite=True) as recording:
-        return classify_all(classifier, request, labelled_recorder(recording, live=False))
+    recorder = Recorder(folder / "whole.mp4", overwrite=True)
+    return classify_all(classifier, request, recorder)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.live.capture.opening import CaptureCounts
 from pocketlens.runtime.live.capture.thread import ThreadCapture
-from pocketlens.runtime.live.loop import FrameResult, classify_source
+from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink
+from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sources.fake import FakeCamera
-from pocketlens.runtime.live.web import open_web
+from pocketlens.runtime.live.web import WebPage
 from pocketlens.runtime.live.web.access import WebAddress
 
 SIZE_WH = (1280, 720)
@@ -59,46 +59,45 @@ def compare(classifier: Classifier, seconds: float, name: str, count: int) -> di
     shares: tuple[list[float], list[float]] = ([], [])
     # Which turn it is, and since when its frames count.
     turn = [0, time.monotonic() + SETTLE_S]
-    stop = threading.Event()
-    page = open_web(
-        WebAddress("127.0.0.1", 0),
-        token=None,
-        model=Path(classifier.model.path).name,
-        source="fake",
-        counts=CaptureCounts,
-        announce=announced.append,
-    )
-    with page as feed:
-        command = [sys.executable, __file__, "hold", name, announced[0].split()[-1], str(count)]
-        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert holder.stdin
-        assert holder.stdout
-        holder.stdout.readline()
+    page = WebPage(WebAddress("127.0.0.1", 0), announce=announced.append)
 
-        def take(frame_bgr: np.ndarray, result: FrameResult) -> None:
-            feed(frame_bgr, result)
+    class Turns(Sink):
+        def opened(self, run: RunInfo) -> None:
+            url = announced[0].split()[-1]
+            command = [sys.executable, __file__, "hold", name, url, str(count)]
+            self.holder = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            assert self.holder.stdout
+            self.holder.stdout.readline()
+            threading.Thread(target=self.take_turns, args=(run.stop,)).start()
+
+        def result(self, frame_bgr: np.ndarray, result: FrameResult) -> None:
             if time.monotonic() > turn[1]:
                 times_ms[int(turn[0])].append(result.classify_ms)
 
-        def take_turns() -> None:
+        def closed(self) -> None:
+            self.holder.kill()
+            self.holder.wait()
+
+        def take_turns(self, stop: threading.Event) -> None:
+            assert self.holder.stdin
             ends_s = time.monotonic() + seconds
             while time.monotonic() < ends_s:
                 for watching in (0, 1):
                     before_s = serving_s()
-                    holder.stdin.write("on\n" if watching else "off\n")
-                    holder.stdin.flush()
+                    self.holder.stdin.write("on\n" if watching else "off\n")
+                    self.holder.stdin.flush()
                     # Connecting is part of being watched; nobody minds how the others leave.
                     turn[:] = watching, time.monotonic() + (0 if watching else SETTLE_S)
                     time.sleep(TURN_S)
                     shares[watching].append((serving_s() - before_s) / TURN_S)
             stop.set()
 
-        threading.Thread(target=take_turns).start()
-        capture = ThreadCapture(FakeCamera(size_wh=SIZE_WH, interval_s=INTERVAL_S))
-        classify_source(classifier, capture, observers=[take], stop=stop)
-        capture.close()
-        holder.kill()
-        holder.wait()
+    capture = ThreadCapture(FakeCamera(size_wh=SIZE_WH, interval_s=INTERVAL_S))
+    run = RunInfo(model=Path(classifier.model.path).name, source="fake")
+    classify_source(classifier, capture, sinks=[page, Turns()], run=run)
+    capture.close()
     alone, watched = (np.percentile(entries, (50, 95)) for entries in times_ms)
     return {
         "viewers": count,

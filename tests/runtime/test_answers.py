@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketlens.card import unpack
+from pocketlens.errors import LabelsError
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.answers import (
     answer_of,
     best_scores,
     label_scores,
-    micro_f1,
-    share_of_equal,
 )
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.pictures import decode
 
 
@@ -40,23 +40,6 @@ def test_scores_of_both_labels() -> None:
     scores = np.array([0.25], np.float32)
     assert label_scores(scores, "binary").tolist() == [0.75, 0.25]
     assert label_scores(scores, "multilabel").tolist() == [0.25]
-
-
-def test_measures() -> None:
-    truth = [(0,), (0, 1), (), (2,)]
-    answers = [(0,), (0,), (), (1,)]
-    assert share_of_equal(answers, truth) == 0.5
-    # Right: two labels; given: three; true: four.
-    assert micro_f1(answers, truth) == pytest.approx(2 * 2 / (3 + 4))
-    assert micro_f1([()], [()]) == 0.0
-
-
-def test_micro_f1_is_scikit_learns() -> None:
-    metrics = pytest.importorskip("sklearn.metrics", reason="it comes with the train extra")
-    rng = np.random.default_rng(0)
-    truth, given = rng.random((2, 50, 4)) < 0.3
-    rows = [[tuple(np.flatnonzero(row).tolist()) for row in side] for side in (given, truth)]
-    assert micro_f1(*rows) == pytest.approx(metrics.f1_score(truth, given, average="micro"))
 
 
 @pytest.mark.parametrize("score", [0.1, 0.3, 0.5, 0.9])
@@ -99,7 +82,7 @@ def test_multilabel_result(
     assert result.top.score == pytest.approx(max(scores))
 
 
-def test_one_score_and_two_labels_from_elsewhere_are_binary(
+def test_one_score_of_a_third_party_file_is_binary(
     task_models: dict[str, dict[str, Path]], tiny_photos: Path, tmp_path: Path
 ) -> None:
     known = task_models["binary"]["int8"]
@@ -108,12 +91,15 @@ def test_one_score_and_two_labels_from_elsewhere_are_binary(
     flatbuffer = unpack(known.read_bytes()).flatbuffer
     plain.write_bytes(flatbuffer.replace(b"TFLITE_METADATA", b"UNKNOWN_RECORDS"))
     path = next((tiny_photos / "cross").iterdir())
-    with Classifier(plain, labels=["cross", "circle"]) as one, Classifier(known) as other:
+    hints = ModelHints(labels=["cross", "circle"])
+    with Classifier(plain, hints=hints) as one, Classifier(known) as other:
         assert (one.task, one.threshold) == ("binary", 0.5)
         assert one.classify_photo(path) == other.classify_photo(path)
     with Classifier(plain) as nameless:
-        assert nameless.task == "multiclass"
-        assert nameless.labels == ("class 0",)
+        assert (nameless.task, nameless.threshold) == ("binary", 0.5)
+        assert nameless.labels == ("class 0", "class 1")
+    with pytest.raises(LabelsError, match="Expected 2 labels"):
+        Classifier(plain, hints=ModelHints(labels=["circle"]))
 
 
 def test_frame_and_photo_of_a_binary_model(

@@ -10,11 +10,13 @@ import pytest
 from pocketlens.card import unpack
 from pocketlens.errors import LabelsError, ModelFileError, ScoresError, UsageError
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.input_table import score_table
 from pocketlens.runtime.interpreters import BACKENDS, find_backend
 from pocketlens.runtime.model_files import Tensor, read_model_file
 from pocketlens.runtime.pictures import decode, resize
 
+RAW = ModelHints(mean=0, std=1)
 FORMATS = ("float32", "float16", "dynamic", "weights8", "int8")
 
 
@@ -164,24 +166,24 @@ def test_bad_frame(tiny_tflite: Path, bad: object) -> None:
         classifier.classify(bad)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("options", [{"threads": 0}, {"top_k": 0}, {"mean": 1.0}], ids=str)
+@pytest.mark.parametrize("options", [{"threads": 0}, {"top_k": 0}], ids=str)
 def test_bad_options(tiny_tflite: Path, options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="Received"):
         Classifier(tiny_tflite, **options)  # type: ignore[arg-type]
 
 
 def test_normalisation_of_our_files_is_inside(tiny_tflite: Path) -> None:
-    with pytest.raises(UsageError, match="inside"):
-        Classifier(tiny_tflite, mean=127.5, std=127.5)
+    with pytest.raises(UsageError, match="its card says"):
+        Classifier(tiny_tflite, hints=ModelHints(mean=127.5, std=127.5))
 
 
 def test_labels_that_do_not_fit(tiny_tflite: Path) -> None:
     with pytest.raises(LabelsError, match=r"Expected 3 labels .* Received: 2"):
-        Classifier(tiny_tflite, labels=["a", "b"])
+        Classifier(tiny_tflite, hints=ModelHints(labels=["a", "b"]))
 
 
 def without_card(path: Path, target: Path) -> Path:
-    """Write a file's model without its card, as it would come from elsewhere.
+    """Write a file's model without its card, as a third-party file would come.
 
     Its standard metadata goes under another name, where nobody looks for the labels it names.
     """
@@ -190,13 +192,13 @@ def without_card(path: Path, target: Path) -> Path:
     return target
 
 
-def test_float_file_from_elsewhere_needs_its_normalisation(
+def test_third_party_float_file_needs_its_normalisation(
     tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
     plain = without_card(tiny_models["float32"], tmp_path / "plain.tflite")
     with pytest.raises(UsageError, match="--mean and --std"):
         Classifier(plain)
-    with Classifier(plain, mean=0, std=1) as ours, Classifier(tiny_models["float32"]) as known:
+    with Classifier(plain, hints=RAW) as ours, Classifier(tiny_models["float32"]) as known:
         for seed in range(5):
             one, other = ours.classify(frame(seed)), known.classify(frame(seed))
             assert [c.score for c in one.categories] == [c.score for c in other.categories]
@@ -210,11 +212,12 @@ def test_labels_beside_the_file(tiny_tflite: Path, tmp_path: Path) -> None:
         assert classifier.labels == ("ä", "b", "c")
 
 
-def test_file_from_elsewhere(elsewhere_model: Path, shared: Path) -> None:
+def test_third_party_file(elsewhere_model: Path, shared: Path) -> None:
     folder = shared / "data" / "imagenet_samples"
     names = (folder / "labels.txt").read_text("utf-8").split("\n")[:1000]
     photos = sorted(folder.glob("*.jpg"))
-    with Classifier(elsewhere_model, labels=["background", *names]) as classifier:
+    hints = ModelHints(labels=["background", *names])
+    with Classifier(elsewhere_model, hints=hints) as classifier:
         right = sum(
             classifier.classify_photo(photo).top.index == int(photo.stem) + 1 for photo in photos
         )
@@ -229,7 +232,7 @@ def test_cut_file(tiny_models: dict[str, Path], tmp_path: Path, entry: str, shar
     path = tmp_path / "cut.tflite"
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ModelFileError, match="Received"):
-        Classifier(path, mean=0, std=1) if entry != "int8" else Classifier(path)
+        Classifier(path, hints=RAW) if entry != "int8" else Classifier(path)
 
 
 @pytest.mark.parametrize("entry", FORMATS)
@@ -297,7 +300,7 @@ def installed() -> list[str]:
 def test_backends_agree(tiny_models: dict[str, Path], backend: str) -> None:
     for entry in FORMATS:
         with (
-            Classifier(tiny_models[entry], backend=backend) as one,
+            Classifier(tiny_models[entry], hints=ModelHints(backend=backend)) as one,
             Classifier(tiny_models[entry]) as usual,
         ):
             for seed in range(5):

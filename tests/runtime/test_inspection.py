@@ -10,8 +10,8 @@ import pytest
 
 from pocketlens.archive import append_archive
 from pocketlens.errors import ModelFileError, UsageError
-from pocketlens.runtime.findings import find_slow_parts
-from pocketlens.runtime.inspection import inspect
+from pocketlens.runtime.hints import ModelHints
+from pocketlens.runtime.inspection import find_slow_parts, inspect
 from pocketlens.runtime.model_files import read_model_file
 from pocketlens.runtime.operators import Operator, list_operators
 
@@ -142,7 +142,7 @@ def without_metadata(path: Path, target: Path) -> Path:
     return target
 
 
-def test_file_from_elsewhere(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+def test_third_party_file(tiny_models: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     flatbuffer = read_model_file(tiny_models["float32"]).flatbuffer
     path.write_bytes(append_archive(flatbuffer, {"labels.txt": b"a\nb\nc\n"}))
@@ -151,9 +151,10 @@ def test_file_from_elsewhere(tiny_models: dict[str, Path], tmp_path: Path) -> No
     assert inspection.labels == ("a", "b", "c")
     assert inspection.pixels == "RGB as (pixel - 0) / 1, says its metadata"
     (tmp_path / "two.txt").write_text("a\nb\n")
-    inspection = inspect(path, tmp_path / "two.txt")
+    inspection = inspect(path, ModelHints(labels=tmp_path / "two.txt"))
     assert inspection.labels == ("a", "b")
     assert "2 labels for 3 scores" in inspection.findings[0]
+    assert inspect(path, ModelHints(mean=1, std=2)).pixels == "RGB as (pixel - 1) / 2, as you say"
 
 
 def test_float_file_that_does_not_say_its_pixels(

@@ -9,7 +9,8 @@ import pytest
 from pocketlens.errors import MissingDependencyError, UsageError
 from pocketlens.runtime import interpreters
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.interpreters import BACKENDS, describe_operators, find_backend
+from pocketlens.runtime.interpreters import BACKENDS, find_backend
+from pocketlens.runtime.operators import describe_operators
 
 
 def only(available: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

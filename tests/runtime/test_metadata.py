@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.input_table import input_table
 from pocketlens.runtime.metadata import Normalisation, read_metadata
 from pocketlens.runtime.model_files import ModelFile, Tensor, read_model_file
@@ -174,7 +175,7 @@ def test_mean_and_std_count_before_the_metadata(
     path = elsewhere(tiny_models["float32"], tmp_path / "model.tflite", LABELS)
     halves = resize(decode(tiny_photos / "cross" / "00.png"), (96, 96)) // 2
     # The metadata say mean 0 and std 1; twice a pixel's half is the pixel.
-    with Classifier(path) as one, Classifier(path, mean=0.0, std=0.5) as other:
+    with Classifier(path) as one, Classifier(path, hints=ModelHints(mean=0.0, std=0.5)) as other:
         np.testing.assert_array_equal(one.scores(2 * halves), other.scores(halves))
 
 
@@ -245,14 +246,14 @@ HALF = Normalisation((127.5,) * 3, (127.5,) * 3)
 
 @pytest.mark.parametrize("scale", [float(np.float32(1 / 127.5)), 1 / 127.5], ids=["f32", "f64"])
 def test_int8_keeps_all_256_values_apart(scale: float) -> None:
-    table = input_table(a_model(HALF), a_tensor(np.int8, scale, -1), None, None)
+    table = input_table(a_model(HALF), a_tensor(np.int8, scale, -1))
     np.testing.assert_array_equal(table, np.arange(-128, 128))
 
 
 def test_uint8_takes_raw_pixels_whatever_the_metadata_says() -> None:
-    assert input_table(a_model(HALF), a_tensor(np.uint8, 1 / 128, 128), None, None) is None
+    assert input_table(a_model(HALF), a_tensor(np.uint8, 1 / 128, 128)) is None
 
 
 def test_metadata_without_a_normalisation() -> None:
     with pytest.raises(UsageError, match="--mean"):
-        input_table(a_model(None), a_tensor(np.float32, 0.0, 0), None, None)
+        input_table(a_model(None), a_tensor(np.float32, 0.0, 0))

@@ -1,7 +1,5 @@
 """The number of threads is chosen by measuring: the smallest that is nearly the fastest."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,8 @@ from pocketlens.errors import UsageError
 from pocketlens.runtime import Classifier
 from pocketlens.runtime import threads as threads_module
 from pocketlens.runtime.model_files import read_model_file
-from pocketlens.runtime.threads import choose_threads, usable_cores
+from pocketlens.runtime.threads import choose_threads
+from pocketlens.workers import count_cores
 
 
 class SlowInterpreter:
@@ -42,7 +41,7 @@ def test_the_smallest_number_that_is_nearly_the_fastest(
     def load(_model, *, threads, backend):
         return SlowInterpreter(table_ms[threads])
 
-    monkeypatch.setattr(threads_module, "usable_cores", lambda: cores)
+    monkeypatch.setattr(threads_module, "count_cores", lambda: cores)
     monkeypatch.setattr(threads_module, "load_model", load)
     monkeypatch.setattr(
         "pocketlens.runtime.threads.time.perf_counter", lambda: SlowInterpreter.clock_s
@@ -63,7 +62,7 @@ def test_a_slow_board_is_not_kept_waiting(monkeypatch):
             invoked.append(self)
             super().invoke()
 
-    monkeypatch.setattr(threads_module, "usable_cores", lambda: 2)
+    monkeypatch.setattr(threads_module, "count_cores", lambda: 2)
     monkeypatch.setattr(threads_module, "load_model", lambda *_, **__: Interpreter(900))
     monkeypatch.setattr(
         "pocketlens.runtime.threads.time.perf_counter", lambda: SlowInterpreter.clock_s
@@ -72,23 +71,12 @@ def test_a_slow_board_is_not_kept_waiting(monkeypatch):
     assert len(invoked) == 2 * (2 + 5)
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs sched_getaffinity")
-def test_cores_that_are_not_ours_do_not_count():
-    ours = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(ours)})
-        assert usable_cores() == 1
-    finally:
-        os.sched_setaffinity(0, ours)
-    assert usable_cores() == len(ours)
-
-
 def test_a_classifier_chooses_by_itself(tiny_tflite):
     choice = choose_threads(read_model_file(tiny_tflite))
-    assert 1 <= choice.threads <= usable_cores()
+    assert 1 <= choice.threads <= count_cores()
     frame = np.full((96, 96, 3), 90, np.uint8)
     with Classifier(tiny_tflite, threads="auto") as ours, Classifier(tiny_tflite) as one:
-        assert 1 <= ours.threads <= usable_cores()
+        assert 1 <= ours.threads <= count_cores()
         assert ours.classify(frame) == one.classify(frame)
         assert one.threads == 1
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,9 @@ from pocketlens.card import unpack
 from pocketlens.cli.main import run
 from pocketlens.errors import ModelFileError
 from pocketlens.runtime import Classifier, trial
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.inspection import inspect
+from pocketlens.workers import start_child
 
 
 @pytest.fixture(autouse=True)
@@ -39,14 +42,21 @@ def stray(tiny_tflite: Path, tmp_path: Path) -> Path:
 def children(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The commands of the processes that were started."""
     started: list[Any] = []
-    original = trial.subprocess.run
 
-    def watched(command: Any, **options: Any) -> Any:
+    def watched(*command: Any, **options: Any) -> Any:
         started.append(command)
-        return original(command, **options)
+        return start_child(*command, **options)
 
-    monkeypatch.setattr(trial.subprocess, "run", watched)
+    monkeypatch.setattr("pocketlens.workers.start_child", watched)
     return started
+
+
+def start_instead(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each child run this code and nothing of ours."""
+    monkeypatch.setattr(
+        "pocketlens.workers.start_child",
+        lambda *_, **options: subprocess.Popen([sys.executable, "-c", code], **options),
+    )
 
 
 def test_once_for_each_file(
@@ -131,7 +141,7 @@ def test_bad_ends(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(trial, "_CHILD", BEGIN + code)
+    start_instead(BEGIN + code, monkeypatch)
     # Only for what would never end: an emulator takes longer to start a Python.
     if "sleep" in code:
         monkeypatch.setattr(trial, "LIMIT_S", 0.5)
@@ -155,7 +165,7 @@ def test_where_no_process_can_be_started(
 ) -> None:
     monkeypatch.setattr(sys, "executable", executable)
     if executable and Path(executable).is_file():
-        monkeypatch.setattr(trial, "_CHILD", "import no_such_package")
+        start_instead("import no_such_package", monkeypatch)
     Classifier(stray)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
@@ -296,7 +306,7 @@ def test_models_that_classify_no_picture(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=text):
         inspect(path)
     with pytest.raises(ModelFileError, match=text):
-        Classifier(path, mean=0, std=1)
+        Classifier(path, hints=ModelHints(mean=0, std=1))
 
 
 def test_commands_say_so_in_one_line(
@@ -319,5 +329,5 @@ def test_commands_say_so_in_one_line(
 def test_a_plain_model_is_none_of_them(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(tflite(row, spec(1, 8, 8, 3)))
-    with Classifier(path, mean=0, std=1) as classifier:
+    with Classifier(path, hints=ModelHints(mean=0, std=1)) as classifier:
         assert classifier.signature.classes == 3

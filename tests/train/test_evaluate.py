@@ -17,8 +17,9 @@ import keras
 
 from pocketlens.cli.main import run
 from pocketlens.errors import LabelsError
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.runs import read_run
-from pocketlens.train import Elsewhere, evaluate_model
+from pocketlens.train import evaluate_model, evaluate_with_report
 from pocketlens.train.feature_maps import feature_maps
 
 
@@ -131,13 +132,13 @@ def test_labels_are_text_on_the_page(tmp_path: Path, tiny_photos: Path, tiny_run
     labels = tmp_path / "labels.txt"
     labels.write_text("<b>&$x$\no\nz\n")
     report = tmp_path / "report"
-    evaluate_model(Path(foreign), tmp_path / "photos", Elsewhere(labels), report=report)
+    evaluate_with_report(Path(foreign), tmp_path / "photos", ModelHints(labels), report=report)
     page = (report / "index.html").read_text("utf-8")
     assert "&lt;b&gt;&amp;$x$" in page
     assert "<b>&" not in page
 
 
-def test_keras_file_from_elsewhere(
+def test_third_party_keras_file(
     tiny_run: Path, tiny_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     foreign = Path(shutil.copy(tiny_run / "model.keras", tmp_path / "other.keras"))
@@ -148,7 +149,7 @@ def test_keras_file_from_elsewhere(
     assert run(["evaluate", str(foreign), str(tiny_photos), "--labels", str(labels)]) == 2
     assert "Expected 3 labels" in capsys.readouterr().err
     labels.write_text("circle\ncross\nstripes\n")
-    same = evaluate_model(foreign, tiny_photos, Elsewhere(labels))
+    same = evaluate_model(foreign, tiny_photos, ModelHints(labels))
     known = evaluate_model(tiny_run, tiny_photos)
     np.testing.assert_array_equal(same.answers.scores, known.answers.scores)
     assert same.temperature is None
@@ -181,13 +182,13 @@ def red_and_blue(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("outputs", "activation"), [(2, "softmax"), (2, None), (1, "sigmoid"), (1, None)]
 )
-def test_foreign_keras_with_normalisation_and_logits(
+def test_third_party_keras_with_normalisation_and_logits(
     outputs: int, activation: str | None, red_and_blue: Path, tmp_path: Path
 ) -> None:
     model = small_keras(tmp_path / "red.keras", outputs, activation)
     labels = tmp_path / "labels.txt"
     labels.write_text("blue\nred\n")
-    found = evaluate_model(model, red_and_blue, Elsewhere(labels, mean=127.5, std=127.5))
+    found = evaluate_model(model, red_and_blue, ModelHints(labels, mean=127.5, std=127.5))
     assert found.result.task == ("multiclass" if outputs == 2 else "binary")
     assert found.result.accuracy == 1
     # The mean red is -1 or 1, so the logits are 10 apart from nought, or from each other.
@@ -196,9 +197,7 @@ def test_foreign_keras_with_normalisation_and_logits(
 
 
 @pytest.mark.parametrize(("mode", "answer"), [(None, "red"), ("stretch", "red"), ("crop", "blue")])
-def test_resize_mode_for_a_model_from_elsewhere(
-    mode: str | None, answer: str, tmp_path: Path
-) -> None:
+def test_resize_mode_of_a_third_party_model(mode: str | None, answer: str, tmp_path: Path) -> None:
     model = small_keras(tmp_path / "red.keras", 2, "softmax")
     labels = tmp_path / "labels.txt"
     labels.write_text("blue\nred\n")
@@ -207,11 +206,11 @@ def test_resize_mode_for_a_model_from_elsewhere(
     pixels[:, 15:25] = (0, 0, 255)
     (tmp_path / "photos" / answer).mkdir(parents=True)
     Image.fromarray(pixels).save(tmp_path / "photos" / answer / "wings.png")
-    said = Elsewhere(labels, mode, mean=127.5, std=127.5)
+    said = ModelHints(labels, 127.5, 127.5, resize_mode=mode)
     assert evaluate_model(model, tmp_path / "photos", said).result.accuracy == 1
 
 
-def test_foreign_keras_that_is_no_classifier(
+def test_third_party_keras_that_is_no_classifier(
     red_and_blue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pixels = keras.Input((None, None, 3))
@@ -236,7 +235,7 @@ def test_scores_that_are_no_numbers(
     assert "Expected numbers as scores" in capsys.readouterr().err
 
 
-def test_tflite_from_elsewhere(shared: Path, elsewhere_model: Path, tmp_path: Path) -> None:
+def test_third_party_tflite(shared: Path, elsewhere_model: Path, tmp_path: Path) -> None:
     names = (shared / "data" / "imagenet_samples" / "labels.txt").read_text().splitlines()
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(f"{number} {name}" for number, name in enumerate(["-", *names])))
@@ -246,7 +245,7 @@ def test_tflite_from_elsewhere(shared: Path, elsewhere_model: Path, tmp_path: Pa
         folder = tmp_path / "photos" / f"{index} {names[index - 1]}"
         folder.mkdir(parents=True)
         shutil.copy(path, folder)
-    found = evaluate_model(elsewhere_model, tmp_path / "photos", Elsewhere(labels)).result
+    found = evaluate_model(elsewhere_model, tmp_path / "photos", ModelHints(labels)).result
     assert found.count == 40
     assert found.top5 is not None
     assert found.top5 >= found.accuracy > 0.2

@@ -161,7 +161,7 @@ def test_flags(
         given.append(settings)
 
     monkeypatch.setattr("pocketlens.train.train", train)
-    monkeypatch.setattr("pocketlens.train.summarise", lambda *_: None)
+    monkeypatch.setattr("pocketlens.cli.evaluate.summarise", lambda *_: None)
     assert run(["train", str(tmp_path), "--out", "run", *flags]) == 0
     assert given == [Settings(**expected)]
 

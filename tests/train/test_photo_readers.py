@@ -4,8 +4,8 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 from pocketlens.errors import DataError
 from pocketlens.train import photo_facts as module
 from pocketlens.train.photo_facts import photo_readers, read_photo
+from pocketlens.workers import start_child
 
 
 @pytest.fixture
@@ -35,22 +36,21 @@ def named(tmp_path: Path) -> list[tuple[Path, str]]:
 
 
 @pytest.fixture
-def many(monkeypatch: pytest.MonkeyPatch) -> list["subprocess.Popen[str]"]:
+def many(monkeypatch: pytest.MonkeyPatch) -> list["subprocess.Popen[bytes]"]:
     """Let any number be many; gives the processes that are started."""
     monkeypatch.setattr(module, "_FEW", 1)
-    started: list[subprocess.Popen[str]] = []
-    really: Callable[..., subprocess.Popen[str]] = subprocess.Popen
+    started: list[subprocess.Popen[bytes]] = []
 
-    def popen(*arguments: object, **options: object) -> "subprocess.Popen[str]":
-        started.append(really(*arguments, **options))
+    def start(name: str, **options: Any) -> "subprocess.Popen[bytes]":
+        started.append(start_child(name, **options))
         return started[-1]
 
-    monkeypatch.setattr(module.subprocess, "Popen", popen)
+    monkeypatch.setattr(module, "start_child", start)
     return started
 
 
 def test_processes_find_what_this_one_finds(
-    named: list[tuple[Path, str]], many: list["subprocess.Popen[str]"]
+    named: list[tuple[Path, str]], many: list["subprocess.Popen[bytes]"]
 ) -> None:
     with photo_readers(2, len(named)) as read:
         assert read(named) == [read_photo(path, name) for path, name in named]
@@ -62,19 +62,19 @@ def test_processes_find_what_this_one_finds(
 def test_few_photos_start_no_process(
     named: list[tuple[Path, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.subprocess, "Popen", None)
+    monkeypatch.setattr(module, "start_child", None)
     with photo_readers(2, len(named)) as read:
         assert read(named) == [read_photo(path, name) for path, name in named]
 
 
 def test_a_process_that_dies_ends_in_a_sentence(
-    named: list[tuple[Path, str]], many: list["subprocess.Popen[str]"]
+    named: list[tuple[Path, str]], many: list["subprocess.Popen[bytes]"]
 ) -> None:
     with photo_readers(1, len(named)) as read:
         read(named[:1])
         many[0].send_signal(signal.SIGTERM)
         many[0].wait()
-        with pytest.raises(DataError, match=r"exit code -15 while it read class/plain\.png to"):
+        with pytest.raises(DataError, match=r"SIGTERM while it read class/plain\.png to"):
             read(named)
     assert many[0].poll() == -15
 
@@ -88,7 +88,7 @@ def test_without_processes_photos_are_read_all_the_same(
         raise OSError("no more processes")
 
     monkeypatch.setattr(module, "_FEW", 1)
-    monkeypatch.setattr(module.subprocess, "Popen", refuse)
+    monkeypatch.setattr(module, "start_child", refuse)
     with caplog.at_level(logging.WARNING), photo_readers(2, len(named)) as read:
         assert read(named) == [read_photo(path, name) for path, name in named]
     assert "no more processes" in caplog.text

@@ -13,7 +13,9 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
+from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.metrics import evaluate
+from pocketlens.files import cache_folder
 from pocketlens.int8_grid import LEVELS
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.model_files import read_model_file
@@ -25,7 +27,7 @@ from pocketlens.train.data_check import check_data
 from pocketlens.train.data_report import to_payload
 from pocketlens.train.grid import kernel_of
 from pocketlens.train.networks import flat_layers
-from pocketlens.train.pixel_cache import cache_folder, load_pixels
+from pocketlens.train.pixel_cache import load_pixels
 from pocketlens.train.splits import Split
 
 QUICK = Settings(
@@ -216,7 +218,8 @@ def test_fresh_pictures_replace_the_photos(tiny_photos: Path, tmp_path: Path) ->
 def test_evaluation_by_hand() -> None:
     truth = np.array([0, 0, 0, 1, 1, 2])
     predicted = np.array([0, 0, 1, 1, 0, 1])
-    result = evaluate(np.eye(3, dtype=np.float32)[predicted], truth, ("a", "b", "c"))
+    scores = np.eye(3, dtype=np.float32)[predicted]
+    result = evaluate(to_answers(scores, truth, ("a", "b", "c")))
     assert result.accuracy == pytest.approx(3 / 6)
     assert result.confusion == ((2, 1, 0), (1, 1, 0), (0, 1, 0))
     a, b, c = result.classes

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pickle
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from multiprocessing import Pipe
 from typing import Any
@@ -17,12 +15,8 @@ from pocketlens.runtime.live.capture.child import Frame
 from pocketlens.runtime.live.capture.memory import FrameReader, new_memory
 from pocketlens.runtime.live.sources import Source
 from pocketlens.runtime.pictures import Pixels
+from pocketlens.workers import start_child
 
-# With our search path, so that the child imports what the parent would.
-_PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from pocketlens.runtime.live.capture.child import main; main(*sys.argv[2:])"
-)
 _END_S = 1.5
 
 
@@ -49,15 +43,10 @@ class CaptureChild:
                 self._memory = new_memory()
                 stack.callback(os.close, self._memory)
                 self._frames = FrameReader(self._memory)
-                self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-c",
-                        _PROGRAM,
-                        json.dumps(sys.path),
-                        str(theirs.fileno()),
-                        str(self._memory),
-                    ],
+                self._process = start_child(
+                    "pocketlens.runtime.live.capture.child",
+                    str(theirs.fileno()),
+                    str(self._memory),
                     # Nothing that drivers print may get between our own lines.
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,

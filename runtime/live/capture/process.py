@@ -22,7 +22,7 @@ from pocketlens.runtime.live.capture.child import (
     Said,
 )
 from pocketlens.runtime.live.capture.link import CaptureChild
-from pocketlens.runtime.live.capture.opening import (
+from pocketlens.runtime.live.frames import (
     LIVE,
     STALE,
     CaptureCounts,
@@ -31,21 +31,15 @@ from pocketlens.runtime.live.capture.opening import (
     SourceState,
 )
 from pocketlens.runtime.live.sources import Source, redact
+from pocketlens.runtime.live.staleness import Staleness
 
 LOGGER = logging.getLogger("pocketlens")
 
 # A short wait lets the main thread run its signal handlers and see that it is to stop.
 _POLL_S = 0.1
-# How long an answer may take after the parent was busy with something else: until the source is
-# stale, and until its process counts as hanging.
-_ANSWER_S = 0.3
-_LONGEST_ANSWER_S = 1.0
 _FIRST_PAUSE_S = 0.25
-# A source that held for so long is opened again at once when it fails.
+# A source that gave frames for this long is opened again at once when it fails.
 _HELD_S = 5.0
-# How many frames late a source of a low rate may be before it is stale, and before it hangs.
-_STALE_FRAMES = 2.5
-_SILENT_FRAMES = 5.0
 
 
 class _Stage(Enum):
@@ -60,7 +54,8 @@ class ProcessCapture:
 
     The first opening has to succeed. From then on a read that hangs, an end, an error and the
     death of the process all lead to the state "stale", and the source is opened again for as long
-    as it takes. A frame is handed out once, and only while it is fresh.
+    as it takes. A frame is handed out once, and only while it is fresh. `started_s` is the time 0
+    of its frames, of `time.monotonic()`.
 
     Args:
         open_source: opens the source in the process; picklable, as `functools.partial` of a class.
@@ -93,10 +88,9 @@ class ProcessCapture:
         self._stale_since_s = 0.0
         self._child: CaptureChild | None = None
         self._stage = _Stage.PAUSING
-        self._until_s = self._started_s = time.monotonic()
-        self._alive_s = self._opened_s = self._started_s
+        self._until_s = self.started_s = time.monotonic()
+        self._staleness = Staleness(self._limits, time.monotonic)
         self._asked = False
-        self._waiting_s: float | None = None
         self._pause_s = 0.0
         self._opened_once = False
         self._killed = False
@@ -116,7 +110,7 @@ class ProcessCapture:
                 return self._pending.popleft()
             if self._stage is _Stage.READING and not self._asked and self._child:
                 self._asked = True
-                self._waiting_s = self._waiting_s or time.monotonic()
+                self._staleness.ask()
                 self._child.send(NEXT)
             self._step()
         return None
@@ -145,7 +139,7 @@ class ProcessCapture:
             )
             return
         self._take(message)
-        self._check_time(time.monotonic())
+        self._check_time()
 
     def _resume(self) -> None:
         now_s = time.monotonic()
@@ -180,7 +174,8 @@ class ProcessCapture:
 
     def _enter(self, stage: _Stage, limit_s: float) -> None:
         self._stage = stage
-        self._asked, self._waiting_s = False, None
+        self._asked = False
+        self._staleness.answer()
         self._until_s = time.monotonic() + limit_s
 
     def _take(self, message: object) -> None:
@@ -203,22 +198,21 @@ class ProcessCapture:
             self.counts = replace(self.counts, reconnects=self.counts.reconnects + 1)
         self._opened_once = True
         self.fps = message.fps
-        self._opened_s = self._alive_s = time.monotonic()
+        self._staleness.opened(message.fps)
         self._enter(_Stage.READING, 0.0)
 
     def _take_frame(self, message: Frame) -> None:
         assert self._child is not None  # noqa: S101
         self._asked = False
-        self._alive_s = message.time_s
         self._seen = self._seen_before + message.number + 1
         self._count_noted(message.noted)
-        if time.monotonic() - message.time_s <= self._stale_s:
+        if self._staleness.come(message.time_s):
             frame_bgr = self._child.frame(message)
             self._change(LIVE, "")
-            time_s = message.time_s - self._started_s
+            time_s = message.time_s - self.started_s
             self._pending.append(Captured(self._seen - 1, time_s, message.capture_ms, frame_bgr))
             self._given += 1
-            self._waiting_s = None
+            self._staleness.answer()
         self.counts = replace(self.counts, dropped=self._seen - self._given)
 
     def _count_noted(self, noted: Noted) -> None:
@@ -232,27 +226,22 @@ class ProcessCapture:
         """Return for how long to wait for a message: not beyond the moment of becoming stale."""
         if self._stage is not _Stage.READING or self._state == STALE:
             return _POLL_S
-        now_s = time.monotonic()
-        return max(0.0, min(_POLL_S, self._stale_at_s(now_s) - now_s))
+        return max(0.0, min(_POLL_S, self._staleness.left_s))
 
-    def _stale_at_s(self, now_s: float) -> float:
-        # Whoever asks seldom finds out only then, and gives the process time to answer.
-        return max(self._alive_s + self._stale_s, (self._waiting_s or now_s) + _ANSWER_S)
-
-    def _check_time(self, now_s: float) -> None:
+    def _check_time(self) -> None:
         if self._stage is _Stage.READING:
-            if now_s >= self._stale_at_s(now_s):
-                self._change(STALE, f"no new frame for {self._stale_s:g} s")
-            waiting_s = self._waiting_s or now_s
-            if now_s > max(self._alive_s + self._silence_s, waiting_s + _LONGEST_ANSWER_S):
+            if self._staleness.left_s <= 0:
+                self._change(STALE, f"no new frame for {self._staleness.stale_s:g} s")
+            if self._staleness.hangs:
                 self._fail(
                     SourceError(
-                        f"Expected a frame from {self._name} within {self._silence_s:g} s. "
+                        f"Expected a frame from {self._name} within "
+                        f"{self._staleness.silence_s:g} s. "
                         "Received: none. Its process is replaced."
                     ),
                     kill=True,
                 )
-        elif self._stage is not _Stage.PAUSING and now_s > self._until_s:
+        elif self._stage is not _Stage.PAUSING and time.monotonic() > self._until_s:
             self._fail(
                 SourceError(
                     f"Expected {self._name} to open in time. Received: nothing. "
@@ -270,7 +259,9 @@ class ProcessCapture:
         if kill and self._child:
             self._killed = True
             self._child.kill()
-        held = self._stage is _Stage.READING and self._alive_s - self._opened_s >= _HELD_S
+        staleness = self._staleness
+        held_s = staleness.came_s - staleness.opened_s
+        held = self._stage is _Stage.READING and held_s >= _HELD_S
         pause_s, longest_s = self._pause_s, self._limits.pause_s
         self._pause_s = 0.0 if held else min(max(_FIRST_PAUSE_S, 2 * pause_s), longest_s)
         self._enter(_Stage.PAUSING, 0.0 if held else pause_s)
@@ -288,13 +279,5 @@ class ProcessCapture:
             LOGGER.info("%s is live again after %.1f s.", self._name, now_s - self._stale_since_s)
         self._state = state
         self._pending.append(
-            SourceState(state, now_s - self._started_s, reason, self.counts.reconnects)
+            SourceState(state, now_s - self.started_s, reason, self.counts.reconnects)
         )
-
-    @property
-    def _stale_s(self) -> float:
-        return max(self._limits.stale_s, _STALE_FRAMES / self.fps if self.fps else 0.0)
-
-    @property
-    def _silence_s(self) -> float:
-        return max(self._limits.silence_s, _SILENT_FRAMES / self.fps if self.fps else 0.0)

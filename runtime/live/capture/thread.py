@@ -7,11 +7,9 @@ import time
 from collections import deque
 
 from pocketlens.errors import PictureError, SourceError
-from pocketlens.runtime.live.capture.opening import DEFAULT_FPS, CaptureCounts, Captured
+from pocketlens.runtime.live.frames import DEFAULT_FPS, CaptureCounts, Captured, CaptureLimits
 from pocketlens.runtime.live.sources import Source
-
-SILENCE_S = 5.0
-"""How long a camera may be silent before it counts as gone, in seconds."""
+from pocketlens.runtime.live.staleness import Staleness
 
 # Frames of a file that are held decoded: enough to even out, 75 MB at 4K.
 _FILE_ROOM = 3
@@ -28,14 +26,15 @@ class ThreadCapture:
 
     Args:
         source: read by this thread alone from now on, and closed with the capture.
-        silence_s: how long a camera may take for a frame before it counts as gone.
+        limits: how long a camera may be silent.
     """
 
-    def __init__(self, source: Source, *, silence_s: float = SILENCE_S) -> None:
+    def __init__(self, source: Source, *, limits: CaptureLimits | None = None) -> None:
         self.live = source.live
         self.fps = source.fps
         self._source = source
-        self._silence_s = silence_s
+        self._staleness = Staleness(limits or CaptureLimits(), time.perf_counter)
+        self._staleness.opened(source.fps)
         self._room = 1 if source.live else _FILE_ROOM
         self._held: deque[Captured] = deque()
         self._dropped = 0
@@ -58,23 +57,25 @@ class ThreadCapture:
         """Return the next frame; None at the end or when `stop` is set.
 
         Raises:
-            SourceError: a camera gave no new frame for `silence_s`.
+            SourceError: a camera was silent for too long.
             Exception: what the source raised.
         """
-        deadline_s = time.perf_counter() + self._silence_s
         with self._changed:
+            self._staleness.ask()
             while not stop.is_set():
                 if self._held:
                     captured = self._held.popleft()
+                    self._staleness.answer()
                     self._changed.notify_all()
                     return captured
                 if self._error is not None:
                     raise self._error
                 if self._ended:
                     return None
-                if self.live and time.perf_counter() > deadline_s:
+                if self.live and self._staleness.hangs:
+                    silence_s = self._staleness.silence_s
                     raise SourceError(
-                        f"Expected a new frame from the camera within {self._silence_s:g} s. "
+                        f"Expected a new frame from the camera within {silence_s:g} s. "
                         "Received: none. Check its cable and power, then start again."
                     )
                 self._changed.wait(_POLL_S)
@@ -115,6 +116,7 @@ class ThreadCapture:
 
     def _hold(self, captured: Captured) -> None:
         with self._changed:
+            self._staleness.come(time.perf_counter())
             if self.live:
                 if len(self._held) >= self._room:
                     self._held.popleft()

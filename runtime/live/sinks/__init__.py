@@ -1,121 +1,72 @@
-"""What `pocketlens live` shows and sends over the network: a web page, MQTT, a webhook."""
+"""What receives the results of `pocketlens live`: one module a sink, and the table of them."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import closing
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from pocketlens.extras import require_mqtt, require_web
+from pocketlens.files import STANDARD_OUTPUT
 
-# Whoever asks for none of them does not wait for their modules.
 if TYPE_CHECKING:
-    from pocketlens.runtime.classifier import Classifier
-    from pocketlens.runtime.live.capture.opening import CaptureCounts, SourceState
-    from pocketlens.runtime.live.loop import FrameResult
-    from pocketlens.runtime.live.sinks.mqtt import Broker
-    from pocketlens.runtime.live.sinks.webhook import Hook
-    from pocketlens.runtime.live.web.access import WebAddress
-    from pocketlens.runtime.pictures import Pixels
-
-
-class Output(Protocol):
-    """Takes every result and every change of the source's state, without waiting."""
-
-    def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
-        """Take a result; the frame is uint8 (height, width, 3) BGR."""
-
-    def watch(self, state: SourceState) -> None:
-        """Take a change of state."""
+    from pocketlens.runtime.live.frames import Sink
 
 
 @dataclass(frozen=True)
-class Remote:
-    """What is asked for; None is not."""
+class SinkRequest:
+    """What the user asked for: the options of `pocketlens live`, by name.
 
-    web: WebAddress | None = None
+    `quiet` keeps standard output free of everything that people read.
+    """
+
+    jsonl: str | None = None
+    record: str | None = None
+    record_events: str | None = None
+    keep_events: int = 500
+    display: bool = False
+    overwrite: bool = False
+    quiet: bool = False
+    web: str | None = None
     web_token: str | None = field(default=None, repr=False)
-    mqtt: Broker | None = None
-    webhook: Hook | None = None
+    mqtt: str | None = field(default=None, repr=False)
+    webhook: str | None = field(default=None, repr=False)
+
+    @property
+    def silent(self) -> bool:
+        """Whether standard output is for machines only."""
+        return self.quiet or self.jsonl == STANDARD_OUTPUT
 
 
-def parse_remote(
-    web: str | None, web_token: str | None, mqtt: str | None, webhook: str | None
-) -> Remote:
-    """Read the options, before anything is opened.
+SINKS: dict[str, Callable[[SinkRequest], bool]] = {
+    "sinks.recording": lambda request: request.record is not None,
+    "sinks.event_recording": lambda request: request.record_events is not None,
+    "sinks.mqtt": lambda request: request.mqtt is not None,
+    "sinks.webhook": lambda request: request.webhook is not None,
+    "web": lambda request: request.web is not None,
+    "sinks.window": lambda request: request.display,
+    "sinks.jsonl": lambda request: request.jsonl is not None,
+    "sinks.panel": lambda request: not request.silent and sys.stdout.isatty(),
+    "sinks.terminal": lambda request: not request.silent and not sys.stdout.isatty(),
+    "sinks.systemd": lambda _: "NOTIFY_SOCKET" in os.environ,
+}
+"""The module of each sink, below `runtime.live`, and when it is wanted.
 
-    Raises:
-        UsageError: one of them cannot be.
-        MissingDependencyError: an extra is not installed.
-    """
-    address = token = broker = hook = None
-    if web is not None:
-        from pocketlens.runtime.live.web.access import check_token, parse_address
-
-        require_web()
-        address = parse_address(web)
-        token = None if web_token is None else check_token(web_token)
-    if mqtt is not None:
-        from pocketlens.runtime.live.sinks.mqtt import parse_broker
-
-        require_mqtt()
-        broker = parse_broker(mqtt)
-    if webhook is not None:
-        from pocketlens.runtime.live.sinks.webhook import parse_hook
-
-        hook = parse_hook(webhook)
-    return Remote(address, token, broker, hook)
+`make_sink` of the module returns the sink, not opened. Sinks are opened in this order and closed in
+reverse, so that systemd hears of the end at once.
+"""
 
 
-@contextlib.contextmanager
-def open_remote(
-    remote: Remote,
-    classifier: Classifier,
-    *,
-    source: str,
-    counts: Callable[[], CaptureCounts],
-    announce: Callable[[str], None],
-) -> Iterator[list[Output]]:
-    """Give what shall take every result, and end it afterwards, which takes a few seconds at most.
-
-    Args:
-        remote: what is asked for.
-        classifier: what classifies.
-        source: the source's name, without passwords.
-        counts: says what happened while capturing.
-        announce: gets a line that says where the page is.
+def make_sinks(request: SinkRequest) -> list[Sink]:
+    """Make the sinks that a request asks for; none is opened, nothing is written.
 
     Raises:
+        UsageError: one cannot be made as asked for.
         MissingDependencyError: an extra is not installed.
-        OutputError: the page cannot be served at its address.
     """
-    outputs: list[Output] = []
-    model = os.path.basename(classifier.model.path)
-    with contextlib.ExitStack() as stack:
-        if remote.mqtt:
-            from pocketlens.runtime.live.sinks.mqtt import MqttOutput
-
-            broker = MqttOutput(
-                remote.mqtt, model=model, task=classifier.task, labels=classifier.labels
-            )
-            outputs.append(stack.enter_context(closing(broker)))
-        if remote.webhook:
-            from pocketlens.runtime.live.sinks.webhook import Webhook
-
-            outputs.append(stack.enter_context(closing(Webhook(remote.webhook))))
-        if remote.web:
-            from pocketlens.runtime.live.web import open_web
-
-            page = open_web(
-                remote.web,
-                token=remote.web_token,
-                model=model,
-                source=source,
-                counts=counts,
-                announce=announce,
-            )
-            outputs.append(stack.enter_context(page))
-        yield outputs
+    package = __name__.rpartition(".")[0]
+    wanted = [name for name, asked in SINKS.items() if asked(request)]
+    # Whoever asks for none of the others does not wait for their modules.
+    return [import_module(f"{package}.{name}").make_sink(request) for name in wanted]

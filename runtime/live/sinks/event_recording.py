@@ -10,18 +10,24 @@ import sys
 import time
 import unicodedata
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
 
 from pocketlens.errors import OutputError, PocketlensError, UsageError
 from pocketlens.files import output_errors
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import UNKNOWN
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import (
+    STALE,
+    UNKNOWN,
+    FrameResult,
+    RunInfo,
+    Sink,
+    SourceState,
+)
+from pocketlens.runtime.live.sinks import SinkRequest
+from pocketlens.runtime.live.sinks.overlay import draw_decision
 from pocketlens.runtime.live.sinks.recording import SUFFIX, Recording, has_room, playable_fps
 from pocketlens.runtime.pictures import Pixels
 
@@ -30,11 +36,9 @@ LOGGER = logging.getLogger("pocketlens")
 BEFORE_S = 3.0
 AFTER_S = 5.0
 LONGEST_S = 60.0
-DEFAULT_KEEP = 500
 
 # What waits is held as JPEG and in bounds, since a Raspberry Pi has little memory and its cores
 # are needed for other things.
-_HELD_BYTES = 16 << 20
 _JPEG_QUALITY = 90
 _MOST_FPS = 15.0
 _LONGEST_SIDE = 1280
@@ -47,8 +51,13 @@ _PARTIAL = re.compile(r"\.[0-9]{6,}_[0-9][^_]*_.+\.([0-9]+)\.partial\.mp4")
 _LABEL_BYTES = 60
 
 
-class EventRecording:
-    """Writes a video around each event; use it in a `with` block.
+def make_sink(request: SinkRequest) -> Sink:
+    """Return the videos that `--record-events` asks for."""
+    return EventRecording(Path(request.record_events or ""), keep=request.keep_events)
+
+
+class EventRecording(Sink):
+    """Writes a video around each event, with the decision drawn on each frame.
 
     A video begins 3 s before its event and ends 5 s after it, or after the last of those that came
     in the meantime, but after a minute at the latest. A decision that nothing is known is an event
@@ -61,45 +70,48 @@ class EventRecording:
     nothing.
 
     Args:
-        folder: where they go; made if it is not there.
-        fps: the source's frames per second as declared.
-        live: the frames come from a camera.
-        keep: how many videos the folder may hold; the oldest go.
+        folder: where they go; made if it is missing.
+        keep: how many videos the folder may hold; the oldest are deleted.
+        held_bytes: how many bytes of JPEGs are held at most.
 
     Raises:
-        UsageError: `keep` is no count.
-        OutputError: the folder cannot be made.
+        UsageError: `keep` is less than 1.
+        OutputError: from `opened`, the folder cannot be made.
     """
 
-    def __init__(
-        self, folder: Path, fps: float | None, *, live: bool, keep: int = DEFAULT_KEEP
-    ) -> None:
+    own_thread = True
+
+    def __init__(self, folder: Path, *, keep: int = 500, held_bytes: int = 16 << 20) -> None:
         if keep < 1:
             raise UsageError(f"Expected to keep at least one video. Received: {keep}.")
-        with output_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.written = 0
         self.lost = 0
-        self._fps = min(playable_fps(fps), _MOST_FPS)
-        self._live = live
+        self.held_bytes = 0
+        self._most_bytes = held_bytes
+        self._fps = _MOST_FPS
+        self._live = False
         self._keep = keep
-        self._next = max(_numbered(folder), default=0) + 1
+        self._next = 1
         self._held: deque[tuple[float, bytes]] = deque()
-        self._held_bytes = 0
         self._due_s = 0.0
         self._known = False
         self._troubled = False
         self._video: Recording | None = None
         self._begun_s = self._until_s = 0.0
         self._labels: list[str] = []
-        _remove_abandoned(folder)
 
-    def __enter__(self) -> EventRecording:
-        return self
+    def opened(self, run: RunInfo) -> None:
+        """Make the folder; numbers go on from the videos that are in it."""
+        with output_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._fps = min(playable_fps(run.fps), _MOST_FPS)
+        self._live = run.live
+        self._next = max(_numbered(self.folder), default=0) + 1
+        _remove_abandoned(self.folder)
 
-    def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
-        """Take a labelled frame, uint8 (height, width, 3) BGR, and its result."""
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
+        """Take a frame and its result."""
         decision, now_s = result.decision, result.time_s
         event = decision.changed and (bool(decision.categories) or self._known)
         self._known |= decision.changed
@@ -112,23 +124,24 @@ class EventRecording:
             self._until_s = min(now_s + AFTER_S, self._begun_s + LONGEST_S)
         if event or now_s >= self._due_s - _ROUNDING_S:
             self._due_s = max(self._due_s + 1 / self._fps, now_s)
+            draw_decision(frame_bgr, decision, result.categories)
             self._hold(frame_bgr, now_s)
 
-    def watch(self, state: SourceState) -> None:
-        """Take a change of state: what was before and what comes after is not one scene."""
+    def state(self, state: SourceState) -> None:
+        """Take a change of state: the frames before and after it are not one scene."""
         if state.state == STALE:
             self._finish()
             self._held.clear()
-            self._held_bytes = 0
+            self.held_bytes = 0
             self._known = False
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def closed(self) -> None:
+        """Finish the video that is being written."""
         self._finish()
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the numbers of videos that were written, and that could not be."""
+        return {"event_videos": self.written, "event_videos_lost": self.lost}
 
     def _hold(self, frame_bgr: Pixels, time_s: float) -> None:
         share = _LONGEST_SIDE / max(frame_bgr.shape[:2])
@@ -138,12 +151,12 @@ class EventRecording:
             )
         jpeg = cv2.imencode(".jpg", frame_bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1]
         self._held.append((time_s, jpeg.tobytes()))
-        self._held_bytes += len(jpeg)
+        self.held_bytes += len(jpeg)
         if self._video:
             for _ in range(_WRITTEN_AT_ONCE):
                 self._write_one()
         while len(self._held) > 1 and (
-            self._held_bytes > _HELD_BYTES
+            self.held_bytes > self._most_bytes
             or (self._video is None and self._held[0][0] < time_s - BEFORE_S)
         ):
             if self._video:
@@ -153,7 +166,7 @@ class EventRecording:
 
     def _take(self) -> tuple[float, bytes]:
         time_s, jpeg = self._held.popleft()
-        self._held_bytes -= len(jpeg)
+        self.held_bytes -= len(jpeg)
         return time_s, jpeg
 
     def _write_one(self) -> None:
@@ -166,7 +179,7 @@ class EventRecording:
         except PocketlensError as error:
             self._lose(error)
             with contextlib.suppress(PocketlensError):
-                self._video.__exit__(type(error), error, None)
+                self._video.close()
             self._video = None
 
     def _begin(self, now_s: float) -> None:
@@ -179,7 +192,7 @@ class EventRecording:
         try:
             if not has_room(self.folder):
                 raise OutputError(f"Expected room for {path}. Received: a full disk. Make room.")
-            self._video = Recording(path, self._fps).__enter__()
+            self._video = Recording(path, self._fps)
         except PocketlensError as error:
             self._lose(error)
 
@@ -191,7 +204,7 @@ class EventRecording:
             return
         video, self._video = self._video, None
         try:
-            video.__exit__(None, None, None)
+            video.close()
         except PocketlensError as error:
             self._lose(error)
             return
@@ -233,7 +246,7 @@ def _numbered(folder: Path) -> dict[int, Path]:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what processes have left that are no more, after a power cut for example."""
+    """Remove what processes that have exited left behind, after a power cut for example."""
     with contextlib.suppress(OSError):
         for path, match in _matching(folder, _PARTIAL):
             if not _runs(int(match[1])):

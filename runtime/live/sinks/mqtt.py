@@ -14,11 +14,12 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from pocketlens import __version__
+from pocketlens.choices import BINARY, MULTILABEL
 from pocketlens.errors import UsageError
-from pocketlens.extras import require_mqtt
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.loop import FrameResult
-from pocketlens.runtime.live.sinks.home_assistant import discovery
+from pocketlens.imports import require_mqtt
+from pocketlens.runtime.live.frames import STALE, FrameResult, RunInfo, Sink, SourceState
+from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.sinks.outbox import Attempts, Outbox
 from pocketlens.runtime.live.sources import redact
 from pocketlens.runtime.pictures import Pixels
@@ -35,6 +36,10 @@ _KEEP_ALIVE_S = 15
 # All that ends with a run has five seconds together.
 _FAREWELL_S = 0.7
 _JOIN_S = 1.0
+
+_PREFIX = "homeassistant"
+# Home Assistant takes any number, but nobody wants hundreds of sensors of one camera.
+_MOST_SENSORS = 50
 
 
 @dataclass(frozen=True)
@@ -68,37 +73,28 @@ def parse_broker(url: str) -> Broker:
     return broker
 
 
-class MqttOutput:
-    """Keeps what is held to be true at a broker, in a thread of its own.
+def make_sink(request: SinkRequest) -> Sink:
+    """Return what sends to the broker of `--mqtt`."""
+    require_mqtt()
+    return Mqtt(parse_broker(request.mqtt or ""))
+
+
+class Mqtt(Sink):
+    """Keeps the decision at a broker, from a thread of its own.
 
     Topics, all retained: `prefix`/availability is "online" while fresh frames are classified, else
     "offline", also when this program vanishes. `prefix`/state is a JSON object with `label` and
     `score` of the decision (null without one, several labels joined by a comma), `labels`, `scores`
-    by label, and `at`, the time of the decision in UTC. When the broker comes back all of it is
-    said again, after the newest 100 states that it missed.
+    by label, and `at`, the time of the decision in UTC. When the broker comes back it
+    gets all of this again, after the newest 100 states that it missed.
 
     Args:
         broker: where to send.
-        model: name of the model file.
-        task: the model's task.
-        labels: the model's labels.
-
-    Raises:
-        MissingDependencyError: the package of the `mqtt` extra is not installed.
     """
 
-    def __init__(self, broker: Broker, *, model: str, task: str, labels: Sequence[str]) -> None:
-        require_mqtt()
-        from paho.mqtt.client import Client
-        from paho.mqtt.enums import CallbackAPIVersion
-
+    def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._configs = {
-            topic: json.dumps(entry, ensure_ascii=False)
-            for topic, entry in discovery(
-                broker.prefix, model=model, task=task, labels=labels
-            ).items()
-        }
+        self._configs: dict[str, str] = {}
         self._state_topic = f"{broker.prefix}/state"
         self._availability_topic = f"{broker.prefix}/availability"
         # Each entry says both, so that the newest is all that has to be kept.
@@ -110,6 +106,20 @@ class MqttOutput:
             self._state_topic: _state_json(None),
             self._availability_topic: OFFLINE,
         }
+        self.connected = False
+        self._refusal = ""
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+
+    def opened(self, run: RunInfo) -> None:
+        """Begin to send."""
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        broker = self._broker
+        sensors = discovery(broker.prefix, model=run.model, task=run.task, labels=run.labels)
+        self._configs = {
+            topic: json.dumps(entry, ensure_ascii=False) for topic, entry in sensors.items()
+        }
         self._client = Client(CallbackAPIVersion.VERSION2)
         self._client.connect_timeout = _CONNECT_S
         self._client.max_queued_messages_set(2 * _ROOM)
@@ -119,24 +129,21 @@ class MqttOutput:
             self._client.username_pw_set(broker.user, broker.password)
         if broker.secure:
             self._client.tls_set()
-        self._connected = False
-        self._refusal = ""
-        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._thread.start()
 
-    def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
         if result.decision.changed or not self._online:
             self._online = True
             self._outbox.put((ONLINE, _state_json(result)))
 
-    def watch(self, state: SourceState) -> None:
-        """Take a change of state: of a stale source nothing is known, until the next answer."""
+    def state(self, state: SourceState) -> None:
+        """Take a change of state: nothing is known of a stale source until the next answer."""
         if state.state == STALE:
             self._online = False
             self._outbox.put((OFFLINE, _state_json(None)))
 
-    def close(self) -> None:
+    def closed(self) -> None:
         """Say that nothing more comes, for a moment. A second call does nothing."""
         self._outbox.close()
         self._thread.join(_JOIN_S)
@@ -154,7 +161,7 @@ class MqttOutput:
         from paho.mqtt.enums import MQTTErrorCode
 
         client = self._client
-        self._connected, self._refusal = False, ""
+        self.connected, self._refusal = False, ""
         try:
             client.connect(self._broker.host, self._broker.port, _KEEP_ALIVE_S)
         except (OSError, ValueError) as error:
@@ -168,7 +175,7 @@ class MqttOutput:
                 return self._refusal
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return "the connection was lost"
-            if self._connected:
+            if self.connected:
                 if not greeted:
                     self._greet()
                     greeted = True
@@ -181,7 +188,7 @@ class MqttOutput:
         if code.is_failure:
             self._refusal = str(code)
             return
-        self._connected = True
+        self.connected = True
 
     def _greet(self) -> None:
         self._attempts.worked(self._outbox.count_dropped())
@@ -242,3 +249,61 @@ def _read(url: str) -> Broker | None:
     password = None if parts.password is None else unquote(parts.password)
     secure = parts.scheme.lower() == "mqtts"
     return Broker(redact(url), secure, parts.hostname, port, prefix, user, password)
+
+
+def discovery(
+    prefix: str, *, model: str, task: str, labels: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return a configuration for each topic that announces a sensor.
+
+    They read the retained topics `prefix`/state and `prefix`/availability, see `Mqtt`.
+    A multiclass model is one sensor whose state is the label; a binary one is one that is on for
+    the positive label; a multilabel one has one that is on for each label, or, from 51 labels on,
+    a single sensor with the labels as text. Without an answer the state is Home Assistant's own
+    "unknown". The score is an attribute. Source of the fields: the documentation of Home Assistant,
+    integration "MQTT", pages "Sensor" and "Binary sensor".
+    """
+    node = re.sub(r"[^a-zA-Z0-9_-]+", "_", prefix)
+    shared = {
+        "state_topic": f"{prefix}/state",
+        "availability_topic": f"{prefix}/availability",
+        "json_attributes_topic": f"{prefix}/state",
+        "device": {
+            "identifiers": [node],
+            "name": prefix.rpartition("/")[2],
+            "model": model,
+            "manufacturer": "pocketlens",
+            "sw_version": __version__,
+        },
+        "origin": {"name": "pocketlens", "sw_version": __version__},
+    }
+
+    def entry(kind: str, name: str, number: str, **more: Any) -> tuple[str, dict[str, Any]]:
+        unique = f"{node}_{number}"
+        topic = f"{_PREFIX}/{kind}/{node}/{number}/config"
+        return topic, {"name": name, "unique_id": unique, **shared, **more}
+
+    if task == MULTILABEL and len(labels) <= _MOST_SENSORS:
+        return dict(
+            entry(
+                "binary_sensor",
+                label,
+                f"label_{index}",
+                value_template=f"{{{{ 'ON' if {_text(label)} in value_json.labels else 'OFF' }}}}",
+            )
+            for index, label in enumerate(labels)
+        )
+    if task == BINARY:
+        label = labels[1]
+        template = f"'ON' if value_json.label == {_text(label)} else 'OFF'"
+        template = f"{{{{ 'None' if value_json.label is none else {template} }}}}"
+        return dict([entry("binary_sensor", label, "label", value_template=template)])
+    more: dict[str, Any] = {"value_template": "{{ value_json.label }}"}
+    if task != MULTILABEL:
+        more |= {"device_class": "enum", "options": list(dict.fromkeys(labels))}
+    return dict([entry("sensor", "Label", "label", **more)])
+
+
+def _text(label: str) -> str:
+    # A JSON string in ASCII is a string of Jinja's, too.
+    return json.dumps(label)

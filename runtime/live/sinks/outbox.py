@@ -11,8 +11,8 @@ LOGGER = logging.getLogger("pocketlens")
 
 Entry = TypeVar("Entry")
 
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 5.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 5.0
 
 
 class Outbox(Generic[Entry]):
@@ -94,14 +94,14 @@ class Attempts:
         self._name = name
         self._failing = ""
         self._lost = 0
-        self._pause_s = _FIRST_PAUSE_S
+        self._pause_s = FIRST_PAUSE_S
 
     def failed(self, reason: str) -> float:
         """Note a failure; returns how long to wait in seconds."""
         if reason != self._failing:
             LOGGER.warning("%s does not take what is sent: %s. Trying again.", self._name, reason)
         self._failing = reason
-        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
         return pause_s
 
     def refused(self, reason: str) -> None:
@@ -119,7 +119,7 @@ class Attempts:
                 "%s takes what is sent again%s.", self._name, f", {lost} were lost" if lost else ""
             )
         self._failing, self._lost = "", 0
-        self._pause_s = _FIRST_PAUSE_S
+        self._pause_s = FIRST_PAUSE_S
 
     def ended(self, dropped: int) -> None:
         """Note that nothing more will be sent; `dropped` entries were not."""

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pocketlens.errors import MissingDependencyError
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.decisions import Decision
+from pocketlens.runtime.live.frames import Decision
 from pocketlens.runtime.pictures import Pixels
 
 Font = ImageFont.FreeTypeFont

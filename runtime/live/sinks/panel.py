@@ -9,8 +9,15 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pocketlens.runtime.live.capture.opening import STALE, CaptureCounts, SourceState
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import (
+    STALE,
+    CaptureCounts,
+    FrameResult,
+    RunInfo,
+    Sink,
+    SourceState,
+)
+from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.pictures import Pixels
 
 if TYPE_CHECKING:
@@ -25,7 +32,14 @@ _EVENTS = 5
 _BAR_WIDTH = 30
 
 
-class Panel:
+def make_sink(request: SinkRequest) -> Sink:
+    """Return the panel."""
+    from rich.live import Live
+
+    return Panel(Live(auto_refresh=False, transient=True))
+
+
+class Panel(Sink):
     """Keeps a part of the terminal up to date.
 
     It has the decision and since when it holds, a bar for each of the frame's best labels, frames
@@ -34,21 +48,31 @@ class Panel:
 
     Args:
         live: a `rich.live.Live` that does not refresh itself.
-        counts: gives what happened while capturing.
+        clock: gives seconds that only grow.
     """
 
-    def __init__(self, live: Any, counts: Callable[[], CaptureCounts]) -> None:
+    def __init__(self, live: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._live = live
-        self._counts = counts
+        self._clock = clock
+        self._counts: Callable[[], CaptureCounts] = CaptureCounts
         self._frames = 0
         self._shown_s = -1.0
         self._since_s = 0.0
         self._events: deque[tuple[float, str]] = deque(maxlen=_EVENTS)
         self._recent: deque[tuple[float, FrameResult]] = deque(maxlen=_MOST_AVERAGED)
 
-    def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
+    def opened(self, run: RunInfo) -> None:
+        """Take over a part of the terminal."""
+        self._counts = run.counts
+        self._live.start()
+
+    def closed(self) -> None:
+        """Give the terminal back."""
+        self._live.stop()
+
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         self._frames += 1
         self._recent.append((now_s, result))
         if result.decision.changed:
@@ -60,7 +84,7 @@ class Panel:
                 self._recent.popleft()
             self._show(self._decision(result), self._bars(result), self._speed())
 
-    def watch(self, state: SourceState) -> None:
+    def state(self, state: SourceState) -> None:
         """Take a change of state: without frames there is no answer to show."""
         if state.state == STALE:
             from rich.text import Text

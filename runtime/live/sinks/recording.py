@@ -14,8 +14,8 @@ import numpy as np
 
 from pocketlens.errors import OutputError, UsageError
 from pocketlens.files import refuse_files, replacing
-from pocketlens.runtime.live.capture.opening import DEFAULT_FPS
-from pocketlens.runtime.live.loop import FrameResult, Observer
+from pocketlens.runtime.live.frames import DEFAULT_FPS, FrameResult, RunInfo, Sink
+from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.sinks.overlay import draw_decision
 from pocketlens.runtime.pictures import Pixels
 
@@ -34,23 +34,59 @@ _INDEX_BYTES = 32
 _CHECK_FRAMES = 25
 
 
-class Recording:
-    """A video file being written; use it in a `with` block.
+def make_sink(request: SinkRequest) -> Sink:
+    """Return the recording that `--record` asks for."""
+    return Recorder(Path(request.record or ""), overwrite=request.overwrite)
 
-    It takes its name when the block ends, also by an error or an interruption, since what was
+
+class Recorder(Sink):
+    """Records the frames of a run with their decisions, in a thread of its own.
+
+    Args:
+        path: where the video goes; ends in .mp4.
+        overwrite: replace an existing file.
+    """
+
+    own_thread = True
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        self._path = path
+        self._overwrite = overwrite
+        self._live = False
+
+    def opened(self, run: RunInfo) -> None:
+        """Begin the file; raises what `Recording` does."""
+        self._live = run.live
+        self._recording = Recording(self._path, run.fps, overwrite=self._overwrite)
+
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
+        """Draw the decision on a frame, in place, and record it."""
+        draw_decision(frame_bgr, result.decision, result.categories)
+        # The times of a camera's frames count; a file's come evenly.
+        self._recording.write(frame_bgr, result.time_s if self._live else None)
+
+    def closed(self) -> None:
+        """Finish the file."""
+        self._recording.close()
+
+
+class Recording:
+    """A video file being written; close it, or use it in a `with` block.
+
+    It takes its name when it is closed, also by an error or an interruption, since what was
     recorded until then is worth keeping. Only a recording that cannot be played, and one without
     a frame, leaves nothing behind. When the disk is nearly full, it ends while there is room for
-    the file's index; the frames after that are counted, and the end of the block says so. The size
-    is that of the first frame, made even; later frames of another size are resized.
+    the file's index; the frames after that are counted, and `close` says so. The size is that of
+    the first frame, made even; later frames of another size are resized.
 
     Args:
         path: where it goes; ends in .mp4.
-        fps: frames per second of the file; what no file can have becomes 25.
-        overwrite: replace a file that is there.
+        fps: frames per second of the file; 25 where it is missing or impossible.
+        overwrite: replace an existing file.
 
     Raises:
         UsageError: `path` does not end in .mp4.
-        OutputExistsError: `path` is taken.
+        OutputExistsError: `path` exists.
         OutputError: it cannot be written; from any method.
     """
 
@@ -67,15 +103,11 @@ class Recording:
         self.left_out = 0
         self._checked_at = 0
         self._stack = contextlib.ExitStack()
-        self._partial: Path | None = None
+        self._partial = self._stack.enter_context(replacing(path))
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self._last: Pixels | None = None
         self._first_time_s: float | None = None
-
-    def __enter__(self) -> Recording:
-        self._partial = self._stack.enter_context(replacing(self.path))
-        return self
 
     def write(self, frame_bgr: Pixels, time_s: float | None = None) -> None:
         """Add a frame.
@@ -106,15 +138,30 @@ class Recording:
         self._last = self._fitted(frame_bgr)
         self._encode(self._last)
 
+    def __enter__(self) -> Recording:
+        return self
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        try:
+            self.close()
+        except OutputError:
+            if error is None:
+                raise
+
+    def close(self) -> None:
+        """Finish the file and give it its name.
+
+        Raises:
+            OutputError: it cannot be played, or the disk was too full for all of it.
+        """
         if self._writer is None:
             self._abandon(OutputError("No frame was recorded."))
-            if self.left_out and error is None:
+            if self.left_out:
                 raise self._full()
             return
         self._writer.release()
@@ -125,11 +172,9 @@ class Recording:
                 "an end. Make room on the disk."
             )
             self._abandon(failure)
-            if error is None:
-                raise failure
-            return
+            raise failure
         self._stack.close()
-        if self.left_out and error is None:
+        if self.left_out:
             raise self._full()
 
     def _has_room(self) -> bool:
@@ -200,24 +245,3 @@ def has_room(folder: Path, more_bytes: int = 0) -> bool:
         return shutil.disk_usage(folder).free >= _RESERVE_BYTES + more_bytes
     except OSError:
         return True
-
-
-def labelled_recorder(
-    recording: Recording | None, *, live: bool, events: Observer | None = None
-) -> Observer:
-    """Return a recorder that draws the decision on each frame, in place, and records it.
-
-    Args:
-        recording: an entered recording.
-        live: the frames come from a camera, so that their times count; a file's come evenly.
-        events: gets each frame and its result afterwards.
-    """
-
-    def record(frame_bgr: Pixels, result: FrameResult) -> None:
-        draw_decision(frame_bgr, result.decision, result.categories)
-        if recording:
-            recording.write(frame_bgr, result.time_s if live else None)
-        if events:
-            events(frame_bgr, result)
-
-    return record

@@ -6,11 +6,10 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, Sink, SourceState
+from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.pictures import Pixels
 
 # Half of it is what sd_watchdog_enabled(3) advises; a quarter leaves room for one that is late.
@@ -20,19 +19,32 @@ _STATUS_S = 1.0
 _MOST_CHARACTERS = 200
 
 
-class Service:
-    """A service's word to systemd; `with` says at the end that it is stopping.
+def make_sink(request: SinkRequest) -> Sink:
+    """Return what tells systemd; it does nothing where this is not a service's main process."""
+    return find_service() or Sink()
 
-    It says that it is ready with the first result, and pings the watchdog with results only, so
-    that a run whose frames are stale is silent. What nobody hears is no error: a run must not end
-    for it.
+
+class Service(Sink):
+    """Tells systemd how a service is doing.
+
+    It is ready with the first result and pings the watchdog with results only, so that a run whose
+    frames are stale is silent. A message that nobody reads is not an error: a run must not end
+    because of it.
 
     Args:
         address: the path of a datagram socket, or a name after `@` for an abstract one.
         watchdog_s: how long systemd waits for a ping; None where it does not.
+        clock: gives seconds that only grow.
     """
 
-    def __init__(self, address: str, watchdog_s: float | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        watchdog_s: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._ping_s = watchdog_s / _PINGS_PER_LIMIT if watchdog_s else None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -41,9 +53,9 @@ class Service:
         self._ready = False
         self._pinged_s = self._told_s = float("-inf")
 
-    def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         lines = []
         if not self._ready:
             self._ready = True
@@ -56,16 +68,14 @@ class Service:
             lines.append(_status(_words(result.decision)))
         self._send(lines)
 
-    def watch(self, state: SourceState) -> None:
+    def state(self, state: SourceState) -> None:
         """Take a change of state."""
         self._told_s = float("-inf")
         if state.state == STALE:
             self._send([_status(f"{STALE}: {state.reason}")])
 
-    def __enter__(self) -> Service:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def closed(self) -> None:
+        """Say that it is stopping."""
         self._send(["STOPPING=1", _status("stopping")])
         self._socket.close()
 
@@ -75,12 +85,14 @@ class Service:
                 self._socket.sendto("\n".join(lines).encode(), self._address)
 
 
-def find_service(environment: Mapping[str, str] = os.environ) -> Service | None:
+def find_service(
+    environment: Mapping[str, str] = os.environ, *, clock: Callable[[], float] = time.monotonic
+) -> Service | None:
     """Return the service that this process is the main process of; None where it is none."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
         return None
-    return Service(address, _watchdog_s(environment))
+    return Service(address, _watchdog_s(environment), clock=clock)
 
 
 def _watchdog_s(environment: Mapping[str, str]) -> float | None:

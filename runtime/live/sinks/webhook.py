@@ -13,8 +13,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pocketlens import __version__
 from pocketlens.errors import UsageError
-from pocketlens.runtime.live.capture.opening import SourceState
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink, SourceState
+from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.sinks.outbox import Attempts, Outbox
 from pocketlens.runtime.live.sources import redact
 from pocketlens.runtime.pictures import Pixels
@@ -73,7 +73,12 @@ def parse_hook(url: str) -> Hook:
     )
 
 
-class Webhook:
+def make_sink(request: SinkRequest) -> Sink:
+    """Return the webhook that `--webhook` asks for."""
+    return Webhook(parse_hook(request.webhook or ""))
+
+
+class Webhook(Sink):
     """Posts each event and each change of the source's state as JSON, in order.
 
     The JSON is that of the event's line in `--jsonl`. Results are taken without waiting; while the
@@ -88,18 +93,21 @@ class Webhook:
         self._outbox: Outbox[dict[str, Any]] = Outbox(_ROOM)
         self._attempts = Attempts(hook.name)
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
+
+    def opened(self, run: RunInfo) -> None:
+        """Begin to send."""
         self._thread.start()
 
-    def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
         if result.decision.changed:
             self._outbox.put(result.to_dict())
 
-    def watch(self, state: SourceState) -> None:
+    def state(self, state: SourceState) -> None:
         """Take a change of state."""
         self._outbox.put(state.to_dict())
 
-    def close(self) -> None:
+    def closed(self) -> None:
         """Send what is left, for a moment. A second call does nothing."""
         self._outbox.close()
         self._thread.join(_JOIN_S)

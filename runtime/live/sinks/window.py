@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import re
@@ -17,19 +16,15 @@ import cv2
 import numpy as np
 
 from pocketlens.errors import MissingDependencyError
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, FrameResult, RunInfo, Sink, SourceState
+from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.sinks.overlay import draw_decision
 from pocketlens.runtime.live.sinks.window_child import HEADER, QUIT, READY
 from pocketlens.runtime.pictures import Pixels
+from pocketlens.workers import start_child
 
 LOGGER = logging.getLogger("pocketlens")
 
-# With our search path, so that the child imports what the parent would.
-_PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from pocketlens.runtime.live.sinks.window_child import main; main()"
-)
 _DARK = 40
 _LIGHT = (220, 220, 220)
 _ANSWER_S = 2.0
@@ -37,33 +32,39 @@ _X_SOCKETS = "/tmp/.X11-unix/X"  # noqa: S108 - where X servers listen.
 _X_PORT = 6000
 
 
-class Window:
-    """Shows the frames with their decision; q, Esc or closing it sets `stop`.
+def make_sink(request: SinkRequest) -> Sink:
+    """Return the window."""
+    return Window()
+
+
+class Window(Sink):
+    """Shows the frames with their decision; q, Esc or closing it ends the run.
 
     The window belongs to a process of its own, since the libraries behind it end theirs when the
     display goes away. Then that is said once, and the run goes on without it. Frames that come
     faster than they are shown are left out.
 
     Raises:
-        MissingDependencyError: this OpenCV has no windows, or there is no display.
+        MissingDependencyError: from `opened`, this OpenCV has no windows, or there is no display.
     """
 
-    def __init__(self, stop: threading.Event) -> None:
+    def opened(self, run: RunInfo) -> None:
+        """Open the window."""
         check_display()
-        self._stop = stop
+        self._stop = run.stop
         self._ended = False
         self._shape: tuple[int, ...] = (480, 640, 3)
         self._waiting_bgr: Pixels | None = None
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
-        self._child = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
+        self._child = start_child(
+            "pocketlens.runtime.live.sinks.window_child",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
         if self._answer() != READY:
-            self.close()
+            self.closed()
             raise MissingDependencyError(
                 "Expected a window for --display. Received: none, OpenCV does not open one here. "
                 "Run it on the desktop, or write a video instead: --record out.mp4"
@@ -72,7 +73,7 @@ class Window:
             self._threads.append(threading.Thread(target=work, name="window", daemon=True))
             self._threads[-1].start()
 
-    def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
         self._shape = frame_bgr.shape
         if self._ended or self._waiting_bgr is not None:
@@ -81,7 +82,7 @@ class Window:
         draw_decision(shown_bgr, result.decision, result.categories)
         self._show(shown_bgr)
 
-    def watch(self, state: SourceState) -> None:
+    def state(self, state: SourceState) -> None:
         """Take a change of state: no old picture stays, and no old label."""
         if state.state == STALE:
             shown_bgr = np.full(self._shape, _DARK, np.uint8)
@@ -89,7 +90,7 @@ class Window:
             cv2.putText(shown_bgr, STALE, place, cv2.FONT_HERSHEY_SIMPLEX, 1, _LIGHT, 2)
             self._show(shown_bgr)
 
-    def close(self) -> None:
+    def closed(self) -> None:
         """Close it."""
         with self._changed:
             self._ended = True

@@ -1,6 +1,7 @@
 """Where frames come from: what `--source` names, and opening it.
 
-Each kind of source has a module of its own, which is imported when one of its kind is opened.
+Each kind of source is a module and a line in `SOURCES`; the module is imported when a source of its
+kind is opened.
 """
 
 from __future__ import annotations
@@ -30,27 +31,6 @@ _SECRET_PARAMETERS = re.compile(
     r"([?&;][^=&;\s]*(?:pass|pwd|pw|token|secret|key|auth|sig|user|usr|login)[^=&;\s]*=)[^&;\s#]*",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A module with its class, whether it is live, and which wishes it understands."""
-
-    module: str
-    opener: str
-    live: bool
-    wishes: frozenset[str]
-    words: str
-
-
-_CAMERA = _Kind("camera", "Camera", True, frozenset({"size", "fps", "fourcc"}), "a camera")
-_PICAMERA = _Kind("picamera", "Picamera", True, frozenset({"size", "fps"}), "picamera2")
-_RTSP = _Kind("rtsp", "RtspStream", True, frozenset({"fps"}), "an RTSP stream")
-_MJPEG = _Kind("mjpeg", "MjpegStream", True, frozenset({"fps"}), "an HTTP stream")
-_STILLS = _Kind("stills", "Stills", False, frozenset({"fps"}), "pictures")
-_VIDEO = _Kind("video", "VideoFile", False, frozenset(), "a video file")
-
-_SCHEMES = {"rtsp": _RTSP, "rtsps": _RTSP, "http": _MJPEG, "https": _MJPEG}
 
 
 class Source(Protocol):
@@ -96,15 +76,18 @@ class SourceRequest:
     """What to open and what to ask of it.
 
     `address` is what `--source` takes: a camera's number, a device below `/dev` or its name in
-    `/dev/v4l/by-id`, `picamera2`, a URL, a video file, a picture, a folder or pattern of pictures.
-    It may hold a password, `name` is what may be shown. `size_wh` in pixels, `fps` in frames per
-    second and `fourcc` (four characters) are wishes; None leaves them to the source.
+    `/dev/v4l/by-id`, `picamera2`, a URL, a video file, a picture, a folder or pattern of pictures,
+    or a fake camera's script. It may hold a password, `name` is what may be shown. `size_wh` in
+    pixels, `fps` in frames per second and `fourcc` (four characters) are wishes; None leaves them
+    to the source. `begun_s` is when the capture began to open it, of `time.monotonic()`, and stays
+    the same when it is opened again; None outside of a capture.
     """
 
     address: str = field(repr=False)
     size_wh: tuple[int, int] | None = None
     fps: float | None = None
     fourcc: str | None = None
+    begun_s: float | None = None
 
     @property
     def name(self) -> str:
@@ -149,7 +132,7 @@ def check_wishes(request: SourceRequest) -> None:
 
 def is_device(address: str) -> bool:
     """Return whether an address is that of a camera at this machine and not one on the network."""
-    return _kind_of(address) in (_CAMERA, _PICAMERA)
+    return _kind_of(address).device
 
 
 def redact(text: str) -> str:
@@ -167,30 +150,76 @@ def by_id(name: str, devices: Path = DEVICES) -> Path | None:
     return path if name and "/" not in name and path.exists() else None
 
 
+def _is_camera(address: str) -> bool:
+    path = Path(address)
+    # /dev/shm is for files.
+    device = path.is_relative_to(DEVICES) and not path.is_relative_to(DEVICES / "shm")
+    number = address.isascii() and address.isdecimal()
+    return number or device or by_id(address) is not None
+
+
+def _are_pictures(address: str) -> bool:
+    path = Path(address)
+    if address and (path.is_dir() or path.suffix.lower() in _PICTURE_SUFFIXES):
+        return True
+    return glob.has_magic(address) and not path.exists()
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of source.
+
+    `module` and `opener` say what opens it, `words` what messages call it. An address is of the
+    kind that has its URL scheme or, without one, of the first whose `matches` says so. `live` ones
+    have no end, `device` ones are at this machine; `wishes` are what they can be asked for.
+    """
+
+    module: str
+    opener: str
+    words: str
+    wishes: tuple[str, ...] = ()
+    schemes: tuple[str, ...] = ()
+    matches: Callable[[str], bool] = lambda _: False
+    live: bool = True
+    device: bool = False
+
+
+SOURCES = (
+    _Kind("rtsp", "RtspStream", "an RTSP stream", ("fps",), schemes=("rtsp", "rtsps")),
+    _Kind("mjpeg", "MjpegStream", "an HTTP stream", ("fps",), schemes=("http", "https")),
+    _Kind(
+        *("picamera", "Picamera", "picamera2", ("size", "fps")),
+        matches=lambda address: address == "picamera2",
+        device=True,
+    ),
+    _Kind(
+        *("fake", "open_fake", "a fake camera", ("size", "fps")),
+        matches=lambda address: address.startswith("fake:"),
+    ),
+    _Kind(
+        *("camera", "Camera", "a camera", ("size", "fps", "fourcc")),
+        matches=_is_camera,
+        device=True,
+    ),
+    _Kind("stills", "Stills", "pictures", ("fps",), matches=_are_pictures, live=False),
+    _Kind("video", "VideoFile", "a video file", matches=lambda _: True, live=False),
+)
+_SCHEMES = {scheme: kind for kind in SOURCES for scheme in kind.schemes}
+
+
 def _kind_of(address: str) -> _Kind:
-    if address.isascii() and address.isdecimal():
-        return _CAMERA
-    if address == "picamera2":
-        return _PICAMERA
     scheme = _SCHEME.match(address)
-    if scheme:
-        if re.search(r"\s", address):
-            # What is before and after a space cannot be told from a password.
-            raise SourceError(
-                "Expected a URL without spaces as the source. Received: one that has some. "
-                "Write %20 for each."
-            )
-        if scheme[1].lower() in _SCHEMES:
-            return _SCHEMES[scheme[1].lower()]
+    if scheme is None:
+        return next(kind for kind in SOURCES if kind.matches(address))
+    if re.search(r"\s", address):
+        # What is before and after a space cannot be told from a password.
+        raise SourceError(
+            "Expected a URL without spaces as the source. Received: one that has some. "
+            "Write %20 for each."
+        )
+    if scheme[1].lower() not in _SCHEMES:
         raise SourceError(
             f"Expected a URL that starts with {', '.join(_SCHEMES)}. Received: {redact(address)}. "
             "Choose a stream of the camera that is one of these."
         )
-    path = Path(address)
-    # /dev/shm is for files.
-    device = path.is_relative_to(DEVICES) and not path.is_relative_to(DEVICES / "shm")
-    if device or by_id(address):
-        return _CAMERA
-    if address and (path.is_dir() or path.suffix.lower() in _PICTURE_SUFFIXES):
-        return _STILLS
-    return _STILLS if glob.has_magic(address) and not path.exists() else _VIDEO
+    return _SCHEMES[scheme[1].lower()]

@@ -1,17 +1,37 @@
-"""A camera that is not there: scripted frames and faults, for tests and for trying things out."""
+"""A fake camera: scripted frames and faults, for tests and to see how a run copes with them.
+
+`pocketlens live MODEL --source fake:SCRIPT` plays a camera of 640x480 pixels and 30 frames per
+second; `--size` and `--fps` change that. SCRIPT is a list with commas in between, or nothing:
+
+    hang=300              frame 300 never comes
+    repeat=300-450        frames 300 to 450 are the one before once more
+    delay=300:1.5         frame 300 comes 1.5 seconds late
+    size=1280x720:300     another size from frame 300 on
+    still                 all frames look the same, as of a static scene
+
+What happens to frames as `hang` and `repeat` do: `hang` (the frame never comes), `end` (the stream
+ends), `error` (reading fails), `exception` (the driver raises what it should not), `kill` (the
+process that reads is killed), `repeat`, `half` (half a JPEG), `away` (the camera is unplugged: it
+cannot be read or opened) and `stuck` (opening it never ends). Frames are counted from 0 from when
+the run begins to open the camera, which takes about a second, and time goes on while it is closed:
+a fault happens once, and opened again the camera goes on with the frame that is due.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
 
-from pocketlens.errors import SourceError
+from pocketlens.errors import SourceError, UsageError
+from pocketlens.runtime.live.sources import SourceRequest
 from pocketlens.runtime.live.sources.jpeg import decode_jpeg
 from pocketlens.runtime.pictures import Pixels
 
@@ -23,8 +43,64 @@ KILL = "kill"
 REPEAT = "repeat"
 HALF = "half"
 
+FAULTS = (HANG, END, ERROR, EXCEPTION, KILL, REPEAT, HALF)
+
+_SIZE_WH = (640, 480)
+_FPS = 30.0
+_ENTRY = re.compile(r"([a-z]+)(?:=(?:([0-9]+)x([0-9]+):)?([0-9]+)(?:-([0-9]+))?(?::([0-9.]+))?)?")
 # A frame carries its number in its first pixel, so that it can be known again.
 _BASE = 256
+
+
+def open_fake(request: SourceRequest) -> FakeCamera:
+    """Open the fake camera that an address describes, `fake:` and a script.
+
+    Raises:
+        UsageError: the script cannot be read.
+        SourceError: the camera is away.
+    """
+    fps = request.fps or _FPS
+    script = parse_script(request.address.partition(":")[2])
+    return FakeCamera(
+        size_wh=request.size_wh or _SIZE_WH,
+        fps=fps,
+        interval_s=1 / fps,
+        since_s=request.begun_s,
+        **script,
+    )
+
+
+def parse_script(text: str) -> dict[str, Any]:
+    """Return what a script says as arguments of a `FakeCamera`.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    script: dict[str, Any] = {"faults": {}, "delays_s": {}, "sizes_wh": {}}
+    for entry in text.split(",") if text else ():
+        match = _ENTRY.fullmatch(entry)
+        name, width, height, first, last, seconds = match.groups() if match else (None,) * 6
+        frames = range(int(first or 0), int(last or first or 0) + 1)
+        plain = first is not None and width is None and seconds is None
+        if name == "still" and first is None:
+            script["still"] = True
+        elif name == "delay" and seconds is not None and seconds.count(".") < 2 and not last:
+            script["delays_s"][frames[0]] = float(seconds)
+        elif name == "size" and width and height and not last and seconds is None:
+            script["sizes_wh"][frames[0]] = (int(width), int(height))
+        elif name in FAULTS and plain:
+            script["faults"] |= dict.fromkeys(frames, name)
+        elif name == "away" and plain:
+            script["away"] = frames
+        elif name == "stuck" and plain:
+            script["hangs_on_open"] = frames
+        else:
+            raise UsageError(
+                f"Expected a fake camera's script with {', '.join(FAULTS)}, away, stuck, delay, "
+                f"size or still. Received: {entry}. Write it like "
+                "fake:hang=300,away=600-900,delay=950:1.5,size=1280x720:1000."
+            )
+    return script
 
 
 class FakeCamera:

@@ -2,50 +2,75 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from pocketlens.extras import require_web
-from pocketlens.runtime.live.capture.opening import CaptureCounts
-from pocketlens.runtime.live.web.access import WebAddress, listen, open_access, page_url
+import click
+
+from pocketlens.imports import require_web
+from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink, SourceState
+from pocketlens.runtime.live.sinks import SinkRequest
+from pocketlens.runtime.live.web.access import (
+    WebAddress,
+    check_token,
+    listen,
+    open_access,
+    page_url,
+    parse_address,
+)
 from pocketlens.runtime.live.web.feed import Feed
+from pocketlens.runtime.pictures import Pixels
 
 
-@contextlib.contextmanager
-def open_web(
-    address: WebAddress,
-    *,
-    token: str | None,
-    model: str,
-    source: str,
-    counts: Callable[[], CaptureCounts],
-    announce: Callable[[str], None],
-) -> Iterator[Feed]:
-    """Serve a page while the context lasts; the feed it gives takes what the page shall show.
+def make_sink(request: SinkRequest) -> Sink:
+    """Return the page that `--web` asks for."""
+    require_web()
+    token = None if request.web_token is None else check_token(request.web_token)
+    return WebPage(parse_address(request.web or ""), token=token)
+
+
+class WebPage(Sink):
+    """Serves a page with the newest frame and its result; `feed` is what it shows.
 
     Args:
         address: where to listen.
-        token: what viewers have to bring. None: nothing where only this machine can reach the page,
+        token: what viewers must send. None: nothing where only this machine can reach the page,
             otherwise a token is made.
-        model: name of the model file, to show.
-        source: name of the source, to show; without passwords.
-        counts: says what happened while capturing.
-        announce: gets one line that says where the page is, with a token that was made.
+        announce: gets one line with the address of the page, and with a token that was made.
 
     Raises:
-        MissingDependencyError: the packages of the `web` extra are not installed.
-        OutputError: it cannot listen there.
+        OutputError: from `opened`, it cannot listen there.
     """
-    require_web()
-    from pocketlens.runtime.live.web.server import Server
 
-    listener = listen(address)
-    access = open_access(address, listener, token)
-    made = f"?token={access.token}" if access.token and token is None else ""
-    feed = Feed(model=model, source=source, counts=counts)
-    server = Server(feed, listener, access)
-    announce(f"Watch it at {page_url(listener)}{made}")
-    try:
-        yield feed
-    finally:
-        server.close()
+    def __init__(
+        self,
+        address: WebAddress,
+        *,
+        token: str | None = None,
+        announce: Callable[[str], None] = lambda line: click.echo(line, err=True),
+    ) -> None:
+        self._address = address
+        self._token = token
+        self._announce = announce
+
+    def opened(self, run: RunInfo) -> None:
+        """Begin to serve."""
+        from pocketlens.runtime.live.web.server import Server
+
+        listener = listen(self._address)
+        access = open_access(self._address, listener, self._token)
+        made = f"?token={access.token}" if access.token and self._token is None else ""
+        self.feed = Feed(model=run.model, source=run.source, counts=run.counts)
+        self._server = Server(self.feed, listener, access)
+        self._announce(f"Watch it at {page_url(listener)}{made}")
+
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
+        """Show a result."""
+        self.feed.put(frame_bgr, result)
+
+    def state(self, state: SourceState) -> None:
+        """Show a change of state."""
+        self.feed.watch(state)
+
+    def closed(self) -> None:
+        """Stop serving."""
+        self._server.close()

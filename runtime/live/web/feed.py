@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pocketlens import __version__
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, CaptureCounts, SourceState
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import LIVE, STALE, CaptureCounts, FrameResult, SourceState
+from pocketlens.runtime.live.staleness import allowance_s
 from pocketlens.runtime.pictures import Pixels
 
 STARTING = "starting"
@@ -51,9 +51,18 @@ class Feed:
         model: name of the model file.
         source: name of the source, without passwords.
         counts: says what happened while capturing.
+        clock: gives seconds that only grow.
     """
 
-    def __init__(self, *, model: str, source: str, counts: Callable[[], CaptureCounts]) -> None:
+    def __init__(
+        self,
+        *,
+        model: str = "",
+        source: str = "",
+        counts: Callable[[], CaptureCounts] = CaptureCounts,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
         self.model = model
         self.source = source
         self.counts = counts
@@ -66,9 +75,9 @@ class Feed:
         self._times_s: deque[float] = deque(maxlen=_RATE_FRAMES)
         self._wishes: deque[FrameWish] = deque()
 
-    def __call__(self, frame_bgr: Pixels, result: FrameResult) -> None:
+    def put(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
-        now_s = time.monotonic()
+        now_s = self.clock()
         self._times_s.append(now_s)
         between_s = now_s - self._times_s[0]
         fps = (len(self._times_s) - 1) / between_s if between_s > 0 else 0.0
@@ -89,7 +98,7 @@ class Feed:
             self._wishes.popleft()(frame_bgr.copy(), result.number)
 
     def watch(self, state: SourceState) -> None:
-        """Take a change of state: of a stale source nothing old is shown."""
+        """Take a change of state: nothing old is shown of a stale source."""
         self._state = state
         if state.state == STALE:
             self.latest = None
@@ -107,8 +116,8 @@ class Feed:
             return STALE, state.reason
         if latest is None:
             return (LIVE if self.frames else STARTING), ""
-        silence_s = max(_SILENCE_S, _SILENT_FRAMES / latest.fps if latest.fps else 0.0)
-        if time.monotonic() - latest.at_s > silence_s:
+        silence_s = allowance_s(_SILENCE_S, _SILENT_FRAMES, latest.fps)
+        if self.clock() - latest.at_s > silence_s:
             return STALE, f"no answer for {silence_s:.0f} s"
         return LIVE, ""
 

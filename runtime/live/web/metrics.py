@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 
 from pocketlens import __version__
-from pocketlens.runtime.live.capture.opening import LIVE
+from pocketlens.runtime.live.frames import LIVE
 from pocketlens.runtime.live.web.feed import Feed
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -38,7 +37,7 @@ def metrics(feed: Feed, viewers: int) -> str:
             (f'{{stage="{stage}"}}', round(value / 1000, 9))
             for stage, value in latest.latency_ms.items()
         )
-        age_s = round(time.monotonic() - latest.at_s, 3)
+        age_s = round(feed.clock() - latest.at_s, 3)
         lines += [
             *_metric("fps", "gauge", "Answers per second.", ("", round(latest.fps, 3))),
             *_metric("latency_seconds", "gauge", "Averaged time of a stage.", *seconds),

@@ -19,7 +19,7 @@ from starlette.responses import (
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from pocketlens.runtime.live.capture.opening import LIVE, STALE
+from pocketlens.runtime.live.frames import LIVE, STALE
 from pocketlens.runtime.live.web.feed import Feed
 from pocketlens.runtime.live.web.jpegs import Jpeg, Jpegs
 from pocketlens.runtime.live.web.metrics import CONTENT_TYPE, metrics

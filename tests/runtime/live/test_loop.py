@@ -10,8 +10,8 @@ import pytest
 
 from pocketlens.errors import OutputError, ScoresError, SourceError
 from pocketlens.runtime.classifier import Category, Classifier, Result
-from pocketlens.runtime.live.capture.opening import LIVE, STALE
-from pocketlens.runtime.live.capture.thread import SILENCE_S, ThreadCapture
+from pocketlens.runtime.live.capture.thread import ThreadCapture
+from pocketlens.runtime.live.frames import LIVE, STALE, CaptureLimits, RunInfo, Sink
 from pocketlens.runtime.live.loop import UNUSABLE, classify_source
 from pocketlens.runtime.live.sources.fake import HANG, FakeCamera, frame_number
 
@@ -31,12 +31,32 @@ class FakeClassifier:
         return Result(categories, categories)
 
 
-def run(source, classifier=None, *, silence_s=SILENCE_S, **options):
+class Calls(Sink):
+    """A sink made of functions; those that record have a thread of their own."""
+
+    def __init__(self, result=None, state=None, *, own_thread=False):
+        self.own_thread = own_thread
+        self._result, self._state = result, state
+
+    def result(self, frame_bgr, result):
+        if self._result:
+            self._result(frame_bgr, result)
+
+    def state(self, state):
+        if self._state:
+            self._state(state)
+
+
+def recorder(result, state=None):
+    return Calls(result, state, own_thread=True)
+
+
+def run(source, classifier=None, *, silence_s=4.0, sinks=(), **options):
     results = []
     summary = classify_source(
         classifier or FakeClassifier(),
-        ThreadCapture(source, silence_s=silence_s),
-        observers=[lambda frame, result: results.append(result)],
+        ThreadCapture(source, limits=CaptureLimits(silence_s=silence_s)),
+        sinks=[Calls(lambda frame, result: results.append(result)), *sinks],
         **options,
     )
     return results, summary
@@ -56,7 +76,7 @@ def test_every_frame_of_a_file_in_order(read_s, classify_s):
     results, summary = run(
         source,
         FakeClassifier(classify_s),
-        recorder=lambda frame, result: recorded.append((frame_number(frame), result.number)),
+        sinks=[recorder(lambda frame, got: recorded.append((frame_number(frame), got.number)))],
     )
     assert [result.number for result in results] == list(range(60))
     assert [result.categories[0].label for result in results] == [str(n) for n in range(60)]
@@ -87,7 +107,7 @@ def test_the_newest_frame_is_taken():
         time.sleep(0.3)
 
     started_s = time.perf_counter()
-    classify_source(FakeClassifier(), ThreadCapture(camera), observers=[observe], max_frames=6)
+    classify_source(FakeClassifier(), ThreadCapture(camera), sinks=[Calls(observe)], max_frames=6)
     # A frame kept from before the pause would be 0.3 s old, a queue's ever older.
     assert np.median(ages_s[1:]) < 0.2
 
@@ -120,7 +140,9 @@ def test_a_hanging_read_does_not_keep_the_process_alive():
         "from pocketlens.runtime.live.sources.fake import HANG, FakeCamera\n"
         "from pocketlens.runtime.live.loop import classify_source\n"
         "from pocketlens.runtime.live.capture.thread import ThreadCapture\n"
-        "capture = ThreadCapture(FakeCamera(faults={0: HANG}), silence_s=0.1)\n"
+        "from pocketlens.runtime.live.frames import CaptureLimits\n"
+        "limits = CaptureLimits(silence_s=0.1)\n"
+        "capture = ThreadCapture(FakeCamera(faults={0: HANG}), limits=limits)\n"
         "classify_source(None, capture)\n"
     )
     done = subprocess.run(
@@ -128,10 +150,6 @@ def test_a_hanging_read_does_not_keep_the_process_alive():
     )
     assert done.returncode == 1
     assert "SourceError" in done.stderr
-
-
-def test_the_limit_of_silence_is_five_seconds_unless_told():
-    assert SILENCE_S == 5.0
 
 
 @pytest.mark.parametrize("live", [True, False], ids=["camera", "file"])
@@ -148,10 +166,10 @@ def test_an_error_while_recording_is_raised_in_the_caller(at):
             raise OutputError("disk full")
 
     with pytest.raises(OutputError, match="disk full"):
-        run(FakeCamera(frames=20, live=False), recorder=record)
+        run(FakeCamera(frames=20, live=False), sinks=[recorder(record)])
 
 
-def test_an_error_of_an_observer_wins_and_the_recorder_still_finishes():
+def test_an_error_of_a_sink_wins_and_a_sink_in_its_own_thread_still_finishes():
     recorded = []
 
     def observe(frame, result):
@@ -162,8 +180,7 @@ def test_an_error_of_an_observer_wins_and_the_recorder_still_finishes():
         classify_source(
             FakeClassifier(),
             ThreadCapture(FakeCamera(frames=20, live=False)),
-            observers=[observe],
-            recorder=lambda frame, result: recorded.append(result.number),
+            sinks=[recorder(lambda frame, got: recorded.append(got.number)), Calls(observe)],
         )
     assert recorded == [0, 1, 2, 3]
 
@@ -181,8 +198,7 @@ def test_stop_ends_a_camera_and_everything_handed_over_is_recorded():
     summary = classify_source(
         FakeClassifier(),
         ThreadCapture(FakeCamera(interval_s=0.01)),
-        observers=[observe],
-        recorder=lambda frame, result: recorded.append(result.number),
+        sinks=[recorder(lambda frame, got: recorded.append(got.number)), Calls(observe)],
         stop=stop,
     )
     assert summary.frames == 5
@@ -196,7 +212,7 @@ def test_a_slow_recorder_does_not_hold_up_a_camera():
         time.sleep(0.2)
         recorded.append(result.number)
 
-    _, summary = run(FakeCamera(interval_s=0.01), recorder=record, max_frames=40)
+    _, summary = run(FakeCamera(interval_s=0.01), sinks=[recorder(record)], max_frames=40)
     # Waiting for the recorder would take 8 s.
     assert summary.seconds < 4
     assert 0 < len(recorded) < 40
@@ -206,7 +222,7 @@ def test_a_slow_recorder_does_not_hold_up_a_camera():
 def test_the_three_stages_overlap():
     source = FakeCamera(frames=20, interval_s=0.05, live=False)
     started_s = time.perf_counter()
-    run(source, FakeClassifier(0.05), recorder=lambda frame, result: time.sleep(0.05))
+    run(source, FakeClassifier(0.05), sinks=[recorder(lambda *_: time.sleep(0.05))])
     # One after the other they would take 3 s, two of them at once 2 s, all three little over 1 s.
     assert time.perf_counter() - started_s < 1.9
 
@@ -227,7 +243,7 @@ def test_latencies_are_the_measured_ones():
 
 
 class UnusableClassifier(FakeClassifier):
-    """Gives scores that are no numbers for some frames."""
+    """Gives NaN scores for some frames."""
 
     def __init__(self, numbers):
         super().__init__()
@@ -239,13 +255,17 @@ class UnusableClassifier(FakeClassifier):
         return super().classify(frame_bgr)
 
 
-def test_scores_that_are_no_numbers_are_counted_and_stale_and_give_no_result():
+def test_nan_scores_are_counted_and_stale_and_give_no_result():
     happened = []
     summary = classify_source(
         UnusableClassifier({3, 4, 8}),
         ThreadCapture(FakeCamera(frames=10, fps=10.0, live=False)),
-        observers=[lambda frame, result: happened.append((result.number, result.decision.changed))],
-        watchers=[lambda state: happened.append((state.state, state.time_s, state.reason))],
+        sinks=[
+            Calls(
+                lambda frame, got: happened.append((got.number, got.decision.changed)),
+                lambda state: happened.append((state.state, state.time_s, state.reason)),
+            )
+        ],
     )
     stale, live = (STALE, 0.3, UNUSABLE), (LIVE, 0.5, "")
     # Labels are the frames' numbers with one index: only after a state an answer is an event.
@@ -272,13 +292,17 @@ def test_unusable_frames_count_as_frames_to_the_end():
     assert (summary.frames, summary.unusable) == (0, 5)
 
 
-def test_what_watches_the_recording_is_told_in_order_with_its_frames():
+def test_a_sink_in_its_own_thread_gets_states_in_order_with_its_frames():
     recorded = []
     classify_source(
         UnusableClassifier({2}),
         ThreadCapture(FakeCamera(frames=5, live=False)),
-        recorder=lambda frame, result: recorded.append(result.number),
-        record_watcher=lambda state: recorded.append(state.state),
+        sinks=[
+            recorder(
+                lambda frame, got: recorded.append(got.number),
+                lambda state: recorded.append(state.state),
+            )
+        ],
     )
     assert recorded == [0, 1, STALE, LIVE, 3, 4]
 
@@ -294,3 +318,116 @@ def test_the_parts_of_a_latency_are_in_the_result_and_the_summary(tiny_tflite):
     values = [result.timing.invoke_ms for result in results]
     assert summary.invoke.median_ms == pytest.approx(np.median(values))
     assert set(summary.to_dict()["latency_ms"]) == set(latencies_ms)
+
+
+class Life(Sink):
+    """Notes when it is opened and closed; `fails` names where it raises."""
+
+    def __init__(self, name, log, fails=(), *, own_thread=False):
+        self.name, self.log, self.fails, self.own_thread = name, log, fails, own_thread
+
+    def note(self, what):
+        self.log.append(f"{what} {self.name}")
+        if what in self.fails:
+            raise OutputError(f"{self.name} fails when {what}")
+
+    def opened(self, run):
+        self.note("opened")
+
+    def result(self, frame_bgr, result):
+        self.note("result")
+
+    def closed(self):
+        self.note("closed")
+
+
+ALL_CLOSED = [
+    *("opened record", "opened window", "opened service"),
+    *("closed service", "closed window", "closed record"),
+]
+
+
+def lives(log, fails):
+    return [Life("record", log, fails.get("record", ()), own_thread=True)] + [
+        Life(name, log, fails.get(name, ())) for name in ("window", "service")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fails", "words", "order"),
+    [
+        pytest.param(
+            {},
+            None,
+            ALL_CLOSED,
+            id="good",
+        ),
+        pytest.param(
+            {"window": ["opened"]},
+            "window fails when opened",
+            ["opened record", "opened window", "closed record"],
+            id="opening",
+        ),
+        pytest.param(
+            {"window": ["result", "closed"], "service": ["closed"]},
+            "window fails when result",
+            ALL_CLOSED,
+            id="a-result-before-the-end",
+        ),
+        pytest.param(
+            {"record": ["result", "closed"]},
+            "record fails when result",
+            ALL_CLOSED,
+            id="in-its-own-thread",
+        ),
+        pytest.param(
+            {"record": ["closed"]},
+            "record fails when closed",
+            ALL_CLOSED,
+            id="closing",
+        ),
+    ],
+)
+def test_sinks_are_closed_in_reverse_whatever_fails_and_the_first_error_counts(fails, words, order):
+    log = []
+    source = FakeCamera(frames=1, live=False)
+    if words is None:
+        run(source, sinks=lives(log, fails))
+    else:
+        with pytest.raises(OutputError, match=words):
+            run(source, sinks=lives(log, fails))
+    assert [entry for entry in log if "result" not in entry] == order
+
+
+def test_two_sinks_in_own_threads_draw_on_frames_of_their_own():
+    painted = {}
+
+    def paint(name, value):
+        def result(frame_bgr, result):
+            painted.setdefault(name, []).append(frame_bgr.max())
+            frame_bgr[:] = value
+
+        return recorder(result)
+
+    seen = []
+    watching = Calls(lambda frame, result: seen.append(frame.max()))
+    sinks = [paint("first", 250), paint("second", 251), watching]
+    run(FakeCamera(frames=20, live=False), sinks=sinks)
+    assert painted["first"] == painted["second"] == seen
+    assert max(seen) < 250
+
+
+def test_a_sink_is_told_of_its_run():
+    told = []
+
+    class Told(Sink):
+        def opened(self, run):
+            told.append(run)
+
+    names = RunInfo(model="m.tflite", labels=("a", "b"), source="camera")
+    camera = FakeCamera(interval_s=0.01, fps=12.0, frames=3)
+    run(camera, sinks=[Told()], run=names)
+    (info,) = told
+    assert (info.model, info.labels, info.source) == ("m.tflite", ("a", "b"), "camera")
+    assert (info.live, info.fps) == (True, 12.0)
+    assert info.counts().dropped >= 0

@@ -17,14 +17,8 @@ import pytest
 from pocketlens.errors import SourceError
 from pocketlens.runtime.classifier import Category, Result
 from pocketlens.runtime.live.capture import process as process_capture
-from pocketlens.runtime.live.capture.opening import (
-    LIVE,
-    STALE,
-    Captured,
-    CaptureLimits,
-    SourceState,
-)
 from pocketlens.runtime.live.capture.process import ProcessCapture
+from pocketlens.runtime.live.frames import LIVE, STALE, Captured, CaptureLimits, Sink, SourceState
 from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sources.fake import (
     END,
@@ -121,7 +115,7 @@ def outcomes():
         capture = open_fake(since_s=since_s, **script)
         try:
             seen = watch(capture, some_frames_after(LIVE))
-            return since_s - capture._started_s, seen, capture.counts
+            return since_s - capture.started_s, seen, capture.counts
         finally:
             capture.close()
 
@@ -279,7 +273,7 @@ def test_a_consumer_ten_times_too_slow_gets_fresh_frames():
             time.sleep(10 * INTERVAL_S)
             came = capture.next(stop)
             seen.append((time.monotonic(), came))
-            ages_s.append(time.monotonic() - capture._started_s - came.time_s)
+            ages_s.append(time.monotonic() - capture.started_s - came.time_s)
     finally:
         capture.close()
     check_frames(seen)
@@ -430,10 +424,14 @@ def test_a_run_publishes_nothing_while_the_source_is_stale(caplog):
             categories = (Category(str(frame_number(frame_bgr)), 0.9, 0),)
             return Result(categories, categories)
 
-    def observe(_, result):
-        log.append(result)
-        if len(log) > 2 and isinstance(log[-3], SourceState) and log[-3].state == LIVE:
-            stop.set()
+    class Log(Sink):
+        def result(self, frame_bgr, result):
+            log.append(result)
+            if len(log) > 2 and isinstance(log[-3], SourceState) and log[-3].state == LIVE:
+                stop.set()
+
+        def state(self, state):
+            log.append(state)
 
     log, stop = [], threading.Event()
     capture = open_fake(since_s=time.monotonic(), faults={70: KILL})
@@ -441,8 +439,7 @@ def test_a_run_publishes_nothing_while_the_source_is_stale(caplog):
         summary = classify_source(
             Numbers(),
             capture,
-            observers=[observe],
-            watchers=[log.append],
+            sinks=[Log()],
             stop=stop,
             max_frames=500,
         )

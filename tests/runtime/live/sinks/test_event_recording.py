@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 
 import cv2
@@ -14,13 +14,21 @@ import pytest
 
 from pocketlens.errors import OutputError, UsageError
 from pocketlens.runtime.classifier import Category, Result
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, SourceState
-from pocketlens.runtime.live.capture.process import CaptureLimits, ProcessCapture
-from pocketlens.runtime.live.decisions import Decider, Decision, DecisionSettings
-from pocketlens.runtime.live.loop import FrameResult, classify_source
+from pocketlens.runtime.live.capture.process import ProcessCapture
+from pocketlens.runtime.live.decisions import Decider, DecisionSettings
+from pocketlens.runtime.live.frames import (
+    LIVE,
+    STALE,
+    CaptureLimits,
+    Decision,
+    FrameResult,
+    RunInfo,
+    Sink,
+    SourceState,
+)
+from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sinks import event_recording
 from pocketlens.runtime.live.sinks.event_recording import EventRecording, safe_name
-from pocketlens.runtime.live.sinks.recording import labelled_recorder
 from pocketlens.runtime.live.sources.fake import END, FakeCamera
 
 SIZE_WH = (400, 48)
@@ -47,6 +55,14 @@ def play(path):
         times_s.append((np.flatnonzero(columns).mean() - 9.5) / PIXELS_PER_S)
 
 
+@contextmanager
+def open_recording(folder, fps, *, live, **options):
+    recording = EventRecording(folder, **options)
+    recording.opened(RunInfo(fps=fps, live=live))
+    yield recording
+    recording.closed()
+
+
 def film(events, seconds, recording, *, fps=10, start_s=0.0):
     """Feed frames that show their time; `events` are labels by time in tenths of a second."""
     label = None
@@ -58,7 +74,7 @@ def film(events, seconds, recording, *, fps=10, start_s=0.0):
         categories = (Category(label, 0.9, 0),) if label else ()
         decision = Decision(categories, changed)
         result = FrameResult(number, time_s, categories, categories, decision, 1.0, 1.0)
-        recording(draw(time_s), result)
+        recording.result(draw(time_s), result)
 
 
 def seconds_of(path):
@@ -68,7 +84,7 @@ def seconds_of(path):
 
 
 def record(folder, events, seconds, *, fps=10, **options):
-    with EventRecording(folder, fps, live=False, **options) as recording:
+    with open_recording(folder, fps, live=False, **options) as recording:
         film(events, seconds, recording, fps=fps)
     assert not [path for path in folder.iterdir() if "partial" in path.name]
     return sorted(folder.glob("*.mp4")), recording
@@ -127,13 +143,13 @@ def test_a_name_has_what_was_decided_meanwhile(tmp_path):
 
 
 def test_a_stale_source_ends_its_video_at_once(tmp_path):
-    with EventRecording(tmp_path, 10, live=False) as recording:
+    with open_recording(tmp_path, 10, live=False) as recording:
         film({20: "fox"}, 3, recording)
-        recording.watch(SourceState(STALE, 3.0, "unplugged", 0))
+        recording.state(SourceState(STALE, 3.0, "unplugged", 0))
         (path,) = tmp_path.iterdir()
         assert path.name == "000001_2.000s_fox.mp4"
         assert seconds_of(path)[1] == pytest.approx(2.9, abs=0.4)
-        recording.watch(SourceState(LIVE, 9.0, "", 1))
+        recording.state(SourceState(LIVE, 9.0, "", 1))
         film({90: None, 120: "cat"}, 10, recording, start_s=9.0)
     later = tmp_path / "000002_12.000s_cat.mp4"
     # What was before the source was away is no part of what came after.
@@ -153,38 +169,36 @@ def test_videos_have_few_frames_at_true_speed(tmp_path, fps):
 
 @pytest.mark.parametrize("fps", [None, 0.0, 0.01, float("nan"), 90_000.0], ids=str)
 def test_a_rate_that_cannot_be_does_no_harm(tmp_path, fps):
-    with EventRecording(tmp_path, fps, live=True) as recording:
+    with open_recording(tmp_path, fps, live=True) as recording:
         film({5: "fox"}, 3, recording)
     (path,) = tmp_path.iterdir()
     assert seconds_of(path)[2] == pytest.approx(3, abs=0.2)
 
 
 def test_large_frames_are_made_smaller(tmp_path):
-    with EventRecording(tmp_path, 10, live=False) as recording:
+    with open_recording(tmp_path, 10, live=False) as recording:
         frame = np.zeros((1080, 1920, 3), np.uint8)
         decision = Decision((Category("fox", 0.9, 0),), True)
-        recording(frame, FrameResult(0, 0.0, (), (), decision, 1.0, 1.0))
+        recording.result(frame, FrameResult(0, 0.0, (), (), decision, 1.0, 1.0))
     (path,) = tmp_path.iterdir()
     assert cv2.VideoCapture(str(path)).read()[1].shape == (720, 1280, 3)
 
 
-def test_memory_is_bounded_in_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(event_recording, "_HELD_BYTES", 200_000)
+def test_memory_is_bounded_in_bytes(tmp_path):
     rng = np.random.default_rng(0)
-    with EventRecording(tmp_path, 15, live=True) as recording:
+    with open_recording(tmp_path, 15, live=True, held_bytes=200_000) as recording:
         for number in range(60):
             noise = rng.integers(0, 255, (240, 320, 3), np.uint8)
             event = number == 50
             decision = Decision((Category("fox", 0.9, 0),) if event else (), event)
-            recording(noise, FrameResult(number, number / 15, (), (), decision, 1.0, 1.0))
-            assert recording._held_bytes <= 200_000
-            assert recording._held_bytes == sum(len(jpeg) for _, jpeg in recording._held)
+            recording.result(noise, FrameResult(number, number / 15, (), (), decision, 1.0, 1.0))
+            assert recording.held_bytes <= 200_000
     (path,) = tmp_path.iterdir()
     assert 10 < len(play(path)[0]) < 30
 
 
 def test_a_cameras_video_is_named_by_the_time_of_day(tmp_path):
-    with EventRecording(tmp_path, None, live=True) as recording:
+    with open_recording(tmp_path, None, live=True) as recording:
         film({1: "fox"}, 1, recording)
     (path,) = tmp_path.iterdir()
     number, when, label = path.stem.split("_")
@@ -243,7 +257,8 @@ def test_what_a_power_cut_left_is_removed_and_nobody_elses_video(tmp_path):
     other = tmp_path / f".holiday.{ended.pid}.partial.mp4"
     for path in (old, ours, odd, other):
         path.write_bytes(b"half a video")
-    EventRecording(tmp_path, 10, live=False)
+    with open_recording(tmp_path, 10, live=False):
+        pass
     assert sorted(tmp_path.iterdir()) == sorted([ours, other])
 
 
@@ -252,7 +267,7 @@ def test_a_full_disk_is_counted_and_told_once_and_over_when_there_is_room(
 ):
     room = [False]
     monkeypatch.setattr(event_recording, "has_room", lambda _: room[0])
-    with EventRecording(tmp_path, 10, live=False) as recording:
+    with open_recording(tmp_path, 10, live=False) as recording:
         film({10: "fox", 200: "cat"}, 30, recording)
         assert recording.lost == 2
         assert list(tmp_path.iterdir()) == []
@@ -271,17 +286,19 @@ def test_a_disk_that_fills_up_while_writing_loses_the_video_and_not_the_run(tmp_
         "import resource, sys, numpy as np\n"
         "from pathlib import Path\n"
         "from pocketlens.runtime.classifier import Category\n"
-        "from pocketlens.runtime.live.decisions import Decision\n"
+        "from pocketlens.runtime.live.frames import Decision, FrameResult, RunInfo\n"
         "from pocketlens.runtime.live.sinks.event_recording import EventRecording\n"
-        "from pocketlens.runtime.live.loop import FrameResult\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "noise = np.random.default_rng(0)\n"
         "fox = (Category('fox', 0.9, 0),)\n"
-        "with EventRecording(Path(sys.argv[1]), 10, live=False) as recording:\n"
-        "    for number in range(200):\n"
-        "        frame = noise.integers(0, 255, (240, 320, 3), dtype=np.uint8)\n"
-        "        decision = Decision(fox, number % 100 == 0)\n"
-        "        recording(frame, FrameResult(number, number / 10, fox, fox, decision, 1, 1))\n"
+        "recording = EventRecording(Path(sys.argv[1]))\n"
+        "recording.opened(RunInfo(fps=10, live=False))\n"
+        "for number in range(200):\n"
+        "    frame = noise.integers(0, 255, (240, 320, 3), dtype=np.uint8)\n"
+        "    decision = Decision(fox, number % 100 == 0)\n"
+        "    result = FrameResult(number, number / 10, fox, fox, decision, 1, 1)\n"
+        "    recording.result(frame, result)\n"
+        "recording.closed()\n"
         "print(recording.written, recording.lost)\n"
     )
     done = subprocess.run(
@@ -294,7 +311,7 @@ def test_a_disk_that_fills_up_while_writing_loses_the_video_and_not_the_run(tmp_
 
 def test_a_folder_that_goes_is_made_again(tmp_path):
     folder = tmp_path / "clips"
-    with EventRecording(folder, 10, live=False) as recording:
+    with open_recording(folder, 10, live=False) as recording:
         film({10: "fox"}, 8, recording)
         (folder / "000001_1.000s_fox.mp4").unlink()
         folder.rmdir()
@@ -305,9 +322,9 @@ def test_a_folder_that_goes_is_made_again(tmp_path):
 def test_a_folder_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="Expected to be able to write"):
-        EventRecording(tmp_path / "file", 10, live=False)
+        EventRecording(tmp_path / "file").opened(RunInfo())
     with pytest.raises(UsageError, match="Received: 0"):
-        EventRecording(tmp_path, 10, live=False, keep=0)
+        EventRecording(tmp_path, keep=0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a camera's own process needs descriptors")
@@ -326,19 +343,19 @@ def test_a_camera_that_goes_and_comes_back_makes_two_videos(tmp_path):
     threading.Timer(60, stop.set).start()
     happened = []
 
-    def observe(frame, result):
-        happened.append(result.decision.changed)
-        if sum(happened) == 2 and not any(happened[-12:]):
-            stop.set()
+    class Watching(Sink):
+        def result(self, frame_bgr, result):
+            happened.append(result.decision.changed)
+            if sum(happened) == 2 and not any(happened[-12:]):
+                stop.set()
 
-    with closing(capture), EventRecording(tmp_path, capture.fps, live=True) as recording:
+    recording = EventRecording(tmp_path)
+    with closing(capture):
         summary = classify_source(
             Bright(),
             capture,
             decisions=Decider(("bright", "dark"), "multiclass", 0.0, DecisionSettings()),
-            observers=[observe],
-            recorder=labelled_recorder(None, live=True, events=recording),
-            record_watcher=recording.watch,
+            sinks=[recording, Watching()],
             stop=stop,
         )
     assert (summary.events, summary.counts.stalls) == (2, 1)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pocketlens.runtime.live.sinks.home_assistant import discovery
+from pocketlens.runtime.live.sinks.mqtt import discovery
 
 
 def configs(task, labels=("cat", "dog")):

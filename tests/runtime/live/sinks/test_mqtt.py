@@ -16,11 +16,9 @@ import pytest
 
 from pocketlens.errors import UsageError
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, RunInfo, SourceState
 from pocketlens.runtime.live.sinks import outbox
-from pocketlens.runtime.live.sinks.mqtt import MqttOutput, parse_broker
+from pocketlens.runtime.live.sinks.mqtt import Mqtt, parse_broker
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
 SECRET = "hunter2"
@@ -143,8 +141,8 @@ class Listener:
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
     pytest.importorskip("paho.mqtt", reason="the mqtt extra is not installed")
-    monkeypatch.setattr(outbox, "_FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr(outbox, "_LONGEST_PAUSE_S", 0.2)
+    monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(outbox, "LONGEST_PAUSE_S", 0.2)
 
 
 @pytest.fixture
@@ -177,11 +175,12 @@ def url_of(broker, credentials="", scheme="mqtt", host="127.0.0.1"):
 
 @contextlib.contextmanager
 def open_output(url, task="multiclass"):
-    output = MqttOutput(parse_broker(url), model="m.tflite", task=task, labels=LABELS)
+    output = Mqtt(parse_broker(url))
+    output.opened(RunInfo(model="m.tflite", task=task, labels=LABELS))
     try:
         yield output
     finally:
-        output.close()
+        output.closed()
 
 
 def test_what_holds_is_kept_for_those_who_come_later(open_broker, listen):
@@ -190,9 +189,9 @@ def test_what_holds_is_kept_for_those_who_come_later(open_broker, listen):
     with open_output(url_of(broker)) as output:
         wait_for(lambda: {CONFIG, STATE, AVAILABILITY} <= set(early.topics))
         assert (early.topics[AVAILABILITY], early.label) == ("offline", None)
-        output(FRAME, result(0, "cat"))
-        output(FRAME, result(1, "cat", changed=False))
-        output(FRAME, result(2, "käfer"))
+        output.result(FRAME, result(0, "cat"))
+        output.result(FRAME, result(1, "cat", changed=False))
+        output.result(FRAME, result(2, "käfer"))
         wait_for(lambda: early.labels == [None, "cat", "käfer"])
         late = listen(broker)
         wait_for(lambda: len(late.topics) == 3)
@@ -201,10 +200,10 @@ def test_what_holds_is_kept_for_those_who_come_later(open_broker, listen):
         assert state["scores"] == {"käfer": 0.75}
         assert late.topics[AVAILABILITY] == "online"
         assert json.loads(late.topics[CONFIG])["options"] == list(LABELS)
-        output.watch(stale())
+        output.state(stale())
         wait_for(lambda: early.topics[AVAILABILITY] == "offline" and early.label is None)
         # Frames are there again, but what is seen is still what was: online with the first answer.
-        output(FRAME, result(3, "cat"))
+        output.result(FRAME, result(3, "cat"))
         wait_for(lambda: early.topics[AVAILABILITY] == "online" and early.label == "cat")
     wait_for(lambda: early.topics[AVAILABILITY] == "offline")
 
@@ -213,10 +212,10 @@ def test_several_labels_and_none(open_broker, listen):
     broker = open_broker()
     listener = listen(broker)
     with open_output(url_of(broker), task="multilabel") as output:
-        output(FRAME, result(0, "cat", "käfer"))
+        output.result(FRAME, result(0, "cat", "käfer"))
         wait_for(lambda: listener.label == "cat, käfer")
         assert json.loads(listener.topics[STATE])["labels"] == ["cat", "käfer"]
-        output(FRAME, result(1))
+        output.result(FRAME, result(1))
         wait_for(lambda: listener.label is None)
         assert sum("binary_sensor" in topic for topic in listener.topics) == 2
 
@@ -226,7 +225,7 @@ def test_a_broker_that_was_gone_holds_everything_again(open_broker, listen, capl
     broker = open_broker()
     first = listen(broker)
     with open_output(url_of(broker)) as output:
-        output(FRAME, result(0, "cat"))
+        output.result(FRAME, result(0, "cat"))
         wait_for(lambda: first.label == "cat")
         first.close()
         broker.stop()
@@ -239,7 +238,7 @@ def test_a_broker_that_was_gone_holds_everything_again(open_broker, listen, capl
         second.close()
         broker.stop()
         for number in range(1, 4):
-            output(FRAME, result(number, LABELS[number % 2]))
+            output.result(FRAME, result(number, LABELS[number % 2]))
         time.sleep(0.3)
         broker.start()
         third = listen(broker)
@@ -254,7 +253,7 @@ def test_a_broker_that_is_not_there_yet_blocks_nothing(open_broker, listen, capl
     with open_output(url_of(broker)) as output:
         started_s = time.monotonic()
         for number in range(1000):
-            output(FRAME, result(number, LABELS[number % 2]))
+            output.result(FRAME, result(number, LABELS[number % 2]))
         assert time.monotonic() - started_s < 3
         wait_for(lambda: "Connection refused" in caplog.text)
         broker.start()
@@ -269,7 +268,7 @@ def test_the_end_does_not_wait_for_a_broker_that_says_nothing():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}/farm/barn"
         with open_output(url) as output:
-            output(FRAME, result(0, "cat"))
+            output.result(FRAME, result(0, "cat"))
             time.sleep(0.2)
             started_s = time.monotonic()
         assert time.monotonic() - started_s < 3
@@ -284,7 +283,7 @@ def test_a_wrong_password_is_said_once_and_never_shown(open_broker, listen, capl
     assert caplog.text.count("Not authorized") == 1
     with open_output(url_of(broker, f"me:{SECRET}@")) as output:
         listener = listen(broker, user="me", password=SECRET)
-        output(FRAME, result(0, "cat"))
+        output.result(FRAME, result(0, "cat"))
         wait_for(lambda: listener.label == "cat")
     assert SECRET not in caplog.text
 
@@ -293,12 +292,13 @@ KILLED = """
 import sys, time
 import numpy as np
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
-from pocketlens.runtime.live.sinks.mqtt import MqttOutput, parse_broker
-output = MqttOutput(parse_broker(sys.argv[1]), model="m", task="multiclass", labels=("cat",))
+from pocketlens.runtime.live.frames import Decision, FrameResult, RunInfo
+from pocketlens.runtime.live.sinks.mqtt import Mqtt, parse_broker
+output = Mqtt(parse_broker(sys.argv[1]))
+output.opened(RunInfo(model="m", labels=("cat",)))
 best = (Category("cat", 0.75, 0),)
-output(np.zeros((4, 4, 3), np.uint8), FrameResult(0, 0.0, best, best, Decision(best, True), 1, 1))
+result = FrameResult(0, 0.0, best, best, Decision(best, True), 1, 1)
+output.result(np.zeros((4, 4, 3), np.uint8), result)
 time.sleep(60)
 """
 
@@ -337,7 +337,7 @@ def test_tls_with_a_certificate_that_is_trusted_and_one_that_is_not(
         wait_for(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text or "certificate" in caplog.text)
     monkeypatch.setenv("SSL_CERT_FILE", f"{own}.pem")
     with open_output(url) as output:
-        wait_for(lambda: output._connected)
+        wait_for(lambda: output.connected)
 
 
 @pytest.mark.parametrize(

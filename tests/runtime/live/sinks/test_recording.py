@@ -10,9 +10,8 @@ import pytest
 
 from pocketlens.errors import OutputError, OutputExistsError, UsageError
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
-from pocketlens.runtime.live.sinks.recording import Recording, labelled_recorder
+from pocketlens.runtime.live.frames import Decision, FrameResult, RunInfo
+from pocketlens.runtime.live.sinks.recording import Recorder, Recording
 
 
 def frame(grey=100, size_wh=(64, 48)):
@@ -136,7 +135,7 @@ def test_another_suffix_is_refused(tmp_path):
 def test_a_folder_that_is_a_file_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="Expected to be able to write"):
-        Recording(tmp_path / "file" / "r.mp4", 25).__enter__()
+        Recording(tmp_path / "file" / "r.mp4", 25)
 
 
 def test_a_writer_that_does_not_open_is_an_output_error(tmp_path, monkeypatch):
@@ -215,24 +214,32 @@ def test_a_disk_that_is_full_from_the_start_is_one_sentence_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_decision_is_drawn_and_handed_on(tmp_path):
+def test_the_decision_is_drawn(tmp_path):
     categories = (Category("tulips", 0.9, 0), Category("daisy", 0.1, 1))
-    seen = []
-    grey = np.full((240, 320, 3), 100, np.uint8)
-    with Recording(tmp_path / "r.mp4", 25) as recording:
-        record = labelled_recorder(
-            recording, live=False, events=lambda shown, result: seen.append((shown, result.number))
-        )
-        for number, decision in enumerate([Decision(categories[:1], True), Decision((), True)]):
-            result = FrameResult(number, 0.0, categories, categories[:1], decision, 1.0, 1.0)
-            record(grey.copy(), result)
-    (known, _), (unknown, _) = seen
-    assert [number for _, number in seen] == [0, 1]
+    shown = []
+    recorder = Recorder(tmp_path / "r.mp4")
+    recorder.opened(RunInfo(live=False, fps=25.0))
+    for number, decision in enumerate([Decision(categories[:1], True), Decision((), True)]):
+        shown.append(np.full((240, 320, 3), 100, np.uint8))
+        result = FrameResult(number, 0.0, categories, categories[:1], decision, 1.0, 1.0)
+        recorder.result(shown[-1], result)
+    recorder.closed()
+    known, unknown = shown
     assert (known != unknown).any()
     frames, _ = play(tmp_path / "r.mp4")
     for played, own, other in zip(frames, (known, unknown), (unknown, known), strict=True):
-        far = [np.abs(played.astype(int) - shown).mean() for shown in (own, other)]
+        far = [np.abs(played.astype(int) - frame_bgr).mean() for frame_bgr in (own, other)]
         assert far[0] < far[1]
     # "unknown" is a large row of its own, above both labels.
-    heights = [np.flatnonzero((shown != 100).any(axis=(1, 2)))[-1] for shown, _ in seen]
+    heights = [np.flatnonzero((frame_bgr != 100).any(axis=(1, 2)))[-1] for frame_bgr in shown]
     assert heights[1] > heights[0]
+
+
+@pytest.mark.parametrize(("live", "frames"), [(True, 21), (False, 3)], ids=["camera", "file"])
+def test_a_cameras_times_count_and_a_files_frames_come_evenly(tmp_path, live, frames):
+    recorder = Recorder(tmp_path / "r.mp4")
+    recorder.opened(RunInfo(live=live, fps=10.0))
+    for time_s in (0.0, 1.0, 2.0):
+        recorder.result(frame(), FrameResult(0, time_s, (), (), Decision((), False), 1.0, 1.0))
+    recorder.closed()
+    assert len(play(tmp_path / "r.mp4")[0]) == frames

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -16,9 +17,7 @@ import numpy as np
 import pytest
 
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, SourceState
 from pocketlens.runtime.live.sinks.systemd import Service, find_service
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")
@@ -67,15 +66,22 @@ def result(label="tulips"):
     return FrameResult(0, 0.0, categories, categories, Decision(categories, True), 1.0, 1.0)
 
 
+@contextmanager
+def open_service(address, watchdog_s=None, **options):
+    service = Service(address, watchdog_s, **options)
+    yield service
+    service.closed()
+
+
 def test_ready_comes_with_the_first_result_and_once(manager):
-    with Service(manager.address, watchdog_s=0.2) as service:
-        service.watch(SourceState(STALE, 1.0, "unplugged", 0))
+    with open_service(manager.address, watchdog_s=0.2) as service:
+        service.state(SourceState(STALE, 1.0, "unplugged", 0))
         manager.wait_for("STATUS=stale: unplugged")
         assert manager.said("READY=1") == manager.said("WATCHDOG=1") == []
         deadline_s = time.monotonic() + 30
         while len(manager.said("WATCHDOG=1")) < 2:
             assert time.monotonic() < deadline_s
-            service(FRAME, result())
+            service.result(FRAME, result())
             time.sleep(0.01)
         manager.wait_for("STATUS=tulips 0.90")
     manager.wait_for("STOPPING=1")
@@ -84,50 +90,60 @@ def test_ready_comes_with_the_first_result_and_once(manager):
 
 
 def test_no_ping_without_a_watchdog(manager):
-    with Service(manager.address) as service:
-        service(FRAME, result())
+    with open_service(manager.address) as service:
+        service.result(FRAME, result())
     manager.wait_for("STOPPING=1")
     assert manager.said("WATCHDOG=1") == []
 
 
 def test_a_label_with_a_line_end_is_no_other_message(manager):
-    with Service(manager.address) as service:
-        service(FRAME, result("a\nSTOPPING=1\nMAINPID=1"))
+    with open_service(manager.address) as service:
+        service.result(FRAME, result("a\nSTOPPING=1\nMAINPID=1"))
         manager.wait_for("STATUS=a STOPPING=1 MAINPID=1 0.90")
     manager.wait_for("STATUS=stopping")
     assert manager.said("MAINPID") == []
 
 
 def test_what_nobody_hears_is_no_error(tmp_path):
-    with Service(str(tmp_path / "nobody"), 1.0) as service:
-        service(FRAME, result())
+    with open_service(str(tmp_path / "nobody"), 1.0) as service:
+        service.result(FRAME, result())
 
 
 def test_a_manager_that_does_not_read_holds_nothing_up(tmp_path):
     deaf = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     deaf.bind(str(tmp_path / "deaf"))
-    with Service(str(tmp_path / "deaf"), 1e-9) as service:
+    with open_service(str(tmp_path / "deaf"), 1e-9) as service:
         started_s = time.monotonic()
         for _ in range(3000):
-            service(FRAME, result())
+            service.result(FRAME, result())
         assert time.monotonic() - started_s < 20
     deaf.close()
 
 
 @pytest.mark.parametrize(
-    ("environment", "ping_s"),
+    ("environment", "pings"),
     [
-        pytest.param({}, None, id="no-watchdog"),
-        pytest.param({"WATCHDOG_USEC": "8000000"}, 2.0, id="for-anybody"),
-        pytest.param({"WATCHDOG_USEC": "8000000", "WATCHDOG_PID": str(os.getpid())}, 2.0, id="us"),
-        pytest.param({"WATCHDOG_USEC": "8000000", "WATCHDOG_PID": "1"}, None, id="another"),
-        pytest.param({"WATCHDOG_USEC": "0"}, None, id="zero"),
-        pytest.param({"WATCHDOG_USEC": "soon"}, None, id="nonsense"),
+        pytest.param({}, 0, id="no-watchdog"),
+        pytest.param({"WATCHDOG_USEC": "8000000"}, 4, id="for-anybody"),
+        pytest.param({"WATCHDOG_USEC": "8000000", "WATCHDOG_PID": str(os.getpid())}, 4, id="us"),
+        pytest.param({"WATCHDOG_USEC": "8000000", "WATCHDOG_PID": "1"}, 0, id="another"),
+        pytest.param({"WATCHDOG_USEC": "0"}, 0, id="zero"),
+        pytest.param({"WATCHDOG_USEC": "soon"}, 0, id="nonsense"),
     ],
 )
-def test_the_watchdog_is_read_from_the_environment(environment, ping_s):
-    service = find_service({"NOTIFY_SOCKET": "@nobody", **environment})
-    assert service._ping_s == ping_s
+def test_the_watchdog_is_read_from_the_environment(manager, environment, pings):
+    now_s = [100.0]
+    service = find_service(
+        {"NOTIFY_SOCKET": manager.address, **environment}, clock=lambda: now_s[0]
+    )
+    # Seven seconds of results; a socket has room for ten messages that nobody has read.
+    for _ in range(7):
+        service.result(FRAME, result())
+        now_s[0] += 1.0
+        time.sleep(0.01)
+    service.closed()
+    manager.wait_for("STOPPING=1")
+    assert len(manager.said("WATCHDOG=1")) == pings
 
 
 @pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1"])

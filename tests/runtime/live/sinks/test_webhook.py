@@ -13,9 +13,7 @@ import pytest
 
 from pocketlens.errors import UsageError
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, RunInfo, SourceState
 from pocketlens.runtime.live.sinks import outbox
 from pocketlens.runtime.live.sinks.webhook import Webhook, parse_hook
 
@@ -87,8 +85,8 @@ class Receiver:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
-    monkeypatch.setattr(outbox, "_FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr(outbox, "_LONGEST_PAUSE_S", 0.2)
+    monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(outbox, "LONGEST_PAUSE_S", 0.2)
 
 
 @pytest.fixture
@@ -101,19 +99,20 @@ def receiver():
 @contextlib.contextmanager
 def open_hook(receiver, credentials="", path="/hook"):
     hook = Webhook(parse_hook(f"http://{credentials}127.0.0.1:{receiver.port}{path}"))
+    hook.opened(RunInfo())
     try:
         yield hook
     finally:
-        hook.close()
+        hook.closed()
 
 
 def test_events_and_changes_of_state_arrive_in_order_as_in_jsonl(receiver):
     stale = SourceState(STALE, 3.0, "the cable is loose", 1)
     with open_hook(receiver, path="/hook?room=barn") as hook:
-        hook(FRAME, result(0))
-        hook(FRAME, result(1, changed=False))
-        hook(FRAME, result(2))
-        hook.watch(stale)
+        hook.result(FRAME, result(0))
+        hook.result(FRAME, result(1, changed=False))
+        hook.result(FRAME, result(2))
+        hook.state(stale)
     assert receiver.taken == [result(0).to_dict(), result(2).to_dict(), stale.to_dict()]
     assert receiver.headers[0]["Content-Type"] == "application/json"
     assert receiver.paths[0] == "/hook?room=barn"
@@ -121,7 +120,7 @@ def test_events_and_changes_of_state_arrive_in_order_as_in_jsonl(receiver):
 
 def test_user_and_password_become_a_header(receiver):
     with open_hook(receiver, credentials=f"me%40home:{SECRET}@") as hook:
-        hook(FRAME, result(0))
+        hook.result(FRAME, result(0))
     expected = base64.b64encode(f"me@home:{SECRET}".encode()).decode()
     assert receiver.headers[0]["Authorization"] == f"Basic {expected}"
 
@@ -131,7 +130,7 @@ def test_what_fails_is_tried_again_in_order_and_said_once(receiver, caplog):
     receiver.statuses = [500, 503, 429, 500]
     with open_hook(receiver, credentials=f"me:{SECRET}@") as hook:
         for number in range(3):
-            hook(FRAME, result(number))
+            hook.result(FRAME, result(number))
         wait_for(lambda: len(receiver.taken) == 3)
     assert receiver.frames == [0, 1, 2]
     lines = [record.getMessage() for record in caplog.records]
@@ -146,7 +145,7 @@ def test_what_is_refused_is_not_sent_again(receiver, caplog, status, words):
     receiver.statuses = [status, status]
     with open_hook(receiver) as hook:
         for number in range(3):
-            hook(FRAME, result(number))
+            hook.result(FRAME, result(number))
         wait_for(lambda: receiver.taken)
     assert receiver.frames == [2]
     assert "/elsewhere" not in receiver.paths
@@ -160,7 +159,7 @@ def test_a_server_that_is_away_gets_the_newest_when_it_is_back(receiver, caplog)
     receiver.stop()
     with open_hook(receiver) as hook:
         for number in range(150):
-            hook(FRAME, result(number))
+            hook.result(FRAME, result(number))
         wait_for(lambda: "Connection refused" in caplog.text)
         back = Receiver(port)
         wait_for(lambda: len(back.taken) == 100)
@@ -175,7 +174,7 @@ def test_a_server_that_hangs_blocks_neither_results_nor_the_end(receiver):
     with open_hook(receiver) as hook:
         started_s = time.monotonic()
         for number in range(1000):
-            hook(FRAME, result(number))
+            hook.result(FRAME, result(number))
         taking_s = time.monotonic() - started_s
         started_s = time.monotonic()
     assert taking_s < 3
@@ -185,7 +184,7 @@ def test_a_server_that_hangs_blocks_neither_results_nor_the_end(receiver):
 def test_the_end_does_not_wait_for_a_server_that_is_away(receiver):
     receiver.stop()
     with open_hook(receiver) as hook:
-        hook(FRAME, result(0))
+        hook.result(FRAME, result(0))
         started_s = time.monotonic()
     assert time.monotonic() - started_s < 3
 
@@ -238,9 +237,10 @@ def test_the_end_says_what_was_not_delivered(caplog):
         # Bound, but not listening: every connection is refused.
         nobody.bind(("127.0.0.1", 0))
         hook = Webhook(parse_hook(f"http://127.0.0.1:{nobody.getsockname()[1]}/"))
+    hook.opened(RunInfo())
     for number in range(3):
-        hook(FRAME, result(number))
-    hook.close()
+        hook.result(FRAME, result(number))
+    hook.closed()
     assert "did not get the last 3 of what was to be sent" in caplog.text
-    hook.close()
+    hook.closed()
     assert caplog.text.count("did not get") == 1

@@ -3,6 +3,7 @@
 import io
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -14,9 +15,7 @@ import pytest
 from pocketlens.cli.main import run
 from pocketlens.errors import MissingDependencyError
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import STALE, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
+from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, RunInfo, SourceState
 from pocketlens.runtime.live.sinks import window_child
 from pocketlens.runtime.live.sinks.window import Window, check_display
 from pocketlens.runtime.live.sinks.window_child import HEADER, QUIT, READY
@@ -78,7 +77,10 @@ def child(display, tmp_path, monkeypatch):
         program = CHILD.format(
             pictures=pictures_before_the_end, seen=str(seen), end=end, ready=ready
         )
-        monkeypatch.setattr("pocketlens.runtime.live.sinks.window._PROGRAM", program)
+        monkeypatch.setattr(
+            "pocketlens.runtime.live.sinks.window.start_child",
+            lambda _, **options: subprocess.Popen([sys.executable, "-c", program], **options),
+        )
         return pictures
 
     return behave
@@ -95,15 +97,21 @@ def picture():
     return np.full((120, 160, 3), 200, np.uint8)
 
 
+def open_window(stop=None):
+    window = Window()
+    window.opened(RunInfo(stop=stop or threading.Event()))
+    return window
+
+
 @LINUX
 def test_a_stale_window_keeps_no_picture_and_no_label(child):
     pictures = child(100)
-    window, frame = Window(threading.Event()), picture()
-    window(frame, RESULT)
+    window, frame = open_window(), picture()
+    window.result(frame, RESULT)
     wait_until(lambda: len(pictures()) == 1)
-    window.watch(SourceState(STALE, 2.0, "unplugged", 0))
+    window.state(SourceState(STALE, 2.0, "unplugged", 0))
     wait_until(lambda: len(pictures()) == 2)
-    window.close()
+    window.closed()
     shown = pictures()
     assert (shown[0] == 200).mean() > 0.5
     assert (shown[0] != frame).any()
@@ -116,11 +124,11 @@ def test_a_stale_window_keeps_no_picture_and_no_label(child):
 def test_a_user_who_quits_ends_the_run(child, caplog):
     child(1, end="sys.stdout.write('quit\\n')")
     stop = threading.Event()
-    window = Window(stop)
+    window = open_window(stop)
     assert not stop.is_set()
-    window(picture(), RESULT)
+    window.result(picture(), RESULT)
     assert stop.wait(30)
-    window.close()
+    window.closed()
     assert not caplog.records
 
 
@@ -129,13 +137,13 @@ def test_a_user_who_quits_ends_the_run(child, caplog):
 def test_a_display_that_goes_is_told_once_and_ends_nothing(child, caplog, end):
     child(1, end=end)
     stop = threading.Event()
-    window = Window(stop)
-    window(picture(), RESULT)
+    window = open_window(stop)
+    window.result(picture(), RESULT)
     wait_until(lambda: caplog.records)
     for _ in range(3):
-        window(picture(), RESULT)
-    window.watch(SourceState(STALE, 2.0, "unplugged", 0))
-    window.close()
+        window.result(picture(), RESULT)
+    window.state(SourceState(STALE, 2.0, "unplugged", 0))
+    window.closed()
     told = [entry.message for entry in caplog.records]
     assert told == ["The window is gone, and the run goes on without it."]
     assert not stop.is_set()
@@ -144,11 +152,11 @@ def test_a_display_that_goes_is_told_once_and_ends_nothing(child, caplog, end):
 @LINUX
 def test_a_display_that_hangs_holds_up_neither_the_frames_nor_the_end(child):
     child(1, end="time.sleep(60)")
-    window, frame = Window(threading.Event()), np.zeros((720, 1280, 3), np.uint8)
+    window, frame = open_window(), np.zeros((720, 1280, 3), np.uint8)
     started_s = time.monotonic()
     for _ in range(50):
-        window(frame, RESULT)
-    window.close()
+        window.result(frame, RESULT)
+    window.closed()
     assert time.monotonic() - started_s < 10
     assert window._child.poll() is not None
 
@@ -157,7 +165,7 @@ def test_a_display_that_hangs_holds_up_neither_the_frames_nor_the_end(child):
 def test_a_window_that_does_not_open_is_one_sentence(child):
     child(0, ready=b"")
     with pytest.raises(MissingDependencyError, match="OpenCV does not open one here"):
-        Window(threading.Event())
+        open_window()
 
 
 @LINUX

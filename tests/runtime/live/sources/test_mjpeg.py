@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from pocketlens.errors import PictureError, SourceError
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, Captured, open_capture
+from pocketlens.runtime.live.capture.opening import open_capture
+from pocketlens.runtime.live.frames import LIVE, STALE, Captured
 from pocketlens.runtime.live.sources import SourceRequest, open_source
 from pocketlens.runtime.live.sources.jpeg import decode_jpeg
-from pocketlens.runtime.live.sources.multipart import MAX_PART_BYTES, Parts
+from pocketlens.runtime.live.sources.mjpeg import MAX_PART_BYTES, Parts
 
 JPEG = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
 BOMB = JPEG.replace(b"\x00\x30\x00\x40", b"\xff\xff\xff\xff", 1)
@@ -239,7 +240,7 @@ def check_stale(capture, last):
 def check_live(capture, back_s):
     """Wait for frames, by the capture's own clock within five seconds."""
     live, _ = wait_for(capture, LIVE)
-    assert live.time_s - (back_s - capture._started_s) <= 5
+    assert live.time_s - (back_s - capture.started_s) <= 5
     return capture.next(threading.Event())
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pocketlens.errors import SourceError
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, Captured, open_capture
+from pocketlens.runtime.live.capture.opening import open_capture
+from pocketlens.runtime.live.frames import LIVE, STALE, Captured
 from pocketlens.runtime.live.sources import SourceRequest
 
 SERVER = Path(__file__).with_name("rtsp_server.py")
@@ -77,7 +78,7 @@ def test_a_server_that_goes_is_noticed_and_seen_when_it_is_back(server):
         assert "hunter2" not in stale.reason
         time.sleep(2)
         server.start()
-        back_s = time.monotonic() - capture._started_s
+        back_s = time.monotonic() - capture.started_s
         live, _ = wait_for(capture, LIVE)
         assert live.time_s - back_s <= 5
     finally:

@@ -9,7 +9,6 @@ import pytest
 from pocketlens.errors import SourceError
 from pocketlens.runtime.live.capture.thread import ThreadCapture
 from pocketlens.runtime.live.sources import SourceRequest, open_source
-from pocketlens.runtime.live.sources.fake import FakeCamera, frame_number
 from pocketlens.runtime.pictures import decode
 
 # Far enough apart to survive compression.
@@ -81,20 +80,6 @@ def test_what_does_not_open_is_one_sentence(tmp_path, capfd, make, came):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_fake_camera_follows_its_script():
-    camera = FakeCamera(frames=4, errors={2: SourceError("unplugged")})
-    assert [frame_number(camera.read()) for _ in range(2)] == [0, 1]
-    with pytest.raises(SourceError, match="unplugged"):
-        camera.read()
-    assert frame_number(camera.read()) == 3
-    assert camera.read() is None
-
-
-def test_frame_numbers_are_told_apart_beyond_a_byte():
-    camera = FakeCamera(frames=300)
-    assert [frame_number(frame) for frame in read_all(camera)] == list(range(300))
-
-
 @pytest.fixture
 def numbered(tmp_path):
     """Pictures in two folders whose greys tell their order."""
@@ -152,6 +137,8 @@ def test_a_damaged_picture_is_counted_and_costs_only_itself(numbered, caplog):
         ("picamera2", True),
         ("rtsp://camera/live", True),
         ("HTTPS://camera/live", True),
+        ("fake:", True),
+        ("fake:hang=300", True),
         ("garden.mp4", False),
         ("/dev/shm/garden.mp4", False),
         ("photos/*.jpg", False),

@@ -12,10 +12,16 @@ import numpy as np
 import pytest
 
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, CaptureCounts, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
-from pocketlens.runtime.live.web import open_web
+from pocketlens.runtime.live.frames import (
+    LIVE,
+    STALE,
+    CaptureCounts,
+    Decision,
+    FrameResult,
+    RunInfo,
+    SourceState,
+)
+from pocketlens.runtime.live.web import WebPage
 from pocketlens.runtime.live.web.access import WebAddress
 
 INTERVAL_S = 0.02
@@ -57,21 +63,21 @@ class Show:
         self.lines = []
         self.stack = None
         self.silent = threading.Event()
-        self._address, self._token, self._size_wh = address, token, size_wh
+        self._address, self.token, self._size_wh = address, token, size_wh
         self.start()
 
     def start(self):
         self.stack = ExitStack()
-        self.feed = self.stack.enter_context(
-            open_web(
-                self._address,
-                token=self._token,
+        page = WebPage(self._address, token=self.token, announce=self.lines.append)
+        page.opened(
+            RunInfo(
                 model="colours_int8.tflite",
                 source="http://***@camera/stream",
                 counts=lambda: self.counts,
-                announce=self.lines.append,
             )
         )
+        self.stack.callback(page.closed)
+        self.feed = page.feed
         self.url = self.lines[-1].split()[-1]
         parts = urlsplit(self.url)
         self.host, self.port = parts.hostname, parts.port
@@ -100,7 +106,7 @@ class Show:
                 continue
             label = self.label
             frame_bgr = draw(label, number, self._size_wh)
-            self.feed(frame_bgr, result_of(number, label, changed=label != before))
+            self.feed.put(frame_bgr, result_of(number, label, changed=label != before))
             number, before = number + 1, label
             begun.set()
 

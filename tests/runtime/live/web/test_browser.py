@@ -106,7 +106,7 @@ def test_another_token_after_a_restart_is_asked_for(open_show, open_page):
     page = open_page(f"{show.url}?token={TOKEN}")
     shows(page, "red")
     show.stop()
-    show._token = "another-token"
+    show.token = "another-token"
     show.start()
     page.locator("input[name=token]").wait_for()
 

@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.capture.opening import LIVE, STALE, CaptureCounts, SourceState
-from pocketlens.runtime.live.decisions import Decision
-from pocketlens.runtime.live.loop import FrameResult
-from pocketlens.runtime.live.web import feed as feed_module
+from pocketlens.runtime.live.frames import (
+    LIVE,
+    STALE,
+    Decision,
+    FrameResult,
+    SourceState,
+)
 from pocketlens.runtime.live.web.feed import Feed
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
 
 
-def make():
-    return Feed(model="m.tflite", source="camera", counts=CaptureCounts)
+def make(**options):
+    return Feed(model="m.tflite", source="camera", **options)
 
 
 def result(number, label="a", changed=False):
@@ -36,7 +39,7 @@ def test_before_the_first_frame_nothing_is_known():
 def test_the_newest_answer_is_shown():
     feed = make()
     for number in range(3):
-        feed(FRAME, result(number, "abc"[number]))
+        feed.put(FRAME, result(number, "abc"[number]))
     entry = feed.to_dict()
     assert (entry["state"], entry["frame"], entry["text"]) == ("live", 2, "c")
     assert entry["decision"] == entry["categories"] == [{"label": "c", "score": 0.75}]
@@ -46,7 +49,7 @@ def test_the_newest_answer_is_shown():
 
 def test_a_stale_source_has_a_reason_and_no_label():
     feed = make()
-    feed(FRAME, result(0))
+    feed.put(FRAME, result(0))
     feed.watch(stale())
     entry = feed.to_dict()
     assert (entry["state"], entry["reason"]) == ("stale", "the cable is loose")
@@ -54,17 +57,17 @@ def test_a_stale_source_has_a_reason_and_no_label():
     feed.watch(SourceState(LIVE, 2.0, "", 1))
     # The source is back, but what was said before is old.
     assert (feed.to_dict()["state"], feed.to_dict()["text"]) == ("live", None)
-    feed(FRAME, result(1, "b"))
+    feed.put(FRAME, result(1, "b"))
     assert feed.to_dict()["text"] == "b"
 
 
-def test_an_answer_does_not_stay_when_the_classifier_hangs(monkeypatch):
-    feed = make()
-    feed(FRAME, result(0))
-    now_s = feed_module.time.monotonic()
-    monkeypatch.setattr(feed_module.time, "monotonic", lambda: now_s + 4)
+def test_an_answer_does_not_stay_when_the_classifier_hangs():
+    now_s = 1000.0
+    feed = make(clock=lambda: now_s)
+    feed.put(FRAME, result(0))
+    now_s += 4
     assert feed.state() == ("live", "")
-    monkeypatch.setattr(feed_module.time, "monotonic", lambda: now_s + 6)
+    now_s += 2
     assert feed.state() == ("stale", "no answer for 5 s")
     assert feed.to_dict()["text"] is None
 
@@ -72,7 +75,7 @@ def test_an_answer_does_not_stay_when_the_classifier_hangs(monkeypatch):
 def test_only_changes_are_events_and_the_last_are_kept():
     feed = make()
     for number in range(200):
-        feed(FRAME, result(number, str(number), changed=number % 2 == 0))
+        feed.put(FRAME, result(number, str(number), changed=number % 2 == 0))
     events = feed.events()
     assert [event["frame"] for event in events] == list(range(100, 200, 2))
     assert events[-1]["text"] == "198"
@@ -85,7 +88,7 @@ def test_only_changes_are_events_and_the_last_are_kept():
 def test_events_after_one_that_is_known():
     feed = make()
     for number in range(5):
-        feed(FRAME, result(number, changed=True))
+        feed.put(FRAME, result(number, changed=True))
     ids = [event["id"] for event in feed.events()]
     assert [event["frame"] for event in feed.events(ids[2])] == [3, 4]
     assert feed.events(ids[-1]) == []
@@ -95,12 +98,12 @@ def test_events_after_one_that_is_known():
 
 def test_a_wish_is_one_copy_of_one_frame():
     feed, given = make(), []
-    feed(FRAME, result(0))
+    feed.put(FRAME, result(0))
     feed.wish(lambda frame_bgr, number: given.append((frame_bgr, number)))
     frame_bgr = FRAME.copy()
-    feed(frame_bgr, result(1))
+    feed.put(frame_bgr, result(1))
     frame_bgr[:] = 255
-    feed(frame_bgr, result(2))
+    feed.put(frame_bgr, result(2))
     assert [number for _, number in given] == [1]
     assert not given[0][0].any()
 
@@ -120,7 +123,7 @@ def test_reading_while_results_come_never_fails():
     for reader in readers:
         reader.start()
     for number in range(3000):
-        feed(FRAME, result(number, str(number), changed=True))
+        feed.put(FRAME, result(number, str(number), changed=True))
     stop.set()
     for reader in readers:
         reader.join()
@@ -128,11 +131,11 @@ def test_reading_while_results_come_never_fails():
 
 
 @pytest.mark.parametrize("fps", [0.2, 2.0])
-def test_a_slow_camera_is_not_taken_for_a_hanging_classifier(monkeypatch, fps):
-    feed, now_s = make(), 1000.0
-    monkeypatch.setattr(feed_module.time, "monotonic", lambda: now_s)
+def test_a_slow_camera_is_not_taken_for_a_hanging_classifier(fps):
+    now_s = 1000.0
+    feed = make(clock=lambda: now_s)
     for number in range(4):
-        feed(FRAME, result(number))
+        feed.put(FRAME, result(number))
         now_s += 1 / fps
     assert feed.state()[0] == "live"
     assert feed.to_dict()["fps"] == pytest.approx(fps)

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-from pocketlens.runtime.live.capture.opening import CaptureCounts
 from pocketlens.runtime.live.web.feed import Feed
 
 TOKEN = "correct-horse-battery"
@@ -41,7 +40,7 @@ def test_the_paths_here_are_those_of_the_route_table():
     from pocketlens.runtime.live.web.jpegs import Jpegs
     from pocketlens.runtime.live.web.routes import Routes
 
-    feed = Feed(model="", source="", counts=CaptureCounts)
+    feed = Feed()
     routes = Routes(feed, Jpegs(feed)).routes
     assert tuple(route.path for route in routes) == PATHS
     # Nothing can be changed from outside.

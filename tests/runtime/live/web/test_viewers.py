@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from pocketlens.runtime.classifier import Classifier
-from pocketlens.runtime.live.capture.opening import CaptureCounts
 from pocketlens.runtime.live.capture.thread import ThreadCapture
+from pocketlens.runtime.live.frames import Sink
 from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sources.fake import FakeCamera
-from pocketlens.runtime.live.web import open_web
+from pocketlens.runtime.live.web import WebPage
 from pocketlens.runtime.live.web.access import WebAddress
 
 STALLED = 50
@@ -146,35 +146,29 @@ def open_sockets(port):
 
 def test_fifty_stalled_viewers_do_not_slow_down_classification(tiny_tflite):
     pytest.importorskip("uvicorn", reason="the web extra is not installed")
-    lines, times_ms, number = [], ([], []), 0
-    page = open_web(
-        WebAddress("127.0.0.1", 0),
-        token=None,
-        model="m",
-        source="s",
-        counts=CaptureCounts,
-        announce=lines.append,
-    )
-    with page as feed, Classifier(tiny_tflite) as classifier, contextlib.ExitStack() as stack:
-        port = int(lines[0].rpartition(":")[2].strip("/"))
-        capture = ThreadCapture(FakeCamera(size_wh=(1280, 720), interval_s=0.01))
-        stack.callback(capture.close)
-        viewers = stack.enter_context(contextlib.ExitStack())
+    lines, times_ms = [], ([], [])
+    page = WebPage(WebAddress("127.0.0.1", 0), announce=lines.append)
 
-        def take(frame_bgr, result):
-            nonlocal number
-            feed(frame_bgr, result)
+    class Turns(Sink):
+        number = 0
+
+        def result(self, frame_bgr, result):
             # In turns, so that whatever else the machine does meets both alike.
-            turn, place = divmod(number, TURN)
+            turn, place = divmod(self.number, TURN)
             if place >= SETTLE:
                 times_ms[turn % 2].append(result.classify_ms)
-            number += 1
+            self.number += 1
             if place == TURN - 1:
                 viewers.pop_all().close()
                 if turn % 2 == 0:
+                    port = int(lines[0].rpartition(":")[2].strip("/"))
                     viewers.enter_context(stalled(port))
 
-        classify_source(classifier, capture, observers=[take], max_frames=12 * TURN)
+    with Classifier(tiny_tflite) as classifier, contextlib.ExitStack() as stack:
+        capture = ThreadCapture(FakeCamera(size_wh=(1280, 720), interval_s=0.01))
+        stack.callback(capture.close)
+        viewers = stack.enter_context(contextlib.ExitStack())
+        classify_source(classifier, capture, sinks=[page, Turns()], max_frames=12 * TURN)
         viewers.close()
     alone, watched = (np.percentile(entries, (50, 75)) for entries in times_ms)
     # `make viewers` measures the 95th percentile; here the machine is busy with other things.

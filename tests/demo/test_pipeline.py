@@ -11,7 +11,7 @@ pytest.importorskip("tensorflow", reason="the demo needs the train extra")
 from pocketlens.benchmarks import Settings as TimingSettings
 from pocketlens.cli.main import run
 from pocketlens.demo.cards import LABELS
-from pocketlens.demo.road import Demo, Scale, demo
+from pocketlens.demo.pipeline import Demo, Scale, demo
 
 SMALL = Scale(
     train=210,
@@ -35,7 +35,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 def test_everything_is_there(small: Demo) -> None:
     names = {path.name for path in small.folder.iterdir()}
     assert names == {
-        "benchmark.json",
+        "benchmark",
         "benchmark.png",
         "cards",
         "frames",
@@ -58,8 +58,15 @@ def test_every_link_of_the_page_leads_somewhere(small: Demo) -> None:
     for link in links:
         assert "://" not in link
         assert (small.folder / link).exists(), link
-    assert "rendered" in text
+    assert "synthetic" in text
     assert ".partial" not in text
+
+
+def test_commands_of_the_page_name_a_model_that_exists(small: Demo) -> None:
+    text = (small.folder / "index.html").read_text("utf-8")
+    models = re.findall(r"pocketlens (?:classify|live) (\S+)", text)
+    assert models
+    assert all(Path(model).is_file() for model in models)
 
 
 def test_labelled_video_is_as_long_as_the_video(small: Demo) -> None:
@@ -78,7 +85,7 @@ def test_run_can_be_converted_again_from_where_it_lies(small: Demo, tmp_path: Pa
 
 
 def test_labels_are_those_of_the_pictures(small: Demo) -> None:
-    assert small.training.card.labels == tuple(sorted(LABELS))
+    assert small.training.card.labels == LABELS
 
 
 def test_existing_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

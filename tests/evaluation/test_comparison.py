@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pocketlens.card import ModelCard
-from pocketlens.evaluation.agreement import ClassLoss, Reference
+from pocketlens.evaluation.agreement import ClassFlips, Flips, Reference
 
 LABELS = ("a", "b", "c")
 
@@ -28,9 +28,9 @@ def test_what_is_counted() -> None:
     assert result.agreement == pytest.approx(2 / 6)
     assert result.original_accuracy == pytest.approx(4 / 6)
     assert result.accuracy == pytest.approx(3 / 6)
-    assert (result.lost, result.won) == (2, 1)
+    assert (result.flips.lost, result.flips.won) == (2, 1)
     assert result.drop_points == pytest.approx(100 / 6)
-    assert result.hardest == (ClassLoss("a", 2, 3),)
+    assert result.hardest == (ClassFlips("a", 3, 2, 0),)
     # Each of the four other answers moves one from one class to another.
     assert result.distance == pytest.approx(4 * 2 / 6)
 
@@ -38,7 +38,8 @@ def test_what_is_counted() -> None:
 def test_the_same_scores_lose_nothing() -> None:
     told = reference([0, 1, 2, 2], [0, 1, 1, 2])
     result = told.compare(told.scores)
-    assert (result.agreement, result.lost, result.won, result.distance) == (1.0, 0, 0, 0.0)
+    assert (result.agreement, result.distance) == (1.0, 0.0)
+    assert result.flips == Flips(0, 0, 1.0)
     assert result.hardest == ()
     assert result.keeps(0.0)
 
@@ -52,7 +53,8 @@ def test_the_same_scores_lose_nothing() -> None:
         (30, 1, 0, 1.0, True),
         (30, 2, 0, 1.0, False),
         (30, 5, 4, 1.0, True),
-        (1000, 2, 0, 0.0, False),
+        (1000, 1, 0, 0.0, False),
+        (1000, 7, 0, 0.7, True),
         (30, 0, 9, 0.0, True),
     ],
     ids=[
@@ -63,12 +65,13 @@ def test_the_same_scores_lose_nothing() -> None:
         "two photos of few",
         "one net photo of few",
         "no loss allowed",
+        "a limit that binary fractions miss",
         "better than Keras",
     ],
 )
 def test_limit(photos: int, lost: int, won: int, limit: float, kept: bool) -> None:
     same = reference([0], [0]).compare(one_hot([0]))
-    result = dataclasses.replace(same, photos=photos, lost=lost, won=won)
+    result = dataclasses.replace(same, photos=photos, flips=Flips(lost, won, 1.0))
     assert result.keeps(limit) is kept
 
 
@@ -79,8 +82,8 @@ def test_all_labels_of_a_photo_have_to_be_right() -> None:
     told = Reference(pixels, [(0, 1), (0,), ()], scores, card)
     result = told.compare(scores - np.array([0, 0.4, 0], np.float32))
     assert result.original_accuracy == 1
-    assert (result.lost, result.won) == (1, 0)
-    assert result.hardest == (ClassLoss("a", 1, 2), ClassLoss("b", 1, 1))
+    assert (result.flips.lost, result.flips.won) == (1, 0)
+    assert result.hardest == (ClassFlips("b", 1, 1, 0), ClassFlips("a", 2, 1, 0))
 
 
 def test_one_output_is_a_yes_or_no() -> None:

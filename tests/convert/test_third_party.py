@@ -1,4 +1,4 @@
-"""Models from elsewhere, all the way to files that answer as they do."""
+"""Third-party models, all the way to files that answer as they do."""
 
 import json
 from pathlib import Path
@@ -12,10 +12,11 @@ import keras
 import tensorflow as tf
 
 from pocketlens.cli.main import run
-from pocketlens.convert import FORMATS, Demands, Description, convert
+from pocketlens.convert import FORMATS, Demands, convert
 from pocketlens.convert.graphs import trace_function
 from pocketlens.errors import UsageError
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.photos import read_pixels
 
 SIZE = 64
@@ -40,7 +41,7 @@ def network() -> keras.Model:
 @pytest.fixture(scope="module")
 def models(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same network in every form that `convert` takes."""
-    folder = tmp_path_factory.mktemp("elsewhere")
+    folder = tmp_path_factory.mktemp("third_party")
     (folder / "labels.txt").write_text("circle\ncross\nstripes\n")
     network.save(folder / "net.keras")
     network.export(folder / "exported", verbose=False)
@@ -63,12 +64,12 @@ def test_five_formats(
     tiny_photos: Path,
     tmp_path: Path,
 ) -> None:
-    description = Description(models["labels"], 127.5, 127.5)
+    hints = ModelHints(models["labels"], 127.5, 127.5)
     files = convert(
         models[kind],
         tmp_path,
         name="net",
-        description=description,
+        hints=hints,
         data=tiny_photos,
         representative=tiny_photos,
         samples=12,
@@ -110,6 +111,6 @@ def test_without_labelled_photos(
 
 
 def test_int8_needs_photos(models: dict[str, Path], tiny_photos: Path, tmp_path: Path) -> None:
-    description = Description(models["labels"], 127.5, 127.5)
+    hints = ModelHints(models["labels"], 127.5, 127.5)
     with pytest.raises(UsageError, match="--calibration-photos"):
-        convert(models["keras"], tmp_path, ["int8"], description=description, data=tiny_photos)
+        convert(models["keras"], tmp_path, ["int8"], hints=hints, data=tiny_photos)

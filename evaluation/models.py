@@ -1,0 +1,149 @@
+"""A model measured on labelled photos, whatever kind of file it is in."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.choices import MULTICLASS
+from pocketlens.errors import DataError, ModelFileError, PictureError
+from pocketlens.evaluation.answers import Answers, to_answers, truth
+from pocketlens.evaluation.calibration import Reliability
+from pocketlens.evaluation.metrics import Evaluation, evaluate
+from pocketlens.evaluation.mistakes import confusions, mistakes
+from pocketlens.evaluation.scorers import Scorer, open_scorer, run_models
+from pocketlens.progress import track
+from pocketlens.runtime.hints import ModelHints
+from pocketlens.runtime.photos import LabelledPhotos, Photo, read_labelled, report_skipped
+from pocketlens.runtime.runs import evaluation_photos
+
+LOGGER = logging.getLogger("pocketlens")
+
+# Rounding of an 8-bit output may take a score a little beyond 0-1.
+_MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class ModelEvaluation:
+    """How good a model is on photos.
+
+    `photos` are those that could be read, in the order of `answers`; `skipped` counts the others.
+    `temperature` is the one inside the model, None where it is not known; `before` is the
+    reliability without it. `model` is the file, None for a network that is still being trained.
+    """
+
+    answers: Answers
+    result: Evaluation
+    photos: tuple[Photo, ...]
+    temperature: float | None = None
+    before: Reliability | None = None
+    skipped: int = 0
+    model: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of the photos."""
+        return [photo.path for photo in self.photos]
+
+
+def evaluate_model(
+    model: str | Path | Scorer,
+    data: str | Path | LabelledPhotos,
+    hints: ModelHints | None = None,
+) -> ModelEvaluation:
+    """Measure a model on labelled photos.
+
+    Args:
+        model: a run folder, a `.keras` file, a `.tflite` file, or one that `open_scorer` opened.
+        data: a folder per class, a table, or a run folder, of which the held-back test photos are
+            taken.
+        hints: what a user says of a third-party model.
+
+    Raises:
+        UsageError: an argument cannot be.
+        ModelFileError: the model cannot be used.
+        LabelsError: a class of the photos is none of the model's.
+        DataError: no photo can be read.
+        MissingDependencyError: it is a Keras model, and Keras is not installed.
+    """
+    scorer = model if isinstance(model, Scorer) else open_scorer(Path(model), hints)
+    photos = evaluation_photos(data).with_labels(scorer.labels, scorer.task)
+    skipped: list[PictureError] = []
+    samples = read_labelled(photos, scorer.size_wh, scorer.resize_mode, skipped)
+    readable, (scores,) = run_models(
+        [scorer.crew], track(samples, "Evaluating", len(photos.photos))
+    )
+    report_skipped(skipped, len(photos.photos))
+    if not readable:
+        raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
+    answers = to_answers(
+        _as_shares(np.stack(scores), scorer.task, scorer.path),
+        truth([photo.label_indices for photo in readable], len(scorer.labels), scorer.task),
+        scorer.labels,
+        scorer.task,
+        scorer.threshold,
+    )
+    return ModelEvaluation(
+        answers,
+        evaluate(answers),
+        tuple(readable),
+        scorer.temperature,
+        skipped=len(skipped),
+        model=scorer.path,
+    )
+
+
+def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
+    """Return an evaluation as plain JSON values.
+
+    These are `model` and `skipped_photos` where it is of a file; the fields of `Evaluation`;
+    `labels`, `ece`, `temperature` (null where none is known), `ece_before_temperature`,
+    `log_loss_before_temperature`, `confused` (pairs with the number of photos, the most frequent
+    first) and `mistakes` (every wrong answer with its photo, the surest first).
+    """
+    answers, result, before = evaluation.answers, evaluation.result, evaluation.before
+    every = mistakes(answers)
+    of_file = {"model": str(evaluation.model), "skipped_photos": evaluation.skipped}
+    return {
+        **(of_file if evaluation.model else {}),
+        **asdict(result),
+        "labels": list(answers.labels),
+        "ece": result.ece,
+        "temperature": evaluation.temperature,
+        "ece_before_temperature": before.ece if before else None,
+        "log_loss_before_temperature": before.log_loss if before else None,
+        "confused": [
+            {"truth": pair.truth, "answer": pair.answer, "photos": len(pair.mistakes)}
+            for pair in confusions(every)
+        ],
+        "mistakes": [
+            {
+                "photo": str(evaluation.photos[entry.row].path),
+                "truth": entry.truth,
+                "answer": entry.answer,
+                "score": round(entry.score, 6),
+            }
+            for entry in every
+        ],
+    }
+
+
+def _as_shares(scores: NDArray[np.float32], task: str, model: Path) -> NDArray[np.float32]:
+    """Return scores in 0-1; those of a model that ends in logits get their softmax or sigmoid."""
+    if not np.isfinite(scores).all():
+        raise ModelFileError(
+            f"Expected finite scores. Received: NaN or infinity from {model}. "
+            "Check its normalisation (--mean, --std) or train it again."
+        )
+    if scores.min() >= -_MARGIN and scores.max() <= 1 + _MARGIN:
+        return scores.clip(0, 1)
+    LOGGER.warning("The scores of %s are not in 0-1: taken as logits.", model)
+    if task != MULTICLASS:
+        return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

@@ -1,0 +1,235 @@
+"""What goes through a live run: frames, states, results, decisions, and who receives them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pocketlens.choices import MULTICLASS
+from pocketlens.runtime.classifier import Category, Timing, to_json
+from pocketlens.runtime.pictures import Pixels
+
+DEFAULT_FPS = 25.0
+"""Assumed where a file declares no rate."""
+
+LIVE = "live"
+STALE = "stale"
+
+UNKNOWN = "unknown"
+"""What a decision without a label is called."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A frame and when it came.
+
+    `number` counts all frames that the source gave, from 0. `time_s` is the time in the video for
+    a file, the time since the start for a camera. `capture_ms` is how long reading it took: the
+    decoding of a file, the wait for a camera. `frame_bgr` is uint8 (height, width, 3).
+    """
+
+    number: int
+    time_s: float
+    capture_ms: float
+    frame_bgr: Pixels
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """A change of whether frames come.
+
+    `state` is "live" or "stale", `time_s` the time since the start, `reason` why it is stale (""
+    where it is live); passwords are left out. `reconnects` counts how often the source was opened
+    again until then.
+    """
+
+    state: str
+    time_s: float
+    reason: str
+    reconnects: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as plain JSON values."""
+        reason = {"reason": self.reason} if self.reason else {}
+        return {
+            "state": self.state,
+            "time_s": round(self.time_s, 6),
+            **reason,
+            "reconnects": self.reconnects,
+        }
+
+
+@dataclass(frozen=True)
+class CaptureCounts:
+    """What happened until now.
+
+    `dropped` frames came from a camera and were pushed out unread by newer ones or were too old
+    when they were asked for, `damaged` ones could not be decoded, `repeated` ones were the same
+    once more. `stalls` is how often the source was stale, `reconnects` how often it was opened
+    again.
+    """
+
+    dropped: int = 0
+    damaged: int = 0
+    repeated: int = 0
+    stalls: int = 0
+    reconnects: int = 0
+
+
+@dataclass(frozen=True)
+class CaptureLimits:
+    """How long what may take, in seconds.
+
+    Without a frame for `stale_s` a source is stale, without one for `silence_s` its process is
+    replaced; a declared rate below 1.5 frames per second stretches both. `starting_s` is for
+    importing, `opening_s` for opening. Pauses between attempts double up to `pause_s`.
+    """
+
+    stale_s: float = 1.5
+    silence_s: float = 4.0
+    starting_s: float = 20.0
+    opening_s: float = 6.0
+    pause_s: float = 1.0
+
+
+class Capture(Protocol):
+    """Gives the frames of a source one after the other, while it reads on in the background.
+
+    Of a file none is lost and their order is kept; of a camera `next` gives the newest, and none
+    twice. `live` says which of the two it is, `fps` is the declared rate, None if unknown.
+    """
+
+    @property
+    def live(self) -> bool:
+        """Whether frames are lost while nobody asks for them."""
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second as declared."""
+
+    @property
+    def counts(self) -> CaptureCounts:
+        """What happened until now."""
+
+    def next(self, stop: threading.Event) -> Captured | SourceState | None:
+        """Wait for the next frame or change of state; None at the end or when `stop` is set.
+
+        Raises:
+            SourceError: the source failed for good.
+        """
+
+    def close(self) -> None:
+        """Give the source back. A second call does nothing."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is held to be true at a frame.
+
+    `categories` is the answer with its smoothed scores, best first: one label, for a multilabel
+    model any number. Empty means that nothing is known; `absent` is what that is called: "unknown",
+    or "nothing" for a multilabel model. `changed` says that this frame is an event: the answer
+    differs from that of the frame before. The first answer of a run, and the first after the frames
+    stayed away, is an event too, whatever it is.
+    """
+
+    categories: tuple[Category, ...]
+    changed: bool
+    absent: str = UNKNOWN
+
+    @property
+    def text(self) -> str:
+        """The labels, or what it is called when there are none."""
+        return ", ".join(entry.label for entry in self.categories) or self.absent
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """The answers for one frame.
+
+    `number` counts the source's frames from 0, so that dropped ones leave gaps. `time_s` is the
+    time in the video for a file, the time since the start for a camera. `categories` and
+    `answers` are those of the classifier's `Result`, `decision` is what follows from them and from
+    the frames before. `capture_ms` is how long reading the frame took (for a camera: waiting for
+    it), `classify_ms` how long the answer took, `timing` its parts.
+    """
+
+    number: int
+    time_s: float
+    categories: tuple[Category, ...]
+    answers: tuple[Category, ...]
+    decision: Decision
+    capture_ms: float
+    classify_ms: float
+    timing: Timing = field(default_factory=Timing)
+
+    @property
+    def latencies_ms(self) -> dict[str, float]:
+        """What took how long: capture, then resize, invoke and post, and classify, their whole."""
+        return {
+            "capture": self.capture_ms,
+            "resize": self.timing.resize_ms,
+            "invoke": self.timing.invoke_ms,
+            "post": self.timing.post_ms,
+            "classify": self.classify_ms,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON values."""
+        return {
+            "frame": self.number,
+            "time_s": round(self.time_s, 6),
+            **to_json(self.categories, self.answers),
+            "decision": to_json(self.decision.categories, ())["categories"],
+            "event": self.decision.changed,
+            "latency_ms": {name: round(value, 3) for name, value in self.latencies_ms.items()},
+        }
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a sink may want to know of a run before its first result.
+
+    `model` is the name of the model file, `task` and `labels` are the model's, `source` is the
+    source's name without passwords. `live` and `fps` are the capture's, `counts` tells what
+    happened while capturing until now, and setting `stop` ends the run.
+    """
+
+    model: str = ""
+    task: str = MULTICLASS
+    labels: tuple[str, ...] = ()
+    source: str = ""
+    live: bool = True
+    fps: float | None = None
+    counts: Callable[[], CaptureCounts] = CaptureCounts
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Sink:
+    """Receives the results of a run. A sink is a subclass that overrides what it needs.
+
+    `result` and `state` are called in the thread that classifies, in order, and must neither wait
+    nor change the frame. With `own_thread` they are called in a thread of the sink's own, still in
+    order, and the frame belongs to the sink. There, a camera's frames that find no room are left
+    out, and a file's wait for room. `opened` and `closed` are always called in the caller's thread.
+    """
+
+    own_thread: bool = False
+
+    def opened(self, run: RunInfo) -> None:
+        """Begin; raises what prevents it, for example OutputError."""
+
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
+        """Take a frame, uint8 (height, width, 3) BGR, and its result."""
+
+    def state(self, state: SourceState) -> None:
+        """Take a change of the source's state."""
+
+    def closed(self) -> None:
+        """End. Called once where `opened` succeeded, also after an error elsewhere."""
+
+    def counts(self) -> Mapping[str, int]:
+        """Return what belongs into the run's summary, by name, once it is closed."""
+        return {}

@@ -1,0 +1,119 @@
+"""`pocketlens live --jsonl`: a line of JSON for each frame and each change of state."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pocketlens.files import STANDARD_OUTPUT, output_errors
+from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink, SourceState
+from pocketlens.runtime.live.sinks import SinkRequest
+from pocketlens.runtime.pictures import Pixels
+
+LOGGER = logging.getLogger("pocketlens")
+
+
+def make_sink(request: SinkRequest) -> Sink:
+    """Return the lines that `--jsonl` asks for."""
+    return JsonLines(request.jsonl or STANDARD_OUTPUT)
+
+
+class JsonLines(Sink):
+    """Writes a JSON object and a line end per frame and change of state, each line at once.
+
+    Args:
+        target: a file, or "-" for standard output.
+
+    Raises:
+        OutputError: from `opened`, the file cannot be made.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._file: LineFile | None = None
+
+    def opened(self, run: RunInfo) -> None:
+        """Make the file."""
+        if self._target != STANDARD_OUTPUT:
+            self._file = LineFile(Path(self._target))
+
+    def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
+        """Write a result."""
+        self._write(result.to_dict())
+
+    def state(self, state: SourceState) -> None:
+        """Write a change of state."""
+        self._write(state.to_dict())
+
+    def closed(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the number of lines that a full disk had no room for."""
+        return {"lines_lost": self._file.lost} if self._file else {}
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        line = json.dumps(entry, ensure_ascii=False) + "\n"
+        if self._file:
+            self._file.write(line)
+        else:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+
+
+class LineFile:
+    """A file of lines, each whole or not at all.
+
+    Lines that a full disk has no room for are counted in `lost` and logged; later lines are written
+    as soon as there is room.
+
+    Raises:
+        OutputError: the file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = path.open("wb", buffering=0)
+        self._path = path
+        self._end = 0
+        self._troubled = False
+        self.lost = 0
+
+    def close(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
+
+    def write(self, line: str) -> None:
+        """Add a line, with its end."""
+        data = line.encode("utf-8", "replace")
+        try:
+            if self._stream.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self._lose(error)
+            return
+        self._end += len(data)
+        if self._troubled:
+            self._troubled = False
+            LOGGER.warning("%s is written again; %d lines were lost.", self._path, self.lost)
+
+    def _lose(self, error: OSError) -> None:
+        self.lost += 1
+        # Half a line would make the next one unreadable too.
+        with contextlib.suppress(OSError):
+            self._stream.seek(self._end)
+            self._stream.truncate()
+        if not self._troubled:
+            LOGGER.warning("Lines for %s are lost: %s.", self._path, error.strerror or error)
+        self._troubled = True

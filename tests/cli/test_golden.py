@@ -1,0 +1,73 @@
+"""The JSON of the commands keeps its form: names and types, as the files in tests/golden have them.
+
+A change of form is a change for whoever reads it: raise the schema's version, say it in the
+CHANGELOG, and write the golden file anew with POCKETLENS_WRITE_GOLDEN=1.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pocketlens.cli.main import run
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def form_of(value: Any) -> Any:
+    """Return a JSON value with each number, text and truth value replaced by its type.
+
+    Of a list, the forms that its items have, each once.
+    """
+    if isinstance(value, dict):
+        return {
+            key: value[key] if key == "schema_version" else form_of(value[key])
+            for key in sorted(value)
+            # By the names of operators, which are TensorFlow's.
+            if not key.endswith("counts")
+        }
+    if isinstance(value, list):
+        forms = []
+        for item in map(form_of, value):
+            if item not in forms:
+                forms.append(item)
+        return sorted(forms, key=json.dumps)
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int | float):
+        return "number"
+    return "null" if value is None else "string"
+
+
+@pytest.mark.parametrize("command", ["benchmark", "classify", "convert", "evaluate", "live"])
+def test_form(
+    command: str,
+    tiny_models: dict[str, Path],
+    tiny_photos: Path,
+    tiny_run: Path,
+    tmp_path: Path,
+) -> None:
+    model, photo = str(tiny_models["int8"]), str(tiny_photos / "circle" / "00.png")
+    target = tmp_path / "result.json"
+    arguments = {
+        "benchmark": [str(tiny_models["float32"]), model, "--num-runs", "2"],
+        "classify": [model, photo],
+        "convert": [str(tiny_run), "--out", str(tmp_path / "models"), "--samples", "20", "--force"],
+        "evaluate": [model, str(tiny_photos)],
+        "live": [model, "--source", photo, "--jsonl", str(tmp_path / "lines.jsonl")],
+    }[command]
+    if command == "benchmark":
+        arguments += ["--photos", str(tiny_photos)]
+    if command == "convert":
+        pytest.importorskip("tensorflow", reason="converting needs the train extra")
+    assert run([command, *arguments, "--json", str(target)]) == 0
+    form: dict[str, Any] = {"json": form_of(json.loads(target.read_text("utf-8")))}
+    if command == "live":
+        lines = (tmp_path / "lines.jsonl").read_text("utf-8").splitlines()
+        form["jsonl"] = form_of([json.loads(line) for line in lines])
+    golden = GOLDEN / f"{command}.json"
+    if os.environ.get("POCKETLENS_WRITE_GOLDEN"):
+        golden.write_text(json.dumps(form, indent=1) + "\n", "utf-8")
+    assert form == json.loads(golden.read_text("utf-8"))

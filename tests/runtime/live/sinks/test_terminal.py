@@ -1,0 +1,121 @@
+"""What people see of a run: events as lines, a panel on a terminal."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+from rich.live import Live
+
+from pocketlens.runtime.classifier import Category, Timing
+from pocketlens.runtime.live.frames import (
+    LIVE,
+    STALE,
+    CaptureCounts,
+    Decision,
+    FrameResult,
+    RunInfo,
+    SourceState,
+)
+from pocketlens.runtime.live.sinks.panel import Panel
+from pocketlens.runtime.live.sinks.terminal import EventLines
+
+FRAME = np.zeros((4, 4, 3), np.uint8)
+A, B = Category("a", 0.9, 0), Category("b", 0.6, 1)
+
+
+def result(number, decision, categories=(A, B)):
+    timing = Timing(0.2, 3.3, 0.1)
+    return FrameResult(number, number / 10, categories, (A,), decision, 33.1, 3.7, timing)
+
+
+def test_events_are_lines(capfd):
+    show = EventLines()
+    decisions = [
+        Decision((A,), True),
+        Decision((A,), False),
+        Decision((A, B), True),
+        Decision((), True),
+        Decision((), False),
+        Decision((), True, "nothing"),
+    ]
+    for number, decision in enumerate(decisions):
+        show.result(FRAME, result(10 * number, decision))
+    assert capfd.readouterr().out.splitlines() == [
+        "0.00 s  a  0.90",
+        "2.00 s  a  0.90, b  0.60",
+        "3.00 s  unknown",
+        "5.00 s  nothing",
+    ]
+
+
+class Terminal:
+    """A terminal whose last picture can be read."""
+
+    def __init__(self, width=80):
+        self.console = Console(
+            file=io.StringIO(), force_terminal=True, width=width, height=30, legacy_windows=False
+        )
+        self.updates = []
+        self.live = Live(console=self.console, auto_refresh=False, transient=True)
+        self.now_s = 1000.0
+        self.panel = Panel(self, clock=lambda: self.now_s)
+        self.panel.opened(RunInfo(counts=lambda: CaptureCounts(dropped=7, stalls=1)))
+
+    def start(self):
+        pass
+
+    def update(self, renderable, *, refresh):
+        assert refresh
+        with self.console.capture() as captured:
+            self.console.print(renderable)
+        self.updates.append(captured.get())
+        self.live.update(renderable, refresh=True)
+
+    @property
+    def lines(self):
+        return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in self.updates[-1].splitlines()]
+
+
+def test_the_panel_has_the_decision_bars_speed_counters_and_events():
+    terminal = Terminal()
+    for number in range(61):
+        terminal.now_s += 0.1
+        terminal.panel.result(FRAME, result(number, Decision((A,), number == 20)))
+    lines = terminal.lines
+    assert lines[0].rstrip() == "a 90 %  for 4 s"
+    bars = [line.split() for line in lines[1:3]]
+    assert [(bar[0], bar[-2:]) for bar in bars] == [("a", ["90", "%"]), ("b", ["60", "%"])]
+    text = "\n".join(lines)
+    assert "10 fps" in text
+    assert "capture 33.1  resize 0.2  invoke 3.3  post 0.1  classify 3.7  ms" in text
+    assert "frames, 7 dropped, 1 stalls" in text
+    assert lines[-1].split() == ["2.0", "s", "a"]
+    # Calm: four pictures a second, however many frames there are.
+    assert 18 <= len(terminal.updates) <= 26
+
+
+def test_the_panel_of_a_stale_source_has_the_reason_and_no_label():
+    terminal = Terminal()
+    terminal.panel.result(FRAME, result(0, Decision((A,), True)))
+    terminal.panel.state(SourceState(STALE, 2.0, "no frame for 2.0 s", 0))
+    assert terminal.lines[0].rstrip() == "stale: no frame for 2.0 s"
+    assert "%" not in "".join(terminal.lines)
+    terminal.panel.state(SourceState(LIVE, 3.0, "", 1))
+    assert terminal.lines[0].rstrip() == "stale: no frame for 2.0 s"
+    terminal.panel.result(FRAME, result(40, Decision((), True)))
+    assert terminal.lines[0].startswith("unknown")
+    assert [line.split()[2] for line in terminal.lines[-3:]] == ["unknown", "stale", "a"]
+
+
+@pytest.mark.parametrize("width", [20, 40, 200])
+def test_the_panel_has_as_many_lines_at_any_width(width):
+    terminal = Terminal(width)
+    label = Category("[red]a very long label[/red] " * 10, 0.9, 0)
+    for number in range(20):
+        terminal.now_s += 0.3
+        terminal.panel.result(FRAME, result(number, Decision((label,), True), (label, B)))
+    assert len(terminal.lines) == 1 + 2 + 2 + 5
+    assert all(len(line) <= width for line in terminal.lines)
+    assert "[red]" in terminal.lines[0]
