@@ -131,7 +131,7 @@ class Chart:
             inches = [pixels / _DOTS_PER_INCH for pixels in size]
             figure = Figure(figsize=(inches[0], inches[1]), layout="constrained")
             if title:
-                figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)
+                figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
                 figure.suptitle(title, x=0.02, ha="left", fontsize=13)
             self.draw(figure)
             scale = _FILE_SCALE if kind == "png" else 1
