@@ -107,7 +107,7 @@ def _inside(inspection: Inspection) -> list[tuple[str, str]]:
         ("parameters", _millions(inspection.parameters)),
         ("multiply-adds", f"{_millions(total)} a picture" + (f" ({macs})" if macs else "")),
         ("operators", f"{sum(inspection.counts.values())}: {_counts(inspection.counts)}"),
-        ("XNNPACK pieces", f"{inspection.partitions}, in {inspection.interpreter}"),
+        ("XNNPACK partitions", f"{inspection.partitions}, in {inspection.interpreter}"),
         ("not in a piece", _counts(inspection.undelegated)),
     ]
 

@@ -81,7 +81,7 @@ def shared() -> Path:
     if not folder:
         pytest.skip("POCKETLENS_SHARED does not name the folder of shared test material")
     path = Path(folder).absolute()
-    assert path.is_dir(), f"POCKETLENS_SHARED names {path}, which is no folder"
+    assert path.is_dir(), f"POCKETLENS_SHARED names {path}, which is not a folder"
     return path
 
 

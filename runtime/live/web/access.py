@@ -134,7 +134,7 @@ def listen(address: WebAddress) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"Expected to be able to listen at {host}, port {port}, for --web. "
+            f"Expected a free port at {host}:{port} for --web. "
             f"Received: {reason}. Choose another port, or an address of this machine."
         ) from error
     # Every connection inherits these.
