@@ -221,7 +221,7 @@ def _instead_of_training(
         )
 
     monkeypatch.setattr("pocketlens.train.train", train)
-    monkeypatch.setattr("pocketlens.demo.road.demo", demo)
+    monkeypatch.setattr("pocketlens.demo.pipeline.demo", demo)
 
 
 NEED_TRAIN = {"demo", "check", "train", "evaluate", "convert"}
