@@ -54,12 +54,9 @@ def case_of(task: str, request: pytest.FixtureRequest) -> tuple[Path, Path]:
     """Return a file and photos of a task; only what is asked for is trained."""
     if task == "multiclass":
         return request.getfixturevalue("tiny_tflite"), request.getfixturevalue("tiny_photos")
-    table, entry = {
-        "binary": ("tiny_binary_table", "int8"),
-        "multilabel": ("tiny_pairs_table", "float32"),
-    }[task]
-    models = request.getfixturevalue("task_models")
-    return models[task][entry], request.getfixturevalue(table)
+    table = {"binary": "tiny_binary_table", "multilabel": "tiny_pairs_table"}[task]
+    model = request.getfixturevalue("task_models")[task]["int8"]
+    return model, request.getfixturevalue(table)
 
 
 @pytest.mark.parametrize("task", TASKS)
