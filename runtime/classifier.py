@@ -137,6 +137,7 @@ class Classifier:
             labels=self.model.labels,
             hints=hints,
         )
+        self.card = card
         self.labels, self.task, self.threshold = card.labels, card.task, card.threshold
         self.resize_mode = card.resize_mode
         self._top_k = top_k

@@ -229,10 +229,10 @@ def test_bad_input(
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--labels", "labels.txt"], "Expected no --labels"),
-        (["--resize", "crop"], "Expected no --resize"),
-        (["--mean", "1", "--std", "2"], "Expected no --mean and --std"),
-        (["--feature-maps", "x.jpg"], "Expected --report DIR"),
+        (["--labels", "tiny/labels.txt"], "its card says. Received: --labels"),
+        (["--resize", "crop"], "its card says. Received: --resize crop"),
+        (["--mean", "1", "--std", "2"], "its card says. Received: --mean 1.0, --std 2.0"),
+        (["--feature-maps", "photos/cross/00.png"], "Expected --report DIR"),
     ],
     ids=["labels", "resize", "mean", "maps without a page"],
 )
@@ -241,8 +241,10 @@ def test_too_much_said_about_a_run(
     text: str,
     tiny_run: Path,
     tiny_photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tiny_run.parent)
     assert run(["evaluate", str(tiny_run), str(tiny_photos), *options]) == 2
     assert text in capsys.readouterr().err
 
@@ -250,7 +252,8 @@ def test_too_much_said_about_a_run(
 def test_no_feature_maps_of_a_tflite(
     tiny_tflite: Path, tiny_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["evaluate", str(tiny_tflite), str(tiny_photos), "--feature-maps", "x.jpg"]
+    photo = str(tiny_photos / "cross" / "00.png")
+    arguments = ["evaluate", str(tiny_tflite), str(tiny_photos), "--feature-maps", photo]
     assert run([*arguments, "--report", str(tmp_path / "report")]) == 2
     assert "cannot be looked into" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
