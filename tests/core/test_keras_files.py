@@ -253,10 +253,10 @@ def test_folder_with_a_configuration(harmless: Path, tmp_path: Path) -> None:
         (b"", "not a zip"),
         (b"hello", "not a zip"),
         (b"[" * 100_000 + b"]" * 100_000, "recursion"),
-        (b"[]", "no model"),
-        (b'{"class_name": "Dense"}', "no model"),
+        (b"[]", "not a model"),
+        (b'{"class_name": "Dense"}', "not a model"),
     ],
-    ids=["empty", "text", "deep", "list", "no model"],
+    ids=["empty", "text", "deep", "list", "not a model"],
 )
 def test_no_model(harmless: Path, tmp_path: Path, content: bytes, what: str) -> None:
     path = tmp_path / "model.keras"
