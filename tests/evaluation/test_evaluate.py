@@ -86,7 +86,7 @@ def test_third_party_model(task: str, request: pytest.FixtureRequest, tmp_path: 
     labels.write_text("\n".join(names))
     done = on_the_device("evaluate", plain, photos, "--labels", labels, "--json", "-")
     assert done.returncode == 0, done.stderr
-    with Classifier(plain, labels=names) as classifier:
+    with Classifier(plain, hints=ModelHints(labels=names)) as classifier:
         assert classifier.model.card is None
         check(json.loads(done.stdout), classifier, evaluation_photos(photos))
 

@@ -229,10 +229,10 @@ def test_bad_input(
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--labels", "labels.txt"], "Expected no --labels"),
-        (["--resize", "crop"], "Expected no --resize"),
-        (["--mean", "1", "--std", "2"], "Expected no --mean and --std"),
-        (["--feature-maps", "x.jpg"], "Expected --report DIR"),
+        (["--labels", "{labels}"], "that its card says. Received: --labels"),
+        (["--resize", "crop"], "that its card says. Received: --resize crop"),
+        (["--mean", "1", "--std", "2"], "that its card says. Received: --mean 1.0, --std 2.0"),
+        (["--feature-maps", "{photo}"], "Expected --report DIR"),
     ],
     ids=["labels", "resize", "mean", "maps without a page"],
 )
@@ -243,14 +243,17 @@ def test_too_much_said_about_a_run(
     tiny_photos: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(["evaluate", str(tiny_run), str(tiny_photos), *options]) == 2
+    names = {"labels": tiny_run / "labels.txt", "photo": tiny_photos / "cross" / "00.png"}
+    given = [option.format(**names) for option in options]
+    assert run(["evaluate", str(tiny_run), str(tiny_photos), *given]) == 2
     assert text in capsys.readouterr().err
 
 
 def test_no_feature_maps_of_a_tflite(
     tiny_tflite: Path, tiny_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["evaluate", str(tiny_tflite), str(tiny_photos), "--feature-maps", "x.jpg"]
+    photo = str(tiny_photos / "cross" / "00.png")
+    arguments = ["evaluate", str(tiny_tflite), str(tiny_photos), "--feature-maps", photo]
     assert run([*arguments, "--report", str(tmp_path / "report")]) == 2
     assert "cannot be looked into" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()
