@@ -1,4 +1,4 @@
-"""The files that stand for election."""
+"""The model files that a benchmark compares: found, loaded, named."""
 
 from __future__ import annotations
 

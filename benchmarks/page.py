@@ -131,7 +131,7 @@ def _context(benchmark: Benchmark, chosen: Row) -> dict[str, Any]:
         "drawn": [
             _frame_stages(benchmark, threads),
             _start(benchmark),
-            _distribution(benchmark, threads),
+            *_distribution(benchmark, threads),
             _threads(benchmark),
         ],
         "operators": _operators(benchmark),
@@ -317,7 +317,10 @@ def _bars(
     return {"title": title, "legend": colours, "chart": chart, "note": note}
 
 
-def _distribution(benchmark: Benchmark, threads: int) -> dict[str, Any]:
+def _distribution(benchmark: Benchmark, threads: int) -> Iterator[dict[str, Any]]:
+    chart = page_charts.distributions(benchmark, threads)
+    if chart is None:
+        return
     rows = [page_charts.with_threads(file, threads).classify for file in benchmark.files]
     note = (
         f"Of at least {min(row.runs for row in rows)} frames of each file with "
@@ -325,8 +328,7 @@ def _distribution(benchmark: Benchmark, threads: int) -> dict[str, Any]:
         "5 %, which may lie beyond the right end, 1 % took more than "
         f"{max(row.p99_ms for row in rows):.2f} ms with the worst file."
     )
-    chart = page_charts.distributions(benchmark, threads)
-    return {"title": "Latency distribution", "legend": "", "chart": chart, "note": note}
+    yield {"title": "Latency distribution", "legend": "", "chart": chart, "note": note}
 
 
 def _threads(benchmark: Benchmark) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,6 +54,16 @@ def choice(benchmark: Benchmark) -> Chart:
         WHOLE,
         PHONE,
     )
+
+
+def write_plot(benchmark: Benchmark, path: Path) -> None:
+    """Write the chart of the choice as a file, with the machine above it.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    machine = f"{benchmark.machine.cpu}, {counted(benchmark.machine.cores, 'core')}"
+    choice(benchmark).write(path, f"{machine}. A circle’s area is the file’s size.")
 
 
 def fastest(file: FileResult) -> Latency:

@@ -63,8 +63,8 @@ class FileResult:
     """All figures of one file.
 
     `name` tells it from the other files. `format` is what its card says, None for a third-party
-    file. `accuracy` is None where no pictures were given. `partitions` is how many pieces XNNPACK
-    runs it in; one is best. `macs` are its multiply-adds for a picture, `parameters` the
+    file. `accuracy` is None where no pictures were given. `partitions` is how many XNNPACK runs it
+    in; one is best. `macs` are its multiply-adds for a picture, `parameters` the
     numbers of its kernels and biases, as `runtime.operators` counts them. `answer_pairs` are its
     answers beside the reference's, None without pictures and for the reference itself; `stages` are
     what its operators take, None where that was not asked for.

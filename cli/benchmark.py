@@ -108,7 +108,6 @@ def parse_threads(
     help="Then run the recommended file without a pause for MINUTES, to see whether heat slows it "
     "down.",
 )
-@model_hints_options()
 @comparison(
     "--compare",
     "earlier",
@@ -123,6 +122,7 @@ def parse_threads(
     metavar="PERCENT",
     help="Exit with code 1 if a file became more than PERCENT slower, beyond doubt.",
 )
+@model_hints_options()
 @output(
     "--plot",
     "plot_file",
@@ -209,9 +209,9 @@ def benchmark_command(
     )
     deliver(json_target, lambda: to_payload(result), lambda: print_report(result))
     if plot_file:
-        from pocketlens.benchmarks.page_charts import choice
+        from pocketlens.benchmarks.page_charts import write_plot
 
-        choice(result).write(Path(plot_file))
+        write_plot(result, Path(plot_file))
     if report_folder:
         from pocketlens.benchmarks.page import write_report
 

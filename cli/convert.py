@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from pocketlens.choices import FORMATS
 from pocketlens.cli.options import (
@@ -23,8 +21,12 @@ from pocketlens.cli.options import (
     output,
     overwrite_option,
 )
+from pocketlens.report.terminal import NOTHING, new_console, new_table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from pocketlens.convert.conversion import ConvertedFile
     from pocketlens.convert.float_layers import Int8
     from pocketlens.runtime.hints import ModelHints
@@ -39,7 +41,7 @@ def summarise(files: Sequence[ConvertedFile], json_target: str | None = None) ->
 
 
 def _print(files: Sequence[ConvertedFile]) -> None:
-    console = Console(markup=False)
+    console = new_console()
     written = [file for file in files if not file.held_back]
     if written:
         console.print(f"Written to {written[0].path.parent}")
@@ -58,10 +60,9 @@ def _print(files: Sequence[ConvertedFile]) -> None:
 def _table(files: Sequence[ConvertedFile]) -> Table:
     first = files[0].comparison
     accuracy = "" if first.original_accuracy is None else f" ({first.original_accuracy:.1%})"
-    table = Table(title=f"Compared with the original model{accuracy} on {first.photos} photos")
-    table.add_column("file", overflow="fold")
-    for name in ("MB", "same answer", "accuracy", "lost/won", "ops", "partitions"):
-        table.add_column(name, justify="right")
+    title = f"Compared with the original model{accuracy} on {first.photos} photos"
+    headers = ("file", "MB", "same answer", "accuracy", "lost/won", "ops", "partitions")
+    table = new_table(*headers, title=title)
     for file in files:
         comparison = file.comparison
         table.add_row(
@@ -83,10 +84,8 @@ def _print_int8(console: Console, int8: Int8) -> None:
             f"of an inference: {', '.join(map(short_name, int8.float_layers))}"
         )
     if int8.sensitivity:
-        table = Table(title="The layers whose rounding adds most error")
-        table.add_column("layer", overflow="fold")
-        for name in ("error added", "ms saved"):
-            table.add_column(name, justify="right")
+        title = "The layers whose rounding adds most error"
+        table = new_table("layer", "error added", "ms saved", title=title)
         for row in int8.sensitivity[:_WORST_LAYERS]:
             table.add_row(
                 short_name(row.layer), f"{row.error_added:.5f}", f"{row.time_saved_ms:.3f}"
@@ -95,7 +94,7 @@ def _print_int8(console: Console, int8: Int8) -> None:
 
 
 def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
+    return NOTHING if share is None else f"{share:.1%}"
 
 
 def short_name(layer: str) -> str:
@@ -160,7 +159,7 @@ photos_options = options_of("Photos")
     default=1.0,
     show_default=True,
     help="Reject a file that loses more accuracy than this to the original model; int8 leaves "
-    "layers in float first. A difference of one photo never counts.",
+    "layers in float first. A difference of one photo counts only against 0.",
 )
 @formats_options("--force", is_flag=True, help="Write files that lose more than --max-drop anyway.")
 @formats_options(

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pocketlens.runtime.doctor.examination import Diagnosis
     from pocketlens.runtime.doctor.probes import Interpreter
 
-_MAX_WIDTH = 100
 _MOST_SIZES = 3
 
 
@@ -35,17 +34,11 @@ def doctor_command(json_target: str | None, overwrite: bool) -> int:
 
 def print_diagnosis(found: Diagnosis) -> None:
     """Print what was found, and below it what is in the way."""
-    from rich.console import Console
-    from rich.table import Table
+    from pocketlens.report.terminal import facts_table, new_console
 
-    console = Console(markup=False, highlight=False, emoji=False)
-    console.width = min(console.width, _MAX_WIDTH)
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in (*_software(found), *_board(found), *_cameras(found), *_additions(found)):
-        table.add_row(name, text)
-    console.print(table)
+    console = new_console()
+    facts = (*_software(found), *_board(found), *_cameras(found), *_additions(found))
+    console.print(facts_table(facts))
     console.print()
     verdict = "can classify" if found.can_classify else "cannot classify"
     problems = found.problems

@@ -136,22 +136,18 @@ def summarise_evaluation(
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from pocketlens.report.terminal import new_console
 
-    return Console(markup=False)
+    return new_console()
 
 
 def _print(console: Console, result: Evaluation, title: str) -> None:
-    from rich.table import Table
-
     from pocketlens.evaluation.mistakes import diagnose, taken_for
+    from pocketlens.report.terminal import new_table
 
-    table = Table(title=title)
-    table.add_column("class, worst first")
-    for name in ("F1", "precision", "recall", "AUC", "photos"):
-        table.add_column(name, justify="right")
-    if result.confusion:
-        table.add_column("mostly predicted as", justify="right")
+    headers = ["class, worst first", "F1", "precision", "recall", "AUC", "photos"]
+    headers += ["mostly predicted as"] if result.confusion else []
+    table = new_table(*headers, title=title)
     advice = []
     for index in result.worst_first:
         entry = result.classes[index]

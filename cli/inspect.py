@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pocketlens.runtime.inspection import Inspection
     from pocketlens.runtime.model_files import Tensor
 
-_MAX_WIDTH = 100
 _YES_NO = {True: "yes", False: "no"}
 _FIRST_LABELS = 5
 
@@ -45,18 +44,12 @@ def inspect_command(
 
 
 def _print(inspection: Inspection) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from pocketlens.report.terminal import facts_table, new_console
 
-    console = Console(markup=False, highlight=False, emoji=False)
-    console.width = min(console.width, _MAX_WIDTH)
+    console = new_console()
     console.print(f"{inspection.path}, {inspection.size_bytes / 1e6:.2f} MB", overflow="fold")
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in (*_outside(inspection), *_card(inspection), *_inside(inspection)):
-        table.add_row(name, text)
-    console.print(table)
+    facts = (*_outside(inspection), *_card(inspection), *_inside(inspection))
+    console.print(facts_table(facts))
     console.print()
     for finding in inspection.findings or ("Nothing in it is known to be slow.",):
         console.print(f"- {finding}")
@@ -114,7 +107,7 @@ def _inside(inspection: Inspection) -> list[tuple[str, str]]:
         ("parameters", _millions(inspection.parameters)),
         ("multiply-adds", f"{_millions(total)} a picture" + (f" ({macs})" if macs else "")),
         ("operators", f"{sum(inspection.counts.values())}: {_counts(inspection.counts)}"),
-        ("XNNPACK pieces", f"{inspection.partitions}, in {inspection.interpreter}"),
+        ("XNNPACK partitions", f"{inspection.partitions}, in {inspection.interpreter}"),
         ("not in a piece", _counts(inspection.undelegated)),
     ]
 

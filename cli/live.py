@@ -101,7 +101,7 @@ def _read_with(parse: Callable[[Any], Any]) -> Callable[[Any, Any, Any], Any]:
     show_envvar=True,
     help="A camera: its number, /dev/video*, a name in /dev/v4l/by-id or picamera2. A stream: an "
     "RTSP or HTTP MJPEG URL. A file: a video, an image, a folder of images or a pattern like "
-    "'photos/*.jpg'.",
+    "'photos/*.jpg'. A scripted camera: fake:hang=300.",
 )
 @source(
     "--size",

@@ -168,7 +168,7 @@ threads_option = options_of("Classification")(
 # By the field of `ModelHints` that each gives.
 _HINTS = {
     "labels": third_party(
-        "--labels", metavar="FILE", type=TARGET, help="The model's labels, one per line."
+        "--labels", metavar="FILE", type=EXISTING, help="The model's labels, one per line."
     ),
     "mean": third_party(
         "--mean",

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketlens.cli.options import EXISTING, LocalPath, command, output, overwrite_option
+from pocketlens.cli.options import (
+    EXISTING,
+    LocalPath,
+    command,
+    deliver,
+    json_option,
+    output,
+    overwrite_option,
+)
 from pocketlens.imports import require_report
 
 if TYPE_CHECKING:
@@ -32,14 +40,17 @@ COMMANDS = "pocketlens benchmark or recommend"
     help="Folder for the page.  [default: beside FILE.json, named like it]",
 )
 @overwrite_option
-def report_command(file: Path, out: Path | None, overwrite: bool) -> None:
+@json_option
+def report_command(file: Path, out: Path | None, overwrite: bool, json_target: str | None) -> None:
     """Write the HTML page of a benchmark, recommendation or evaluation.
 
     FILE.json is what the command wrote with --json on any machine: a board only needs to write
     JSON.
     """
+    from pocketlens.files import refuse_targets
     from pocketlens.report.records import not_written, read_json
 
+    refuse_targets(json_target, overwrite=overwrite)
     payload = read_json(file, COMMANDS)
     module = next((name for fields, name in KINDS.values() if fields <= set(payload)), None)
     if module is None:
@@ -48,4 +59,5 @@ def report_command(file: Path, out: Path | None, overwrite: bool) -> None:
     write_page: Callable[..., Path] = import_module(module).write_page
     folder = out or file.with_name(f"{file.stem}-report")
     values: dict[str, Any] = payload
-    click.echo(f"Written: {write_page(values, str(file), folder, overwrite=overwrite)}")
+    page = write_page(values, str(file), folder, overwrite=overwrite)
+    deliver(json_target, lambda: {"page": str(page)}, lambda: click.echo(f"Written: {page}"))

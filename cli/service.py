@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pocketlens.runtime.live.unit import ServiceRequest
 
 # What live would write again from its beginning at each start, and what ends or needs a desktop.
-_FILES = {"record": "--record", "jsonl_target": "--jsonl", "json_target": "--json"}
+_FILES = {"record": "--record", "jsonl": "--jsonl", "json_target": "--json"}
 _FOLDERS = ("record_events",)
 _NOT_IN_A_SERVICE = {"display": "--display", "max_frames": "--max-frames"}
 # A webhook's address is a secret itself.

@@ -126,7 +126,7 @@ class ConvertedFile:
 
 
 class DropError(ConversionError):
-    """Files lost more accuracy than the limit and were held back; `files` are all, with figures."""
+    """Files lost more accuracy than the limit and were rejected; `files` are all, with figures."""
 
     def __init__(self, message: str, files: Sequence[ConvertedFile]) -> None:
         super().__init__(message)
@@ -165,7 +165,7 @@ def convert(
     Raises:
         UsageError, OutputExistsError: an argument cannot be.
         DataError: the photos are gone or unreadable.
-        ModelFileError: the model is no image classifier, or cannot be loaded safely.
+        ModelFileError: the model is not an image classifier, or cannot be loaded safely.
         DropError: a file loses more than the limit. The others have been written.
         ConversionError: a file is not what its format promises.
     """
@@ -264,7 +264,7 @@ def _drop_message(files: Sequence[ConvertedFile], demands: Demands, card: ModelC
         if file.held_back
     )
     names = {file.format for file in files if file.held_back}
-    advice = ["--force to have them all the same", "a higher --max-drop"]
+    advice = ["--force to write them anyway", "a higher --max-drop"]
     if not names.isdisjoint(EIGHT_BIT) and not card.training.get("grid_epochs"):
         advice.insert(0, "training with --grid-epochs 4")
     return (

@@ -141,7 +141,7 @@ def open_float_file(model: ModelFile, hints: ModelHints) -> Classifier:
     """Load the file as the device would, with its own normalisation or the one that is given.
 
     Raises:
-        ModelFileError: its input is no float32.
+        ModelFileError: its input is not float32.
     """
     classifier = Classifier(model, threads=count_cores(), hints=hints)
     if classifier.signature.input.dtype != np.float32:

@@ -69,7 +69,7 @@ def check_promise(
             _fail(name, f"a {what} of {np.dtype(promise.dtype)}", str(tensor.dtype))
     calculating = sorted(set(operators.float_counts) - _CONVERSIONS)
     if promise.float_free and calculating and not in_float:
-        _fail(name, "no operator that calculates in float", ", ".join(calculating))
+        _fail(name, "no operator that computes in float", ", ".join(calculating))
     if operators.partitions != 1:
         _fail(name, "one XNNPACK partition", f"{operators.partitions}")
     if signature.input.scale:

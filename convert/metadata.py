@@ -112,7 +112,7 @@ def _output(builder: flatbuffers.Builder, card: ModelCard) -> int:
         builder,
         {
             0: builder.CreateString(LABELS_NAME),
-            1: builder.CreateString("The labels, one a line, in the order of the scores."),
+            1: builder.CreateString("The labels, one per line, in the order of the scores."),
         },
         {2: TENSOR_AXIS_LABELS},
     )

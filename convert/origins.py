@@ -63,7 +63,7 @@ def count_classes(path: Path, shape: Shape) -> int:
     """Return how many scores an output of this shape holds.
 
     Raises:
-        ModelFileError: it is no row of scores.
+        ModelFileError: it is not a row of scores.
     """
     if len(shape) != 2 or not shape[1]:
         refuse_model(path, f"an output of {_text(shape)}")
@@ -71,7 +71,7 @@ def count_classes(path: Path, shape: Shape) -> int:
 
 
 def refuse_model(path: Path, received: str) -> NoReturn:
-    """Raise ModelFileError for a model that is no image classifier."""
+    """Raise ModelFileError for a model that is not an image classifier."""
     raise ModelFileError(
         "Expected an image classifier with one input [batch, height, width, 3] of float32 and one "
         f"output [batch, classes]. Received: {path} with {received}."
@@ -125,7 +125,7 @@ def read_origin(path: Path, hints: ModelHints) -> Origin:
     Raises:
         UsageError: there is nothing of the kind, or the hints lack something or do not go with it.
         LabelsError: there are not as many labels as outputs.
-        ModelFileError: it is no image classifier, or nothing that can be loaded safely.
+        ModelFileError: it is not an image classifier, or nothing that can be loaded safely.
     """
     run_folder = path.parent if path.name == MODEL_NAME and is_run(path.parent) else path
     if is_run(run_folder):
@@ -174,7 +174,7 @@ def _from_saved_model(path: Path, hints: ModelHints) -> Origin:
     refused = sorted(operations & _REFUSED_OPERATIONS)
     if refused:
         raise ModelFileError(
-            f"Expected a SavedModel that only calculates. Received: {path} with "
+            f"Expected a SavedModel that only computes. Received: {path} with "
             f"{', '.join(refused)}, which can run code or reach files. Export the network alone."
         )
     try:

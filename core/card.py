@@ -119,7 +119,7 @@ class ModelCard:
         Unknown fields are left out, so that older versions read newer cards of the same schema.
 
         Raises:
-            ModelFileError: the text is no card, or one of a newer schema.
+            ModelFileError: the text is not a card, or one of a newer schema.
         """
         try:
             values = json.loads(text)
@@ -182,7 +182,7 @@ class Unpacked(NamedTuple):
         except UnicodeDecodeError as error:
             raise ModelFileError(
                 f"Expected labels as UTF-8 in {name} at the model's end. Received: {error}. "
-                "Get the file again."
+                "Download the file again."
             ) from error
 
 

@@ -47,7 +47,7 @@ class ModelFileError(PocketlensError, ValueError):
 
 
 class ScoresError(ModelFileError):
-    """A model gives scores that are no numbers."""
+    """A model gives NaN or infinite scores."""
 
 
 class ConversionError(PocketlensError, RuntimeError):

@@ -20,7 +20,7 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
     """Return a module's `__getattr__` (PEP 562) that imports names from the package's modules.
 
     So the command line can import a package's commands without TensorFlow behind them. What
-    libraries print while they are imported is held back.
+    libraries print while they are imported is suppressed.
 
     Args:
         package: `__name__` of the package.

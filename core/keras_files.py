@@ -174,7 +174,7 @@ def _open(data: bytes) -> tuple[dict[str, Any], bytes]:
         config, weights = json.loads(archive.read(_CONFIG)), archive.read(_WEIGHTS)
     kind = (config.get("module"), config.get("class_name")) if isinstance(config, dict) else None
     if kind not in _MODELS:
-        raise ValueError(f"a {_CONFIG} that is no model")
+        raise ValueError(f"a {_CONFIG} that is not a model")
     # Keras leaves it out too: `compile=False`.
     return {**config, "compile_config": None}, weights
 

@@ -16,7 +16,7 @@ _STANDARD_ERROR = 2
 def quiet() -> Iterator[None]:
     """Hold back what the block writes to standard error, from any language.
 
-    What was held back goes to the log at debug level (`-v`), or at info level when the block
+    What was suppressed goes to the log at debug level (`-v`), or at info level when the block
     fails, so that nothing that explains a failure is lost. Must be entered before TensorFlow is
     imported for its own level to count. Not for blocks that draw progress bars.
     """
@@ -48,7 +48,7 @@ def quiet() -> Iterator[None]:
 
 def _memory_file() -> IO[bytes]:
     if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("held back"), "w+b")
+        return os.fdopen(os.memfd_create("suppressed"), "w+b")
     # Imported only here: it brings much, and Linux does without.
     import tempfile
 

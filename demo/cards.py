@@ -31,7 +31,6 @@ CARD_PROPORTION: Final = 5 / 7
 
 _SUPERSAMPLING: Final = 2
 _DPI: Final = 200
-_MM_PER_INCH: Final = 25.4
 
 
 @cache
@@ -114,7 +113,7 @@ def _page(
 
 
 def _pixels(millimetres: float) -> int:
-    return round(millimetres / _MM_PER_INCH * _DPI)
+    return round(millimetres / 25.4 * _DPI)
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> Points:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
@@ -15,10 +16,10 @@ import cv2
 from pocketlens.benchmarks import Benchmark, benchmark, find_verdict
 from pocketlens.benchmarks import Settings as TimingSettings
 from pocketlens.benchmarks.page import write_report
-from pocketlens.benchmarks.page_charts import choice
+from pocketlens.benchmarks.page_charts import choice, write_plot
 from pocketlens.convert import Demands, convert
 from pocketlens.demo.cards import LABELS, write_cards
-from pocketlens.demo.scenes import render_many
+from pocketlens.demo.scenes import Images, render_many
 from pocketlens.demo.video import UNSURE, write_video
 from pocketlens.files import staged_folder, write_text
 from pocketlens.report.html import render
@@ -99,7 +100,7 @@ def demo(out: Path, *, seed: int = 0, overwrite: bool = False, scale: Scale | No
         paths = [file.path for file in files]
         comparison = benchmark(paths, data=folder / NAME, settings=scale.timing)
         write_report(comparison, folder / "benchmark", overwrite=False)
-        choice(comparison).write(folder / "benchmark.png")
+        write_plot(comparison, folder / "benchmark.png")
         LOGGER.info("5/6  Classifying a video, frame by frame …")
         best = find_verdict(comparison).file
         model = next(file.path for file in comparison.files if file.name == best)
@@ -131,10 +132,13 @@ def _train(folder: Path, scale: Scale, seed: int) -> Training:
         grid_epochs=scale.grid_epochs,
         dropout=0.1,
     )
-    seeds = count(_FIRST_TRAIN_SEED + seed + 1)
-    # The images of an epoch are rendered while the ones before are trained on.
-    sets = map_ahead(lambda own: render_many(scale.train, own, SIZE_WH), seeds, 1, 1)
-    return train(folder / "photos", folder / NAME, settings, pictures=lambda _: next(sets))
+    with closing(_new_images(scale.train, _FIRST_TRAIN_SEED + seed + 1)) as sets:
+        return train(folder / "photos", folder / NAME, settings, pictures=lambda _: next(sets))
+
+
+def _new_images(number: int, first_seed: int) -> Generator[Images, None, None]:
+    """Images for one epoch after the other, rendered while the ones before are trained on."""
+    yield from map_ahead(lambda seed: render_many(number, seed, SIZE_WH), count(first_seed), 1, 1)
 
 
 class _Recorder(Recorder):

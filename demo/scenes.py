@@ -16,6 +16,7 @@ from pocketlens.demo.cards import CARD_PROPORTION, LABELS, NOTHING, Picture, dra
 
 Corners = npt.NDArray[np.float32]
 Light = npt.NDArray[np.float32]
+Images = tuple[Picture, npt.NDArray[np.int64]]
 
 # How far the eye is from the card, in card heights: near enough that tilting shows.
 _EYE_DISTANCE: Final = 2.5
@@ -178,9 +179,7 @@ def render(label_index: int, rng: Generator, size_wh: tuple[int, int] = (96, 96)
     return picture
 
 
-def render_many(
-    count: int, seed: int, size_wh: tuple[int, int] = (96, 96)
-) -> tuple[Picture, npt.NDArray[np.int64]]:
+def render_many(count: int, seed: int, size_wh: tuple[int, int] = (96, 96)) -> Images:
     """Render many pictures, as many of each label as of the others (give or take one), shuffled.
 
     Args:

@@ -61,8 +61,8 @@ def reliability(answers: Answers) -> Reliability:
         of_truth = answers.scores[answers.truth]
     else:
         # The two scores of a binary task say the same, so one is enough.
-        columns = slice(1, None) if answers.task == BINARY else slice(None)
-        scores, right = answers.scores[:, columns].ravel(), answers.truth[:, columns].ravel()
+        first = 1 if answers.task == BINARY else 0
+        scores, right = answers.scores[:, first:].ravel(), answers.truth[:, first:].ravel()
         of_truth = np.where(right, scores, 1 - scores)
     # Rounded first, so that 0.2 in float32 is no more than 0.2.
     place = np.ceil(np.round(scores, 6) * BINS).astype(np.int64) - 1
@@ -72,20 +72,10 @@ def reliability(answers: Answers) -> Reliability:
         np.bincount(place, values, BINS) / np.maximum(counts, 1) for values in (scores, right)
     )
     ece = float((counts * np.abs(shares - mean_scores)).sum() / max(counts.sum(), 1))
-    return Reliability(
-        ece,
-        float(-np.log(np.maximum(of_truth, _LEAST)).mean()),
-        tuple(
-            Bin(
-                index / BINS,
-                (index + 1) / BINS,
-                int(counts[index]),
-                float(mean_scores[index]),
-                float(shares[index]),
-            )
-            for index in range(BINS)
-        ),
-    )
+    log_loss = float(-np.log(np.maximum(of_truth, _LEAST)).mean())
+    edges = np.arange(BINS + 1) / BINS
+    columns = edges[:-1], edges[1:], counts, mean_scores, shares
+    return Reliability(ece, log_loss, tuple(map(Bin, *(column.tolist() for column in columns))))
 
 
 def fit_temperature(scores: NDArray[np.float32], truth: NDArray[Any], task: str) -> float:

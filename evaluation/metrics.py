@@ -177,7 +177,8 @@ def evaluate(answers: Answers) -> Evaluation:
     """Compare answers with the truth."""
     truth, predicted = answers.truth, answers.predicted
     counts = Counts(truth.sum(axis=0), predicted.sum(axis=0), (truth & predicted).sum(axis=0))
-    precision, recall, f1 = counts.precision, counts.recall, counts.f1
+    false_positives, false_negatives = counts.given - counts.hits, counts.true - counts.hits
+    each = counts.precision, counts.recall, counts.f1, counts.true, false_positives, false_negatives
     aucs = [roc_auc(truth[:, i], answers.scores[:, i]) for i in range(len(answers.labels))]
     known = [auc for auc in aucs if auc is not None]
     multilabel = answers.task == MULTILABEL
@@ -192,19 +193,7 @@ def evaluate(answers: Answers) -> Evaluation:
         macro_auc=float(np.mean(known)) if known else None,
         threshold=answers.threshold,
         count=len(truth),
-        classes=tuple(
-            ClassMetrics(
-                label,
-                float(precision[i]),
-                float(recall[i]),
-                float(f1[i]),
-                int(counts.true[i]),
-                int(counts.given[i] - counts.hits[i]),
-                int(counts.true[i] - counts.hits[i]),
-                aucs[i],
-            )
-            for i, label in enumerate(answers.labels)
-        ),
+        classes=tuple(map(ClassMetrics, answers.labels, *(row.tolist() for row in each), aucs)),
         confusion=() if multilabel else _confusion(answers),
         reliability=reliability(answers),
     )

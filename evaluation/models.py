@@ -72,9 +72,10 @@ def evaluate_model(
         MissingDependencyError: it is a Keras model, and Keras is not installed.
     """
     scorer = model if isinstance(model, Scorer) else open_scorer(Path(model), hints)
-    photos = evaluation_photos(data).with_labels(scorer.labels, scorer.task)
+    card = scorer.card
+    photos = evaluation_photos(data).with_labels(card.labels, card.task)
     skipped: list[PictureError] = []
-    samples = read_labelled(photos, scorer.size_wh, scorer.resize_mode, skipped)
+    samples = read_labelled(photos, card.input_size_wh, card.resize_mode, skipped)
     readable, (scores,) = run_models(
         [scorer.crew], track(samples, "Evaluating", len(photos.photos))
     )
@@ -82,11 +83,11 @@ def evaluate_model(
     if not readable:
         raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
     answers = to_answers(
-        _as_shares(np.stack(scores), scorer.task, scorer.path),
-        truth([photo.label_indices for photo in readable], len(scorer.labels), scorer.task),
-        scorer.labels,
-        scorer.task,
-        scorer.threshold,
+        _as_shares(np.stack(scores), card.task, scorer.path),
+        truth([photo.label_indices for photo in readable], len(card.labels), card.task),
+        card.labels,
+        card.task,
+        card.threshold,
     )
     return ModelEvaluation(
         answers,

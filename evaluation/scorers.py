@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.card import ModelCard
 from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.imports import require_train
 from pocketlens.runtime.answers import describe, require_labels
@@ -38,23 +39,23 @@ _PER_BLOCK = 16
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model, ready for photos of `size_wh`.
+    """A model, ready for photos; `card` says what it takes and what its scores mean.
 
     Each worker of the `crew` is the whole model. It takes pixels uint8 (height, width, 3) in RGB
-    and gives scores float32 (classes,), or (1,) for binary, as they come out of the model.
-    `network` is the Keras model, None for a `.tflite` file. `temperature` is None where it is not
-    known.
+    of the card's size and gives scores float32 (classes,), or (1,) for binary, as they come out of
+    the model. `network` is the Keras model, None for a `.tflite` file.
     """
 
     path: Path
-    labels: tuple[str, ...]
-    task: str
-    size_wh: tuple[int, int]
-    resize_mode: str
-    threshold: float
-    temperature: float | None
+    card: ModelCard
     crew: tuple[Worker[NDArray[np.float32]], ...]
     network: Any = None
+
+    @property
+    def temperature(self) -> float | None:
+        """What the model's logits are divided by, None where it is not known."""
+        value = self.card.metrics.get("temperature")
+        return float(value) if isinstance(value, (int, float)) else None
 
 
 def open_scorer(model: Path, hints: ModelHints | None = None) -> Scorer:
@@ -84,36 +85,15 @@ def open_scorer(model: Path, hints: ModelHints | None = None) -> Scorer:
     run = read_run(model.parent if in_run else model)
     hints.refuse_beside_card(model, but=("backend",))
     network = _load_network(run.model)
-    card = run.card
-    return Scorer(
-        model,
-        card.labels,
-        card.task,
-        card.input_size_wh,
-        card.resize_mode,
-        card.threshold,
-        _temperature(card.metrics),
-        (_keras_worker(network, ModelHints()),),
-        network,
-    )
+    return Scorer(model, run.card, (_keras_worker(network, ModelHints()),), network)
 
 
 def _open_tflite(model: Path, hints: ModelHints) -> Scorer:
     """Load a file once per core: an interpreter computes for one thread at a time."""
     model_file = read_model_file(model)
-    card = model_file.card
     crew = [Classifier(model_file, hints=hints) for _ in range(count_cores())]
-    first = crew[0]
-    return Scorer(
-        model,
-        first.labels,
-        first.task,
-        first.size_wh,
-        first.resize_mode,
-        first.threshold,
-        _temperature(card.metrics) if card else None,
-        tuple(one_by_one(classifier.scores) for classifier in crew),
-    )
+    workers = tuple(one_by_one(classifier.scores) for classifier in crew)
+    return Scorer(model, crew[0].card, workers)
 
 
 def _open_third_party_keras(model: Path, hints: ModelHints) -> Scorer:
@@ -121,17 +101,7 @@ def _open_third_party_keras(model: Path, hints: ModelHints) -> Scorer:
     network = _load_network(model)
     size_wh, outputs = _size_and_outputs(network, model)
     card = describe(model, size_wh, outputs, labels=labels, hints=hints)
-    return Scorer(
-        model,
-        card.labels,
-        card.task,
-        size_wh,
-        card.resize_mode,
-        card.threshold,
-        None,
-        (_keras_worker(network, hints),),
-        network,
-    )
+    return Scorer(model, card, (_keras_worker(network, hints),), network)
 
 
 def _load_network(path: Path) -> Any:
@@ -166,11 +136,6 @@ def _keras_worker(network: Any, hints: ModelHints) -> Worker[NDArray[np.float32]
         return list(np.asarray(network.predict_on_batch(pixels), np.float32))
 
     return score
-
-
-def _temperature(metrics: Any) -> float | None:
-    value = metrics.get("temperature")
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def one_by_one(work: Callable[[Pixels], R]) -> Worker[R]:

@@ -48,7 +48,7 @@ def golden_files(models: Sequence[Candidate], pictures: Sequence[Pixels]) -> dic
     """Return `golden.json` and its pictures by their names.
 
     Raises:
-        ScoresError: a model gives scores that are no numbers.
+        ScoresError: a model gives NaN or infinite scores.
     """
     names = [f"golden_{index}.png" for index in range(len(pictures))]
     content = {
@@ -65,7 +65,7 @@ def _expected(model: Candidate, pictures: Sequence[Pixels]) -> dict[str, Any]:
     with Classifier(model.model) as classifier:
         for pixels in pictures:
             row = classifier.scores(pixels)
-            # For its error where they are no numbers.
+            # For its error where they are NaN or infinite.
             classifier.best(row)
             scores.append([round(score, 6) for score in row.tolist()])
     eight_bit = model.signature.output.dtype == np.uint8

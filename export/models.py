@@ -132,7 +132,7 @@ def as_files(models: Sequence[Path], formats: Sequence[str]) -> Iterator[tuple[P
         formats: what runs are converted to.
 
     Raises:
-        UsageError: a folder is no run, or there is no such format.
+        UsageError: a folder is not a run, or there is no such format.
         MissingDependencyError: there is a run, and the packages that convert it are not installed.
         DataError: the run's photos are gone.
         ConversionError: no format keeps the run's accuracy.
@@ -167,7 +167,7 @@ def _converted(run: Path, formats: Sequence[str], out: Path) -> list[Path]:
         if not files:
             raise ConversionError(
                 f"Expected files of {run} that lose at most a point of accuracy. Received: {lost}. "
-                "Convert it yourself, with what this says: "
+                "Convert it yourself, with the command's advice: "
                 f"pocketlens convert {run} --out DIR, and export those files."
             ) from error
         LOGGER.warning("Left out, since it loses accuracy: %s.", lost)

@@ -59,7 +59,7 @@ class FolderServer(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except OSError as error:
             raise OutputError(
-                f"Expected to be able to listen at {HOST}, port {port}. "
+                f"Expected a free port at {HOST}:{port}. "
                 f"Received: {error.strerror or error}. Choose another one with --port."
             ) from error
 

@@ -105,27 +105,34 @@ class Chart:
         below = Markup("<figcaption>{}</figcaption>").format(caption) if caption else ""
         return Markup('<figure class="chart">{}{}</figure>').format(drawn, below)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, title: str = "") -> None:
         """Write the chart as it is on a screen in light colours; the suffix says the format.
+
+        `title` stands above it, since a file has no page around it that says what it shows.
 
         Raises:
             OutputError: the file cannot be written.
         """
         with replacing(path) as partial:
-            self._save(partial, path.suffix[1:].lower(), self.broad, PAPER)
+            self._save(partial, path.suffix[1:].lower(), self.broad, PAPER, title)
 
     def _svg(self, size: Size) -> str:
         buffer = io.BytesIO()
         self._save(buffer, "svg", size, "none")
         return buffer.getvalue().decode()
 
-    def _save(self, to: Path | io.BytesIO, kind: str, size: Size, ground: str) -> None:
+    def _save(
+        self, to: Path | io.BytesIO, kind: str, size: Size, ground: str, title: str = ""
+    ) -> None:
         with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
             # Of other scripts the browser has letters, whatever matplotlib's font lacks.
             warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
             # No pyplot: it would look for a display and keep the figure alive.
             inches = [pixels / _DOTS_PER_INCH for pixels in size]
             figure = Figure(figsize=(inches[0], inches[1]), layout="constrained")
+            if title:
+                figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
+                figure.suptitle(title, x=0.02, ha="left", fontsize=13)
             self.draw(figure)
             scale = _FILE_SCALE if kind == "png" else 1
             # Without a date, so that the same chart is the same file.

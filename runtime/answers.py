@@ -71,7 +71,7 @@ def describe(
     if len(found) != expected:
         raise LabelsError(
             f"Expected {expected} labels for {path}, a {card.task} model. Received: {len(found)}. "
-            "Give a file with one label a line for each output (some models have a 'background' "
+            "Give a file with one label per line for each output (some models have a 'background' "
             "first; a binary one needs the negative and the positive label)."
         )
     return card if found == card.labels else dataclasses.replace(card, labels=found)
@@ -82,7 +82,7 @@ def require_labels(path: str | os.PathLike[str], labels: Sequence[str] | None) -
     if labels is None:
         raise UsageError(
             f"Expected labels for {path}, a third-party model. Received: none. Add --labels FILE "
-            "with one a line, in the order of its scores."
+            "with one per line, in the order of its scores."
         )
     return tuple(labels)
 

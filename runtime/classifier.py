@@ -101,7 +101,7 @@ class Classifier:
         hints: what a third-party model does not say of itself, and the interpreter to take.
 
     Raises:
-        ModelFileError: the file is no image classifier.
+        ModelFileError: the file is not an image classifier.
         LabelsError: there are more or fewer labels than scores.
         UsageError: an argument cannot be, or a third-party float model came without `mean` and
             `std`, in its metadata or in the hints.
@@ -137,6 +137,7 @@ class Classifier:
             labels=self.model.labels,
             hints=hints,
         )
+        self.card = card
         self.labels, self.task, self.threshold = card.labels, card.task, card.threshold
         self.resize_mode = card.resize_mode
         self._top_k = top_k
@@ -159,7 +160,7 @@ class Classifier:
 
         Raises:
             UsageError: the frame has another shape or dtype.
-            ScoresError: the model gives scores that are no numbers.
+            ScoresError: the model gives NaN or infinite scores.
         """
         started_s = time.perf_counter()
         _check_frame(frame_bgr)
@@ -212,7 +213,7 @@ class Classifier:
         return self._read_scores()
 
     def best(self, scores: NDArray[np.float32]) -> Result:
-        """Return what `scores` say of a picture; raises ScoresError where they are no numbers."""
+        """Return what `scores` say of a picture; raises ScoresError if they are not finite."""
         return Result(*self._rank(scores))
 
     def answer(self, scores: NDArray[np.float32]) -> Answer:
@@ -253,7 +254,7 @@ class Classifier:
         if not math.isfinite(scores.dot(scores)):
             raise ScoresError(
                 f"Expected scores between 0 and 1 to come out of {self.model.path}. Received: "
-                "scores that are no numbers (NaN or infinite). Convert the model again."
+                "NaN or infinite scores. Convert the model again."
             )
         each = label_scores(scores, self.task)
         answers = len(self.answer(scores)) if self.task == MULTILABEL else 1

@@ -72,7 +72,7 @@ class Table:
         count = self._read("<I", position)
         start = position + _OFFSET_BYTES
         if start + count * item_bytes > len(self._data):
-            raise _damaged("a list that goes past its end")
+            raise _damaged("a list that extends past its end")
         return start, count
 
     def _field(self, slot: int) -> int | None:
@@ -94,11 +94,11 @@ class Table:
     def _read_from(data: bytes, kind: str, position: int) -> int:
         # `struct` would count a negative position from the end.
         if position < 0 or position + struct.calcsize(kind) > len(data):
-            raise _damaged("one that is cut short, or points outside of itself")
+            raise _damaged("one that is truncated or points outside itself")
         return int(struct.unpack_from(kind, data, position)[0])
 
 
 def _damaged(what: str) -> ModelFileError:
     return ModelFileError(
-        f"Expected a whole flatbuffer. Received: {what}. The file is damaged: get it again."
+        f"Expected a whole flatbuffer. Received: {what}. The file is damaged: download it again."
     )

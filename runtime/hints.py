@@ -11,7 +11,6 @@ from typing import Any
 
 from pocketlens.choices import RESIZE_MODES, TASKS
 from pocketlens.errors import UsageError
-from pocketlens.runtime.model_files import read_labels
 
 # Fields that are not named like their option.
 _OPTIONS = {"resize_mode": "--resize"}
@@ -98,6 +97,9 @@ class ModelHints:
             LabelsError: it holds no text.
         """
         if isinstance(self.labels, str | os.PathLike):
+            # Imported only here: it brings NumPy, and many processes only hand hints on.
+            from pocketlens.runtime.model_files import read_labels
+
             return read_labels(os.fspath(self.labels))
         return None if self.labels is None else tuple(self.labels)
 

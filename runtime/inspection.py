@@ -129,8 +129,8 @@ def find_slow_parts(operators: Sequence[Operator], partitions: int) -> list[str]
     """Return what costs time, the most important first; nothing where nothing is known to.
 
     The figures are measurements of MobileNetV2 1.0/224 on x86-64 with AVX-512 VNNI, one thread,
-    ai-edge-litert 2.3: the README's table, and for several pieces TFLiteConverter's own dynamic
-    file (13.4 ms) against one of the same network that stays in one piece (4.9 ms).
+    ai-edge-litert 2.3: the README's table, and for several partitions TFLiteConverter's own dynamic
+    file (13.4 ms) against one of the same network that stays in one partition (4.9 ms).
     """
     return [*_pieces(operators, partitions), *_outside(operators), *_floats(operators)]
 
@@ -167,7 +167,7 @@ def _described(
 ) -> tuple[ModelCard, list[str]]:
     """Return what the scores mean, and what is wrong with the labels."""
     size_wh, scores = signature.size_wh, signature.classes
-    # Without labels none can be wrong: what is inside is said all the same.
+    # Without labels none can be wrong; what is inside is described anyway.
     plain = dataclasses.replace(hints, labels=None)
     card = describe(model.path, size_wh, scores, card=model.card, hints=plain)
     if labels is None:
@@ -177,7 +177,7 @@ def _described(
     except LabelsError:
         text = (
             f"It has {len(labels)} labels for {scores} score{'s' if scores > 1 else ''}: give a "
-            f"file with {len(card.labels)}, one a line, with --labels."
+            f"file with {len(card.labels)}, one per line, with --labels."
         )
         return card, [text]
     return card, []
@@ -186,7 +186,7 @@ def _described(
 def _pieces(operators: Sequence[Operator], partitions: int) -> list[str]:
     if partitions == 0:
         text = (
-            "XNNPACK takes over none of it: all of it runs in the interpreter's own kernels. So "
+            "XNNPACK runs none of it: all operators run in the interpreter's own kernels. So "
             "does an int8 file in tflite-runtime 2.14, where it took 17 times as long as in "
             "ai-edge-litert (x86-64)."
         )
@@ -195,10 +195,9 @@ def _pieces(operators: Sequence[Operator], partitions: int) -> list[str]:
         return []
     outside = sum(not operator.delegated for operator in operators)
     text = (
-        f"XNNPACK takes it over in {partitions} pieces and leaves {outside} of "
-        f"{len(operators)} operators to the interpreter. A MobileNetV2 in 16 pieces took 2.7 times "
-        "as long as one in a single piece, which the files that pocketlens converts are in "
-        "ai-edge-litert."
+        f"XNNPACK runs it in {partitions} partitions and leaves {outside} of "
+        f"{len(operators)} operators to the interpreter. A MobileNetV2 in 16 partitions took 2.7 "
+        "times as long as in one; files converted by pocketlens have one in ai-edge-litert."
     )
     return [text]
 
@@ -226,7 +225,7 @@ def _floats(operators: Sequence[Operator]) -> list[str]:
     if 2 * in_float <= macs:
         return []
     text = (
-        f"{_share(in_float, macs).capitalize()} of the multiply-adds are calculated in float32. "
+        f"{_share(in_float, macs).capitalize()} of the multiply-adds are computed in float32. "
         "MobileNetV2's int8 file took half of its float32 file's time on a processor with 8-bit "
         "instructions; pocketlens benchmark measures it on yours."
     )

@@ -221,13 +221,15 @@ def format_notes(features: CpuFeatures | None, machine: str | None = None) -> di
         machine: the architecture as `platform.machine` names it; None asks it.
     """
     if features is None:
-        unknown = "This system does not tell what its processor has: pocketlens benchmark measures."
+        unknown = (
+            "This system does not report its processor's features: pocketlens benchmark measures."
+        )
         return dict.fromkeys(("float32", "float16", "dynamic", "weights8", "int8"), unknown)
     vectors = features.vectors or "plain arithmetic"
     arm = (machine or platform.machine()) in _ARM
     return {
         "float32": f"Calculated with {vectors}.",
-        "float16": "Half of float32's size, calculated as float32 and as fast"
+        "float16": "Half of float32's size; computed in float32, as fast"
         + (
             f"; {features.half_floats} is there, which pocketlens leaves unused for the sake of "
             "float32's answers."
@@ -235,7 +237,7 @@ def format_notes(features: CpuFeatures | None, machine: str | None = None) -> di
             else "."
         ),
         "dynamic": _bytes_note(features, arm, "two thirds"),
-        "weights8": "A quarter of float32's size, calculated as float32 and as fast.",
+        "weights8": "A quarter of float32's size; computed in float32, as fast.",
         "int8": _bytes_note(features, arm, "half"),
     }
 
@@ -278,14 +280,14 @@ def _cpu_ticks(stat: Path) -> tuple[int, int] | None:
 def _bytes_note(features: CpuFeatures, arm: bool, share: str) -> str:
     if features.dot_products in ("AVX-512 VNNI", "AVX-VNNI"):
         return (
-            f"Calculated in bytes with {features.dot_products}: about {share} of float32's time, "
+            f"Computed in 8 bits with {features.dot_products}: about {share} of float32's time, "
             "as measured with AVX-512 VNNI."
         )
     if features.dot_products:
-        return f"Calculated in bytes with {features.dot_products}, which float32 has nothing like."
+        return f"Computed in 8 bits with {features.dot_products}, which have no equal for float32."
     lacking = "dotprod" if arm else "VNNI"
     return (
-        f"Calculated in bytes, but without {lacking}, so that it gains less than the table of the "
+        f"Computed in 8 bits, but without {lacking}, so it gains less than the table of the "
         "README shows: pocketlens benchmark measures it."
     )
 

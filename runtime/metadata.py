@@ -58,7 +58,7 @@ def read_metadata(flatbuffer: bytes) -> Metadata | None:
     if identifier != METADATA_IDENTIFIER:
         raise ModelFileError(
             f"Expected TFLite Metadata that begins with {METADATA_IDENTIFIER!r}. "
-            f"Received: {identifier!r}. The file is damaged: get it again."
+            f"Received: {identifier!r}. The file is damaged: download it again."
         )
     model = Table.root(data)
     subgraphs = model.tables(3)
@@ -82,7 +82,7 @@ def _metadata_bytes(flatbuffer: bytes) -> bytes | None:
         if index >= len(buffers):
             raise ModelFileError(
                 f"Expected TFLite Metadata in one of the model's {len(buffers)} buffers. "
-                f"Received: buffer {index}. The file is damaged: get it again."
+                f"Received: buffer {index}. The file is damaged: download it again."
             )
         buffer = buffers[index]
         offset, size = buffer.number(1, "Q"), buffer.number(2, "Q")

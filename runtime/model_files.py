@@ -109,7 +109,7 @@ def read_model_file(path: str | Path) -> ModelFile:
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
-    """Read labels, one a line, in UTF-8.
+    """Read labels, one per line, in UTF-8.
 
     Raises:
         UsageError: there is no such file.
@@ -122,7 +122,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
             lines = file.read().splitlines()
     except UnicodeDecodeError as error:
         raise LabelsError(
-            f"Expected labels as UTF-8 text, one a line. Received: {path}, which is no text."
+            f"Expected labels as UTF-8 text, one per line. Received: {path}, which is not text."
         ) from error
     return tuple(line.strip() for line in lines if line.strip())
 
@@ -131,8 +131,8 @@ def read_signature(interpreter: Any, path: str | Path) -> Signature:
     """Return what goes into and comes out of a loaded model.
 
     Raises:
-        ModelFileError: the model is no image classifier with one RGB picture as its input and one
-            row of scores as its output.
+        ModelFileError: the model is not an image classifier with one RGB picture as its input and
+            one row of scores as its output.
     """
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if not (len(inputs) == len(outputs) == 1 and _is_picture(inputs[0]) and _is_row(outputs[0])):
@@ -177,7 +177,7 @@ def _named_labels(unpacked: Unpacked, name: str) -> tuple[str, ...]:
     if labels is None:
         raise ModelFileError(
             f"Expected the labels that the model's metadata names, {name}, at its end. "
-            "Received: none there. The file is cut off: get it again."
+            "Received: none there. The file is truncated: download it again."
         )
     return labels
 

@@ -78,7 +78,7 @@ def check_label_counts(photos: Iterable[Photo], labels: Sequence[str], task: str
             names = ", ".join(labels[index] for index in photo.label_indices) or "none"
             raise DataError(
                 f"Expected one label for each photo, as the task {task} wants. Received: "
-                f"{photo.path} with {names}. Put it right, or train with --task {MULTILABEL}."
+                f"{photo.path} with {names}. Correct it, or train with --task {MULTILABEL}."
             )
 
 

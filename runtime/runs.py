@@ -63,7 +63,7 @@ def read_run(folder: Path) -> Run:
     """Open a run folder.
 
     Raises:
-        UsageError: there is no such folder, or it is no run.
+        UsageError: there is no such folder, or it is not a run.
         ModelFileError: its card is damaged.
     """
     if not is_run(folder):
@@ -106,7 +106,7 @@ def _expect_test(path: Path, parts: Iterable[str], advice: str) -> None:
     parts = list(parts)
     if parts and "test" not in parts:
         raise DataError(
-            f"Expected test photos in {path}, since it divides its photos into parts. Received: "
+            f"Expected test photos in {path}, since it divides its photos into splits. Received: "
             f"only {', '.join(parts)}. Add some or {advice}."
         )
 

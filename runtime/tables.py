@@ -62,7 +62,7 @@ def part_folders(root: Path) -> dict[str, Path]:
 
 
 def is_table(path: Path) -> bool:
-    """Tell whether a path is named like a table and is no folder."""
+    """Tell whether a path is named like a table and is not a folder."""
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
@@ -75,7 +75,7 @@ def read_table(path: Path) -> PhotoTable:
 
     Raises:
         UsageError: there is no such file.
-        DataError: it is no such table; the message names the line.
+        DataError: it is not such a table; the message names the line.
     """
     if not path.is_file():
         raise UsageError(f"Expected photos at {path}. Received: nothing there. Check the path.")
@@ -89,7 +89,7 @@ def read_table(path: Path) -> PhotoTable:
     read = _csv_rows if path.suffix.lower() == CSV_SUFFIX else _jsonl_rows
     rows = list(read(path, text))
     if not rows:
-        raise DataError(f"Expected a photo a line in {path}. Received: none. Add photos to it.")
+        raise DataError(f"Expected one photo per line in {path}. Received: none. Add photos to it.")
     return _table(path, rows)
 
 
@@ -149,7 +149,7 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[_Row]:
         label_column, part_column = _columns(path, list(values), line)
         # With a part for some photos only, nobody could say where the others belong.
         if with_part not in (None, part_column is not None):
-            _fail(path, line, "a part for every photo or for none", "one of both")
+            _fail(path, line, "a split for every photo or for none", "one of both")
         with_part = part_column is not None
         yield _row(path, line, values, label_column, part_column)
 
@@ -178,7 +178,7 @@ def _row(
     labels = []
     for entry in entries:
         if not isinstance(entry, str) or not entry.strip() or len(entry.splitlines()) > 1:
-            _fail(path, line, "each label as one line of text", repr(entry))
+            _fail(path, line, "each label as a single line of text", repr(entry))
         labels.append(entry.strip())
     if len(set(labels)) < len(labels):
         _fail(path, line, "each label of a photo once", ", ".join(labels))
@@ -196,5 +196,5 @@ def _part(path: Path, line: int, value: Any) -> str:
 
 def _fail(path: Path, line: int, expected: str, received: str) -> NoReturn:
     raise DataError(
-        f"Expected {expected} in line {line} of {path}. Received: {received}. Put it right."
+        f"Expected {expected} in line {line} of {path}. Received: {received}. Correct it."
     )

@@ -46,7 +46,7 @@ def load_model(model: ModelFile, *, threads: int = 1, backend: str | None = None
 
     Raises:
         ModelFileError: the interpreter does not take the model, crashes or hangs on it, or what
-            comes out are no scores.
+            comes out are not scores.
     """
     found = find_backend(backend)
     if model.card is None:
@@ -59,7 +59,7 @@ def try_once(model: ModelFile, backend: Backend) -> None:
 
     Raises:
         ModelFileError: the interpreter does not take the model, crashes or hangs on it, or what
-            comes out are no scores.
+            comes out are not scores.
     """
     digest = hashlib.sha256(model.flatbuffer).hexdigest()
     name = f"{digest}-{backend.name}-{backend.version}"
@@ -72,7 +72,7 @@ def try_once(model: ModelFile, backend: Backend) -> None:
         if tried:
             _logger().info(
                 "%s has no card, so it was tried in a process of its own first (%.2f s). "
-                "This is done once for a file.",
+                "This is done once per file.",
                 model.path,
                 time.perf_counter() - started,
             )
@@ -139,7 +139,7 @@ def _try(model: ModelFile, backend: Backend) -> bool:
 def _not_tried(path: str, reason: str) -> bool:
     _logger().warning(
         "%s has no card, and no process could be started to try it in first (%s). "
-        "It is loaded all the same: should it be damaged, this program may end without a word.",
+        "It is loaded anyway; if it is damaged, this program may crash.",
         path,
         reason,
     )

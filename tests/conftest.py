@@ -81,7 +81,7 @@ def shared() -> Path:
     if not folder:
         pytest.skip("POCKETLENS_SHARED does not name the folder of shared test material")
     path = Path(folder).absolute()
-    assert path.is_dir(), f"POCKETLENS_SHARED names {path}, which is no folder"
+    assert path.is_dir(), f"POCKETLENS_SHARED names {path}, which is not a folder"
     return path
 
 
@@ -452,11 +452,15 @@ LOWEST_CONTRAST = r"""() => {
     .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const ground = element => {
+    const layers = [];
     for (let e = element; e; e = e.parentElement) {
-      const colour = parse(getComputedStyle(e).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0) return colour;
+      const [r, g, b, alpha = 1] = parse(getComputedStyle(e).backgroundColor);
+      layers.push([[r, g, b], alpha]);
+      if (alpha === 1) break;
     }
-    return [255, 255, 255];
+    // What is translucent lets through what is behind it.
+    return layers.reverse().reduce((behind, [colour, alpha]) =>
+      colour.map((v, i) => alpha * v + (1 - alpha) * behind[i]), [255, 255, 255]);
   };
   let lowest = 21;
   for (const element of document.querySelectorAll("body *")) {

@@ -13,7 +13,7 @@ Kind and limits were chosen by measuring on 1,000 photos of flowers and on near 
 Of the 499,500 pairs of different files these limits join 4, which are the same scene to the eye;
 64 bits join 5 within 10, and 42 within 14, where they find borders as well; average and wavelet
 hashes join hundreds. On 79,800 pairs of ImageNet photos none is joined (borders found: 96.3 %).
-The hash alone joins 10 of 244,650 pairs of rendered pictures (the same shape on another ground)
+The hash alone joins 10 of 244,650 pairs of synthetic images (the same shape on another ground)
 and 31 of 4,005 pairs of drawn crosses and circles; with the colours it is none.
 """
 

@@ -101,22 +101,8 @@ def lead(result: Evaluation, seen: str) -> str:
 
 
 def _tiles(result: Evaluation) -> str:
-    top = "exact match" if result.task == MULTILABEL else "accuracy"
-    if result.task == MULTICLASS:
-        top = "top-1"
-    figures_shown = [
-        (top, _percent(result.accuracy)),
-        ("top-5", _percent(result.top5)),
-        ("labels right", _percent(result.label_accuracy)),
-        ("macro F1", f"{result.macro_f1:.3f}"),
-        ("weighted F1", f"{result.weighted_f1:.3f}"),
-        ("micro F1", f"{result.micro_f1:.3f}" if result.task == MULTILABEL else ""),
-        ("ROC AUC", "" if result.macro_auc is None else f"{result.macro_auc:.3f}"),
-        ("calibration error", _percent(result.ece)),
-        ("threshold", "" if result.threshold is None else f"{result.threshold:.2f}"),
-    ]
     tiles = "".join(
-        f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures_shown if value
+        f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in result.headline
     )
     return f'<dl class="tiles">{tiles}</dl>'
 

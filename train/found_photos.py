@@ -68,7 +68,7 @@ def find_photos(root: Path) -> FoundPhotos:
 
     Raises:
         UsageError: there is no such folder or table.
-        DataError: it holds no folders with photos, or is no table of photos.
+        DataError: it holds no folders with photos, or is not a table of photos.
         LabelsError: a part of the layout has a class that the training part has not.
     """
     if is_table(root):
@@ -85,7 +85,7 @@ def _find_in_table(path: Path) -> FoundPhotos:
     table = read_table(path)
     if table.parts and "train" not in table.parts:
         raise DataError(
-            f"Expected training photos in {path}, since it divides its photos into parts. "
+            f"Expected training photos in {path}, since it divides its photos into splits. "
             f"Received: only {', '.join(table.parts)}. Add some or leave the column out."
         )
     task = MULTICLASS

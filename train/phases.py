@@ -229,7 +229,7 @@ class Trainer:
         if not np.isfinite(self.history.epochs[-1].loss):
             self._checkpoints.discard()
             raise DataError(
-                "Expected a loss that goes down. Received: one that is no number. "
+                "Expected a loss that goes down. Received: NaN. "
                 "Look at the photos or train with another --seed."
             )
 

@@ -47,7 +47,8 @@ def evaluate_with_report(
                 "layers cannot be looked into. Give the run that it was made from."
             )
         # Before the photos, so that one that cannot be read is not found out at the end.
-        seen = resize(decode(feature_photo), scorer.size_wh, scorer.resize_mode)
+        card = scorer.card
+        seen = resize(decode(feature_photo), card.input_size_wh, card.resize_mode)
     evaluation = evaluate_model(scorer, data)
     maps = None
     if feature_photo is not None and seen is not None:

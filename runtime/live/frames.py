@@ -101,13 +101,8 @@ class Capture(Protocol):
     twice. `live` says which of the two it is, `fps` is the declared rate, None if unknown.
     """
 
-    @property
-    def live(self) -> bool:
-        """Whether frames are lost while nobody asks for them."""
-
-    @property
-    def fps(self) -> float | None:
-        """Frames per second as declared."""
+    live: bool
+    fps: float | None
 
     @property
     def counts(self) -> CaptureCounts:

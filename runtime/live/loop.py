@@ -144,10 +144,10 @@ def _opened(sinks: Sequence[Sink], run: RunInfo) -> Iterator[list[Sink]]:
         raise raised[0]
 
 
-def _close(receiver: Sink) -> Exception | None:
+def _close(receiver: Sink) -> BaseException | None:
     try:
         receiver.closed()
-    except Exception as error:
+    except BaseException as error:  # The others are closed, too, before it is raised.
         return error
     return None
 

@@ -47,7 +47,7 @@ def run_live(
     # what they wait for, and they wait busily: that takes the cores from decoding and encoding.
     cv2.setNumThreads(1)
     decider = Decider(classifier.labels, classifier.task, classifier.threshold, settings)
-    # The first inference prepares what the others find ready; no frame shall wait for it.
+    # The first inference allocates what later ones reuse; no frame should wait for it.
     classifier.scores(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
     run = RunInfo(
         model=os.path.basename(classifier.model.path),

@@ -50,7 +50,7 @@ _CAMERA_DEVICES = ("char-video4linux", "char-media", "char-dma_heap")
 
 @dataclass(frozen=True)
 class ServiceRequest:
-    """What a service shall run.
+    """What a service runs.
 
     `arguments` is the whole command, the program's absolute path first. `secrets` are environment
     variables that nobody else may read. `folders` are written to. `user` is whose rights a service
@@ -104,15 +104,15 @@ def unit_text(request: ServiceRequest, secrets_file: Path) -> str:
         *([f"EnvironmentFile={_path(secrets_file)}"] if request.secrets else []),
         "TimeoutStartSec=120",
         "TimeoutStopSec=10",
-        "# It is told to end and finishes its recording; what it started is not.",
+        "# Only the main process gets SIGTERM; it finishes its recording and ends its children.",
         "KillMode=mixed",
         "# Pings come with results of fresh frames only. While a source is away the run opens it",
-        "# again by itself; if that has not helped for so long, it is started anew.",
+        "# again by itself; if that does not help in time, the service is restarted.",
         f"WatchdogSec={watchdog_s}",
         "WatchdogSignal=SIGTERM",
         "Restart=always",
         "RestartSec=5",
-        "# It was called wrongly, which no restart makes right.",
+        "# Called with wrong options, which a restart does not fix.",
         "RestartPreventExitStatus=2",
         "",
         *_HARDENING,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pocketlens.benchmarks.page_charts import choice
+from pocketlens.benchmarks.page_charts import write_plot
 
 FIVE = [
     ("float32", 9, 904, {1: 7.0, 2: 4.2}),
@@ -27,7 +27,7 @@ def test_plot_is_a_picture(made_up, tmp_path, files):
     import cv2
 
     path = tmp_path / "plot.png"
-    choice(made_up(*files)).write(path)
+    write_plot(made_up(*files), path)
     pixels = cv2.imread(str(path))
     assert pixels.shape == (840, 1856, 3)
     assert pixels.std() > 5
@@ -36,7 +36,7 @@ def test_plot_is_a_picture(made_up, tmp_path, files):
 
 @pytest.mark.parametrize(("name", "start"), [("plot.svg", b"<?xml"), ("plot.PDF", b"%PDF")])
 def test_suffix_says_the_format(made_up, tmp_path, name, start):
-    choice(made_up(*FIVE[:2])).write(tmp_path / name)
+    write_plot(made_up(*FIVE[:2]), tmp_path / name)
     content = (tmp_path / name).read_bytes()
     assert content.startswith(start)
     # In a file of its own there is no page to take colours from.

@@ -117,9 +117,11 @@ def test_command(elsewhere_model, tmp_path, capsys):
     old.write_text(json.dumps(record))
     assert run(["benchmark", *quick, "--compare", str(old), "--fail-on-regression", "5"]) == 1
     assert "more than 5 % slower" in capsys.readouterr().err
+    other = {**record["files"][0], "name": "other.tflite"}
     for spoilt, said in (
         ({"machine": {**record["machine"], "cpu": "Z80"}}, "Z80"),
-        ({"files": []}, "one of these files"),
+        ({"files": []}, "nothing usable at files"),
+        ({"files": [other], "reference": "other.tflite"}, "one of these files"),
     ):
         old.write_text(json.dumps({**record, **spoilt}))
         assert run(["benchmark", *quick, "--compare", str(old)]) == 2

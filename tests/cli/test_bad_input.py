@@ -151,15 +151,15 @@ CASES: dict[str, tuple[int, str, Case]] = {
     ),
     "benchmark: a record without its end": (
         2,
-        "no JSON",
-        lambda p: ["benchmark", p.model, "--compare", p.file("old.json", '{"schema_version": 5,')],
+        "not JSON",
+        lambda p: ["benchmark", p.model, "--compare", p.file("old.json", '{"schema_version": 6,')],
     ),
     "benchmark: a record without its machine's name": (
         2,
-        "nothing usable at machine.cpu",
+        "nothing usable at task",
         lambda p: [
             *("benchmark", p.model, "--compare"),
-            p.file("old.json", '{"schema_version": 5, "machine": {}, "files": []}'),
+            p.file("old.json", '{"schema_version": 6, "machine": {}, "files": []}'),
         ],
     ),
     "recommend: no photos": (2, "Expected --photos", lambda p: ["recommend", p.model]),

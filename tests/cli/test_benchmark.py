@@ -11,7 +11,7 @@ from pocketlens.benchmarks import benchmark
 from pocketlens.benchmarks.candidates import distinct_names
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.cli.benchmark import benchmark_command
-from pocketlens.cli.main import COMMANDS, run
+from pocketlens.cli.main import run
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.interpreters import BACKENDS
 
@@ -28,10 +28,6 @@ def test_missing_report_extra(elsewhere_model, tmp_path, capsys, monkeypatch):
 def test_backends_to_choose_from_are_those_that_there_are():
     (option,) = (entry for entry in benchmark_command.params if entry.name == "backend")
     assert list(option.type.choices) == list(BACKENDS)
-
-
-def test_help_is_the_group_s():
-    assert benchmark_command.get_short_help_str(limit=200) == COMMANDS["benchmark"][1]
 
 
 def test_exported_names():

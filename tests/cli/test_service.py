@@ -249,7 +249,7 @@ def test_a_secret_that_is_needed_no_more_goes(tiny_tflite, user_folder):
 
 def test_live_takes_its_source_from_the_environment(tiny_tflite, monkeypatch, capfd):
     monkeypatch.setenv("POCKETLENS_SOURCE", "nowhere-by-variable.mp4")
-    assert run(["live", str(tiny_tflite)]) == 1
+    assert run(["live", str(tiny_tflite)]) == 2
     assert "nowhere-by-variable.mp4" in capfd.readouterr().err
 
 

@@ -24,7 +24,7 @@ def existing_run(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "code", "text"),
     [
-        ("missing", 2, "Expected a folder of photos"),
+        ("missing", 2, "as PHOTOS"),
         ("empty", 1, "Expected a folder per class"),
         ("one class", 1, "at least two classes"),
         ("few", 1, "at least 6 photos"),

@@ -1,4 +1,4 @@
-"""Every architecture goes the whole road: training on the grid, five files, the same answers."""
+"""Every architecture goes the full pipeline: training on the grid, five files, the same answers."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Whether memory grows with the number of photos, and whether `check` keeps all cores busy.
 
-Run by hand (`make memory`). Trains on 1,000 and on 20,000 photos (rendered pictures, and copies
+Run by hand (`make memory`). Trains on 1,000 and on 20,000 photos (synthetic images, and copies
 of them with noise) and compares peaks of anonymous memory: what a process has for itself. Pages
 of the pixel cache and of features are left out, as they are the kernel's copies of files, which it
 drops when memory is short. Linux only, since it reads /proc.

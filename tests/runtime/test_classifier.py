@@ -142,7 +142,7 @@ def test_pixels_of_another_size_are_refused(tiny_tflite: Path) -> None:
 
 @pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf], ids=str)
 def test_score_that_is_no_number_is_refused(tiny_tflite: Path, score: float) -> None:
-    with Classifier(tiny_tflite) as classifier, pytest.raises(ScoresError, match="no numbers"):
+    with Classifier(tiny_tflite) as classifier, pytest.raises(ScoresError, match="NaN or infinite"):
         classifier.best(np.array([0.5, score, 0.2], np.float32))
 
 

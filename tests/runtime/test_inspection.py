@@ -211,7 +211,7 @@ def outside(operator: Operator) -> Operator:
         (
             [CONV, outside(dataclasses.replace(CONV, macs=100)), SOFTMAX],
             2,
-            ["2 pieces and leaves 1 of 3 operators", "hold 10 % of the multiply-adds"],
+            ["2 partitions and leaves 1 of 3 operators", "hold 10 % of the multiply-adds"],
         ),
         (
             [dataclasses.replace(CONV, arithmetic="float32"), SOFTMAX],

@@ -218,5 +218,5 @@ def test_every_format_has_a_sentence(features, machine, words):
 
 def test_nothing_is_claimed_of_an_unknown_processor():
     assert set(format_notes(None).values()) == {
-        "This system does not tell what its processor has: pocketlens benchmark measures."
+        "This system does not report its processor's features: pocketlens benchmark measures."
     }

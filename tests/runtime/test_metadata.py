@@ -1,4 +1,4 @@
-"""Standard metadata of files from elsewhere: pixels and labels, damaged ones included."""
+"""Standard metadata of third-party files: pixels and labels, damaged ones included."""
 
 import contextlib
 import dataclasses

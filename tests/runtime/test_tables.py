@@ -73,7 +73,7 @@ def test_absolute_paths(tmp_path: Path) -> None:
         ("a.csv", "path,label,labels\n", "line 1 .* Received: path, label, labels"),
         ("a.csv", "path,label,part,split\n", "line 1 .* Received: path, label, part, split"),
         ("a.csv", "path,label,label\n", "line 1 .* Received: path, label, label"),
-        ("a.csv", "path,label\n", "a photo a line .* Received: none"),
+        ("a.csv", "path,label\n", "one photo per line .* Received: none"),
         ("a.csv", "path,label\n1.jpg,a\n\n2.jpg\n", "2 columns in line 4 .* Received: 1"),
         ("a.csv", "path,label\n1.jpg,a\n2.jpg, \n", "label as .* in line 3 .* Received: ' '"),
         ("a.csv", "path,labels\n1.jpg,a||b\n", "label as .* in line 2 .* Received: ''"),
@@ -93,7 +93,7 @@ def test_absolute_paths(tmp_path: Path) -> None:
         (
             "a.jsonl",
             '{"path": "1.jpg", "label": "a", "part": "test"}\n{"path": "2.jpg", "label": "b"}\n',
-            "a part for every photo or for none in line 2",
+            "a split for every photo or for none in line 2",
         ),
         ("a.jsonl", '{"path": "1.jpg", "label": "a", "part": null}\n', "line 1 .* Received: None"),
     ],

@@ -16,7 +16,6 @@ pytest.importorskip("tensorflow", reason="evaluation needs the train extra")
 import keras
 
 from pocketlens.cli.main import run
-from pocketlens.errors import LabelsError
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import evaluate_model, evaluate_with_report
@@ -41,45 +40,6 @@ def test_float32_file_is_evaluated_as_the_run(
     np.testing.assert_allclose(file.answers.scores, run_.answers.scores, atol=1e-4)
     assert file.result.confusion == run_.result.confusion
     assert file.photos == run_.photos
-
-
-def test_unreadable_photos_are_counted(
-    tiny_tflite: Path, tiny_photos: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(tiny_photos, tmp_path / "photos")
-    next((tmp_path / "photos" / "cross").iterdir()).write_bytes(b"")
-    measured = evaluate_model(tiny_tflite, tmp_path / "photos")
-    assert measured.skipped == 1
-    assert measured.result.count == 89
-
-
-def test_some_classes_are_enough(tiny_tflite: Path, tiny_photos: Path, tmp_path: Path) -> None:
-    shutil.copytree(tiny_photos / "cross", tmp_path / "photos" / "cross")
-    result = evaluate_model(tiny_tflite, tmp_path / "photos").result
-    assert [entry.support for entry in result.classes] == [0, 30, 0]
-    assert result.accuracy == result.classes[1].recall
-
-
-def test_foreign_class(tiny_tflite: Path, tiny_photos: Path, tmp_path: Path) -> None:
-    shutil.copytree(tiny_photos / "cross", tmp_path / "photos" / "zebra")
-    with pytest.raises(LabelsError, match="zebra"):
-        evaluate_model(tiny_tflite, tmp_path / "photos")
-
-
-def test_command_line(
-    tiny_tflite: Path, tiny_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["evaluate", str(tiny_tflite), str(tiny_photos)]) == 0
-    text = capsys.readouterr().out
-    assert "Accuracy" in text
-    assert "stripes" in text
-    target = tmp_path / "out.json"
-    assert run(["evaluate", str(tiny_tflite), str(tiny_photos), "--json", str(target)]) == 0
-    payload = json.loads(target.read_text())
-    assert payload["count"] == 90
-    assert payload["labels"] == ["circle", "cross", "stripes"]
-    assert run(["evaluate", str(tiny_tflite), str(tiny_photos), "--json", str(target)]) == 2
-    assert "--overwrite" in capsys.readouterr().err
 
 
 def test_report_of_a_run(tiny_run: Path, tiny_photos: Path, tmp_path: Path) -> None:
@@ -232,23 +192,7 @@ def test_scores_that_are_no_numbers(
     labels.write_text("blue\nred\n")
     arguments = ["evaluate", str(tmp_path / "nan.keras"), str(red_and_blue)]
     assert run([*arguments, "--labels", str(labels)]) == 1
-    assert "Expected numbers as scores" in capsys.readouterr().err
-
-
-def test_third_party_tflite(shared: Path, elsewhere_model: Path, tmp_path: Path) -> None:
-    names = (shared / "data" / "imagenet_samples" / "labels.txt").read_text().splitlines()
-    labels = tmp_path / "labels.txt"
-    labels.write_text("\n".join(f"{number} {name}" for number, name in enumerate(["-", *names])))
-    files = sorted(path for path in (shared / "data" / "imagenet_samples").rglob("*.jpg"))[:40]
-    for path in files:
-        index = int("".join(filter(str.isdigit, path.stem))) + 1
-        folder = tmp_path / "photos" / f"{index} {names[index - 1]}"
-        folder.mkdir(parents=True)
-        shutil.copy(path, folder)
-    found = evaluate_model(elsewhere_model, tmp_path / "photos", ModelHints(labels)).result
-    assert found.count == 40
-    assert found.top5 is not None
-    assert found.top5 >= found.accuracy > 0.2
+    assert "Expected finite scores" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -285,10 +229,10 @@ def test_bad_input(
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--labels", "labels.txt"], "Expected no --labels"),
-        (["--resize", "crop"], "Expected no --resize"),
-        (["--mean", "1", "--std", "2"], "Expected no --mean and --std"),
-        (["--feature-maps", "x.jpg"], "Expected --report DIR"),
+        (["--labels", "tiny/labels.txt"], "its card says. Received: --labels"),
+        (["--resize", "crop"], "its card says. Received: --resize crop"),
+        (["--mean", "1", "--std", "2"], "its card says. Received: --mean 1.0, --std 2.0"),
+        (["--feature-maps", "photos/cross/00.png"], "Expected --report DIR"),
     ],
     ids=["labels", "resize", "mean", "maps without a page"],
 )
@@ -297,8 +241,10 @@ def test_too_much_said_about_a_run(
     text: str,
     tiny_run: Path,
     tiny_photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tiny_run.parent)
     assert run(["evaluate", str(tiny_run), str(tiny_photos), *options]) == 2
     assert text in capsys.readouterr().err
 
@@ -306,7 +252,8 @@ def test_too_much_said_about_a_run(
 def test_no_feature_maps_of_a_tflite(
     tiny_tflite: Path, tiny_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["evaluate", str(tiny_tflite), str(tiny_photos), "--feature-maps", "x.jpg"]
+    photo = str(tiny_photos / "cross" / "00.png")
+    arguments = ["evaluate", str(tiny_tflite), str(tiny_photos), "--feature-maps", photo]
     assert run([*arguments, "--report", str(tmp_path / "report")]) == 2
     assert "cannot be looked into" in capsys.readouterr().err
     assert not (tmp_path / "report").exists()

@@ -1,4 +1,4 @@
-"""The process that reads a live source and hands its frames over; `capture_child` starts it."""
+"""The process that reads a live source and hands its frames over; `link` starts it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Said:
 
 def main(connection_descriptor: str, memory_descriptor: str) -> NoReturn:
     """Serve one parent until it closes the connection or dies."""
-    # What ends everything at once, as a service's stop does, is for the parent to act on.
+    # The parent acts on signals that end the run, such as the stop of a service.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection: Connection[Any, Any] = Connection(int(connection_descriptor))
     try:
@@ -165,7 +165,7 @@ class _Server:
         finally:
             self._count += source.skipped
             with self._changed:
-                # The parent is told next that there is no source; a frame would come too late.
+                # The next message says that the source is closed; a frame would come too late.
                 self._newest = None
             source.close()
 

@@ -21,7 +21,7 @@ _END_S = 1.5
 
 
 class CaptureChild:
-    """A process that opens a source when it is told to and hands its frames over.
+    """A process that opens a source on command and hands its frames over.
 
     It ends by itself when its parent is gone, however that ended: it notices that nobody holds the
     other end of the connection. Nothing of it has a name that could be left behind.
@@ -61,7 +61,7 @@ class CaptureChild:
 
     @property
     def gone(self) -> bool:
-        """Whether it is no more; one that hangs in the kernel may outlive being killed."""
+        """Whether it has exited; one that hangs in the kernel may outlive being killed."""
         return self._process.poll() is not None
 
     @property
@@ -91,7 +91,7 @@ class CaptureChild:
             raise EOFError from error
 
     def frame(self, frame: Frame) -> Pixels:
-        """Return a copy of the frame that it told of last, uint8 (height, width, 3) BGR."""
+        """Return a copy of the frame that it announced last, uint8 (height, width, 3) BGR."""
         return self._frames.read(frame.offset, frame.shape)
 
     def kill(self) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import socket
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from pocketlens.errors import UsageError
 from pocketlens.imports import require_mqtt
 from pocketlens.runtime.live.frames import STALE, FrameResult, RunInfo, Sink, SourceState
 from pocketlens.runtime.live.sinks import SinkRequest
-from pocketlens.runtime.live.sinks.outbox import Attempts, Outbox
+from pocketlens.runtime.live.sinks.outbox import Sender
 from pocketlens.runtime.live.sources import redact
 from pocketlens.runtime.pictures import Pixels
 
@@ -28,14 +27,13 @@ ONLINE = "online"
 OFFLINE = "offline"
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
-_ROOM = 100
+_QUEUED = 200
 _LOOP_S = 0.1
 _CONNECT_S = 5.0
-# A broker that vanished without a word is noticed after one and a half times this.
+# A broker that vanished is noticed after one and a half times this.
 _KEEP_ALIVE_S = 15
 # All that ends with a run has five seconds together.
 _FAREWELL_S = 0.7
-_JOIN_S = 1.0
 
 _PREFIX = "homeassistant"
 # Home Assistant takes any number, but nobody wants hundreds of sensors of one camera.
@@ -61,7 +59,7 @@ def parse_broker(url: str) -> Broker:
     Without a prefix it is pocketlens/ and this machine's name.
 
     Raises:
-        UsageError: it is no such address.
+        UsageError: it is not such an address.
     """
     broker = _read(url)
     if broker is None:
@@ -79,7 +77,7 @@ def make_sink(request: SinkRequest) -> Sink:
     return Mqtt(parse_broker(request.mqtt or ""))
 
 
-class Mqtt(Sink):
+class Mqtt(Sender[tuple[str, str]]):
     """Keeps the decision at a broker, from a thread of its own.
 
     Topics, all retained: `prefix`/availability is "online" while fresh frames are classified, else
@@ -93,22 +91,19 @@ class Mqtt(Sink):
     """
 
     def __init__(self, broker: Broker) -> None:
+        super().__init__(broker.name)
         self._broker = broker
         self._configs: dict[str, str] = {}
         self._state_topic = f"{broker.prefix}/state"
         self._availability_topic = f"{broker.prefix}/availability"
-        # Each entry says both, so that the newest is all that has to be kept.
-        self._outbox: Outbox[tuple[str, str]] = Outbox(_ROOM)
-        self._attempts = Attempts(broker.name)
         self._online = False
-        # What the retained topics shall say; only the sending thread writes them.
+        # What the retained topics should hold; only the sending thread writes them.
         self._current = {
             self._state_topic: _state_json(None),
             self._availability_topic: OFFLINE,
         }
         self.connected = False
         self._refusal = ""
-        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def opened(self, run: RunInfo) -> None:
         """Begin to send."""
@@ -122,39 +117,34 @@ class Mqtt(Sink):
         }
         self._client = Client(CallbackAPIVersion.VERSION2)
         self._client.connect_timeout = _CONNECT_S
-        self._client.max_queued_messages_set(2 * _ROOM)
+        self._client.max_queued_messages_set(_QUEUED)
         self._client.will_set(self._availability_topic, OFFLINE, qos=1, retain=True)
         self._client.on_connect = self._on_connect
         if broker.user is not None:
             self._client.username_pw_set(broker.user, broker.password)
         if broker.secure:
             self._client.tls_set()
-        self._thread.start()
+        super().opened(run)
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
         if result.decision.changed or not self._online:
             self._online = True
-            self._outbox.put((ONLINE, _state_json(result)))
+            # Both in one entry, so that the newest entry is enough.
+            self.outbox.put((ONLINE, _state_json(result)))
 
     def state(self, state: SourceState) -> None:
         """Take a change of state: nothing is known of a stale source until the next answer."""
         if state.state == STALE:
             self._online = False
-            self._outbox.put((OFFLINE, _state_json(None)))
+            self.outbox.put((OFFLINE, _state_json(None)))
 
-    def closed(self) -> None:
-        """Say that nothing more comes, for a moment. A second call does nothing."""
-        self._outbox.close()
-        self._thread.join(_JOIN_S)
-        self._outbox.discard()
-        self._attempts.ended(self._outbox.count_dropped())
-
-    def _run(self) -> None:
-        while not self._outbox.closed:
+    def run(self) -> None:
+        """Connect again and again, and send."""
+        while not self.outbox.closed:
             reason = self._converse()
-            if not self._outbox.closed:
-                self._outbox.pause(self._attempts.failed(redact(reason)))
+            if not self.outbox.closed:
+                self.outbox.pause(self.attempts.failed(redact(reason)))
 
     def _converse(self) -> str:
         """Connect and send until the connection ends; returns why it did."""
@@ -167,7 +157,7 @@ class Mqtt(Sink):
         except (OSError, ValueError) as error:
             return str(getattr(error, "strerror", None) or error)
         greeted = False
-        while not self._outbox.closed:
+        while not self.outbox.closed:
             code = client.loop(_LOOP_S)
             if self._refusal:
                 with contextlib.suppress(OSError):
@@ -191,12 +181,12 @@ class Mqtt(Sink):
         self.connected = True
 
     def _greet(self) -> None:
-        self._attempts.worked(self._outbox.count_dropped())
+        self.attempts.worked(self.outbox.count_dropped())
         for topic, text in {**self._configs, **self._current}.items():
             self._client.publish(topic, text, qos=1, retain=True)
 
     def _send_waiting(self) -> None:
-        while (entry := self._outbox.take(0)) is not None:
+        while (entry := self.outbox.take(0)) is not None:
             availability, state = entry
             said = {self._state_topic: state, self._availability_topic: availability}
             if availability == OFFLINE:
@@ -205,7 +195,7 @@ class Mqtt(Sink):
                 if text == self._current[topic]:
                     continue
                 if self._client.publish(topic, text, qos=1, retain=True).rc:
-                    self._outbox.put_back(entry)
+                    self.outbox.put_back(entry)
                     return
                 self._current[topic] = text
 

@@ -1,4 +1,4 @@
-"""Between the thread that classifies and one that sends: a few entries of room, newest kept."""
+"""Sinks that send over the network: a thread of their own, and a bounded outbox before it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,48 @@ import threading
 from collections import deque
 from typing import Generic, TypeVar
 
+from pocketlens.runtime.live.frames import RunInfo, Sink
+
 LOGGER = logging.getLogger("pocketlens")
 
 Entry = TypeVar("Entry")
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
+
+_ROOM = 100
+# All that ends with a run has five seconds together.
+_JOIN_S = 1.0
+
+
+class Sender(Sink, Generic[Entry]):
+    """A sink that sends from a thread of its own; `run` sends what `outbox` holds.
+
+    The newest 100 entries are kept while the receiver is away.
+
+    Args:
+        name: what the log calls the receiver; without passwords.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.outbox: Outbox[Entry] = Outbox(_ROOM)
+        self.attempts = Attempts(name)
+        self._thread = threading.Thread(target=self.run, name=type(self).__name__, daemon=True)
+
+    def run(self) -> None:
+        """Send until the outbox is closed."""
+        raise NotImplementedError
+
+    def opened(self, run: RunInfo) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def closed(self) -> None:
+        """Send what is left, for a moment. A second call does nothing."""
+        self.outbox.close()
+        self._thread.join(_JOIN_S)
+        self.outbox.discard()
+        self.attempts.ended(self.outbox.count_dropped())
 
 
 class Outbox(Generic[Entry]):

@@ -128,7 +128,7 @@ class Panel(Sink):
                 complete_style=colour,
                 finished_style=colour,
             )
-            # Texts, since a label in brackets is no markup.
+            # Texts, since a label in brackets is not markup.
             table.add_row(Text(entry.label, style), bar, Text(f"{100 * entry.score:.0f} %", style))
         return table
 

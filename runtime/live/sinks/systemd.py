@@ -1,4 +1,4 @@
-"""Telling systemd how a service is: ready, alive, what it sees, stopping (sd_notify(3))."""
+"""Tells systemd that a service is ready, alive or stopping, and what it sees (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pocketlens.runtime.pictures import Pixels
 
 # Half of it is what sd_watchdog_enabled(3) advises; a quarter leaves room for one that is late.
 _PINGS_PER_LIMIT = 4
-# A status that changes more often is read by nobody.
+# Nobody could read a status that changes more often.
 _STATUS_S = 1.0
 _MOST_CHARACTERS = 200
 
@@ -97,7 +97,7 @@ def find_service(
 
 def _watchdog_s(environment: Mapping[str, str]) -> float | None:
     limit_us = environment.get("WATCHDOG_USEC", "")
-    # Without a process ID it is for whoever reads it.
+    # Without a process ID it is for any process.
     process = environment.get("WATCHDOG_PID") or str(os.getpid())
     if not limit_us.isdecimal() or process != str(os.getpid()):
         return None

@@ -6,23 +6,19 @@ import base64
 import http.client
 import json
 import ssl
-import threading
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pocketlens import __version__
 from pocketlens.errors import UsageError
-from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink, SourceState
+from pocketlens.runtime.live.frames import FrameResult, Sink, SourceState
 from pocketlens.runtime.live.sinks import SinkRequest
-from pocketlens.runtime.live.sinks.outbox import Attempts, Outbox
+from pocketlens.runtime.live.sinks.outbox import Sender
 from pocketlens.runtime.live.sources import redact
 from pocketlens.runtime.pictures import Pixels
 
-_ROOM = 100
 _TIMEOUT_S = 5.0
-# All that ends with a run has five seconds together.
-_JOIN_S = 1.0
 # These say that another attempt may succeed; any other 4xx would be answered the same again.
 _WORTH_ANOTHER = frozenset({408, 425, 429})
 
@@ -46,7 +42,7 @@ def parse_hook(url: str) -> Hook:
     """Read what `--webhook` takes. User and password in it are sent as Basic authorization.
 
     Raises:
-        UsageError: it is no HTTP or HTTPS address.
+        UsageError: it is not an HTTP or HTTPS address.
     """
     parts = _split(url)
     if parts is None:
@@ -78,7 +74,7 @@ def make_sink(request: SinkRequest) -> Sink:
     return Webhook(parse_hook(request.webhook or ""))
 
 
-class Webhook(Sink):
+class Webhook(Sender[dict[str, Any]]):
     """Posts each event and each change of the source's state as JSON, in order.
 
     The JSON is that of the event's line in `--jsonl`. Results are taken without waiting; while the
@@ -89,33 +85,21 @@ class Webhook(Sink):
     """
 
     def __init__(self, hook: Hook) -> None:
+        super().__init__(hook.name)
         self._hook = hook
-        self._outbox: Outbox[dict[str, Any]] = Outbox(_ROOM)
-        self._attempts = Attempts(hook.name)
-        self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
-
-    def opened(self, run: RunInfo) -> None:
-        """Begin to send."""
-        self._thread.start()
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
         if result.decision.changed:
-            self._outbox.put(result.to_dict())
+            self.outbox.put(result.to_dict())
 
     def state(self, state: SourceState) -> None:
         """Take a change of state."""
-        self._outbox.put(state.to_dict())
+        self.outbox.put(state.to_dict())
 
-    def closed(self) -> None:
-        """Send what is left, for a moment. A second call does nothing."""
-        self._outbox.close()
-        self._thread.join(_JOIN_S)
-        self._outbox.discard()
-        self._attempts.ended(self._outbox.count_dropped())
-
-    def _run(self) -> None:
-        while (entry := self._outbox.take()) is not None:
+    def run(self) -> None:
+        """Post entry after entry."""
+        while (entry := self.outbox.take()) is not None:
             try:
                 status = self._post(json.dumps(entry, ensure_ascii=False).encode())
             except (OSError, http.client.HTTPException) as error:
@@ -123,21 +107,21 @@ class Webhook(Sink):
                 self._again(entry, redact(str(reason)))
                 continue
             if 200 <= status < 300:
-                self._attempts.worked(self._outbox.count_dropped())
+                self.attempts.worked(self.outbox.count_dropped())
             elif status >= 500 or status in _WORTH_ANOTHER:
                 self._again(entry, f"it answers {status}")
             elif 300 <= status < 400:
-                self._attempts.refused(f"it answers {status}, and redirects are not followed")
+                self.attempts.refused(f"it answers {status}, and redirects are not followed")
             else:
-                self._attempts.refused(f"it answers {status}")
+                self.attempts.refused(f"it answers {status}")
 
     def _again(self, entry: dict[str, Any], reason: str) -> None:
-        self._outbox.put_back(entry)
-        pause_s = self._attempts.failed(reason)
-        if self._outbox.closed:
+        self.outbox.put_back(entry)
+        pause_s = self.attempts.failed(reason)
+        if self.outbox.closed:
             # Whoever stops the run does not wait for a server that is away.
-            self._outbox.discard()
-        self._outbox.pause(pause_s)
+            self.outbox.discard()
+        self.outbox.pause(pause_s)
 
     def _post(self, body: bytes) -> int:
         hook = self._hook

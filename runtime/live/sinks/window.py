@@ -95,7 +95,7 @@ class Window(Sink):
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        # It has nothing to lose, and a display that hangs would let it wait for ever.
+        # It has nothing to lose, and a display that hangs would make it wait without end.
         self._child.kill()
         self._child.wait()
         for thread in self._threads:
@@ -121,7 +121,7 @@ class Window(Sink):
             LOGGER.warning("The window is gone, and the run goes on without it.")
 
     def _send(self) -> None:
-        # A pipe that nobody reads any more is for the listener to tell.
+        # The listener reports a pipe whose reader has exited.
         with contextlib.suppress(OSError, ValueError):
             while True:
                 with self._changed:
@@ -140,7 +140,7 @@ class Window(Sink):
 
 def check_display() -> None:
     """Raise MissingDependencyError where no window can be opened."""
-    # Asking for a window is no way to find out: without a display Qt ends the process.
+    # Opening a window to find out does not work: without a display Qt ends the process.
     if re.search(r"^\s*GUI:\s*NONE\s*$", cv2.getBuildInformation(), re.MULTILINE):
         raise MissingDependencyError(
             "Expected an OpenCV with windows for --display. Received: opencv-python-headless. "

@@ -1,4 +1,4 @@
-"""The process that shows the window: a display that goes takes it along, and nothing else."""
+"""The process that shows the window, so that a display that goes away ends nothing else."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _FIRST_WH = (1280, 720)
 
 
 def main() -> NoReturn:
-    """Serve one parent until it closes its end or is gone."""
-    # What ends everything, Ctrl-C for example, is for the parent to act on.
+    """Serve one parent until it closes its end or exits."""
+    # The parent acts on signals that end the run, such as Ctrl-C.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -43,21 +43,10 @@ class Source(Protocol):
     they were decoded.
     """
 
-    @property
-    def live(self) -> bool:
-        """Whether frames are lost while nobody reads."""
-
-    @property
-    def fps(self) -> float | None:
-        """Frames per second as declared."""
-
-    @property
-    def stamp(self) -> float | None:
-        """The source's own mark of the last frame."""
-
-    @property
-    def skipped(self) -> int:
-        """Frames that were not decoded because a newer one was there."""
+    live: bool
+    fps: float | None
+    stamp: float | None
+    skipped: int
 
     def read(self) -> Pixels | None:
         """Return the next frame, uint8 (height, width, 3) BGR, or None at the end.

@@ -13,7 +13,7 @@ import cv2
 
 from pocketlens.errors import SourceError
 from pocketlens.runtime.live.sources import DEVICES, SourceRequest, by_id
-from pocketlens.runtime.live.sources.opencv import Frames, as_bgr, open_stream
+from pocketlens.runtime.live.sources.opencv import OpenCvSource, open_stream
 from pocketlens.runtime.pictures import Pixels
 
 LOGGER = logging.getLogger("pocketlens")
@@ -24,7 +24,7 @@ _PAUSE_S = 0.05
 _JPEG_CODES = ("MJPG", "JPEG")
 
 
-class Camera:
+class Camera(OpenCvSource):
     """A camera.
 
     The pixel format is set before the size and both before the rate, since each limits the next.
@@ -38,11 +38,8 @@ class Camera:
         devices: where the devices are.
 
     Raises:
-        SourceError: there is no such camera, or it may not be used.
+        SourceError: there is no such camera, or no permission to use it.
     """
-
-    live = True
-    skipped = 0
 
     def __init__(self, request: SourceRequest, devices: Path = DEVICES) -> None:
         number = request.address.isdecimal()
@@ -56,13 +53,8 @@ class Camera:
                 f"Expected {self._name} to open. Received: {_obstacle(target, devices)}"
             )
         _ask(capture, request, self._name)
-        self._frames = Frames(capture)
-        self.fps = self._frames.fps or request.fps
-
-    @property
-    def stamp(self) -> float | None:
-        """The driver's time of the last frame in milliseconds; None where it has none."""
-        return self._frames.stamp
+        super().__init__(capture)
+        self.fps = self.fps or request.fps
 
     def read(self) -> Pixels | None:
         """Wait for the next frame and return it, uint8 (height, width, 3) BGR.
@@ -72,19 +64,15 @@ class Camera:
             SourceError: the camera gives no more frames.
         """
         for _ in range(_ATTEMPTS):
-            if (frame := self._frames.read()) is not None:
-                return as_bgr(frame)
-            if self._frames.closed:
+            if (frame_bgr := super().read()) is not None:
+                return frame_bgr
+            if self.closed:
                 return None
             time.sleep(_PAUSE_S)
         raise SourceError(
             f"Expected another frame from {self._name}. Received: none. "
             "Check its cable and power, then start again."
         )
-
-    def close(self) -> None:
-        """Give the camera back, unless it hangs inside a read."""
-        self._frames.close()
 
 
 def _ask(capture: cv2.VideoCapture, request: SourceRequest, name: str) -> None:

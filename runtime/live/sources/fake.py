@@ -47,7 +47,9 @@ FAULTS = (HANG, END, ERROR, EXCEPTION, KILL, REPEAT, HALF)
 
 _SIZE_WH = (640, 480)
 _FPS = 30.0
-_ENTRY = re.compile(r"([a-z]+)(?:=(?:([0-9]+)x([0-9]+):)?([0-9]+)(?:-([0-9]+))?(?::([0-9.]+))?)?")
+_ENTRY = re.compile(
+    r"([a-z]+)(?:=(?:([0-9]+)x([0-9]+):)?([0-9]+)(?:-([0-9]+))?(?::([0-9]+(?:[.][0-9]+)?))?)?"
+)
 # A frame carries its number in its first pixel, so that it can be known again.
 _BASE = 256
 
@@ -79,14 +81,14 @@ def parse_script(text: str) -> dict[str, Any]:
     script: dict[str, Any] = {"faults": {}, "delays_s": {}, "sizes_wh": {}}
     for entry in text.split(",") if text else ():
         match = _ENTRY.fullmatch(entry)
-        name, width, height, first, last, seconds = match.groups() if match else (None,) * 6
+        name, width, height, first, last, seconds = match.groups("") if match else [""] * 6
         frames = range(int(first or 0), int(last or first or 0) + 1)
-        plain = first is not None and width is None and seconds is None
-        if name == "still" and first is None:
+        plain = first and not width and not seconds
+        if name == "still" and not first:
             script["still"] = True
-        elif name == "delay" and seconds is not None and seconds.count(".") < 2 and not last:
+        elif name == "delay" and seconds and not last and not width:
             script["delays_s"][frames[0]] = float(seconds)
-        elif name == "size" and width and height and not last and seconds is None:
+        elif name == "size" and width and not last and not seconds:
             script["sizes_wh"][frames[0]] = (int(width), int(height))
         elif name in FAULTS and plain:
             script["faults"] |= dict.fromkeys(frames, name)
@@ -116,10 +118,7 @@ class FakeCamera:
             is read.
         frames: how many there are before it ends; None never ends.
         delays_s: extra seconds before single frames come.
-        errors: exceptions that come in place of single frames.
-        faults: what happens in place of single frames. HANG: it never comes. END: there is none.
-            ERROR: `read` fails. EXCEPTION: `read` raises what no source should. KILL: the process
-            is killed (SIGKILL). REPEAT: the frame before comes again. HALF: half a JPEG.
+        faults: what happens in place of single frames, one of FAULTS.
         sizes_wh: other sizes, each from a frame on.
         away: the frames at which it is not there: it fails and cannot be opened.
         hangs_on_open: the frames at which opening it never ends.
@@ -142,7 +141,6 @@ class FakeCamera:
         interval_s: float = 0.0,
         frames: int | None = None,
         delays_s: Mapping[int, float] | None = None,
-        errors: Mapping[int, Exception] | None = None,
         faults: Mapping[int, str] | None = None,
         sizes_wh: Mapping[int, tuple[int, int]] | None = None,
         away: range = range(0),
@@ -159,7 +157,6 @@ class FakeCamera:
         self._interval_s = interval_s
         self._frames = frames
         self._delays_s = dict(delays_s or {})
-        self._errors = dict(errors or {})
         self._faults = dict(faults or {})
         self._away = away
         self._still = still
@@ -186,8 +183,6 @@ class FakeCamera:
             return None
         self._wait(self._interval_s + self._delays_s.get(number, 0.0))
         self._number += 1
-        if number in self._errors:
-            raise self._errors[number]
         if fault == ERROR or number in self._away:
             raise SourceError(f"Expected frame {number} of the fake camera. Received: none.")
         if fault == EXCEPTION:

@@ -48,7 +48,7 @@ class MjpegStream:
     """
 
     live = True
-    stamp = None
+    stamp: float | None = None
 
     def __init__(self, request: SourceRequest) -> None:
         self.fps = request.fps

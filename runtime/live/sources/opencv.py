@@ -24,18 +24,24 @@ _SILENT = 0
 _TWO_BYTES = 2
 
 
-class Frames:
-    """An OpenCV capture whose `read` and `close` may come from different threads.
+class OpenCvSource:
+    """A source that OpenCV reads; `read` and `close` may come from different threads.
+
+    `fps` is the declared rate, `count` the declared number of frames (0 if there is none), `stamp`
+    the driver's or the stream's time of the last frame in milliseconds, None where it has none.
 
     Args:
         capture: an opened capture; None has no frames.
     """
 
+    live = True
+    skipped = 0
+
     def __init__(self, capture: cv2.VideoCapture | None) -> None:
         self._capture = capture
         self._lock = threading.Lock()
         fps = capture.get(cv2.CAP_PROP_FPS) if capture else 0.0
-        self.fps = float(fps) if _FPS_RANGE[0] <= fps <= _FPS_RANGE[1] else None
+        self.fps: float | None = float(fps) if _FPS_RANGE[0] <= fps <= _FPS_RANGE[1] else None
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture else 0.0
         self.count = max(0, int(count)) if np.isfinite(count) else 0
         self.stamp: float | None = None
@@ -43,10 +49,19 @@ class Frames:
 
     @property
     def closed(self) -> bool:
-        """Whether there is nothing to read any more."""
+        """Whether it is closed."""
         return self._capture is None
 
-    def read(self) -> np.ndarray[Any, Any] | None:
+    def read(self) -> Pixels | None:
+        """Return the next frame, uint8 (height, width, 3) BGR, or None where there is none.
+
+        Raises:
+            PictureError: a frame is damaged.
+        """
+        frame = self.read_raw()
+        return None if frame is None else as_bgr(frame)
+
+    def read_raw(self) -> np.ndarray[Any, Any] | None:
         """Return the next frame as the driver gives it; None where it gives none."""
         with self._lock:
             if self._capture is None:
@@ -88,7 +103,7 @@ def open_stream(
     """
     silence_opencv()
     try:
-        # Where OpenCV was used before, its FFmpeg does not look at our log level any more.
+        # Where OpenCV was used before, its FFmpeg ignores our log level.
         with quiet():
             capture = cv2.VideoCapture(target, backend, options)
             return capture if capture.isOpened() else None

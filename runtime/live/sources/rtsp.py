@@ -10,8 +10,7 @@ import cv2
 
 from pocketlens.errors import SourceError
 from pocketlens.runtime.live.sources import SourceRequest
-from pocketlens.runtime.live.sources.opencv import Frames, as_bgr, open_stream
-from pocketlens.runtime.pictures import Pixels
+from pocketlens.runtime.live.sources.opencv import OpenCvSource, open_stream
 
 # Shorter than the capture's own limits, so that a silent server does not cost its process.
 _OPEN_TIMEOUT_MS = 5000
@@ -21,7 +20,7 @@ _OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _OPTIONS = "rtsp_transport;tcp|fflags;nobuffer+discardcorrupt|flags;low_delay"
 
 
-class RtspStream:
+class RtspStream(OpenCvSource):
     """A stream of an IP camera.
 
     Args:
@@ -31,11 +30,7 @@ class RtspStream:
         SourceError: nothing answers there, or not with video.
     """
 
-    live = True
-    skipped = 0
-
     def __init__(self, request: SourceRequest) -> None:
-        self._name = request.name
         timeouts = (
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
             _OPEN_TIMEOUT_MS,
@@ -46,29 +41,11 @@ class RtspStream:
             capture = open_stream(request.address, cv2.CAP_FFMPEG, timeouts)
         if capture is None:
             raise SourceError(
-                f"Expected an RTSP stream at {self._name}. Received: no answer, or none with "
+                f"Expected an RTSP stream at {request.name}. Received: no answer, or none with "
                 "video. Check the address, user and password, and that the camera is on."
             )
-        self._frames = Frames(capture)
-        self.fps = request.fps or self._frames.fps
-
-    @property
-    def stamp(self) -> float | None:
-        """The time of the last frame in the stream in milliseconds; None where it has none."""
-        return self._frames.stamp
-
-    def read(self) -> Pixels | None:
-        """Return the next frame, uint8 (height, width, 3) BGR, or None at the stream's end.
-
-        Raises:
-            PictureError: a frame is damaged.
-        """
-        frame = self._frames.read()
-        return None if frame is None else as_bgr(frame)
-
-    def close(self) -> None:
-        """Leave the stream."""
-        self._frames.close()
+        super().__init__(capture)
+        self.fps = request.fps or self.fps
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ class Stills:
     """
 
     live = False
-    stamp = None
+    stamp: float | None = None
     skipped = 0
 
     def __init__(self, request: SourceRequest) -> None:

@@ -10,7 +10,7 @@ import cv2
 
 from pocketlens.errors import PictureError, SourceError
 from pocketlens.runtime.live.sources import SourceRequest
-from pocketlens.runtime.live.sources.opencv import Frames, as_bgr, open_stream
+from pocketlens.runtime.live.sources.opencv import OpenCvSource, as_bgr, open_stream
 from pocketlens.runtime.pictures import Pixels
 
 LOGGER = logging.getLogger("pocketlens")
@@ -19,7 +19,7 @@ LOGGER = logging.getLogger("pocketlens")
 _COMPLETE_ENOUGH = 0.9
 
 
-class VideoFile:
+class VideoFile(OpenCvSource):
     """A video file, from its first frame to its last.
 
     Args:
@@ -30,8 +30,6 @@ class VideoFile:
     """
 
     live = False
-    stamp = None
-    skipped = 0
 
     def __init__(self, request: SourceRequest) -> None:
         self._name = request.name
@@ -42,25 +40,23 @@ class VideoFile:
                 f"{self._name or 'an empty name'} (nothing there). Check the path, or give 0 for "
                 "the first camera."
             )
-        self._frames = Frames(open_stream(str(path), cv2.CAP_ANY))
+        super().__init__(open_stream(str(path), cv2.CAP_ANY))
         # Many broken files open well and fail only here.
         self._first = self._first_whole()
         if self._first is None:
-            self._frames.close()
+            self.close()
             raise SourceError(
                 f"Expected a video file with readable frames. Received: {self._name}, which has "
                 "none. Copy it again or save it as MP4."
             )
-        self.fps = self._frames.fps
-        self._declared = self._frames.count
+        self._declared = self.count
         self._read = 0
 
     def read(self) -> Pixels | None:
         """Return the next frame, uint8 (height, width, 3) BGR, or None at the end."""
         frame_bgr, self._first = self._first, None
         if frame_bgr is None:
-            frame = self._frames.read()
-            frame_bgr = None if frame is None else as_bgr(frame)
+            frame_bgr = super().read()
         if frame_bgr is not None:
             self._read += 1
         elif self._read < _COMPLETE_ENOUGH * self._declared:
@@ -73,12 +69,8 @@ class VideoFile:
             self._declared = 0
         return frame_bgr
 
-    def close(self) -> None:
-        """Close the file."""
-        self._frames.close()
-
     def _first_whole(self) -> Pixels | None:
-        while (frame := self._frames.read()) is not None:
+        while (frame := self.read_raw()) is not None:
             with contextlib.suppress(PictureError):
                 return as_bgr(frame)
         return None

@@ -134,7 +134,7 @@ def listen(address: WebAddress) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"Expected to be able to listen at {host}, port {port}, for --web. "
+            f"Expected a free port at {host}:{port} for --web. "
             f"Received: {reason}. Choose another port, or an address of this machine."
         ) from error
     # Every connection inherits these.
@@ -179,5 +179,5 @@ def _own_address() -> str | None:
 
 
 def _same(given: str, expected: str) -> bool:
-    # Half a character of a broken encoding is no reason to fail.
+    # Half a character of a broken encoding must not raise.
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,10 +20,10 @@ from starlette.responses import (
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from pocketlens import __version__
 from pocketlens.runtime.live.frames import LIVE, STALE
 from pocketlens.runtime.live.web.feed import Feed
 from pocketlens.runtime.live.web.jpegs import Jpeg, Jpegs
-from pocketlens.runtime.live.web.metrics import CONTENT_TYPE, metrics
 from pocketlens.runtime.live.web.page import live_page
 
 MOST_VIEWERS = 8
@@ -33,6 +34,16 @@ _HEARTBEAT_S = 2.0
 # A page asks again; a browser or a proxy would give up after longer.
 _PICTURE_S = 5.0
 _PICTURE_POLL_S = 0.5
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_COUNTS = {
+    "dropped": "Frames that newer ones replaced unread.",
+    "damaged": "Frames that could not be decoded.",
+    "repeated": "Frames that came once more.",
+    "stalls": "Times that frames stopped coming.",
+    "reconnects": "Times that the source was opened again.",
+}
 
 
 class Routes:
@@ -68,8 +79,8 @@ class Routes:
 
     async def metrics(self, request: Request) -> Response:
         """Answer with figures for Prometheus."""
-        text = metrics(self._feed, self._following.taken)
-        return PlainTextResponse(text, headers={"content-type": CONTENT_TYPE})
+        text = _metrics(self._feed, self._following.taken)
+        return PlainTextResponse(text, headers={"content-type": _METRICS_TYPE})
 
     async def health(self, request: Request) -> Response:
         """Answer 200 where fresh frames are classified, else 503."""
@@ -95,7 +106,7 @@ class Routes:
         )
 
     async def stream(self, request: Request) -> Response:
-        """Answer with frames for ever, as multipart JPEGs, for programs that read cameras."""
+        """Answer with frames without end, as multipart JPEGs, for programs that read cameras."""
 
         async def parts() -> AsyncIterator[bytes]:
             number: int | None = None
@@ -198,3 +209,43 @@ def _full() -> Response:
 
 def _message(kind: str, data: str, number: str = "") -> str:
     return f"event: {kind}\n" + (f"id: {number}\n" if number else "") + f"data: {data}\n\n"
+
+
+def _metrics(feed: Feed, viewers: int) -> str:
+    """Return what holds now; the format is that of Prometheus's exposition format 0.0.4."""
+    latest = feed.latest
+    state, _ = feed.state()
+    build = f'{{version="{_escape(__version__)}",model="{_escape(feed.model)}"}}'
+    lines = [
+        *_metric("info", "gauge", "What runs.", (build, 1)),
+        *_metric("source_up", "gauge", "Whether fresh frames come.", ("", int(state == LIVE))),
+        *_metric("frames_total", "counter", "Frames classified.", ("", feed.frames)),
+    ]
+    for name, count in asdict(feed.counts()).items():
+        lines += _metric(f"{name}_total", "counter", _COUNTS[name], ("", count))
+    lines += _metric("viewers", "gauge", "Pages that follow the events.", ("", viewers))
+    if latest:
+        seconds = (
+            (f'{{stage="{stage}"}}', round(value / 1000, 9))
+            for stage, value in latest.latency_ms.items()
+        )
+        age_s = round(feed.clock() - latest.at_s, 3)
+        lines += [
+            *_metric("fps", "gauge", "Answers per second.", ("", round(latest.fps, 3))),
+            *_metric("latency_seconds", "gauge", "Averaged time of a stage.", *seconds),
+            *_metric("answer_age_seconds", "gauge", "Age of the newest answer.", ("", age_s)),
+        ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _metric(name: str, kind: str, text: str, *values: tuple[str, float]) -> list[str]:
+    full = f"pocketlens_{name}"
+    return [
+        f"# HELP {full} {text}",
+        f"# TYPE {full} {kind}",
+        *(f"{full}{labels} {value}" for labels, value in values),
+    ]
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

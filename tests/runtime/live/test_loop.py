@@ -13,7 +13,7 @@ from pocketlens.runtime.classifier import Category, Classifier, Result
 from pocketlens.runtime.live.capture.thread import ThreadCapture
 from pocketlens.runtime.live.frames import LIVE, STALE, CaptureLimits, RunInfo, Sink
 from pocketlens.runtime.live.loop import UNUSABLE, classify_source
-from pocketlens.runtime.live.sources.fake import HANG, FakeCamera, frame_number
+from pocketlens.runtime.live.sources.fake import ERROR, HANG, FakeCamera, frame_number
 
 
 class FakeClassifier:
@@ -137,7 +137,7 @@ def test_a_camera_that_hangs_ends_with_an_error_in_time():
 
 def test_a_hanging_read_does_not_keep_the_process_alive():
     program = (
-        "from pocketlens.runtime.live.sources.fake import HANG, FakeCamera\n"
+        "from pocketlens.runtime.live.sources.fake import ERROR, HANG, FakeCamera\n"
         "from pocketlens.runtime.live.loop import classify_source\n"
         "from pocketlens.runtime.live.capture.thread import ThreadCapture\n"
         "from pocketlens.runtime.live.frames import CaptureLimits\n"
@@ -154,8 +154,8 @@ def test_a_hanging_read_does_not_keep_the_process_alive():
 
 @pytest.mark.parametrize("live", [True, False], ids=["camera", "file"])
 def test_an_error_while_capturing_is_raised_in_the_caller(live):
-    source = FakeCamera(interval_s=0.005, errors={3: SourceError("unplugged")}, live=live)
-    with pytest.raises(SourceError, match="unplugged"):
+    source = FakeCamera(interval_s=0.005, faults={3: ERROR}, live=live)
+    with pytest.raises(SourceError, match="Expected frame 3"):
         run(source)
 
 

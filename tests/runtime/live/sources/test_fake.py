@@ -12,7 +12,7 @@ from pocketlens.errors import SourceError, UsageError
 from pocketlens.runtime.live.capture.opening import open_capture
 from pocketlens.runtime.live.frames import STALE, SourceState
 from pocketlens.runtime.live.sources import SourceRequest, open_source
-from pocketlens.runtime.live.sources.fake import FakeCamera, frame_number, parse_script
+from pocketlens.runtime.live.sources.fake import ERROR, FakeCamera, frame_number, parse_script
 
 
 def read_all(source):
@@ -23,9 +23,9 @@ def read_all(source):
 
 
 def test_a_fake_camera_follows_its_script():
-    camera = FakeCamera(frames=4, errors={2: SourceError("unplugged")})
+    camera = FakeCamera(frames=4, faults={2: ERROR})
     assert [frame_number(camera.read()) for _ in range(2)] == [0, 1]
-    with pytest.raises(SourceError, match="unplugged"):
+    with pytest.raises(SourceError, match="Expected frame 2"):
         camera.read()
     assert frame_number(camera.read()) == 3
     assert camera.read() is None

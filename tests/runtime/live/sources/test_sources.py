@@ -1,12 +1,14 @@
 """Opening sources: files whole and in order, everything else one sentence."""
 
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from pocketlens.errors import SourceError
+from pocketlens.runtime.live import sources
 from pocketlens.runtime.live.capture.thread import ThreadCapture
 from pocketlens.runtime.live.sources import SourceRequest, open_source
 from pocketlens.runtime.pictures import decode
@@ -147,3 +149,13 @@ def test_a_damaged_picture_is_counted_and_costs_only_itself(numbered, caplog):
 )
 def test_cameras_and_streams_are_live_and_files_are_not(address, live):
     assert SourceRequest(address).live is live
+
+
+def test_each_kind_in_the_table_has_its_module_and_each_module_a_kind():
+    folder = Path(sources.__file__).parent
+    # What several kinds have in common.
+    shared = {"__init__", "jpeg", "opencv"}
+    modules = {path.stem for path in folder.glob("*.py")} - shared
+    assert modules == {kind.module for kind in sources.SOURCES}
+    for kind in sources.SOURCES:
+        assert f" {kind.opener}" in (folder / f"{kind.module}.py").read_text("utf-8")
