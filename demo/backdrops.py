@@ -190,7 +190,8 @@ def _person(brush: Brush, rng: Generator) -> None:
 def _sheet(brush: Brush, rng: Generator) -> None:
     """Paper with text, often below a picture, or a book's cover."""
     half = rng.uniform(0.3, 0.5)
-    paper = _colour(rng, (0.0, 0.12), (0.8, 1.0)) if rng.random() < 0.7 else _colour(rng)
+    is_paper = rng.random() < 0.5
+    paper = _colour(rng, (0.0, 0.12), (0.8, 1.0)) if is_paper else _colour(rng, (0.2, 1.0))
     brush.box(-half, -0.5, half, 0.5, paper)
     ink = _colour(rng, (0.0, 0.7), (0.0, 0.6))
     top = -0.4
@@ -226,5 +227,4 @@ def _hand(brush: Brush, rng: Generator) -> None:
 
 
 _BACKDROPS: Final = (_gradient, _grain, _grain, _cloth, _lights, _room, _shelves, _person)
-# What is most like a card, or holds one, comes more often.
-_THINGS: Final = (_sheet, _sheet, _blank_card, _blank_card, _hand, _hand)
+_THINGS: Final = (_sheet, _sheet, _sheet, _blank_card, _hand)

@@ -22,9 +22,6 @@ Images = tuple[Picture, npt.NDArray[np.int64]]
 _EYE_DISTANCE: Final = 2.5
 _CARD_XYZ: Final = 0.5 * np.array([(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)], np.float64)
 _CARD_XYZ[:, 0] *= CARD_PROPORTION
-_TEXTURE_HEIGHT: Final = 512
-# Height of a card that faces the camera, as a share of the picture's shorter side.
-_CARD_HEIGHTS: Final = (0.62, 1.05)
 # How much of a card's width or height may lie beyond the edge of the picture.
 _MOST_OUTSIDE: Final = 0.07
 
@@ -66,7 +63,7 @@ def random_pose(rng: Generator, size_wh: tuple[int, int]) -> Pose:
     pitch, yaw, roll = rng.uniform(-1, 1, 3) * (30, 30, 35)
     pose = Pose(
         centre_xy=(0.0, 0.0),
-        height_px=rng.uniform(*_CARD_HEIGHTS) * min(size_wh),
+        height_px=rng.uniform(0.62, 1.05) * min(size_wh),
         degrees=(pitch, yaw, roll),
         aspect=math.exp(rng.uniform(math.log(0.7), math.log(1.35))),
     )
@@ -81,14 +78,14 @@ def random_pose(rng: Generator, size_wh: tuple[int, int]) -> Pose:
 
 
 def add_card(
-    picture: Picture, label: str, corners_xy: Corners, fingers: int, rng: Generator
+    picture: Picture, card: Picture, corners_xy: Corners, fingers: int, rng: Generator
 ) -> None:
     """Put a card, with its shadow and the fingers that hold it, into an (h, w, 3) uint8 picture.
 
-    `label` is the card's, `corners_xy` is what `Pose.corners_xy` returns.
+    `card` is its drawing, about as large or larger, `corners_xy` what `Pose.corners_xy` returns.
     """
     reach = 0.06 * min(picture.shape[:2])
-    darkness, shift_xy = rng.uniform(0, 0.6), rng.uniform(-1, 1, 2) * reach
+    darkness, shift_xy = rng.uniform(0, 0.5), rng.uniform(-1, 1, 2) * reach
     shadow = np.full_like(picture, 255)
     grey = int(255 * (1 - darkness))
     Brush(shadow, shift_xy, 1).polygon(corners_xy, (grey, grey, grey))
@@ -99,13 +96,11 @@ def add_card(
     across, down = corners_xy[1] - corners_xy[0], corners_xy[3] - corners_xy[0]
     width, height = (max(1, math.ceil(np.linalg.norm(side))) for side in (across, down))
     # Warping takes the nearest pixels only, so the card is brought to its size before.
-    drawn = draw_card(label, _TEXTURE_HEIGHT)
-    card = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
-    card = cv2.transform(card, _random_print(rng))
+    scaled = cv2.resize(card, (width, height), interpolation=cv2.INTER_AREA)
     edges = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32) - 0.5
     matrix = cv2.getPerspectiveTransform(edges, corners_xy)
     size_wh = picture.shape[1::-1]
-    layer = cv2.warpPerspective(card, matrix, size_wh, borderMode=cv2.BORDER_REPLICATE)
+    layer = cv2.warpPerspective(scaled, matrix, size_wh, borderMode=cv2.BORDER_REPLICATE)
     cover = np.zeros_like(picture)
     Brush(cover, (0, 0), 1).polygon(corners_xy, (255, 255, 255))
     cv2.multiply(picture, 255 - cover, picture, 1 / 255)
@@ -166,8 +161,10 @@ def render(label_index: int, rng: Generator, size_wh: tuple[int, int] = (96, 96)
     detail = 1.0
     if has_card:
         pose = random_pose(rng, size_wh)
-        fingers = int(rng.choice(3, p=(0.4, 0.35, 0.25)))
-        add_card(picture, LABELS[label_index], pose.corners_xy(), fingers, rng)
+        fingers = int(rng.choice(3, p=(0.5, 0.3, 0.2)))
+        drawn = draw_card(LABELS[label_index], 2 * min(size_wh))
+        card = np.asarray(cv2.transform(drawn, _random_print(rng)), np.uint8)
+        add_card(picture, card, pose.corners_xy(), fingers, rng)
         # A small card would not survive the blur and the noise that a large one does.
         detail = min(1.0, 1.4 * pose.height_px / min(size_wh))
     if rng.random() < 0.7:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from pocketlens.demo.backdrops import add_backdrop
-from pocketlens.demo.cards import LABELS, NOTHING, Picture
+from pocketlens.demo.cards import LABELS, NOTHING, Picture, draw_card
 from pocketlens.demo.scenes import Corners, Pose, add_card, expose, random_light, visible_share
 
 UNSURE: Final = ""
@@ -114,7 +114,9 @@ def _add_turn(frame: Picture, turn: _Turn, progress: float) -> str:
     if progress < _TIMES[0]:
         return NOTHING
     corners = turn.corners_at(progress)
-    # The same generator in every frame, so that print and fingers stay.
-    add_card(frame, turn.label, corners, 1, np.random.default_rng(turn.seed))
+    # The same generator in every frame, so that shadow and fingers stay.
+    add_card(
+        frame, draw_card(turn.label, frame.shape[0]), corners, 1, np.random.default_rng(turn.seed)
+    )
     visible = visible_share(corners, (frame.shape[1], frame.shape[0]))
     return turn.label if visible >= _VISIBLE_ENOUGH else UNSURE
