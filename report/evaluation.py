@@ -139,7 +139,9 @@ def evaluation_context(
     }
     return {
         "result": result,
-        "figures": [(name, value, "") for name, value in result.headline],
+        "figures": [
+            (name, value.replace("%", "\N{NO-BREAK SPACE}%"), "") for name, value in result.headline
+        ],
         "advice": advice[:_ADVICE_SHOWN],
         "more_advice": counted(len(advice) - _ADVICE_SHOWN, "more class", "more classes")
         if len(advice) > _ADVICE_SHOWN
