@@ -1,6 +1,6 @@
 """The report of a training run, and that of a measured model with its feature maps.
 
-Nothing here imports TensorFlow, unless feature maps are asked for.
+An evaluation's needs the extra `report` only, but for feature maps, which need Keras.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from pocketlens.report.html import data_url, pixels_url, render
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.photos import LabelledPhotos, Photo
 from pocketlens.runtime.pictures import Pixels, decode, resize
-from pocketlens.train.data_report import PAGE_NAME as DATA_PAGE_NAME
 
 if TYPE_CHECKING:
     from pocketlens.train.batches import Change
@@ -65,6 +64,9 @@ def write_report(
     The page links to the one about the photos, which `write_data_report` writes beside it, and
     shows the sheet of augmented photos if it is in the folder.
     """
+    # Checking photos needs the extra `train`, the page of an evaluation does not.
+    from pocketlens.train.data_report import PAGE_NAME as DATA_PAGE_NAME
+
     counts = {split: len(entries) for split, entries in photos.items()}
     payload = to_payload(test)
     rows = [asdict(epoch) for epoch in epochs]

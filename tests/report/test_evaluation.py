@@ -144,12 +144,14 @@ def test_nothing_wrong(photo: Path, tmp_path: Path) -> None:
     assert "Most confident mistakes" not in page
 
 
-def test_report_needs_no_tensorflow(tiny_tflite: Path, tiny_photos: Path, tmp_path: Path) -> None:
+def test_report_needs_the_extra_report_only(
+    tiny_tflite: Path, tiny_photos: Path, tmp_path: Path
+) -> None:
     arguments = ["evaluate", str(tiny_tflite), str(tiny_photos), "--report", str(tmp_path / "page")]
     code = (
         "import sys; from pocketlens.cli.main import run; "
         f"assert run({arguments!r}) == 0; "
-        "assert not {'tensorflow', 'keras', 'sklearn'} & set(sys.modules)"
+        "assert not {'tensorflow', 'keras', 'sklearn', 'imagehash'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert (tmp_path / "page" / "index.html").is_file()
