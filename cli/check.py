@@ -49,8 +49,13 @@ def check_command(
     from pocketlens.errors import DataError
     from pocketlens.files import refuse_files, refuse_targets
     from pocketlens.train.data_check import check_data
-    from pocketlens.train.data_page import JSON_NAME, PAGE_NAME, write_data_report
-    from pocketlens.train.data_report import print_check, to_payload
+    from pocketlens.train.data_report import (
+        JSON_NAME,
+        PAGE_NAME,
+        print_check,
+        to_payload,
+        write_data_report,
+    )
 
     refuse_targets(json_target, overwrite=overwrite)
     if report_folder is not None:

@@ -68,11 +68,11 @@ def evaluate_command(
     from pocketlens.errors import UsageError
     from pocketlens.evaluation import evaluate_model
     from pocketlens.files import refuse_targets
-    from pocketlens.imports import require_train
+    from pocketlens.imports import require_report
 
     refuse_targets(json_target, overwrite=overwrite)
     if report:
-        require_train()
+        require_report()
         from pocketlens.train import evaluate_with_report
 
         evaluation = evaluate_with_report(
@@ -97,8 +97,8 @@ _ADVICE_SHOWN = 5
 
 def summarise(training: Training, json_target: str | None = None) -> None:
     """Print the test photos' figures, and write them as JSON if that was asked for."""
+    from pocketlens.report.evaluation import PAGE_NAME
     from pocketlens.runtime.runs import REPORT_NAME
-    from pocketlens.train.report import INDEX_NAME
 
     def payload() -> dict[str, Any]:
         return {
@@ -111,7 +111,7 @@ def summarise(training: Training, json_target: str | None = None) -> None:
     def show() -> None:
         console = _console()
         _print(console, training.test, f"{training.card.name} on {training.test.count} test photos")
-        console.print(f"Report: {training.folder / REPORT_NAME / INDEX_NAME}")
+        console.print(f"Report: {training.folder / REPORT_NAME / PAGE_NAME}")
         console.print(f"Next: pocketlens convert {training.folder} --out models")
 
     deliver(json_target, payload, show)
@@ -128,9 +128,9 @@ def summarise_evaluation(
         name = evaluation.model.name if evaluation.model else "The model"
         _print(console, evaluation.result, f"{name} on {evaluation.result.count} photos")
         if report is not None:
-            from pocketlens.train.report import INDEX_NAME
+            from pocketlens.report.evaluation import PAGE_NAME
 
-            console.print(f"Report: {report / INDEX_NAME}")
+            console.print(f"Report: {report / PAGE_NAME}")
 
     deliver(json_target, lambda: to_payload(evaluation), show)
 

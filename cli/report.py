@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 KINDS = {
     "recommend": ({"options", "benchmark"}, "pocketlens.benchmarks.page"),
     "benchmark": ({"files", "machine", "verdict"}, "pocketlens.benchmarks.page"),
+    "evaluate": (
+        {"model", "skipped_photos", "reliability", "mistakes"},
+        "pocketlens.report.evaluation",
+    ),
 }
-COMMANDS = "pocketlens benchmark or recommend"
+COMMANDS = "pocketlens benchmark, recommend or evaluate"
 
 
 @command("report", example="pocketlens report pi-benchmark.json --out report/")

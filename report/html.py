@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
 from PIL import Image
 
 from pocketlens.errors import PictureError
@@ -31,11 +30,6 @@ def render(template: str, **context: object) -> str:
     number with so many digits, None as "–"), `counted` (1 photo, 2 photos).
     """
     return _environment().get_template(template).render(context)
-
-
-def page(title: str, body: str) -> str:
-    """Return a page of a body that already is HTML."""
-    return render("plain.html", title=title, body=Markup(body))  # noqa: S704
 
 
 def data_url(content: bytes, kind: str) -> str:

@@ -7,6 +7,7 @@ import json
 import math
 import types
 import typing
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,7 +79,7 @@ def from_json(kind: type[T], value: Any, place: str = "") -> T:
 
 def _fields(kind: Any, value: Any, place: str) -> dict[str, Any]:
     names = getattr(kind, "_fields", None) or [field.name for field in dataclasses.fields(kind)]
-    hints = typing.get_type_hints(kind)
+    hints = _type_hints(kind)
     made = {}
     for name in names:
         inside = f"{place}.{name}" if place else name
@@ -86,6 +87,11 @@ def _fields(kind: Any, value: Any, place: str) -> dict[str, Any]:
             raise DamagedError(inside)
         made[name] = from_json(hints[name], value[name], inside)
     return made
+
+
+@cache
+def _type_hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _tuple(inner: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:

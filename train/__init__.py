@@ -8,7 +8,7 @@ from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
     from pocketlens.evaluation.models import ModelEvaluation, evaluate_model
-    from pocketlens.train.scoring import evaluate_with_report
+    from pocketlens.train.report import evaluate_with_report
     from pocketlens.train.settings import Settings
     from pocketlens.train.training import Training, train
 
@@ -26,7 +26,7 @@ __getattr__ = lazy_names(
     {
         "ModelEvaluation": "pocketlens.evaluation.models",
         "evaluate_model": "pocketlens.evaluation.models",
-        "evaluate_with_report": "pocketlens.train.scoring",
+        "evaluate_with_report": "pocketlens.train.report",
         "Settings": "pocketlens.train.settings",
         "Training": "pocketlens.train.training",
         "train": "pocketlens.train.training",

@@ -1,22 +1,31 @@
-"""A check of photos for people, as lines, and for machines, as JSON."""
+"""A check of photos for people, as lines and as a page, and for machines, as JSON."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
+from pocketlens.files import write_json, write_text
+from pocketlens.report.html import counted, render, thumbnail_url
 from pocketlens.train.data_check import EXTREME_ASPECT, IMBALANCE, TINY_SIDE, Copies, DataCheck
 
 LOGGER = logging.getLogger("pocketlens")
 
 SCHEMA_VERSION = 1
+PAGE_NAME = "data.html"
+JSON_NAME = "data.json"
 
 _BAR_WIDTH = 40
 _NAMED_AT_MOST = 10
 _COPIES_NAMED = 6
+# On the page: how many groups of copies, how many photos of each, how many cases of a finding.
+_GROUPS_SHOWN = 12
+_SHOWN_OF_A_GROUP = 4
+_NAMED_ON_A_PAGE = 200
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ def findings(check: DataCheck) -> tuple[Finding, ...]:
         Finding("warning", "class folders without photos: no class", check.empty_classes),
         Finding(
             "warning",
-            "the same photo in two parts of the layout: flatters the result",
+            "the same photo in two splits of the layout: flatters the result",
             _copies(check.across),
         ),
         Finding(
@@ -75,8 +84,8 @@ def findings(check: DataCheck) -> tuple[Finding, ...]:
             f"long and narrow: beyond {EXTREME_ASPECT:g}:1",
             _sizes(check.extreme.items()),
         ),
-        Finding("note", "copies of one file: they stay in one part", _copies(exact)),
-        Finding("note", "near copies: they stay in one part", _copies(near)),
+        Finding("note", "copies of one file: they stay in one split", _copies(exact)),
+        Finding("note", "near copies: they stay in one split", _copies(near)),
         Finding(
             "note",
             "named like another format: read as what they are",
@@ -98,7 +107,7 @@ def headline(check: DataCheck) -> str:
     """Return what there is, in one sentence."""
     skipped = f", {len(check.unreadable)} unreadable" if check.unreadable else ""
     layout = "" if len(check.found.parts) == 1 else f", divided into {', '.join(check.found.parts)}"
-    classes = f"{len(check.counts)} {'class' if len(check.counts) == 1 else 'classes'}"
+    classes = counted(len(check.counts), "class", "classes")
     return f"{check.readable} readable photos in {classes}{skipped}{layout}."
 
 
@@ -201,6 +210,56 @@ def to_payload(check: DataCheck) -> dict[str, Any]:
             for group in check.copies
         ],
     }
+
+
+def write_data_report(folder: Path, check: DataCheck) -> None:
+    """Write `data.html` and `data.json` into a folder.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    write_json(folder / JSON_NAME, to_payload(check))
+    write_text(folder / PAGE_NAME, data_page(check))
+
+
+def data_page(check: DataCheck) -> str:
+    """Return the page: classes as bars, copies side by side, every finding by name."""
+    others = [group for group in check.copies if group not in check.conflicts]
+    return render(
+        "data.html",
+        title=f"{check.found.source.absolute().name}: the photos",
+        headline=headline(check),
+        verdict=verdict(check),
+        problem=check.problem,
+        classes=check.counts,
+        most=max(1, *check.counts.values()),
+        balance=balance(check),
+        findings=findings(check),
+        named_at_most=_NAMED_ON_A_PAGE,
+        json_name=JSON_NAME,
+        galleries=[
+            _gallery(check.found.root, title, groups)
+            for title, groups in (
+                ("The same photo under two labels", check.conflicts),
+                ("Copies and near copies", others),
+            )
+            if groups
+        ],
+    )
+
+
+def _gallery(root: Path, title: str, groups: Sequence[Copies]) -> dict[str, Any]:
+    shown = [
+        {
+            "photos": [
+                (name, thumbnail_url(root / name))
+                for name in group.telling_names[:_SHOWN_OF_A_GROUP]
+            ],
+            "more": len(group.names) - _SHOWN_OF_A_GROUP,
+        }
+        for group in groups[:_GROUPS_SHOWN]
+    ]
+    return {"title": title, "groups": shown, "more": len(groups) - _GROUPS_SHOWN}
 
 
 def _copies(groups: Iterable[Copies]) -> tuple[str, ...]:

@@ -1,29 +1,55 @@
-"""The report of a run or of an evaluation: one page with everything, its pictures, and JSON."""
+"""The report of a training run, and that of a measured model with its feature maps.
+
+An evaluation's needs the extra `report` only, but for feature maps, which need Keras.
+"""
 
 from __future__ import annotations
 
-import html
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pocketlens.card import ModelCard
-from pocketlens.evaluation.models import ModelEvaluation, to_payload
-from pocketlens.files import refuse_folder, write_bytes, write_json, write_text
-from pocketlens.report.html import page
-from pocketlens.runtime.photos import Photo
-from pocketlens.train import figures
-from pocketlens.train.augmentation_sheet import SHEET_NAME
-from pocketlens.train.callbacks import Epoch
-from pocketlens.train.data_page import PAGE_NAME
-from pocketlens.train.evaluation_page import STYLE, lead, sections
-from pocketlens.train.feature_maps import FeatureMaps
-from pocketlens.train.galleries import feature_map_section
-from pocketlens.train.thumbnails import embedded_file
+from pocketlens.errors import UsageError
+from pocketlens.evaluation.models import ModelEvaluation, evaluate_model, to_payload
+from pocketlens.evaluation.scorers import open_scorer
+from pocketlens.files import staged_folder, write_bytes, write_json, write_text
+from pocketlens.report.charts import ACCENT, INK, Chart, label_axes
+from pocketlens.report.evaluation import (
+    JSON_NAME,
+    PAGE_NAME,
+    evaluation_context,
+    refuse_report,
+    write_charts,
+    write_evaluation,
+)
+from pocketlens.report.html import data_url, pixels_url, render
+from pocketlens.runtime.hints import ModelHints
+from pocketlens.runtime.photos import LabelledPhotos, Photo
+from pocketlens.runtime.pictures import Pixels, decode, resize
 
-INDEX_NAME = "index.html"
-JSON_NAME = "report.json"
+if TYPE_CHECKING:
+    from pocketlens.train.batches import Change
+    from pocketlens.train.callbacks import Epoch
+    from pocketlens.train.feature_maps import FeatureMaps
+    from pocketlens.train.pixel_cache import Part
+
+SHEET_NAME = "augmentation.png"
+
+# The sheet of augmented photos: how many versions of a photo, of how many classes, how large.
+_VERSIONS = 5
+_MAX_CLASSES = 12
+_INCHES = 1.3
+_LABEL_LETTERS = 16
+# A line between few epochs is short, and of one there is none.
+_FEW_EPOCHS = 8
+_PHASE_ALPHAS = (0.06, 0.14, 0.22)
 
 
 def write_report(
@@ -33,83 +59,153 @@ def write_report(
     epochs: Sequence[Epoch],
     photos: Mapping[str, Sequence[Photo]],
 ) -> None:
-    """Write a run's `index.html`, `report.json` and the pictures on the page into a folder.
+    """Write a run's `index.html`, `report.json` and the charts on the page into a folder.
 
     The page links to the one about the photos, which `write_data_report` writes beside it, and
     shows the sheet of augmented photos if it is in the folder.
     """
-    counts = {part: len(entries) for part, entries in photos.items()}
-    write_json(
-        folder / JSON_NAME,
-        {
-            "test": to_payload(test),
-            "photos": counts,
-            "epochs": [asdict(epoch) for epoch in epochs],
-        },
-    )
-    evaluated = sections(test)
-    curves = figures.curves(epochs)
-    for plot in (*evaluated.plots, *curves):
-        plot.write(folder)
-    body = f"""{STYLE}
-{lead(test.result, "No training and no choice has seen them.")}
-<p>Photos: {counts["train"]} to train, {counts["val"]} to validate, {counts["test"]} to test.
-Input {card.input_size_wh[0]}×{card.input_size_wh[1]} pixels, resize mode {card.resize_mode}.
-<a href="{PAGE_NAME}">What was found in the photos</a></p>
-{evaluated.html}
-<h2>Training</h2><div class="plots">{"".join(plot.figure() for plot in curves)}</div>
-{_augmentation(folder)}
-<h2>Settings</h2>
-<div class="wide"><table><tbody>{_table(card.training)}{_table(card.versions)}</tbody></table></div>
-"""
-    write_text(folder / INDEX_NAME, page(f"{card.name}: training report", body))
+    # Checking photos needs the extra `train`, the page of an evaluation does not.
+    from pocketlens.train.data_report import PAGE_NAME as DATA_PAGE_NAME
 
-
-def write_evaluation_report(
-    folder: Path,
-    shown: ModelEvaluation,
-    maps: tuple[str, Any, Sequence[FeatureMaps]] | None = None,
-) -> None:
-    """Write the page, pictures and JSON of one model's evaluation into a folder.
-
-    `maps` are a photo's name, its pixels at the model's size, and its feature maps.
-    """
-    write_json(folder / JSON_NAME, to_payload(shown))
-    evaluated = sections(shown)
-    for plot in evaluated.plots:
-        plot.write(folder)
-    for number, entry in enumerate(maps[2] if maps else (), 1):
-        write_bytes(folder / f"feature_maps_{number}.png", entry.png)
-    left_out = f"{shown.skipped} that cannot be read are left out." if shown.skipped else ""
-    body = f"""{STYLE}
-{lead(shown.result, left_out)}
-{evaluated.html}
-{feature_map_section(*maps) if maps else ""}"""
-    write_text(
-        folder / INDEX_NAME,
-        page(f"{shown.model.name if shown.model else 'model'}: evaluation", body),
-    )
-
-
-def refuse_report(folder: Path, *, overwrite: bool) -> None:
-    """Raise OutputExistsError if the folder is taken by something else, or may not be replaced."""
-    refuse_folder(folder, overwrite=overwrite, marker=JSON_NAME)
-
-
-def _augmentation(folder: Path) -> str:
+    counts = {split: len(entries) for split, entries in photos.items()}
+    payload = to_payload(test)
+    rows = [asdict(epoch) for epoch in epochs]
+    write_json(folder / JSON_NAME, {"test": payload, "photos": counts, "epochs": rows})
+    context = evaluation_context(payload, test.answers, test.before)
+    context["charts"] |= {"loss": curve(epochs, "loss"), "accuracy": curve(epochs, "accuracy")}
+    write_charts(context, folder)
     sheet = folder / SHEET_NAME
-    if not sheet.is_file():
-        return ""
-    picture = embedded_file(sheet.read_bytes(), "png", "Training photos as they were augmented")
-    return (
-        "<h2>Augmentation</h2><p>A training photo of each class, and what training made of it. "
-        f"Validation and test photos stay as they are.</p>{picture}"
+    page = render(
+        "training.html",
+        title=f"{card.name}: training report",
+        about="They were not used in training or for any choice.",
+        counts=counts,
+        card=card,
+        data_page=DATA_PAGE_NAME,
+        sheet=data_url(sheet.read_bytes(), "png") if sheet.is_file() else "",
+        settings={**card.training, **card.versions},
+        maps=None,
+        **context,
     )
+    write_text(folder / PAGE_NAME, page)
 
 
-def _table(values: Mapping[str, Any]) -> str:
-    return "".join(
-        f"<tr><th>{html.escape(key)}</th>"
-        f"<td>{'–' if value is None else html.escape(str(value))}</td></tr>"
-        for key, value in values.items()
-    )
+def evaluate_with_report(
+    model: Path,
+    data: str | Path | LabelledPhotos,
+    hints: ModelHints | None = None,
+    *,
+    report: Path,
+    feature_photo: Path | None = None,
+    overwrite: bool = False,
+) -> ModelEvaluation:
+    """Do what `evaluate_model` does, and write a page, its charts and JSON.
+
+    Args:
+        model: as `evaluate_model` takes it, like the next two.
+        data: labelled photos.
+        hints: what a user says of a third-party model.
+        report: the new folder for the page.
+        feature_photo: a photo whose feature maps the page shows; Keras models only.
+        overwrite: replace an earlier report.
+
+    Raises:
+        UsageError, OutputExistsError: an argument cannot be.
+        DataError: no photo can be read, or not the one for the feature maps.
+    """
+    refuse_report(report, overwrite=overwrite)
+    scorer = open_scorer(model, hints)
+    seen = None
+    if feature_photo is not None:
+        if scorer.network is None:
+            raise UsageError(
+                f"Expected a run or a .keras file for --feature-maps. Received: {model}, whose "
+                "layers cannot be looked into. Give the run that it was made from."
+            )
+        # Before the photos, so that one that cannot be read is not found out at the end.
+        card = scorer.card
+        seen = resize(decode(feature_photo), card.input_size_wh, card.resize_mode)
+    evaluation = evaluate_model(scorer, data)
+    maps: tuple[FeatureMaps, ...] = ()
+    shown = None
+    if feature_photo is not None and seen is not None:
+        from pocketlens.train.feature_maps import feature_maps
+
+        maps = feature_maps(scorer.network, seen)
+        shown = _shown(feature_photo.name, seen, maps)
+    with staged_folder(report, overwrite=overwrite, marker=JSON_NAME) as folder:
+        shown = (
+            _shown(feature_photo.name, seen, maps) if feature_photo and seen is not None else None
+        )
+        write_evaluation(evaluation, folder, shown)
+        for number, entry in enumerate(maps, 1):
+            write_bytes(folder / f"feature_maps_{number}.png", entry.png)
+    return evaluation
+
+
+def _shown(photo: str, seen: Pixels, maps: Sequence[FeatureMaps]) -> dict[str, Any]:
+    layers = [
+        {"name": entry.layer, "shape": entry.shape, "url": data_url(entry.png, "png")}
+        for entry in maps
+    ]
+    return {"photo": photo, "seen": pixels_url(seen), "layers": layers}
+
+
+def curve(epochs: Sequence[Epoch], what: str) -> Chart:
+    """Draw "loss" or "accuracy" of training and validation over all epochs, phase by phase."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        steps = range(1, len(epochs) + 1)
+        marker = "." if len(epochs) < _FEW_EPOCHS else ""
+        for prefix, line, split in (("", "--", "training"), ("val_", "-", "validation")):
+            values = [getattr(epoch, prefix + what) for epoch in epochs]
+            axes.plot(steps, values, line, color=INK, linewidth=1.8, label=split, marker=marker)
+        phases = [epoch.phase for epoch in epochs]
+        for place, phase in enumerate(dict.fromkeys(phases)):
+            first, count = phases.index(phase) + 1, phases.count(phase)
+            axes.axvspan(
+                first - 0.5,
+                first + count - 0.5,
+                facecolor=ACCENT,
+                edgecolor="none",
+                alpha=_PHASE_ALPHAS[place % len(_PHASE_ALPHAS)],
+                label=phase,
+            )
+        axes.set_xlim(0.5, len(epochs) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if what == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid()
+        axes.legend()
+        label_axes(axes, "epoch", what)
+
+    alt = f"{what} of training and validation over the epochs"
+    return Chart(draw, alt[0].upper() + alt[1:], (410.0, 320.0))
+
+
+def augmentation_sheet(part: Part, labels: Sequence[str], augment: Change, seed: int) -> bytes:
+    """Draw a training photo of every class, up to twelve, and what training makes of it, as PNG.
+
+    So one sees whether one would still recognise what is on them.
+    """
+    rng = np.random.default_rng(seed)
+    shown = labels[:_MAX_CLASSES]
+    size = (_INCHES * (_VERSIONS + 1), _INCHES * len(shown) + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(shown), _VERSIONS + 1, squeeze=False)
+    for index, (label, axes) in enumerate(zip(shown, grid, strict=True)):
+        has_label = part.labels == index if part.labels.ndim == 1 else part.labels[:, index] > 0
+        photo = part.pixels[int(np.argmax(has_label))]
+        versions = augment(np.stack([photo] * _VERSIONS), rng)
+        for axis, pixels in zip(axes, [photo, *versions], strict=True):
+            axis.imshow(pixels)
+            axis.set(xticks=[], yticks=[])
+        is_short = len(label) <= _LABEL_LETTERS
+        short = label if is_short else f"{label[: _LABEL_LETTERS - 1]}…"
+        axes[0].set_ylabel(short, parse_math=False)
+    grid[0][0].set_title("photo", fontsize=10)
+    grid[0][1].set_title("as training sees it", fontsize=10, loc="left")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

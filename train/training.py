@@ -34,18 +34,16 @@ from pocketlens.runtime.runs import (
     write_card,
     write_split,
 )
-from pocketlens.train.augmentation_sheet import SHEET_NAME, augmentation_sheet
 from pocketlens.train.batches import EpochPictures
 from pocketlens.train.callbacks import History
 from pocketlens.train.checkpoints import Checkpoints, read_checkpoint
 from pocketlens.train.data_check import check_data
-from pocketlens.train.data_page import write_data_report
-from pocketlens.train.data_report import log_check
+from pocketlens.train.data_report import log_check, write_data_report
 from pocketlens.train.devices import all_gpus
 from pocketlens.train.networks import HEAD_NAME, build
 from pocketlens.train.phases import Trainer, predict_scores
 from pocketlens.train.pixel_cache import Part, load_pixels
-from pocketlens.train.report import write_report
+from pocketlens.train.report import SHEET_NAME, augmentation_sheet, write_report
 from pocketlens.train.settings import Settings
 from pocketlens.train.splits import Split
 from pocketlens.train.unfinished import refuse_run, unfinished_run

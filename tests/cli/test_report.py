@@ -4,18 +4,13 @@ import json
 
 import pytest
 
-from pocketlens.cli.main import COMMANDS, run
-from pocketlens.cli.report import report_command
-
-
-def test_help_is_the_group_s():
-    assert report_command.get_short_help_str(limit=200) == COMMANDS["report"][1]
+from pocketlens.cli.main import run
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        pytest.param(None, "No such file", id="missing"),
+        pytest.param(None, "nothing there", id="missing"),
         pytest.param("{", "not JSON", id="cut off"),
         pytest.param("[]", "other JSON", id="a list"),
         pytest.param({"a": 1}, "other JSON", id="another program's"),
@@ -44,9 +39,14 @@ def test_others_are_refused_in_one_sentence(tmp_path, capsys, content, said):
     assert not (tmp_path / "old-report").exists()
 
 
-def test_missing_report_extra(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "fields",
+    [("files", "machine", "verdict"), ("model", "skipped_photos", "reliability", "mistakes")],
+    ids=["benchmark", "evaluation"],
+)
+def test_missing_report_extra(tmp_path, capsys, monkeypatch, fields):
     path = tmp_path / "old.json"
-    path.write_text(json.dumps({"files": [], "machine": {}, "verdict": {}}))
+    path.write_text(json.dumps(dict.fromkeys(fields)))
     monkeypatch.setattr("pocketlens.imports.find_spec", lambda _: None)
     assert run(["report", str(path)]) == 1
     assert "pip install 'pocketlens[report]'" in capsys.readouterr().err

@@ -10,8 +10,8 @@ import pytest
 from pocketlens.card import unpack
 from pocketlens.errors import LabelsError, ModelFileError, ScoresError, UsageError
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.classifier import score_table
 from pocketlens.runtime.hints import ModelHints
-from pocketlens.runtime.input_table import score_table
 from pocketlens.runtime.interpreters import BACKENDS, find_backend
 from pocketlens.runtime.model_files import Tensor, read_model_file
 from pocketlens.runtime.pictures import decode, resize

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.classifier import input_table
 from pocketlens.runtime.hints import ModelHints
-from pocketlens.runtime.input_table import input_table
 from pocketlens.runtime.metadata import Normalisation, read_metadata
 from pocketlens.runtime.model_files import ModelFile, Tensor, read_model_file
 from pocketlens.runtime.pictures import decode, resize

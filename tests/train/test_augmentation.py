@@ -11,8 +11,8 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 from PIL import Image
 
 from pocketlens.train.augmentation import PRESETS, Ranges, augment
-from pocketlens.train.augmentation_sheet import augmentation_sheet
 from pocketlens.train.pixel_cache import Part
+from pocketlens.train.report import augmentation_sheet
 
 STILL = Ranges(0, 0, 0, 0, 0)
 LIGHT, STRONG = PRESETS["light"], PRESETS["strong"]

@@ -1,0 +1,73 @@
+"""The pages of a run: what is on them and how they look at every width, without training."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow", reason="training needs the train extra")
+
+from pocketlens.evaluation import evaluate_model
+from pocketlens.runtime.runs import read_run
+from pocketlens.train.callbacks import Epoch
+from pocketlens.train.data_check import check_data
+from pocketlens.train.data_report import write_data_report
+from pocketlens.train.report import write_report
+
+EPOCHS = [
+    Epoch("head", 1, 1.2, 0.4, 1.1, 0.5, 1e-3, 2.0),
+    Epoch("head", 2, 0.9, 0.6, 1.0, 0.6, 1e-3, 2.0),
+    Epoch("fine_tune", 1, 0.5, 0.8, 0.7, 0.7, 1e-4, 3.0),
+]
+
+
+@pytest.fixture(scope="module")
+def report(tiny_run: Path, tiny_tflite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    run = read_run(tiny_run)
+    shutil.copy(tiny_run / "report" / "augmentation.png", folder)
+    photos = {split: run.photos(split).photos for split in ("train", "val", "test")}
+    write_report(folder, run.card, evaluate_model(tiny_tflite, tiny_run), EPOCHS, photos)
+    return folder
+
+
+def test_page_of_a_run(report: Path) -> None:
+    assert {path.name for path in report.iterdir()} == {
+        "index.html",
+        "report.json",
+        "accuracy.png",
+        "loss.png",
+        "augmentation.png",
+        "confusion.png",
+        "confusion_percent.png",
+        "roc.png",
+        "calibration.png",
+    }
+    page = (report / "index.html").read_text("utf-8")
+    assert page.count("<svg ") == 6
+    for part in ('href="data.html"', "18 for the\ntest", "fine_tune", "<h2>Settings", "image/png"):
+        assert part in page
+    assert "://" not in page
+    payload = json.loads((report / "report.json").read_text())
+    assert payload["photos"]["test"] == payload["test"]["count"] == 18
+    assert [epoch["val_loss"] for epoch in payload["epochs"]] == [1.1, 1.0, 0.7]
+
+
+@pytest.fixture
+def spoiled(tiny_photos: Path, tmp_path: Path) -> Path:
+    photos = shutil.copytree(tiny_photos, tmp_path / "photos")
+    shutil.copy(photos / "circle" / "01.png", photos / "cross" / "wrong.png")
+    shutil.copy(photos / "circle" / "02.png", photos / "circle" / "copy.png")
+    (photos / "circle" / "00.png").write_bytes(b"no image")
+    return photos
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_contrast_and_width(open_page, lowest_contrast, report, spoiled, tmp_path, scheme, width):
+    write_data_report(tmp_path, check_data(spoiled))
+    for path in (report / "index.html", tmp_path / "data.html"):
+        page = open_page(path.as_uri(), (width, 900), scheme)
+        assert lowest_contrast(page) >= 4.5
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
