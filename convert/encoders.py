@@ -127,11 +127,11 @@ class Encoder:
 
     def dynamic(self) -> bytes:
         """Return the bytes of dynamic."""
-        return _quantize(self._corrected, mixed_recipe(self._corrected))
+        return quantize(self._corrected, mixed_recipe(self._corrected))
 
     def weights8(self) -> bytes:
         """Return the bytes of weights8."""
-        return _quantize(self._corrected, recipe.weight_only_wi8_afp32())
+        return quantize(self._corrected, recipe.weight_only_wi8_afp32())
 
     def int8(self, float_layers: Collection[str] = ()) -> bytes:
         """Return the bytes of int8, with some layers left in float.
@@ -188,7 +188,8 @@ MAKING = {
 }
 
 
-def _quantize(float_model: bytes, chosen_recipe: list[dict[str, Any]]) -> bytes:
+def quantize(float_model: bytes, chosen_recipe: list[dict[str, Any]]) -> bytes:
+    """Return a float32 flatbuffer quantized by ai-edge-quantizer with a recipe of its."""
     worker = quantizer.Quantizer(bytearray(float_model), chosen_recipe)
     result = worker.quantize(enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
