@@ -232,7 +232,7 @@ def _leave_none_empty(
     sizes = Counter(groups[photo.path] for photo in photos)
     if len(sizes) < len(parts):
         raise DataError(
-            f"Expected at least {len(parts)} photos of every class that differ, one for each split. "
+            f"Expected at least {len(parts)} different photos of every class, one for each split. "
             f"Received: {len(sizes)} of {label!r}, with {len(photos)} files of them. Add others, "
             "or divide them yourself into train/, val/ and test/ folders."
         )
