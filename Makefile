@@ -52,7 +52,7 @@ lock: $(VENV)/installed
 		--no-header --no-annotate --python-version 3.10 --extra dev \
 		--output-file constraints.txt pyproject.toml
 
-# The whole road on real photos, three seeds, with and without the grid: about an hour.
+# The full pipeline on real photos, some seeds, with and without the grid: about an hour.
 # make flowers PHOTOS=folder-per-class WEIGHTS=imagenet|FILE [OPTIONS='--seeds 0 1 --arch NAME']
 flowers: $(VENV)/installed
 	$(BIN)/python tests/measure/flowers.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet) \
@@ -162,7 +162,7 @@ video-rate: $(VENV)/installed
 web-app: $(VENV)/installed
 	$(BIN)/python tests/measure/web_app.py $(MODELS) --photos $(PHOTOS) $(OPTIONS)
 
-# Packs the web app's engine anew, of the npm package that export/litertjs.py names; needs npm.
+# Packs the web app's engine anew, of the npm package that export/browser.py names; needs npm.
 litertjs: $(VENV)/installed
 	$(BIN)/python tests/peers/pack_litertjs.py
 

@@ -175,13 +175,13 @@ class Watch:
     """Looks at what others do to the machine from its making on."""
 
     def __init__(self) -> None:
-        self._start = _work()
+        self._start = read_clocks()
 
     def read(self) -> Condition:
         """Return how the machine is now, and what others did since the start."""
         wall_s, busy_s, own_s = (
             None if now is None or then is None else now - then
-            for now, then in zip(_work(), self._start, strict=True)
+            for now, then in zip(read_clocks(), self._start, strict=True)
         )
         busy_cores = None
         if wall_s and busy_s is not None and own_s is not None:
@@ -223,7 +223,7 @@ def describe_machine(backend: str | None = None) -> Machine:
     )
 
 
-def _work() -> tuple[float, float | None, float]:
+def read_clocks() -> tuple[float, float | None, float]:
     """Return the time, the busy time of all cores and that of this process, in seconds."""
     used = os.times()
     own_s = used.user + used.system + used.children_user + used.children_system

@@ -63,7 +63,7 @@ class Sustained:
     def sentence(self) -> str:
         """What became of the time for a frame, and of the temperature."""
         told = self.temperatures_c
-        heat = "no temperature is told here"
+        heat = "no temperature sensor here"
         if told:
             heat = f"{told[0]:.0f} °C at the start, {max(told):.0f} at most"
         minutes = self.moments[-1].at_s / 60

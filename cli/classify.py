@@ -90,12 +90,12 @@ def _classify(classifier: Classifier, paths: list[Path], *, silent: bool) -> lis
             continue
         result = classifier.best(classifier.scores(pixels))
         if not silent:
-            click.echo(_text(path, result, mark=classifier.task == MULTILABEL))
+            click.echo(answer_text(path, result, mark=classifier.task == MULTILABEL))
         answers.append({"path": str(path), **to_json(result.categories, result.answers)})
     return answers
 
 
-def _text(path: Path, result: Result, *, mark: bool) -> str:
+def answer_text(path: Path, result: Result, *, mark: bool) -> str:
     """Return what is said of one picture, scores below each other, answers marked or not."""
     lines = (
         f"{'*' if mark and category in result.answers else ' '} {category.score:6.4f}  "

@@ -33,17 +33,16 @@ serving = options_of("Serving")
     "--target",
     required=True,
     type=click.Choice(list(TARGETS)),
-    help="android, ios: Kotlin or Swift code for the camera, test images with their expected "
-    "scores, and a README. web: a complete app for a browser. c: each file as a C array with a "
-    "header.",
+    help=" ".join(f"{name}: {target.summary}." for name, target in TARGETS.items()),
 )
 @content(
     "--format",
     "formats",
     multiple=True,
     type=click.Choice(FORMATS),
-    help="Format to convert a run to; may be repeated.  [default: int8; for phones with float16, "
-    "for web with weights8]",
+    help="Format to convert a run to; may be repeated.  [default: "
+    + "; ".join(f"{name}: {', '.join(target.formats)}" for name, target in TARGETS.items())
+    + "]",
 )
 @content(
     "--photos",

@@ -81,10 +81,10 @@ def _card(inspection: Inspection) -> list[tuple[str, str]]:
         ("card", f"{card.name}, {card.format}, {card.task}"),
         answer,
         ("SHA-256", f"{card.model_sha256[:16]}… of the model without its card, as the card says"),
-        ("metrics", _pairs(card.metrics)),
-        ("training", _pairs(card.training)),
-        ("calibration", _pairs(card.calibration)),
-        ("versions", _pairs(card.versions)),
+        ("metrics", pairs_text(card.metrics)),
+        ("training", pairs_text(card.training)),
+        ("calibration", pairs_text(card.calibration)),
+        ("versions", pairs_text(card.versions)),
     ]
 
 
@@ -122,7 +122,7 @@ def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
 
 
-def _pairs(values: Any) -> str:
+def pairs_text(values: Any) -> str:
     """Return a card's plain values as text; what lies deeper, or is not set, is left to --json."""
     plain = [
         f"{name.replace('_', ' ')} {_YES_NO[value] if isinstance(value, bool) else value}"

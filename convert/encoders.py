@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
 
-from pocketlens.choices import DYNAMIC, FLOAT16, FLOAT32, WEIGHTS8
+from pocketlens.choices import DYNAMIC, FLOAT16, FLOAT32, INT8, WEIGHTS8
 from pocketlens.convert.corrections import Correction, Kernel, correct, find_corrections
 from pocketlens.convert.flatbuffers import delegate_input, pack_model, unpack_model
 from pocketlens.convert.statistics import Ranges, Statistics, measure
@@ -114,15 +115,23 @@ class Encoder:
     def encode(self, name: str) -> bytes:
         """Return the bytes of a format."""
         with quiet():
-            if name == FLOAT32:
-                return self._float32
-            if name == FLOAT16:
-                return self._model.float16()
-            if name == DYNAMIC:
-                return _quantize(self._corrected, mixed_recipe(self._corrected))
-            if name == WEIGHTS8:
-                return _quantize(self._corrected, recipe.weight_only_wi8_afp32())
-        return self.int8()
+            return MAKING[name].make(self)
+
+    def float32(self) -> bytes:
+        """Return the bytes of float32."""
+        return self._float32
+
+    def float16(self) -> bytes:
+        """Return the bytes of float16."""
+        return self._model.float16()
+
+    def dynamic(self) -> bytes:
+        """Return the bytes of dynamic."""
+        return quantize(self._corrected, mixed_recipe(self._corrected))
+
+    def weights8(self) -> bytes:
+        """Return the bytes of weights8."""
+        return quantize(self._corrected, recipe.weight_only_wi8_afp32())
 
     def int8(self, float_layers: Collection[str] = ()) -> bytes:
         """Return the bytes of int8, with some layers left in float.
@@ -156,7 +165,31 @@ class Encoder:
         return correct(self._float32, self._corrections) if self._samples else self._float32
 
 
-def _quantize(float_model: bytes, chosen_recipe: list[dict[str, Any]]) -> bytes:
+@dataclass(frozen=True)
+class Making:
+    """How a format's files are made, and what they must hold.
+
+    `dtype` is the type of input and output, `float_free` that nothing is computed in float,
+    `eight_bit` that kernels are stored in 8 bits, and so lose something by rounding.
+    """
+
+    make: Callable[[Encoder], bytes]
+    dtype: type[np.generic] = np.float32
+    float_free: bool = False
+    eight_bit: bool = False
+
+
+MAKING = {
+    FLOAT32: Making(Encoder.float32),
+    FLOAT16: Making(Encoder.float16),
+    DYNAMIC: Making(Encoder.dynamic, eight_bit=True),
+    WEIGHTS8: Making(Encoder.weights8, eight_bit=True),
+    INT8: Making(Encoder.int8, np.uint8, float_free=True, eight_bit=True),
+}
+
+
+def quantize(float_model: bytes, chosen_recipe: list[dict[str, Any]]) -> bytes:
+    """Return a float32 flatbuffer quantized by ai-edge-quantizer with a recipe of its."""
     worker = quantizer.Quantizer(bytearray(float_model), chosen_recipe)
     result = worker.quantize(enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)

@@ -1,4 +1,4 @@
-"""The five formats: what each promises about its file."""
+"""Checking a file against what its format promises."""
 
 from __future__ import annotations
 
@@ -10,37 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard
-from pocketlens.choices import DYNAMIC, FLOAT16, FLOAT32, INT8, WEIGHTS8
+from pocketlens.convert.encoders import MAKING
 from pocketlens.errors import ConversionError
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.model_files import ModelFile, Signature
 from pocketlens.runtime.operators import Operators, describe_operators
 
-# Those that store kernels in 8 bits, and so lose something by rounding.
-EIGHT_BIT = frozenset({DYNAMIC, WEIGHTS8, INT8})
+EIGHT_BIT = frozenset(name for name, making in MAKING.items() if making.eight_bit)
 
 # What turns one kind of number into another and calculates nothing.
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 
 # A raw byte must be the quantized input to within one step of the quantization.
 _MAX_INPUT_ERROR_STEPS = 1.0
-
-
-@dataclass(frozen=True)
-class Promise:
-    """What a format's files must hold: the type of input and output, and no float arithmetic."""
-
-    dtype: type[np.generic]
-    float_free: bool
-
-
-PROMISES = {
-    FLOAT32: Promise(np.float32, float_free=False),
-    FLOAT16: Promise(np.float32, float_free=False),
-    DYNAMIC: Promise(np.float32, float_free=False),
-    WEIGHTS8: Promise(np.float32, float_free=False),
-    INT8: Promise(np.uint8, float_free=True),
-}
 
 
 def check_promise(
@@ -63,7 +45,7 @@ def check_promise(
     Raises:
         ConversionError: the file does not hold what its format promises.
     """
-    promise = PROMISES[name]
+    promise = MAKING[name]
     for what, tensor in (("input", signature.input), ("output", signature.output)):
         if tensor.dtype != promise.dtype:
             _fail(name, f"a {what} of {np.dtype(promise.dtype)}", str(tensor.dtype))

@@ -144,8 +144,7 @@ def _lights(brush: Brush, rng: Generator) -> None:
     brush.picture[:] = _colour(rng, (0.0, 0.5), (0.05, 0.6))
     for x, y, radius in rng.uniform((0, 0, 0.03), (width / height, 1, 0.15), (14, 3)).tolist():
         brush.oval((x, y), (radius, radius), _colour(rng, (0.0, 0.7), (0.2, 1.0)))
-    sigma = rng.uniform(0.01, 0.04) * min(width, height)
-    cv2.GaussianBlur(brush.picture, (0, 0), sigma, brush.picture)
+    cv2.GaussianBlur(brush.picture, (0, 0), 0.025 * min(width, height), brush.picture)
 
 
 def _room(brush: Brush, rng: Generator) -> None:

@@ -22,8 +22,6 @@ Images = tuple[Picture, npt.NDArray[np.int64]]
 _EYE_DISTANCE: Final = 2.5
 _CARD_XYZ: Final = 0.5 * np.array([(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)], np.float64)
 _CARD_XYZ[:, 0] *= CARD_PROPORTION
-# How much of a card's width or height may lie beyond the edge of the picture.
-_MOST_OUTSIDE: Final = 0.07
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,8 @@ def random_pose(rng: Generator, size_wh: tuple[int, int]) -> Pose:
         aspect=math.exp(rng.uniform(math.log(0.7), math.log(1.35))),
     )
     corners = pose.corners_xy()
-    spare = _MOST_OUTSIDE * np.ptp(corners, axis=0)
+    # So much of its width and height may lie beyond the edges.
+    spare = 0.07 * np.ptp(corners, axis=0)
     first, last = corners.min(axis=0) + spare, corners.max(axis=0) - spare
     shrink = min(1.0, float((size_wh / (last - first)).min()))
     # Rather in the middle than at the edge, as a card is shown to a camera.
@@ -138,15 +137,12 @@ def expose(picture: Picture, light: Light, contrast: float, noise: float, rng: G
 
 
 def render(label_index: int, rng: Generator, size_wh: tuple[int, int] = (96, 96)) -> Picture:
-    """Render one picture.
+    """Render one picture, (h, w, 3) uint8 RGB, with about 70 % of the card or more to be seen.
 
     Args:
         label_index: an index into `LABELS`: a card, or "nothing" for a scene without a card.
         rng: the source of every choice; the same state gives the same picture.
         size_wh: width and height of the picture in pixels.
-
-    Returns:
-        (h, w, 3) uint8 RGB. At least about 70 % of the card is to be seen.
 
     Raises:
         ValueError: if there is no such label.
@@ -193,8 +189,14 @@ def render_many(count: int, seed: int, size_wh: tuple[int, int] = (96, 96)) -> I
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count, dtype=np.int64) % len(LABELS))
     pixels = np.empty((count, size_wh[1], size_wh[0], 3), np.uint8)
-    for index, label_index in enumerate(labels):
-        pixels[index] = render(int(label_index), rng, size_wh)
+    # Sharing out a picture this small among OpenCV's own threads takes longer than it saves.
+    usual_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        for index, label_index in enumerate(labels):
+            pixels[index] = render(int(label_index), rng, size_wh)
+    finally:
+        cv2.setNumThreads(usual_threads)
     return pixels, labels
 
 

@@ -98,7 +98,7 @@ def diagnose(evaluation: Evaluation, index: int) -> str:
         )
     if parts and entry.support < FEW:
         photos = "photo" if entry.support == 1 else "photos"
-        parts.append(f"judged by {entry.support} {photos} only")
+        parts.append(f"based on {entry.support} {photos} only")
     return "; ".join(parts)
 
 

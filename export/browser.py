@@ -212,4 +212,6 @@ def _read(name: str) -> bytes:
     return (files("pocketlens.export") / "web" / name).read_bytes()
 
 
-WEB = Target("web", ("int8", "weights8"), web_files, serving=HEADERS)
+WEB = Target(
+    "web", "a complete app for a browser", ("int8", "weights8"), web_files, serving=HEADERS
+)

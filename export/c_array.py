@@ -177,4 +177,10 @@ def _order_note(task: str) -> str:
     return "the negative one, then that of the score" if task == BINARY else "in the scores' order"
 
 
-C = Target("c", ("int8",), lambda models, _: c_files(models), has_pictures=False)
+C = Target(
+    "c",
+    "each file as a C array with a header",
+    ("int8",),
+    lambda models, _: c_files(models),
+    has_pictures=False,
+)

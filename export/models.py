@@ -45,13 +45,15 @@ class Candidate:
 class Target:
     """Something that models are exported for.
 
-    `formats` are those that a run is converted to. `files` returns the contents of the folder by
-    their names, for models and a folder with photos to make test pictures of; for None it draws
-    some. `has_pictures` is False where there are no test pictures. `serving`, where a folder can be
-    opened in a browser as it is, has the HTTP headers to serve it with.
+    `summary` says for `--help` what its folder has. `formats` are those that a run is converted to.
+    `files` returns the contents of the folder by their names, for models and a folder with photos
+    to make test pictures of; for None it draws some. `has_pictures` is False where there are no
+    test pictures. `serving`, where a folder can be opened in a browser as it is, has the HTTP
+    headers to serve it with.
     """
 
     name: str
+    summary: str
     formats: tuple[str, ...]
     files: Callable[[Sequence[Candidate], Path | None], dict[str, bytes]]
     has_pictures: bool = True

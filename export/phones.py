@@ -62,11 +62,13 @@ def _check_resizing(models: Sequence[Candidate]) -> None:
 PHONES = (
     Target(
         "android",
+        "Kotlin code for the camera, test images with their expected scores, and a README",
         _FORMATS,
         partial(phone_files, "android.md", ("LiveClassifier.kt", "GoldenTest.kt")),
     ),
     Target(
         "ios",
+        "the same in Swift",
         _FORMATS,
         partial(phone_files, "ios.md", ("LiveClassifier.swift", "GoldenTests.swift")),
     ),

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketlens.choices import FORMATS
+
 _CPUINFO = Path("/proc/cpuinfo")
 _STAT = Path("/proc/stat")
 _MEMINFO = Path("/proc/meminfo")
@@ -224,11 +226,11 @@ def format_notes(features: CpuFeatures | None, machine: str | None = None) -> di
         unknown = (
             "This system does not report its processor's features: pocketlens benchmark measures."
         )
-        return dict.fromkeys(("float32", "float16", "dynamic", "weights8", "int8"), unknown)
+        return dict.fromkeys(FORMATS, unknown)
     vectors = features.vectors or "plain arithmetic"
     arm = (machine or platform.machine()) in _ARM
     return {
-        "float32": f"Calculated with {vectors}.",
+        "float32": f"Computed with {vectors}.",
         "float16": "Half of float32's size; computed in float32, as fast"
         + (
             f"; {features.half_floats} is there, which pocketlens leaves unused for the sake of "

@@ -160,7 +160,7 @@ def _columns(path: Path, names: list[str], line: int = 1) -> tuple[str, str | No
     found_parts = [name for name in _PART_COLUMNS if name in names]
     doubled = len(set(names)) < len(names)
     if "path" not in names or len(found_labels) != 1 or len(found_parts) > 1 or doubled:
-        expected = "path, one of label and labels, and at most one of part and split"
+        expected = "path, one of label and labels, and at most one of split and part"
         _fail(path, line, expected, ", ".join(names) or "nothing")
     return found_labels[0], found_parts[0] if found_parts else None
 

@@ -106,7 +106,7 @@ def smallest_and_largest(check: DataCheck) -> tuple[str, str]:
 def headline(check: DataCheck) -> str:
     """Return what there is, in one sentence."""
     skipped = f", {len(check.unreadable)} unreadable" if check.unreadable else ""
-    layout = "" if len(check.found.parts) == 1 else f", divided into {', '.join(check.found.parts)}"
+    layout = "" if len(check.found.parts) == 1 else f", split into {', '.join(check.found.parts)}"
     classes = counted(len(check.counts), "class", "classes")
     return f"{check.readable} readable photos in {classes}{skipped}{layout}."
 

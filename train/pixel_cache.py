@@ -130,7 +130,7 @@ def _parts(split: Split, pixels: NDArray[np.uint8], unreadable: set[int]) -> dic
         for index, label in enumerate(split.labels):
             if not counts[index]:
                 raise DataError(
-                    f"Expected readable photos of every class in the {name} part. "
+                    f"Expected readable photos of every class in the {name} split. "
                     f"Received: none of {label!r}. Add photos to it."
                 )
         labels = truth([p.label_indices for p in readable], len(split.labels), split.task)

@@ -232,7 +232,7 @@ def _leave_none_empty(
     sizes = Counter(groups[photo.path] for photo in photos)
     if len(sizes) < len(parts):
         raise DataError(
-            f"Expected at least {len(parts)} photos of every class that differ, one for each part. "
+            f"Expected at least {len(parts)} different photos of every class, one for each split. "
             f"Received: {len(sizes)} of {label!r}, with {len(photos)} files of them. Add others, "
             "or divide them yourself into train/, val/ and test/ folders."
         )
@@ -275,7 +275,7 @@ def _check_apart(root: Path, parts: Mapping[str, Sequence[Photo]], contents: Con
             first_part, first = seen.setdefault(contents.digests[photo.path], (part, photo.path))
             if first_part != part:
                 raise DataError(
-                    "Expected no photo in two parts of the layout. Received: "
+                    "Expected no photo in two splits of the layout. Received: "
                     f"{name_below(first, root)} and {name_below(photo.path, root)}, which are "
                     "the same. Remove one of them."
                 )
@@ -289,6 +289,6 @@ def _check_every_class(
         lacking = [label for index, label in enumerate(labels) if index not in held]
         if lacking:
             raise DataError(
-                f"Expected readable photos of every class in the {part} part. Received: none of "
+                f"Expected readable photos of every class in the {part} split. Received: none of "
                 f"{', '.join(map(repr, lacking))}. Add photos to it."
             )

@@ -65,7 +65,7 @@ def test_start_and_end_are_a_minute_each_or_a_third():
     seconds = tuple(Moment(float(i), 9, float(i), float(i), None) for i in range(1, 31))
     short = Sustained("a", 1, seconds)
     assert (short.first_ms, short.last_ms) == (5.5, 25.5)
-    assert "no temperature is told here" in short.sentence
+    assert "no temperature sensor here" in short.sentence
 
 
 def test_temperature_is_said_as_highest_even_if_it_fell_again():

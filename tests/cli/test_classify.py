@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocketlens.cli.classify import _text
+from pocketlens.cli.classify import answer_text
 from pocketlens.cli.main import run
 from pocketlens.runtime import Classifier
 
@@ -44,7 +44,7 @@ def test_answers_of_several_labels_are_marked(task_models, photo, capfd):
     assert [line[2:].split()[1] for line in lines if line[0] == "*"] == picture["answers"]
     with Classifier(model) as classifier:
         result = classifier.best(np.array([0.9, 0.2, 0.6], np.float32))
-    text = _text(photo, result, mark=True).splitlines()
+    text = answer_text(photo, result, mark=True).splitlines()
     assert text[1:] == ["* 0.9000  circle", "* 0.6000  stripes", "  0.2000  cross"]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketlens.cli.inspect import _pairs
+from pocketlens.cli.inspect import pairs_text
 from pocketlens.cli.main import run
 from pocketlens.runtime.model_files import read_model_file
 
@@ -19,8 +19,8 @@ def test_values_of_the_card_are_words() -> None:
         "layers": [],
         "of": {},
     }
-    assert _pairs(values) == "alpha 1.0, seed 0, flip yes"
-    assert _pairs({}) == "none"
+    assert pairs_text(values) == "alpha 1.0, seed 0, flip yes"
+    assert pairs_text({}) == "none"
 
 
 @pytest.mark.usefixtures("one_piece")

@@ -86,10 +86,10 @@ def test_what_can_be_chosen_is_what_there_is() -> None:
 
 def test_what_can_be_trained_and_converted_is_what_there_is() -> None:
     pytest.importorskip("tensorflow", reason="needs the train extra")
-    from pocketlens.convert.formats import PROMISES
+    from pocketlens.convert.encoders import MAKING
     from pocketlens.train.augmentation import PRESETS
 
-    assert set(PROMISES) == set(choices.FORMATS)
+    assert set(MAKING) == set(choices.FORMATS)
     assert {"none", *PRESETS} == set(choices.AUGMENTATIONS)
 
 

@@ -12,7 +12,7 @@ from ai_edge_quantizer import recipe
 from tensorflow.lite.python import schema_py_generated as schema
 
 from pocketlens.convert.corrections import correct, find_corrections
-from pocketlens.convert.encoders import Encoder, _quantize
+from pocketlens.convert.encoders import Encoder, quantize
 from pocketlens.convert.graphs import trace
 from pocketlens.convert.rounding import round_to_nearest
 from pocketlens.convert.statistics import measure
@@ -49,8 +49,8 @@ def test_nothing_is_left_of_the_mean_shift(photos: list[np.ndarray]) -> None:
         outputs(flatbuffer, values).mean(axis=0)
         for flatbuffer in (
             start,
-            _quantize(start, recipe.weight_only_wi8_afp32()),
-            _quantize(correct(start, corrections), recipe.weight_only_wi8_afp32()),
+            quantize(start, recipe.weight_only_wi8_afp32()),
+            quantize(correct(start, corrections), recipe.weight_only_wi8_afp32()),
         )
     )
     assert np.abs(corrected - exact).max() < np.abs(plain - exact).max() / 100
@@ -82,8 +82,8 @@ def test_quantizers_find_weights_on_their_grid(
         for flatbuffer in (
             start,
             corrected,
-            _quantize(corrected, recipe.weight_only_wi8_afp32()),
-            _quantize(start, recipe.weight_only_wi8_afp32()),
+            quantize(corrected, recipe.weight_only_wi8_afp32()),
+            quantize(start, recipe.weight_only_wi8_afp32()),
         )
     )
     np.testing.assert_allclose(after, before, atol=1e-5)

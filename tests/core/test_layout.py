@@ -150,6 +150,15 @@ def test_no_module_imports_itself_over_others(known: dict[str, Path]) -> None:
     assert not circles(graph)
 
 
+def test_tests_import_no_private_names() -> None:
+    private = []
+    for path in Path(__file__).parents[1].rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pocketlens"):
+                private += [f"{path.name}: {a.name}" for a in node.names if a.name[0] == "_"]
+    assert [entry for entry in private if not entry.endswith(("__version__", "__all__"))] == []
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -27,6 +28,12 @@ def test_pictures_follow_the_seed() -> None:
     first, again = render_many(14, 3, (32, 32)), render_many(14, 3, (32, 32))
     assert (first[0] == again[0]).all()
     assert (first[1] == again[1]).all()
+
+
+def test_opencv_keeps_its_number_of_threads() -> None:
+    before = cv2.getNumThreads()
+    render_many(2, 1)
+    assert cv2.getNumThreads() == before
 
 
 def test_labels_are_balanced_and_shuffled() -> None:

@@ -138,7 +138,7 @@ def test_diagnosis_of_both_and_of_few() -> None:
     _, (a, b, c) = diagnosed([0, 1, 1, 0, 2, 2], [0, 0, 1, 1, 2, 2])
     assert a == (
         "too many false negatives (1 of 2): add examples; "
-        "too many false positives (1): add counter-examples; judged by 2 photos only"
+        "too many false positives (1): add counter-examples; based on 2 photos only"
     )
     assert b == a
     assert c == ""

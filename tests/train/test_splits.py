@@ -154,7 +154,7 @@ def test_layout_with_a_part_that_lacks_a_class(tmp_path: Path) -> None:
         fill(tmp_path / part / "a", 10, 10 * number + 1)
         if part != "val":
             fill(tmp_path / part / "b", 10, 10 * number + 2)
-    with pytest.raises(DataError, match=r"in the val part\. Received: none of 'b'"):
+    with pytest.raises(DataError, match=r"in the val split\. Received: none of 'b'"):
         split_photos(tmp_path, seed=0)
 
 
