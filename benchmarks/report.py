@@ -229,7 +229,8 @@ def print_recommendation(
         console.print(sentence, style="bold")
     if run is not None:
         command = f"pocketlens convert {run} --format {found.take.row[0].format} --out models"
-        console.print(f"Make it: {command}")
+        # Unbroken, to be copied.
+        console.print(f"Make it: {command}", soft_wrap=True)
 
 
 def remark(option: Option, found: Recommendation) -> str:

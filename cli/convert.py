@@ -44,7 +44,7 @@ def _print(files: Sequence[ConvertedFile]) -> None:
     console = new_console()
     written = [file for file in files if not file.held_back]
     if written:
-        console.print(f"Written to {written[0].path.parent}")
+        console.print(f"Written to {written[0].path.parent}", soft_wrap=True)
     console.print(_table(files))
     for file in files:
         if file.comparison.hardest:

@@ -111,8 +111,8 @@ def summarise(training: Training, json_target: str | None = None) -> None:
     def show() -> None:
         console = _console()
         _print(console, training.test, f"{training.card.name} on {training.test.count} test photos")
-        console.print(f"Report: {training.folder / REPORT_NAME / PAGE_NAME}")
-        console.print(f"Next: pocketlens convert {training.folder} --out models")
+        console.print(f"Report: {training.folder / REPORT_NAME / PAGE_NAME}", soft_wrap=True)
+        console.print(f"Next: pocketlens convert {training.folder} --out models", soft_wrap=True)
 
     deliver(json_target, payload, show)
 
@@ -130,7 +130,7 @@ def summarise_evaluation(
         if report is not None:
             from pocketlens.report.evaluation import PAGE_NAME
 
-            console.print(f"Report: {report / PAGE_NAME}")
+            console.print(f"Report: {report / PAGE_NAME}", soft_wrap=True)
 
     deliver(json_target, lambda: to_payload(evaluation), show)
 
