@@ -46,7 +46,14 @@ def test_bad_input(
 ) -> None:
     photos, out = tmp_path / "photos", tmp_path / "run"
     options = ["--weights", "none", "--alpha", "0.35", "--image-size", "64"]
-    if case in ("existing", "out is a file", "image size", "unreadable class", "weights"):
+    if case in (
+        "existing",
+        "out is a file",
+        "image size",
+        "unreadable class",
+        "existing json",
+        "weights",
+    ):
         shutil.copytree(tiny_photos, photos)
     if case == "empty":
         photos.mkdir()

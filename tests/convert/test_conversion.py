@@ -226,7 +226,7 @@ def test_layers_of_int8_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
         tmp_path / "x_int8.tflite",
         "int8",
         1000,
-        Comparison(10, 0.9, 0.8, 0.9, 1, 0, 0.1, ()),
+        Comparison(10, 0.9, 0.8, 0.9, Flips(1, 0, 1.0), 0.1),
         Operators({"CONV_2D": 2}, {"CONV_2D": 1}, 1),
         1.5,
         int8=Int8(b"", rows, ("head;bias",), 0.3),

@@ -29,7 +29,7 @@ GOOD = Operators({"CONV_2D": 1}, {}, 1)
             "int8",
             Signature(BYTES, BYTES),
             Operators({}, {"ADD": 1}, 1),
-            "no operator that calculates",
+            "no operator that computes",
         ),
         ("float32", Signature(FLOAT, FLOAT), Operators({}, {}, 16), "one XNNPACK partition"),
         (

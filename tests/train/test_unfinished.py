@@ -49,8 +49,9 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            assert process.returncode == -signal.SIGKILL
-            kills += 1
+            # It may have come to its end in the moment before.
+            assert process.returncode in (-signal.SIGKILL, 0)
+            kills += process.returncode != 0
         if checkpoint.is_file():
             before, steps = steps, len(checkpoint.read_text()) // 100_000
             assert checkpoint.read_text() == "c" * 100_000 * steps
