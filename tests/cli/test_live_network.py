@@ -214,7 +214,7 @@ def test_a_taken_port_is_one_sentence(tiny_tflite, tiny_photos, capfd):
         port = taken.getsockname()[1]
         options = ["--source", str(tiny_photos / "circle"), "--web", str(port)]
         assert run(["live", str(tiny_tflite), *options]) == 1
-    assert f"port {port}" in capfd.readouterr().err
+    assert f"free port at 127.0.0.1:{port}" in capfd.readouterr().err
 
 
 def test_who_asks_for_nothing_of_it_waits_for_none_of_its_modules(tiny_tflite, tiny_photos):

@@ -202,7 +202,7 @@ def outside(operator: Operator) -> Operator:
     ("operators", "partitions", "texts"),
     [
         ([CONV, SOFTMAX], 1, []),
-        ([outside(CONV), outside(SOFTMAX)], 0, ["takes over none"]),
+        ([outside(CONV), outside(SOFTMAX)], 0, ["runs none"]),
         (
             [CONV, outside(SOFTMAX)],
             1,
@@ -216,7 +216,7 @@ def outside(operator: Operator) -> Operator:
         (
             [dataclasses.replace(CONV, arithmetic="float32"), SOFTMAX],
             1,
-            ["All of the multiply-adds are calculated in float32"],
+            ["All of the multiply-adds are computed in float32"],
         ),
         (
             [dataclasses.replace(CONV, arithmetic="float32"), CONV, CONV],

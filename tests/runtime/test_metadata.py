@@ -124,7 +124,7 @@ def test_none() -> None:
         (struct.pack("<I", 2**31) + b"TFL3", "whole flatbuffer"),
     ],
     ids=[
-        *("other identifier", "empty", "cut off", "no such buffer", "std 0", "no std"),
+        *("other identifier", "empty", "truncated", "no such buffer", "std 0", "no std"),
         *("two channels", "not a number", "no model", "root outside"),
     ],
 )
@@ -185,7 +185,7 @@ def test_labels_that_are_not_there(
 ) -> None:
     """A cut can leave the model whole, and only its metadata tells that something is missing."""
     path = elsewhere(tiny_models["float32"], tmp_path / "model.tflite", files)
-    with pytest.raises(ModelFileError, match="cut off"):
+    with pytest.raises(ModelFileError, match="truncated"):
         read_model_file(path)
 
 

@@ -169,7 +169,7 @@ def test_where_no_process_can_be_started(
     Classifier(stray)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert "may end without a word" in record.getMessage()
+    assert "this program may crash" in record.getMessage()
     assert not cache.exists()
 
 

@@ -51,11 +51,27 @@ def recorder(result, state=None):
     return Calls(result, state, own_thread=True)
 
 
+OPENED = []
+
+
+def opened(source, **options):
+    """Return a capture that ends with its test."""
+    OPENED.append(ThreadCapture(source, **options))
+    return OPENED[-1]
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def run(source, classifier=None, *, silence_s=4.0, sinks=(), **options):
     results = []
     summary = classify_source(
         classifier or FakeClassifier(),
-        ThreadCapture(source, limits=CaptureLimits(silence_s=silence_s)),
+        opened(source, limits=CaptureLimits(silence_s=silence_s)),
         sinks=[Calls(lambda frame, result: results.append(result)), *sinks],
         **options,
     )
@@ -107,7 +123,7 @@ def test_the_newest_frame_is_taken():
         time.sleep(0.3)
 
     started_s = time.perf_counter()
-    classify_source(FakeClassifier(), ThreadCapture(camera), sinks=[Calls(observe)], max_frames=6)
+    classify_source(FakeClassifier(), opened(camera), sinks=[Calls(observe)], max_frames=6)
     # A frame kept from before the pause would be 0.3 s old, a queue's ever older.
     assert np.median(ages_s[1:]) < 0.2
 
@@ -179,7 +195,7 @@ def test_an_error_of_a_sink_wins_and_a_sink_in_its_own_thread_still_finishes():
     with pytest.raises(BrokenPipeError):
         classify_source(
             FakeClassifier(),
-            ThreadCapture(FakeCamera(frames=20, live=False)),
+            opened(FakeCamera(frames=20, live=False)),
             sinks=[recorder(lambda frame, got: recorded.append(got.number)), Calls(observe)],
         )
     assert recorded == [0, 1, 2, 3]
@@ -197,7 +213,7 @@ def test_stop_ends_a_camera_and_everything_handed_over_is_recorded():
 
     summary = classify_source(
         FakeClassifier(),
-        ThreadCapture(FakeCamera(interval_s=0.01)),
+        opened(FakeCamera(interval_s=0.01)),
         sinks=[recorder(lambda frame, got: recorded.append(got.number)), Calls(observe)],
         stop=stop,
     )
@@ -259,7 +275,7 @@ def test_nan_scores_are_counted_and_stale_and_give_no_result():
     happened = []
     summary = classify_source(
         UnusableClassifier({3, 4, 8}),
-        ThreadCapture(FakeCamera(frames=10, fps=10.0, live=False)),
+        opened(FakeCamera(frames=10, fps=10.0, live=False)),
         sinks=[
             Calls(
                 lambda frame, got: happened.append((got.number, got.decision.changed)),
@@ -296,7 +312,7 @@ def test_a_sink_in_its_own_thread_gets_states_in_order_with_its_frames():
     recorded = []
     classify_source(
         UnusableClassifier({2}),
-        ThreadCapture(FakeCamera(frames=5, live=False)),
+        opened(FakeCamera(frames=5, live=False)),
         sinks=[
             recorder(
                 lambda frame, got: recorded.append(got.number),

@@ -153,7 +153,7 @@ def test_a_cookie_of_another_token_or_the_token_itself_is_none():
 def test_a_port_that_is_taken_is_one_sentence():
     with listen(WebAddress("127.0.0.1", 0)) as first:
         port = first.getsockname()[1]
-        with pytest.raises(OutputError, match=f"listen at 127.0.0.1, port {port}.*Choose another"):
+        with pytest.raises(OutputError, match=f"a free port at 127.0.0.1:{port}.*Choose another"):
             listen(WebAddress("127.0.0.1", port))
 
 
