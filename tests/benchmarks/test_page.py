@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("matplotlib", reason="pages and charts need the report extra")
+
 from pocketlens.benchmarks.candidates import LeftOut
 from pocketlens.benchmarks.machine import Condition
 from pocketlens.benchmarks.page import (

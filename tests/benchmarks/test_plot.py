@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.importorskip("matplotlib", reason="pages and charts need the report extra")
+
 from pocketlens.benchmarks.page_charts import write_plot
 
 FIVE = [

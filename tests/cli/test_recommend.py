@@ -9,6 +9,7 @@ from pocketlens.cli.main import run
 
 
 def test_files(tiny_models, tiny_photos, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="a page needs the report extra")
     target = tmp_path / "out.json"
     files = [str(tiny_models[key]) for key in ("float32", "int8")]
     arguments = [*files, "--photos", str(tiny_photos), "--threads", "1", "--max-drop", "100"]

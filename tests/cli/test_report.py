@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytest.importorskip("matplotlib", reason="pages need the report extra")
+
 from pocketlens.cli.main import run
 
 
