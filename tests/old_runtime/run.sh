@@ -43,4 +43,6 @@ venv/bin/python -m pytest --import-mode=importlib -q -rs -p no:cacheprovider --t
     --ignore=tests/runtime/live/capture/test_process.py --ignore=tests/runtime/live/sources/test_mjpeg.py \
     --ignore=tests/runtime/live/sources/test_rtsp.py \
     --deselect=tests/runtime/test_trial.py::test_no_corruption_takes_this_process_down \
-    tests/core tests/cli tests/runtime
+    tests/core tests/runtime tests/cli/test_main.py tests/cli/test_bad_input.py \
+    tests/cli/test_classify.py tests/cli/test_inspect.py tests/cli/test_live.py \
+    tests/cli/test_live_network.py tests/cli/test_service.py
