@@ -216,6 +216,9 @@ def test_only_plots_import_matplotlib(elsewhere_model):
     ],
 )
 def test_wrong_calls(elsewhere_model, tmp_path, capsys, monkeypatch, arguments, said):
+    if {"--plot", "--report"} & set(arguments):
+        pytest.importorskip("matplotlib", reason="pages and plots need the report extra")
+
     def measured(*_, **__):
         pytest.fail("measured before it complained")
 

@@ -41,6 +41,33 @@ def form_of(value: Any) -> Any:
     return "null" if value is None else "string"
 
 
+def fits(form: Any, golden: Any) -> bool:
+    """Tell whether a form is the golden one, but for what a machine or a moment may lack.
+
+    A sensor that is not there leaves a null, a quiet machine an empty list of warnings.
+    """
+    if "null" in (form, golden):
+        return True
+    if isinstance(form, dict) and isinstance(golden, dict):
+        return set(form) == set(golden) and all(fits(form[key], golden[key]) for key in form)
+    if isinstance(form, list) and isinstance(golden, list):
+        return not golden or all(any(fits(item, one) for one in golden) for item in form)
+    return bool(form == golden)
+
+
+def test_another_form_does_not_fit() -> None:
+    golden = form_of({"schema_version": 1, "files": [{"name": "a", "ms": 1.0}], "heat": None})
+    for value, expected in (
+        ({"schema_version": 1, "files": [{"name": "b", "ms": 2}], "heat": 60}, True),
+        ({"schema_version": 1, "files": [], "heat": None}, True),
+        ({"schema_version": 2, "files": [{"name": "b", "ms": 2}], "heat": 60}, False),
+        ({"schema_version": 1, "files": [{"name": "b"}], "heat": 60}, False),
+        ({"schema_version": 1, "files": [{"name": "b", "ms": "2"}], "heat": 60}, False),
+        ({"schema_version": 1, "files": [{"name": "b", "ms": 2}]}, False),
+    ):
+        assert fits(form_of(value), golden) is expected, value
+
+
 @pytest.mark.parametrize("command", ["benchmark", "classify", "convert", "evaluate", "live"])
 def test_form(
     command: str,
@@ -70,4 +97,4 @@ def test_form(
     golden = GOLDEN / f"{command}.json"
     if os.environ.get("POCKETLENS_WRITE_GOLDEN"):
         golden.write_text(json.dumps(form, indent=1) + "\n", "utf-8")
-    assert form == json.loads(golden.read_text("utf-8"))
+    assert fits(form, json.loads(golden.read_text("utf-8"))), form

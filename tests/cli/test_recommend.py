@@ -77,6 +77,9 @@ def test_a_run_is_converted_and_judged_by_its_held_back_photos(tiny_run, tmp_pat
     ],
 )
 def test_wrong_calls(elsewhere_model, tiny_run, tmp_path, capsys, monkeypatch, arguments, said):
+    if {"--plot", "--report"} & set(arguments):
+        pytest.importorskip("matplotlib", reason="pages and plots need the report extra")
+
     def measured(*_, **__):
         pytest.fail("measured before it complained")
 
