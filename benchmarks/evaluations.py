@@ -144,7 +144,7 @@ def compare(
     if not truth:
         raise DataError(
             "Expected at least one readable photo to measure accuracy on. Received: none. "
-            "Choose another folder or leave --data out."
+            "Choose another folder or leave --photos out."
         )
     numbers = _common_numbers(own_labels, labels)
     answers = [

@@ -110,7 +110,7 @@ def test_one_answer_and_one_threshold(
 
     def convert(source: Path, name: str, *said: object) -> Path:
         out = ["--out", tmp_path / name, "--name", "net"]
-        ask("convert", source, "--format", "float32", "--data", table, *out, *said)
+        ask("convert", source, "--format", "float32", "--photos", table, *out, *said)
         return tmp_path / name / "net_float32.tflite"
 
     labels = tmp_path / "names.txt"
@@ -150,7 +150,7 @@ def test_one_answer_and_one_threshold(
     assert evaluated["threshold"] == (None if task == "multiclass" else limit)
     assert evaluated["accuracy"] == pytest.approx(right)
     quick = ["--num-runs", 1, "--min-secs", 0]
-    measured = ask("benchmark", model, "--data", table, *quick, *said)
+    measured = ask("benchmark", model, "--photos", table, *quick, *said)
     accuracy = measured["files"][0]["accuracy"]
     assert measured["task"] == task
     share = {"multiclass": "top1", "binary": "accuracy", "multilabel": "exact_match"}[task]
