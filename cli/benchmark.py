@@ -26,6 +26,14 @@ from pocketlens.cli.options import (
 from pocketlens.errors import UsageError
 
 measurement = options_of("Measurement")
+# Shared with `recommend`, which benchmarks too.
+report_option = output(
+    "--report",
+    "report_folder",
+    metavar="DIR",
+    type=LocalPath(),
+    help="Write an HTML page with the recommendation, all charts and the machine.",
+)
 comparison = options_of("Comparison with an earlier run")
 
 
@@ -130,13 +138,7 @@ def parse_threads(
     type=TARGET,
     help="Plot accuracy against latency and size.",
 )
-@output(
-    "--report",
-    "report_folder",
-    metavar="DIR",
-    type=LocalPath(),
-    help="Write an HTML page with the recommendation, all charts and the machine.",
-)
+@report_option
 @json_option
 @overwrite_option
 def benchmark_command(

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pocketlens.cli.benchmark import measurement, parse_threads
+from pocketlens.cli.benchmark import measurement, parse_threads, report_option
 from pocketlens.cli.options import (
     EXISTING,
-    LocalPath,
     command,
     deliver,
     json_option,
     model_hints_options,
     options_of,
-    output,
     overwrite_option,
 )
 from pocketlens.errors import PocketlensError
@@ -65,13 +63,7 @@ if TYPE_CHECKING:
     help="Numbers of threads to try.  [default: 1, 2, 4, ... up to all cores]",
 )
 @model_hints_options()
-@output(
-    "--report",
-    "report_folder",
-    metavar="DIR",
-    type=LocalPath(),
-    help="Write an HTML page with the recommendation, all charts and the machine.",
-)
+@report_option
 @json_option
 @overwrite_option
 def recommend_command(

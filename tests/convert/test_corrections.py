@@ -91,7 +91,7 @@ def test_quantizers_find_weights_on_their_grid(
 
 
 def test_large_layers_are_rounded_to_the_nearest(photos: list[np.ndarray]) -> None:
-    """Their biases are corrected all the same."""
+    """Their biases are corrected anyway."""
     pixels = keras.Input((32, 32, 3))
     x = keras.layers.Rescaling(1 / 127.5, 0)(pixels)
     x = keras.layers.Conv2D(160, 1)(x)

@@ -1,7 +1,7 @@
 """What the way of resizing does to answers: ours beside plain linear, area and none at all.
 
 Run by hand (`make resize-accuracy RUN=runs/flowers MODEL=flowers_float32.tflite`) with a run and a
-file made of it, on the photos that the run held back. A camera's frame is larger than such photos
+file made of it, on the run's test photos. A camera's frame is larger than such photos
 and grainy, so each photo is enlarged to 720 and 1080 rows and gets a camera's noise, as coarse as
 its pixels. Brought back to the model's size, it should be answered like the photo itself.
 """

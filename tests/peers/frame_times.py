@@ -54,7 +54,7 @@ def usual_loop(file: Path, labels: list[str], threads: int) -> Way:
     )
     _, height, width, _ = input_details["shape"]
     scale, zero_point = input_details["quantization"]
-    # The float file normalises pixels itself; the arithmetic is what the loop has all the same.
+    # The float file normalises pixels itself; the arithmetic is what the loop has anyway.
     mean, std = (127.5, 127.5) if scale else (0.0, 1.0)
 
     def classify(frame_bgr: Any) -> str:

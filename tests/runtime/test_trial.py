@@ -174,7 +174,7 @@ def test_where_no_process_can_be_started(
 
 
 def test_interpreter_that_crashes(stray: Path) -> None:
-    """A model whose parts call each other for ever: a whole flatbuffer, and a full stack."""
+    """A model whose parts call each other endlessly: a whole flatbuffer, and a full stack."""
     pytest.importorskip("tensorflow", reason="makes the model")
     stray.write_bytes(endless(stray.read_bytes()))
     with pytest.raises(ModelFileError, match=r"crashed \(SIG"):

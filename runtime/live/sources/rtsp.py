@@ -15,7 +15,7 @@ from pocketlens.runtime.live.sources.opencv import OpenCvSource, open_stream
 # Shorter than the capture's own limits, so that a silent server does not cost its process.
 _OPEN_TIMEOUT_MS = 5000
 _READ_TIMEOUT_MS = 3000
-# TCP, since over UDP lost packets smear pictures; nothing held back for the sake of smoothness.
+# TCP, since over UDP lost packets smear pictures; nothing buffered for the sake of smoothness.
 _OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _OPTIONS = "rtsp_transport;tcp|fflags;nobuffer+discardcorrupt|flags;low_delay"
 

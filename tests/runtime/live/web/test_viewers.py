@@ -60,7 +60,7 @@ def test_eight_watch_and_the_next_are_told(show, path):
     with stalled(show.port, 10, (path,), times=1) as connections:
         assert [status_of(entry) for entry in connections] == [200] * 8 + [503] * 2
         assert b"8 viewers are watching" in show.get(path).body
-        # What is not a stream is answered all the same.
+        # What is not a stream is answered anyway.
         assert show.get("/api/state").status == 200
     wait_for(lambda: show.get(path).status == 200)
 
