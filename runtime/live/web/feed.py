@@ -89,8 +89,9 @@ class Feed:
                 stage: before.latency_ms[stage] + _SHARE * (value - before.latency_ms[stage])
                 for stage, value in times_ms.items()
             }
+        # In this order: who sees that there was a frame also finds it.
+        self.latest = Latest(result, now_s, fps, times_ms, self.frames + 1)
         self.frames += 1
-        self.latest = Latest(result, now_s, fps, times_ms, self.frames)
         if result.decision.changed:
             self._note({**entry, "text": result.decision.text})
         while self._wishes:
@@ -111,15 +112,19 @@ class Feed:
 
     def state(self) -> tuple[str, str]:
         """Return "starting", "live" or "stale", and why it is stale."""
-        state, latest = self._state, self.latest
+        return self._state_and_latest()[:2]
+
+    def _state_and_latest(self) -> tuple[str, str, Latest | None]:
+        """Return the state, why it is stale, and the result it was told from, each read once."""
+        frames, state, latest = self.frames, self._state, self.latest
         if state and state.state == STALE:
-            return STALE, state.reason
+            return STALE, state.reason, None
         if latest is None:
-            return (LIVE if self.frames else STARTING), ""
+            return (LIVE if frames else STARTING), "", None
         silence_s = allowance_s(_SILENCE_S, _SILENT_FRAMES, latest.fps)
         if self.clock() - latest.at_s > silence_s:
-            return STALE, f"no answer for {silence_s:.0f} s"
-        return LIVE, ""
+            return STALE, f"no answer for {silence_s:.0f} s", None
+        return LIVE, "", latest
 
     def events(self, after: str | None = None) -> list[dict[str, Any]]:
         """Return the last events, oldest first: all that are kept, or those after an id."""
@@ -131,8 +136,7 @@ class Feed:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what holds now as plain JSON values."""
-        state, reason = self.state()
-        latest = self.latest if state == LIVE else None
+        state, reason, latest = self._state_and_latest()
         shown: dict[str, Any] = {"text": None, "decision": [], "categories": []}
         if latest:
             entry = latest.result.to_dict()

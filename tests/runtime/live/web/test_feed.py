@@ -108,6 +108,23 @@ def test_a_wish_is_one_copy_of_one_frame():
     assert not given[0][0].any()
 
 
+def test_the_first_frame_is_there_when_the_state_says_live():
+    feed, seen = make(), []
+
+    class Watched(Feed):
+        """Looks at what others see at each attribute that `put` sets."""
+
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name in ("latest", "frames") and hasattr(self, "_wishes"):
+                seen.append(self.to_dict())
+
+    feed.__class__ = Watched
+    feed.put(FRAME, result(0, "a"))
+    assert [entry["state"] for entry in seen] == ["live", "live"]
+    assert [entry["frame"] for entry in seen] == [0, 0]
+
+
 def test_reading_while_results_come_never_fails():
     feed, stop, finished = make(), threading.Event(), []
 
