@@ -1,4 +1,4 @@
-"""The run folder that `train` writes: where things are in it, and which photo had which part."""
+"""The run folder that `train` writes: where things are in it, and which photo had which split."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pocketlens.card import CARD_NAME, LABELS_NAME, ModelCard, labels_text
 from pocketlens.errors import DataError, ModelFileError, UsageError
 from pocketlens.files import write_json, write_text
 from pocketlens.runtime.photos import LabelledPhotos, Photo, name_below, scan
-from pocketlens.runtime.tables import is_table, part_folders, read_table
+from pocketlens.runtime.tables import is_table, read_table, split_folders
 
 MODEL_NAME = "model.keras"
 SPLIT_NAME = "split.json"
 HISTORY_NAME = "history.csv"
 REPORT_NAME = "report"
 LOGS_NAME = "logs"
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,22 @@ class Run:
         """The trained Keras model."""
         return self.folder / MODEL_NAME
 
-    def photos(self, part: str) -> LabelledPhotos:
-        """Return the photos of one part of the split, in the order in which they were used.
+    def photos(self, split: str) -> LabelledPhotos:
+        """Return the photos of one split, in the order in which they were used.
 
         Raises:
             DataError: the photos are no longer where they were.
         """
-        split = json.loads((self.folder / SPLIT_NAME).read_text("utf-8"))
-        root = self.folder / split["photos"]
+        divided = json.loads((self.folder / SPLIT_NAME).read_text("utf-8"))
+        root = self.folder / divided["photos"]
         index = {label: position for position, label in enumerate(self.card.labels)}
         photos = tuple(
             Photo(root / name, tuple(index[label] for label in _as_list(labels)))
-            for name, labels in split["parts"][part].items()
+            for name, labels in divided["parts"][split].items()
         )
         if not any(photo.path.is_file() for photo in photos):
             raise DataError(
-                f"Expected the {part} photos of {self.folder} below {root}. Received: none of "
+                f"Expected the {split} photos of {self.folder} below {root}. Received: none of "
                 "them there. Move them back, or give a folder of photos instead of the run."
             )
         return LabelledPhotos(self.card.labels, photos)
@@ -81,7 +81,7 @@ def read_run(folder: Path) -> Run:
 def evaluation_photos(data: str | Path | LabelledPhotos) -> LabelledPhotos:
     """Return a run's held-back test photos, those of a folder per class or table, or what is given.
 
-    Of a table that says which photo is in which part, and of a `train/ val/ test/` layout of
+    Of a table that says which photo is in which split, and of a `train/ val/ test/` layout of
     folders, the test photos are taken.
 
     Raises:
@@ -94,20 +94,20 @@ def evaluation_photos(data: str | Path | LabelledPhotos) -> LabelledPhotos:
     if is_run(path):
         return read_run(path).photos("test")
     if not is_table(path):
-        folders = part_folders(path)
+        folders = split_folders(path)
         _expect_test(path, folders if len(folders) > 1 else {}, "name the folder of one of them")
         return scan(folders.get("test", path))
     table = read_table(path)
-    _expect_test(path, table.parts, "leave the column out")
-    return LabelledPhotos(table.labels, table.parts.get("test", table.photos))
+    _expect_test(path, table.splits, "leave the column out")
+    return LabelledPhotos(table.labels, table.splits.get("test", table.photos))
 
 
-def _expect_test(path: Path, parts: Iterable[str], advice: str) -> None:
-    parts = list(parts)
-    if parts and "test" not in parts:
+def _expect_test(path: Path, splits: Iterable[str], advice: str) -> None:
+    splits = list(splits)
+    if splits and "test" not in splits:
         raise DataError(
             f"Expected test photos in {path}, since it divides its photos into splits. Received: "
-            f"only {', '.join(parts)}. Add some or {advice}."
+            f"only {', '.join(splits)}. Add some or {advice}."
         )
 
 
@@ -122,9 +122,9 @@ def write_split(
     place: Path,
     root: Path,
     labels: Sequence[str],
-    parts: Mapping[str, Sequence[Photo]],
+    splits: Mapping[str, Sequence[Photo]],
 ) -> None:
-    """Write which photo had which part and labels, with paths relative to the folder `root`.
+    """Write which photo had which split and labels, with paths relative to the folder `root`.
 
     Photos beside `place`, where the run in `folder` is to lie when it is complete, are named by
     their way from there, so that both may move together.
@@ -136,11 +136,11 @@ def write_split(
         {
             "photos": name_below(root, place) if beside else str(root),
             "parts": {
-                part: {
+                split: {
                     name_below(photo.path.absolute(), root): _as_text(photo, labels)
                     for photo in photos
                 }
-                for part, photos in parts.items()
+                for split, photos in splits.items()
             },
         },
     )

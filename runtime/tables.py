@@ -17,28 +17,28 @@ CSV_SUFFIX, JSONL_SUFFIX = SUFFIXES = (".csv", ".jsonl")
 SEPARATOR = "|"
 """What stands between the labels of one photo in a CSV file."""
 
-# What the parts of a layout may be called, as folders and in tables.
-PART_NAMES = {
+# What the splits of a layout may be called, as folders and in tables.
+SPLIT_NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
 
 _LABEL_COLUMNS = ("label", "labels")
-_PART_COLUMNS = ("part", "split")
+_SPLIT_COLUMNS = ("part", "split")
 
 
 @dataclass(frozen=True)
 class PhotoTable:
     """The photos of a table, in its order.
 
-    `labels` are sorted by name. `parts` has "train", "val" and "test" where the table says which
+    `labels` are sorted by name. `splits` has "train", "val" and "test" where the table says which
     photo is in which, else it is empty.
     """
 
     labels: tuple[str, ...]
     photos: tuple[Photo, ...]
-    parts: Mapping[str, tuple[Photo, ...]]
+    splits: Mapping[str, tuple[Photo, ...]]
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,18 @@ class _Row:
     line: int
     path: str
     labels: tuple[str, ...]
-    part: str | None
+    split: str | None
 
 
-def part_folders(root: Path) -> dict[str, Path]:
-    """Return the folders of a layout's parts, or `root` as "train" where there is no layout."""
+def split_folders(root: Path) -> dict[str, Path]:
+    """Return the folders of a layout's splits, or `root` as "train" where there is no layout."""
     folders = {
-        part: root / name
-        for part, names in PART_NAMES.items()
+        split: root / name
+        for split, names in SPLIT_NAMES.items()
         for name in names
         if (root / name).is_dir()
     }
-    # A class may be called "test"; a layout has a training part and at least one other.
+    # A class may be called "test"; a layout has a training split and at least one other.
     return folders if "train" in folders and len(folders) > 1 else {"train": root}
 
 
@@ -102,17 +102,17 @@ def _table(path: Path, rows: list[_Row]) -> PhotoTable:
     index = {label: position for position, label in enumerate(labels)}
     seen: dict[Path, int] = {}
     photos: list[Photo] = []
-    parts: dict[str, list[Photo]] = {}
+    splits: dict[str, list[Photo]] = {}
     for row in rows:
         photo = Photo(path.parent / row.path, tuple(sorted(index[label] for label in row.labels)))
         first = seen.setdefault(photo.path, row.line)
         if first != row.line:
             _fail(path, row.line, "each photo once", f"{row.path}, as in line {first}")
         photos.append(photo)
-        if row.part is not None:
-            parts.setdefault(row.part, []).append(photo)
+        if row.split is not None:
+            splits.setdefault(row.split, []).append(photo)
     return PhotoTable(
-        labels, tuple(photos), {name: tuple(parts[name]) for name in PART_NAMES if name in parts}
+        labels, tuple(photos), {name: tuple(splits[name]) for name in SPLIT_NAMES if name in splits}
     )
 
 
@@ -120,7 +120,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[_Row]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
-        label_column, part_column = _columns(path, header)
+        label_column, split_column = _columns(path, header)
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
@@ -130,13 +130,13 @@ def _csv_rows(path: Path, text: str) -> Iterator[_Row]:
             if label_column == "labels":
                 entries = values["labels"].split(SEPARATOR)
                 values["labels"] = entries if any(entry.strip() for entry in entries) else []
-            yield _row(path, reader.line_num, values, label_column, part_column)
+            yield _row(path, reader.line_num, values, label_column, split_column)
     except csv.Error as error:
         _fail(path, reader.line_num, "comma-separated values", str(error))
 
 
 def _jsonl_rows(path: Path, text: str) -> Iterator[_Row]:
-    with_part: bool | None = None
+    with_split: bool | None = None
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
@@ -146,27 +146,27 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[_Row]:
             _fail(path, line, "a JSON object", str(error))
         if not isinstance(values, dict):
             _fail(path, line, "a JSON object", content.strip()[:40])
-        label_column, part_column = _columns(path, list(values), line)
-        # With a part for some photos only, nobody could say where the others belong.
-        if with_part not in (None, part_column is not None):
+        label_column, split_column = _columns(path, list(values), line)
+        # With a split for some photos only, nobody could say where the others belong.
+        if with_split not in (None, split_column is not None):
             _fail(path, line, "a split for every photo or for none", "one of both")
-        with_part = part_column is not None
-        yield _row(path, line, values, label_column, part_column)
+        with_split = split_column is not None
+        yield _row(path, line, values, label_column, split_column)
 
 
 def _columns(path: Path, names: list[str], line: int = 1) -> tuple[str, str | None]:
-    """Return the names under which the labels and the part stand."""
+    """Return the names under which the labels and the split stand."""
     found_labels = [name for name in _LABEL_COLUMNS if name in names]
-    found_parts = [name for name in _PART_COLUMNS if name in names]
+    found_splits = [name for name in _SPLIT_COLUMNS if name in names]
     doubled = len(set(names)) < len(names)
-    if "path" not in names or len(found_labels) != 1 or len(found_parts) > 1 or doubled:
+    if "path" not in names or len(found_labels) != 1 or len(found_splits) > 1 or doubled:
         expected = "path, one of label and labels, and at most one of split and part"
         _fail(path, line, expected, ", ".join(names) or "nothing")
-    return found_labels[0], found_parts[0] if found_parts else None
+    return found_labels[0], found_splits[0] if found_splits else None
 
 
 def _row(
-    path: Path, line: int, values: dict[str, Any], label_column: str, part_column: str | None
+    path: Path, line: int, values: dict[str, Any], label_column: str, split_column: str | None
 ) -> _Row:
     name = values["path"]
     if not isinstance(name, str) or not name.strip():
@@ -182,15 +182,15 @@ def _row(
         labels.append(entry.strip())
     if len(set(labels)) < len(labels):
         _fail(path, line, "each label of a photo once", ", ".join(labels))
-    part = None if part_column is None else _part(path, line, values[part_column])
-    return _Row(line, name.strip(), tuple(labels), part)
+    split = None if split_column is None else _split(path, line, values[split_column])
+    return _Row(line, name.strip(), tuple(labels), split)
 
 
-def _part(path: Path, line: int, value: Any) -> str:
+def _split(path: Path, line: int, value: Any) -> str:
     text = value.strip().lower() if isinstance(value, str) else None
-    found = next((part for part, names in PART_NAMES.items() if text in names), None)
+    found = next((split for split, names in SPLIT_NAMES.items() if text in names), None)
     if found is None:
-        _fail(path, line, f"one of {', '.join(PART_NAMES)}", repr(value))
+        _fail(path, line, f"one of {', '.join(SPLIT_NAMES)}", repr(value))
     return found
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pocketlens.errors import DataError
 from pocketlens.runtime.photos import Photo, find_others, find_pictures, name_below
-from pocketlens.runtime.tables import SEPARATOR, is_table, part_folders
+from pocketlens.runtime.tables import SEPARATOR, is_table, split_folders
 from pocketlens.train.duplicates import Fingerprint, near_groups
 from pocketlens.train.found_photos import FoundPhotos, find_photos
 from pocketlens.train.photo_facts import PhotoFacts, read_facts
-from pocketlens.train.splits import Contents, Split, count_labels, divide_photos
+from pocketlens.train.splits import Contents, DividedPhotos, count_labels, divide_photos
 
 # Below this many pixels on the shorter side little is left to recognise.
 TINY_SIDE = 32
@@ -46,13 +46,13 @@ class Copies:
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
-    parts: tuple[str, ...]
+    splits: tuple[str, ...]
     exact: bool
 
     @property
     def telling_names(self) -> tuple[str, ...]:
-        """The names, those first that show every label and part in the group."""
-        kinds = list(zip(self.labels, self.parts, strict=True))
+        """The names, those first that show every label and split in the group."""
+        kinds = list(zip(self.labels, self.splits, strict=True))
         again = [kind in kinds[:index] for index, kind in enumerate(kinds)]
         return tuple(name for _, name in sorted(zip(again, self.names, strict=True)))
 
@@ -64,8 +64,8 @@ class DataCheck:
     `readable` counts photos, `counts` those of each class, some of which may be the same;
     `unreadable` says for each file why; `misnamed` says what format it is. A photo in `tiny` or
     `extreme` has its width and height, upright or not. `copies` are all groups; those under several
-    labels or in several parts of a layout are `conflicts` and `across`. `problem` says why training
-    would refuse these photos, else None.
+    labels or in several splits of a layout are `conflicts` and `across`. `problem` says why
+    training would refuse these photos, else None.
     """
 
     found: FoundPhotos
@@ -89,8 +89,8 @@ class DataCheck:
 
     @property
     def across(self) -> tuple[Copies, ...]:
-        """Copies in more than one part of a given layout: what is tested was trained on."""
-        return tuple(group for group in self.copies if len(set(group.parts)) > 1)
+        """Copies in more than one split of a given layout: what is tested was trained on."""
+        return tuple(group for group in self.copies if len(set(group.splits)) > 1)
 
     @property
     def imbalance(self) -> float:
@@ -98,7 +98,7 @@ class DataCheck:
         smallest = min(self.counts.values())
         return max(self.counts.values()) / smallest if smallest else float("inf")
 
-    def split(self, seed: int) -> Split:
+    def divide(self, seed: int) -> DividedPhotos:
         """Divide the photos, copies together; raises DataError where `problem` says why."""
         return divide_photos(self.found, self.contents, seed)
 
@@ -134,7 +134,7 @@ def check_data(photos: Path, task: str | None = None, positive: str | None = Non
     Raises:
         UsageError: there is no such folder or table, or no such label.
         DataError: it holds no folders with photos, or the labels are none for the task.
-        LabelsError: a part of a layout has a class that the training part has not.
+        LabelsError: a split of a layout has a class that the training split has not.
     """
     found = find_photos(photos)
     if task is not None:
@@ -206,9 +206,9 @@ def _contents(
 
 def _copies(found: FoundPhotos, contents: Contents) -> tuple[Copies, ...]:
     groups: dict[str, list[tuple[Photo, str]]] = defaultdict(list)
-    for part, photos in found.parts.items():
+    for split, photos in found.splits.items():
         for photo in photos:
-            groups[contents.groups[photo.path]].append((photo, part))
+            groups[contents.groups[photo.path]].append((photo, split))
     return tuple(
         Copies(
             names=tuple(name_below(photo.path, found.root) for photo, _ in members),
@@ -216,7 +216,7 @@ def _copies(found: FoundPhotos, contents: Contents) -> tuple[Copies, ...]:
                 SEPARATOR.join(found.labels[index] for index in photo.label_indices)
                 for photo, _ in members
             ),
-            parts=tuple(part for _, part in members),
+            splits=tuple(split for _, split in members),
             exact=len({contents.digests[photo.path] for photo, _ in members}) == 1,
         )
         for members in groups.values()
@@ -233,7 +233,7 @@ def _is_extreme(_path: Path, facts: PhotoFacts) -> bool:
 
 
 def _class_folders(root: Path) -> Iterable[Path]:
-    for folder in part_folders(root).values():
+    for folder in split_folders(root).values():
         for child in sorted(folder.iterdir()):
             if child.is_dir() and not child.name.startswith("."):
                 yield child

@@ -106,7 +106,7 @@ def smallest_and_largest(check: DataCheck) -> tuple[str, str]:
 def headline(check: DataCheck) -> str:
     """Return what there is, in one sentence."""
     skipped = f", {len(check.unreadable)} unreadable" if check.unreadable else ""
-    layout = "" if len(check.found.parts) == 1 else f", split into {', '.join(check.found.parts)}"
+    layout = "" if len(check.found.splits) == 1 else f", split into {', '.join(check.found.splits)}"
     classes = counted(len(check.counts), "class", "classes")
     return f"{check.readable} readable photos in {classes}{skipped}{layout}."
 
@@ -181,7 +181,7 @@ def to_payload(check: DataCheck) -> dict[str, Any]:
     (readable photos of each); `imbalance` (largest to smallest, null where one has none);
     `unreadable` (why), `misnamed` (what format it is), `unsupported`, `empty_classes`, `rotated`,
     `tiny` and `extreme` (stored width and height); `copies`, each with `files`, `labels` and
-    `parts` of these files, `exact`, `conflict` (several labels) and `across` (several parts).
+    `parts` of these files, `exact`, `conflict` (several labels) and `across` (several splits).
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -202,7 +202,7 @@ def to_payload(check: DataCheck) -> dict[str, Any]:
             {
                 "files": list(group.names),
                 "labels": list(group.labels),
-                "parts": list(group.parts),
+                "parts": list(group.splits),
                 "exact": group.exact,
                 "conflict": group in check.conflicts,
                 "across": group in check.across,

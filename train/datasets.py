@@ -66,7 +66,7 @@ T = TypeVar("T")
 def dataset_folder(name: str) -> Path:
     """Return a folder with a dataset's photos, in the form that `train` takes.
 
-    The part that a dataset declares its test part stays that; the others have none.
+    The split that a dataset declares its test split stays that; the others have none.
 
     Args:
         name: one of `DATASETS`.
@@ -111,9 +111,9 @@ def _ask_keras(name: str, load: Callable[[], T]) -> T:
         ) from error
 
 
-def _write_pictures(parts: Mapping[str, Pictures], labels: tuple[str, ...], folder: Path) -> None:
-    total = sum(len(indices) for _, indices in parts.values())
-    for path, picture in track(_placed(parts, labels, folder), "Unpacking pictures", total):
+def _write_pictures(splits: Mapping[str, Pictures], labels: tuple[str, ...], folder: Path) -> None:
+    total = sum(len(indices) for _, indices in splits.values())
+    for path, picture in track(_placed(splits, labels, folder), "Unpacking pictures", total):
         path.parent.mkdir(parents=True, exist_ok=True)
         # OpenCV writes blue first.
         done, png = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)
@@ -123,9 +123,9 @@ def _write_pictures(parts: Mapping[str, Pictures], labels: tuple[str, ...], fold
 
 
 def _placed(
-    parts: Mapping[str, Pictures], labels: tuple[str, ...], folder: Path
+    splits: Mapping[str, Pictures], labels: tuple[str, ...], folder: Path
 ) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
-    """Yield where each picture goes: a folder per class for each part."""
-    for part, (pixels, indices) in parts.items():
+    """Yield where each picture goes: a folder per class for each split."""
+    for split, (pixels, indices) in splits.items():
         for number, (picture, index) in enumerate(zip(pixels, indices.ravel(), strict=True)):
-            yield folder / part / labels[index] / f"{number:05}.png", picture
+            yield folder / split / labels[index] / f"{number:05}.png", picture

@@ -16,14 +16,14 @@ from pocketlens.runtime.photos import (
     renumbered,
     scan,
 )
-from pocketlens.runtime.tables import is_table, part_folders, read_table
+from pocketlens.runtime.tables import is_table, read_table, split_folders
 
 
 @dataclass(frozen=True)
 class FoundPhotos:
     """Photos as they lie in folders or stand in a table.
 
-    `source` is that folder or table, `root` the folder that photos are named from. `parts` has
+    `source` is that folder or table, `root` the folder that photos are named from. `splits` has
     "train" and those that a layout gives. `labels` are sorted by name, but for a binary task: then
     they are the negative and the positive one.
     """
@@ -31,7 +31,7 @@ class FoundPhotos:
     source: Path
     root: Path
     labels: tuple[str, ...]
-    parts: Mapping[str, tuple[Photo, ...]]
+    splits: Mapping[str, tuple[Photo, ...]]
     task: str = MULTICLASS
 
     def for_task(self, task: str, positive: str | None = None) -> FoundPhotos:
@@ -49,15 +49,15 @@ class FoundPhotos:
         labels = self.labels
         if task == BINARY:
             labels = _negative_and_positive(labels, positive)
-        parts = {
-            part: renumbered(photos, self.labels, labels) for part, photos in self.parts.items()
+        splits = {
+            split: renumbered(photos, self.labels, labels) for split, photos in self.splits.items()
         }
-        return dataclasses.replace(self, labels=labels, parts=parts, task=task)
+        return dataclasses.replace(self, labels=labels, splits=splits, task=task)
 
     @property
     def photos(self) -> tuple[Photo, ...]:
-        """All photos, part by part."""
-        return tuple(photo for photos in self.parts.values() for photo in photos)
+        """All photos, split by split."""
+        return tuple(photo for photos in self.splits.values() for photo in photos)
 
 
 def find_photos(root: Path) -> FoundPhotos:
@@ -69,30 +69,30 @@ def find_photos(root: Path) -> FoundPhotos:
     Raises:
         UsageError: there is no such folder or table.
         DataError: it holds no folders with photos, or is not a table of photos.
-        LabelsError: a part of the layout has a class that the training part has not.
+        LabelsError: a split of the layout has a class that the training split has not.
     """
     if is_table(root):
         return _find_in_table(root)
     existing_folder(root)
-    folders = part_folders(root)
-    scanned = {part: scan(folder) for part, folder in folders.items()}
+    folders = split_folders(root)
+    scanned = {split: scan(folder) for split, folder in folders.items()}
     labels = scanned["train"].labels
-    parts = {part: found.with_labels(labels).photos for part, found in scanned.items()}
-    return FoundPhotos(root, root, labels, parts)
+    splits = {split: found.with_labels(labels).photos for split, found in scanned.items()}
+    return FoundPhotos(root, root, labels, splits)
 
 
 def _find_in_table(path: Path) -> FoundPhotos:
     table = read_table(path)
-    if table.parts and "train" not in table.parts:
+    if table.splits and "train" not in table.splits:
         raise DataError(
             f"Expected training photos in {path}, since it divides its photos into splits. "
-            f"Received: only {', '.join(table.parts)}. Add some or leave the column out."
+            f"Received: only {', '.join(table.splits)}. Add some or leave the column out."
         )
     task = MULTICLASS
     if any(len(photo.label_indices) != 1 for photo in table.photos):
         task = MULTILABEL
     return FoundPhotos(
-        path, path.parent, table.labels, table.parts or {"train": table.photos}, task
+        path, path.parent, table.labels, table.splits or {"train": table.photos}, task
     )
 
 

@@ -23,7 +23,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from pocketlens.train.batches import Change
 from pocketlens.train.networks import HEAD_NAME
-from pocketlens.train.pixel_cache import Part, write_array
+from pocketlens.train.pixel_cache import SplitPixels, write_array
 from pocketlens.workers import map_ahead
 
 LOGGER = logging.getLogger("pocketlens")
@@ -79,19 +79,19 @@ def head_model(network: keras.Model) -> keras.Model:
     return keras.Model(entry, network.get_layer(HEAD_NAME)(network.get_layer("dropout")(entry)))
 
 
-def features_of(extractor: FeatureExtractor, part: Part, path: Path) -> NDArray[Any]:
+def features_of(extractor: FeatureExtractor, split: SplitPixels, path: Path) -> NDArray[Any]:
     """Return float32 (N, channels): the features of photos as they are, mapped from a new file."""
-    LOGGER.info("Computing the features of %d photos …", len(part.pixels))
-    shape = (len(part.pixels), extractor.channels)
+    LOGGER.info("Computing the features of %d photos …", len(split.pixels))
+    shape = (len(split.pixels), extractor.channels)
     size = extractor.batch_size
-    starts = range(0, len(part.pixels), size)
-    batches = (part.pixels[start : start + size] for start in starts)
+    starts = range(0, len(split.pixels), size)
+    batches = (split.pixels[start : start + size] for start in starts)
     return write_array(path, shape, np.float32, extractor.each(batches))
 
 
 def feature_change(
     extractor: FeatureExtractor,
-    part: Part,
+    split: SplitPixels,
     features: NDArray[np.float32],
     augment: Change,
     seed: int,
@@ -103,7 +103,7 @@ def feature_change(
     LOGGER.info("Computing the features of %d augmented photos …", count)
     size = extractor.batch_size
     batches = (rows[start : start + size] for start in range(0, count, size))
-    views = extractor.each(augment(part.pixels[batch], rng) for batch in batches)
+    views = extractor.each(augment(split.pixels[batch], rng) for batch in batches)
     differences = np.concatenate(list(views)) - features[rows]
 
     def change(values: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -34,7 +34,7 @@ from pocketlens.train.head import (
 )
 from pocketlens.train.networks import BASE_NAME, HEAD_NAME, flat_layers, freeze
 from pocketlens.train.optimization import accuracy, loss, optimizer, rate_callbacks
-from pocketlens.train.pixel_cache import Part
+from pocketlens.train.pixel_cache import SplitPixels
 from pocketlens.train.settings import Settings
 
 LOGGER = logging.getLogger("pocketlens")
@@ -54,7 +54,7 @@ class Trainer:
         self,
         network: keras.Model,
         settings: Settings,
-        parts: dict[str, Part],
+        splits: dict[str, SplitPixels],
         history: History,
         checkpoints: Checkpoints,
         scratch: Path,
@@ -66,12 +66,14 @@ class Trainer:
         self._scratch = scratch
         self._settings = settings
         self._classes = int(network.output.shape[-1])
-        self._parts = parts
+        self._splits = splits
         self._precision = precision(settings.mixed_precision)
         # Pictures that are new in every epoch need no augmentation.
-        self._pictures = pictures or same_every_epoch(parts["train"].pixels, parts["train"].labels)
+        self._pictures = pictures or same_every_epoch(
+            splits["train"].pixels, splits["train"].labels
+        )
         self.augmentation = None if pictures else _augmentation(settings)
-        weights = class_weights(parts["train"].labels) if settings.balance != "none" else None
+        weights = class_weights(splits["train"].labels) if settings.balance != "none" else None
         # Validation asks for what training aims at: every class counts the same in both.
         self._validation_weights = weights
         self._training_weights = weights if settings.balance == "weights" else None
@@ -92,7 +94,7 @@ class Trainer:
                 round_kernels(layer for layer in self._base_layers() if not layer.trainable)
             if settings.head_epochs and not self._checkpoints.is_past(HEAD):
                 self._train_head()
-        epochs = settings.main_epochs(len(self._parts["train"].labels))
+        epochs = settings.main_epochs(len(self._splits["train"].labels))
         if epochs and not self._checkpoints.is_past(self._main_phase):
             self._train_main(epochs)
         if settings.grid_epochs:
@@ -102,9 +104,9 @@ class Trainer:
         """Train the head on the features of the frozen base."""
         settings = self._settings
         extractor = FeatureExtractor(self.network)
-        train = self._parts["train"]
+        train = self._splits["train"]
         features, val_features = (
-            features_of(extractor, self._parts[name], self._scratch / f"{name}.npy")
+            features_of(extractor, self._splits[name], self._scratch / f"{name}.npy")
             for name in ("train", "val")
         )
         change = self.augmentation and feature_change(
@@ -129,8 +131,8 @@ class Trainer:
         self._fit(
             self._main_phase,
             self.network,
-            self._training(self._pictures, self._parts["train"].pixels, self.augmentation),
-            self._validation(self._parts["val"].pixels),
+            self._training(self._pictures, self._splits["train"].pixels, self.augmentation),
+            self._validation(self._splits["val"].pixels),
             epochs,
             settings.rates.main,
         )
@@ -144,8 +146,8 @@ class Trainer:
         self._fit(
             GRID,
             self.network,
-            self._training(self._pictures, self._parts["train"].pixels, self.augmentation),
-            self._validation(self._parts["val"].pixels),
+            self._training(self._pictures, self._splits["train"].pixels, self.augmentation),
+            self._validation(self._splits["val"].pixels),
             settings.grid_epochs,
             settings.rates.grid,
             {"grid": GridTraining(layers)},
@@ -169,7 +171,7 @@ class Trainer:
         settings = self._settings
         return training_batches(
             pictures,
-            (like, self._parts["train"].labels),
+            (like, self._splits["train"].labels),
             settings.batch_size,
             Shuffling(settings.seed, change, settings.balance == "oversample", rounds),
             first_epoch=len(self.history.epochs),
@@ -177,8 +179,8 @@ class Trainer:
         )
 
     def _validation(self, values: Any) -> Any:
-        part, size = self._parts["val"], self._settings.batch_size
-        return plain_batches(values, part.labels, size, self._validation_weights)
+        split, size = self._splits["val"], self._settings.batch_size
+        return plain_batches(values, split.labels, size, self._validation_weights)
 
     def _base_layers(self) -> list[keras.layers.Layer]:
         return flat_layers(self.network.get_layer(BASE_NAME))
@@ -239,10 +241,10 @@ def _patience(phase: str, epochs: int) -> int:
     return max(_PATIENCE[phase], int(share * epochs))
 
 
-def predict_scores(network: keras.Model, part: Part, batch_size: int) -> Any:
-    """Return float32 (N, classes): the network's scores for a part, in its order."""
+def predict_scores(network: keras.Model, split: SplitPixels, batch_size: int) -> Any:
+    """Return float32 (N, classes): the network's scores for a split, in its order."""
     LOGGER.info("Computing scores …")
-    batches = plain_batches(part.pixels, part.labels, batch_size)
+    batches = plain_batches(split.pixels, split.labels, batch_size)
     return network.predict(batches.map(lambda pixels, *_: pixels), verbose=0)
 
 

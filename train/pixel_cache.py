@@ -20,8 +20,8 @@ from pocketlens.evaluation.answers import truth
 from pocketlens.files import cache_folder, replacing, write_text
 from pocketlens.progress import track
 from pocketlens.runtime.photos import Photo, read_pixels, report_skipped
-from pocketlens.runtime.runs import PARTS
-from pocketlens.train.splits import Split, count_labels
+from pocketlens.runtime.runs import SPLITS
+from pocketlens.train.splits import DividedPhotos, count_labels
 
 
 def write_array(
@@ -59,8 +59,8 @@ _ABANDONED_S = 3600
 
 
 @dataclass(frozen=True)
-class Part:
-    """One part of the split as arrays.
+class SplitPixels:
+    """One split as arrays.
 
     `pixels` is uint8 (N, height, width, 3) RGB, mapped from disk; `labels` the truth as
     `truth.truth` gives it; `photos` the N photos that could be read.
@@ -71,16 +71,18 @@ class Part:
     photos: tuple[Photo, ...]
 
 
-def load_pixels(split: Split, size_wh: tuple[int, int], resize_mode: str) -> dict[str, Part]:
-    """Return the pixels of all parts, decoding only what is not cached yet.
+def load_pixels(
+    divided: DividedPhotos, size_wh: tuple[int, int], resize_mode: str
+) -> dict[str, SplitPixels]:
+    """Return the pixels of all splits, decoding only what is not cached yet.
 
     Photos that cannot be read are left out, counted and named.
 
     Raises:
-        DataError: a part has a class of which no photo can be read.
+        DataError: a split has a class of which no photo can be read.
     """
-    everything = [photo for part in PARTS for photo in split.parts[part]]
-    digests = [split.digests[photo.path] for photo in everything]
+    everything = [photo for split in SPLITS for photo in divided.splits[split]]
+    digests = [divided.digests[photo.path] for photo in everything]
     key = hashlib.sha256(
         json.dumps([PIXELS_VERSION, size_wh, resize_mode, digests]).encode()
     ).hexdigest()[:32]
@@ -92,7 +94,7 @@ def load_pixels(split: Split, size_wh: tuple[int, int], resize_mode: str) -> dic
     pixels = read_array(pixels_path)
     unreadable = {int(index): text for index, text in json.loads(bad_path.read_text()).items()}
     report_skipped([PictureError(text) for text in unreadable.values()], len(everything))
-    return _parts(split, pixels, set(unreadable))
+    return _splits(divided, pixels, set(unreadable))
 
 
 def _fill(
@@ -112,32 +114,34 @@ def _fill(
             else:
                 yield result
 
-    # Readable photos lie one behind the other, so that each part is one piece of the file.
+    # Readable photos lie one behind the other, so that each split is one piece of the file.
     write_array(pixels_path, (len(photos), size_wh[1], size_wh[0], 3), np.uint8, readable())
     # Last, since its presence says that the pixels are complete.
     write_text(bad_path, json.dumps(errors))
 
 
-def _parts(split: Split, pixels: NDArray[np.uint8], unreadable: set[int]) -> dict[str, Part]:
-    parts = {}
+def _splits(
+    divided: DividedPhotos, pixels: NDArray[np.uint8], unreadable: set[int]
+) -> dict[str, SplitPixels]:
+    splits = {}
     first = row = 0
-    for name in PARTS:
-        photos = split.parts[name]
+    for name in SPLITS:
+        photos = divided.splits[name]
         readable = tuple(
             photo for index, photo in enumerate(photos, first) if index not in unreadable
         )
         counts = count_labels(readable)
-        for index, label in enumerate(split.labels):
+        for index, label in enumerate(divided.labels):
             if not counts[index]:
                 raise DataError(
                     f"Expected readable photos of every class in the {name} split. "
                     f"Received: none of {label!r}. Add photos to it."
                 )
-        labels = truth([p.label_indices for p in readable], len(split.labels), split.task)
-        parts[name] = Part(pixels[row : row + len(readable)], labels, readable)
+        labels = truth([p.label_indices for p in readable], len(divided.labels), divided.task)
+        splits[name] = SplitPixels(pixels[row : row + len(readable)], labels, readable)
         first += len(photos)
         row += len(readable)
-    return parts
+    return splits
 
 
 def _remove_abandoned() -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pocketlens.train.batches import Change
     from pocketlens.train.callbacks import Epoch
     from pocketlens.train.feature_maps import FeatureMaps
-    from pocketlens.train.pixel_cache import Part
+    from pocketlens.train.pixel_cache import SplitPixels
 
 SHEET_NAME = "augmentation.png"
 
@@ -184,7 +184,9 @@ def curve(epochs: Sequence[Epoch], what: str) -> Chart:
     return Chart(draw, alt[0].upper() + alt[1:], (410.0, 320.0))
 
 
-def augmentation_sheet(part: Part, labels: Sequence[str], augment: Change, seed: int) -> bytes:
+def augmentation_sheet(
+    split: SplitPixels, labels: Sequence[str], augment: Change, seed: int
+) -> bytes:
     """Draw a training photo of every class, up to twelve, and what training makes of it, as PNG.
 
     So one sees whether one would still recognise what is on them.
@@ -195,8 +197,8 @@ def augmentation_sheet(part: Part, labels: Sequence[str], augment: Change, seed:
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(shown), _VERSIONS + 1, squeeze=False)
     for index, (label, axes) in enumerate(zip(shown, grid, strict=True)):
-        has_label = part.labels == index if part.labels.ndim == 1 else part.labels[:, index] > 0
-        photo = part.pixels[int(np.argmax(has_label))]
+        has_label = split.labels == index if split.labels.ndim == 1 else split.labels[:, index] > 0
+        photo = split.pixels[int(np.argmax(has_label))]
         versions = augment(np.stack([photo] * _VERSIONS), rng)
         for axis, pixels in zip(axes, [photo, *versions], strict=True):
             axis.imshow(pixels)

@@ -1,4 +1,4 @@
-"""Dividing photos into training, validation and test parts."""
+"""Dividing photos into training, validation and test splits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from pocketlens.choices import MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError
 from pocketlens.runtime.photos import Photo, name_below
-from pocketlens.runtime.runs import PARTS
+from pocketlens.runtime.runs import SPLITS
 from pocketlens.train.found_photos import FoundPhotos
 
 # Photos without any label are divided too, as if that were one.
@@ -24,11 +24,11 @@ Labels = tuple[int, ...]
 def divide_groups(
     groups: Mapping[str, Sequence[Labels]], shares: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Return the part of each group.
+    """Return the split of each group.
 
     Args:
         groups: the label indices of each photo in a group, by the group's name.
-        shares: of all photos, by the part's name; together 1.
+        shares: of all photos, by the split's name; together 1.
         seed: decides between groups that are alike.
     """
     counts = {
@@ -39,21 +39,21 @@ def divide_groups(
     random.Random(seed).shuffle(order)  # noqa: S311 (no secret)
     left = sum(counts.values(), Counter())
     wanted = {
-        part: {label: share * count for label, count in left.items()}
-        for part, share in shares.items()
+        split: {label: share * count for label, count in left.items()}
+        for split, share in shares.items()
     }
-    room = {part: share * sum(map(len, groups.values())) for part, share in shares.items()}
+    room = {split: share * sum(map(len, groups.values())) for split, share in shares.items()}
     placed: dict[str, str] = {}
     while left:
         rarest = min(left, key=lambda label: (left[label], label))
         # Large groups first: what is left then fits into what is still wanted.
         held = [name for name in order if name not in placed and counts[name][rarest]]
         for name in sorted(held, key=lambda name: -counts[name][rarest]):
-            part = max(shares, key=lambda part: (wanted[part][rarest], room[part]))
-            placed[name] = part
-            room[part] -= len(groups[name])
+            split = max(shares, key=lambda split: (wanted[split][rarest], room[split]))
+            placed[name] = split
+            room[split] -= len(groups[name])
             for label, count in counts[name].items():
-                wanted[part][label] -= count
+                wanted[split][label] -= count
         left = Counter()
         for name in order:
             if name not in placed:
@@ -62,22 +62,22 @@ def divide_groups(
 
 
 def fill_gaps(
-    groups: Mapping[str, Sequence[Labels]], placed: dict[str, str], parts: Sequence[str]
+    groups: Mapping[str, Sequence[Labels]], placed: dict[str, str], splits: Sequence[str]
 ) -> None:
-    """Give a part that has nothing of a label a group with it, where another part can spare one.
+    """Give a split that has nothing of a label a group with it, where another split can spare one.
 
-    A part can spare the only group of a label as little as the last photo of any other label that
-    the group has. The smallest group goes, out of the part with most of the label.
+    A split can spare the only group of a label as little as the last photo of any other label that
+    the group has. The smallest group goes, out of the split with most of the label.
     """
     held = {
         name: {label for labels in photos for label in labels} for name, photos in groups.items()
     }
-    have = {part: Counter[int]() for part in parts}
-    for name, part in placed.items():
-        have[part].update(held[name])
+    have = {split: Counter[int]() for split in splits}
+    for name, split in placed.items():
+        have[split].update(held[name])
     for label in sorted(set().union(*held.values())):
-        for part in parts:
-            if have[part][label]:
+        for split in splits:
+            if have[split][label]:
                 continue
             spare = [
                 name
@@ -90,11 +90,11 @@ def fill_gaps(
                 spare, key=lambda name: (-have[placed[name]][label], len(groups[name]), name)
             )
             have[placed[chosen]].subtract(held[chosen])
-            have[part].update(held[chosen])
-            placed[chosen] = part
+            have[split].update(held[chosen])
+            placed[chosen] = split
 
 
-# The shares of the three parts, in the order of PARTS.
+# The shares of the three splits, in the order of SPLITS.
 SHARES = (0.65, 0.15, 0.20)
 # Fewer than this and a class has nothing left to validate or test with.
 MIN_PER_CLASS = 6
@@ -114,57 +114,57 @@ class Contents:
 
 
 @dataclass(frozen=True)
-class Split:
-    """Photos in three parts, for a task. `digests` has the SHA-256 of every photo's content."""
+class DividedPhotos:
+    """Photos in three splits, for a task. `digests` has the SHA-256 of every photo's content."""
 
     root: Path
     labels: tuple[str, ...]
-    parts: Mapping[str, tuple[Photo, ...]]
+    splits: Mapping[str, tuple[Photo, ...]]
     digests: Mapping[Path, str]
     task: str = MULTICLASS
 
     @property
     def data_hash(self) -> str:
-        """A SHA-256 over every photo's name, part, labels and content."""
+        """A SHA-256 over every photo's name, split, labels and content."""
         total = hashlib.sha256()
-        for part in PARTS:
-            for photo in self.parts[part]:
+        for split in SPLITS:
+            for photo in self.splits[split]:
                 name = name_below(photo.path, self.root)
                 labels = "|".join(self.labels[index] for index in photo.label_indices)
-                total.update(f"{part}\0{name}\0{labels}\0{self.digests[photo.path]}\n".encode())
+                total.update(f"{split}\0{name}\0{labels}\0{self.digests[photo.path]}\n".encode())
         return total.hexdigest()
 
 
-def divide_photos(found: FoundPhotos, contents: Contents, seed: int) -> Split:
-    """Divide photos into three parts, every label by the same shares.
+def divide_photos(found: FoundPhotos, contents: Contents, seed: int) -> DividedPhotos:
+    """Divide photos into three splits, every label by the same shares.
 
-    A layout, in folders or in a table, is kept as it is; where it has no `val` or `test`, that part
-    is taken from `train`. Photos of one group stay in one part, so that no photo is tested on that
-    was trained on under another name.
+    A layout, in folders or in a table, is kept as it is; a missing `val` or `test` is taken from
+    `train`. Photos of one group stay in one split, so that no photo is tested on that was trained
+    on under another name.
 
     Raises:
         DataError: there are fewer than two classes, a class has too few readable photos, all of
-            them are copies of one, or a layout has the same file in two parts or a part without
+            them are copies of one, or a layout has the same file in two splits or a split without
             a class.
     """
     _check_counts(found, contents.unreadable)
-    parts = dict(found.parts)
-    missing = [part for part in PARTS if part not in parts]
+    splits = dict(found.splits)
+    missing = [split for split in SPLITS if split not in splits]
     if missing:
-        share = dict(zip(PARTS, SHARES, strict=True))
-        shares = {part: share[part] for part in ("train", *missing)}
-        shares = {part: value / sum(shares.values()) for part, value in shares.items()}
-        everything = parts["train"]
+        share = dict(zip(SPLITS, SHARES, strict=True))
+        shares = {split: share[split] for split in ("train", *missing)}
+        shares = {split: value / sum(shares.values()) for split, value in shares.items()}
+        everything = splits["train"]
         if found.task == MULTILABEL:
             placed = _place_by_labels(everything, contents, shares, seed)
         else:
             placed = _place_by_class(everything, found.labels, contents, shares, seed)
-        for part in shares:
-            chosen = (p for p in everything if placed[contents.groups[p.path]] == part)
-            parts[part] = tuple(sorted(chosen, key=lambda photo: photo.path))
-    _check_apart(found.root, parts, contents)
-    _check_every_class(parts, found.labels, contents.unreadable)
-    return Split(found.root, found.labels, parts, contents.digests, found.task)
+        for split in shares:
+            chosen = (p for p in everything if placed[contents.groups[p.path]] == split)
+            splits[split] = tuple(sorted(chosen, key=lambda photo: photo.path))
+    _check_apart(found.root, splits, contents)
+    _check_every_class(splits, found.labels, contents.unreadable)
+    return DividedPhotos(found.root, found.labels, splits, contents.digests, found.task)
 
 
 def count_labels(photos: Iterable[Photo]) -> Counter[int]:
@@ -175,10 +175,10 @@ def count_labels(photos: Iterable[Photo]) -> Counter[int]:
 def _place_by_labels(
     photos: Sequence[Photo], contents: Contents, shares: Mapping[str, float], seed: int
 ) -> dict[str, str]:
-    """Return the part of each group of photos that may have several labels or none."""
+    """Return the split of each group of photos that may have several labels or none."""
     groups: dict[str, list[tuple[int, ...]]] = defaultdict(list)
     for photo in photos:
-        # A photo that nobody can read would take a part's share and give it nothing.
+        # A photo that nobody can read would take a split's share and give it nothing.
         if photo.path not in contents.unreadable:
             groups[contents.groups[photo.path]].append(photo.label_indices)
     placed = divide_groups(groups, shares, seed)
@@ -193,19 +193,19 @@ def _place_by_class(
     shares: Mapping[str, float],
     seed: int,
 ) -> dict[str, str]:
-    """Return the part of each group: class by class, the shares moved out of the training part."""
-    missing = [part for part in shares if part != "train"]
+    """Return the split of each group: class by class, the shares taken from the training split."""
+    missing = [split for split in shares if split != "train"]
     groups = contents.groups
     chooser = random.Random(seed)  # noqa: S311 (no secret)
     by_class: dict[int, list[Photo]] = defaultdict(list)
     for photo in photos_of_all:
         by_class[photo.label_indices[0]].append(photo)
-    # The part of each group; photos of one group are in one class but for wrong labels.
+    # The split of each group; photos of one group are in one class but for wrong labels.
     placed: dict[str, str] = {}
     for photos in by_class.values():
         chooser.shuffle(photos)
         sizes = Counter(groups[photo.path] for photo in photos)
-        wanted = {part: max(1, round(len(photos) * shares[part])) for part in missing}
+        wanted = {split: max(1, round(len(photos) * shares[split])) for split in missing}
         for photo in photos:
             group = groups[photo.path]
             # A group goes, whole, to where there is room for it.
@@ -226,22 +226,22 @@ def _leave_none_empty(
     photos: Sequence[Photo],
     groups: Mapping[Path, str],
     placed: dict[str, str],
-    parts: Sequence[str],
+    splits: Sequence[str],
 ) -> None:
-    """Give a part without photos of a class the smallest group of the part with most groups."""
+    """Give a split without photos of a class the smallest group of the split with most groups."""
     sizes = Counter(groups[photo.path] for photo in photos)
-    if len(sizes) < len(parts):
+    if len(sizes) < len(splits):
         raise DataError(
-            f"Expected at least {len(parts)} different photos of every class, one for each split. "
+            f"Expected at least {len(splits)} different photos of every class, one for each split. "
             f"Received: {len(sizes)} of {label!r}, with {len(photos)} files of them. Add others, "
             "or divide them yourself into train/, val/ and test/ folders."
         )
-    for part in parts:
-        if any(placed[group] == part for group in sizes):
+    for split in splits:
+        if any(placed[group] == split for group in sizes):
             continue
-        held = {name: [group for group in sizes if placed[group] == name] for name in parts}
-        fullest = max(parts, key=lambda name: len(held[name]))
-        placed[min(held[fullest], key=lambda group: (sizes[group], group))] = part
+        held = {name: [group for group in sizes if placed[group] == name] for name in splits}
+        fullest = max(splits, key=lambda name: len(held[name]))
+        placed[min(held[fullest], key=lambda group: (sizes[group], group))] = split
 
 
 def _check_counts(found: FoundPhotos, unreadable: frozenset[Path]) -> None:
@@ -266,14 +266,14 @@ def _check_counts(found: FoundPhotos, unreadable: frozenset[Path]) -> None:
         )
 
 
-def _check_apart(root: Path, parts: Mapping[str, Sequence[Photo]], contents: Contents) -> None:
+def _check_apart(root: Path, splits: Mapping[str, Sequence[Photo]], contents: Contents) -> None:
     seen: dict[str, tuple[str, Path]] = {}
-    for part in PARTS:
-        for photo in parts[part]:
+    for split in SPLITS:
+        for photo in splits[split]:
             if photo.path in contents.unreadable:
                 continue
-            first_part, first = seen.setdefault(contents.digests[photo.path], (part, photo.path))
-            if first_part != part:
+            first_split, first = seen.setdefault(contents.digests[photo.path], (split, photo.path))
+            if first_split != split:
                 raise DataError(
                     "Expected no photo in two splits of the layout. Received: "
                     f"{name_below(first, root)} and {name_below(photo.path, root)}, which are "
@@ -282,13 +282,13 @@ def _check_apart(root: Path, parts: Mapping[str, Sequence[Photo]], contents: Con
 
 
 def _check_every_class(
-    parts: Mapping[str, Sequence[Photo]], labels: Sequence[str], unreadable: frozenset[Path]
+    splits: Mapping[str, Sequence[Photo]], labels: Sequence[str], unreadable: frozenset[Path]
 ) -> None:
-    for part in PARTS:
-        held = count_labels(photo for photo in parts[part] if photo.path not in unreadable)
+    for split in SPLITS:
+        held = count_labels(photo for photo in splits[split] if photo.path not in unreadable)
         lacking = [label for index, label in enumerate(labels) if index not in held]
         if lacking:
             raise DataError(
-                f"Expected readable photos of every class in the {part} split. Received: none of "
+                f"Expected readable photos of every class in the {split} split. Received: none of "
                 f"{', '.join(map(repr, lacking))}. Add photos to it."
             )

@@ -29,8 +29,8 @@ from pocketlens.quiet import quiet
 from pocketlens.runtime.runs import (
     LOGS_NAME,
     MODEL_NAME,
-    PARTS,
     REPORT_NAME,
+    SPLITS,
     write_card,
     write_split,
 )
@@ -42,25 +42,25 @@ from pocketlens.train.data_report import log_check, write_data_report
 from pocketlens.train.devices import all_gpus
 from pocketlens.train.networks import HEAD_NAME, build
 from pocketlens.train.phases import Trainer, predict_scores
-from pocketlens.train.pixel_cache import Part, load_pixels
+from pocketlens.train.pixel_cache import SplitPixels, load_pixels
 from pocketlens.train.report import SHEET_NAME, augmentation_sheet, write_report
 from pocketlens.train.settings import Settings
-from pocketlens.train.splits import Split
+from pocketlens.train.splits import DividedPhotos
 from pocketlens.train.unfinished import refuse_run, unfinished_run
 
 _NAMED_AT_MOST = 3
 
 
-def describe_plan(settings: Settings, split: Split) -> dict[str, Any]:
+def describe_plan(settings: Settings, divided: DividedPhotos) -> dict[str, Any]:
     """Return what decides how a training goes, as JSON values: settings, photos, versions."""
     return {
         "settings": asdict(settings),
         "versions": {"pocketlens": __version__, "keras": version("keras")},
-        "data_hash": split.data_hash,
+        "data_hash": divided.data_hash,
         "photos": {
-            os.path.relpath(photo.path, split.root): [part, split.digests[photo.path]]
-            for part in PARTS
-            for photo in split.parts[part]
+            os.path.relpath(photo.path, divided.root): [split, divided.digests[photo.path]]
+            for split in SPLITS
+            for photo in divided.splits[split]
         },
     }
 
@@ -103,7 +103,7 @@ def _few(names: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature, and the scores of the validation part without it, as the network gave them."""
+    """A temperature, and the network's scores for the validation split without it."""
 
     temperature: float
     scores: NDArray[np.float32]
@@ -111,14 +111,14 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of both held-back parts for the card, and all that is known of the test part."""
+    """The figures of validation and test for the card, and all that is known of the test split."""
 
     metrics: dict[str, Any]
     test: ModelEvaluation
 
 
-def calibrate(network: keras.Model, validation: Part, settings: Settings) -> Calibration:
-    """Fit a temperature on the validation part and put it into the network's head."""
+def calibrate(network: keras.Model, validation: SplitPixels, settings: Settings) -> Calibration:
+    """Fit a temperature on the validation split and put it into the network's head."""
     scores = predict_scores(network, validation, settings.batch_size)
     temperature = fit_temperature(scores, validation.labels, settings.task)
     divide_logits(network.get_layer(HEAD_NAME), temperature)
@@ -127,29 +127,29 @@ def calibrate(network: keras.Model, validation: Part, settings: Settings) -> Cal
 
 def measure(
     network: keras.Model,
-    parts: Mapping[str, Part],
+    splits: Mapping[str, SplitPixels],
     labels: tuple[str, ...],
     settings: Settings,
     calibration: Calibration,
 ) -> Measured:
-    """Evaluate a calibrated network on the validation and test parts.
+    """Evaluate a calibrated network on the validation and test splits.
 
     The metrics say for each its `accuracy`, `macro_f1`, `ece`, `ece_uncalibrated` (without the
     temperature) and `count`.
     """
     temperature, task = calibration.temperature, settings.task
-    test_scores = predict_scores(network, parts["test"], settings.batch_size)
+    test_scores = predict_scores(network, splits["test"], settings.batch_size)
     metrics: dict[str, Any] = {"temperature": round(temperature, 4)}
     shown = {}
     for name, before, after in (
         ("val", calibration.scores, tempered(calibration.scores, temperature, task)),
         ("test", tempered(test_scores, 1 / temperature, task), test_scores),
     ):
-        part = parts[name]
-        answers = to_answers(after, part.labels, labels, task)
-        uncalibrated = reliability(to_answers(before, part.labels, labels, task))
+        split = splits[name]
+        answers = to_answers(after, split.labels, labels, task)
+        uncalibrated = reliability(to_answers(before, split.labels, labels, task))
         result = evaluate(answers)
-        photos = tuple(part.photos)
+        photos = tuple(split.photos)
         shown[name] = ModelEvaluation(answers, result, photos, temperature, uncalibrated)
         metrics |= {
             f"{name}_accuracy": round(result.accuracy, 4),
@@ -195,7 +195,7 @@ def train(
             where there is none. Photos and settings must be the same.
         strict: refuse photos of which a file cannot be used or one has two labels.
         pictures: gives new training pictures for each epoch instead of the photos of the training
-            part, for pictures that a program can make without end. The same number of an epoch
+            split, for pictures that a program can make without end. The same number of an epoch
             must give the same pictures for `resume` to be exact.
 
     Raises:
@@ -209,12 +209,12 @@ def train(
     check = check_data(photos, settings.task, settings.positive)
     if strict:
         check.refuse_bad()
-    split = check.split(settings.seed)
+    divided = check.divide(settings.seed)
     log_check(check)
     if settings.task == BINARY:
-        negative, positive = split.labels
+        negative, positive = divided.labels
         LOGGER.info("Looking for %r among %r (--positive chooses).", positive, negative)
-    plan = describe_plan(settings, split)
+    plan = describe_plan(settings, divided)
     size_wh = (settings.image_size, settings.image_size)
     with unfinished_run(out, overwrite=overwrite, resume=resume) as unfinished:
         found = read_checkpoint(unfinished.checkpoint)
@@ -222,10 +222,10 @@ def train(
             refuse_other_plan(found.plan, plan)
         keras.utils.set_random_seed(settings.seed)
         with all_gpus():
-            network = build(len(split.labels), settings)
-        parts = load_pixels(split, size_wh, settings.resize_mode)
-        counts = ", ".join(f"{name} {len(part.labels)}" for name, part in parts.items())
-        LOGGER.info("%d classes; photos: %s", len(split.labels), counts)
+            network = build(len(divided.labels), settings)
+        splits = load_pixels(divided, size_wh, settings.resize_mode)
+        counts = ", ".join(f"{name} {len(split.labels)}" for name, split in splits.items())
+        LOGGER.info("%d classes; photos: %s", len(divided.labels), counts)
         folder = unfinished.run
         LOGGER.info("Watch it with: tensorboard --logdir %s", folder / LOGS_NAME)
         history = History(folder)
@@ -233,23 +233,23 @@ def train(
         if resume:
             LOGGER.info("Going on after %d finished epochs.", len(history.epochs))
         trainer = Trainer(
-            network, settings, parts, history, checkpoints, unfinished.scratch, pictures
+            network, settings, splits, history, checkpoints, unfinished.scratch, pictures
         )
         trainer.train()
-        calibration = calibrate(network, parts["val"], settings)
+        calibration = calibrate(network, splits["val"], settings)
         with replacing(folder / MODEL_NAME) as path, quiet():
             network.save(path)
-        measured = measure(network, parts, split.labels, settings, calibration)
+        measured = measure(network, splits, divided.labels, settings, calibration)
         card = ModelCard(
             name=out.absolute().name,
-            labels=split.labels,
+            labels=divided.labels,
             task=settings.task,
             input_size_wh=size_wh,
             resize_mode=settings.resize_mode,
             threshold=DEFAULT_THRESHOLDS[settings.task],
-            data_hash=split.data_hash,
+            data_hash=divided.data_hash,
             metrics=measured.metrics,
-            training=_described(settings, len(parts["train"].labels)),
+            training=_described(settings, len(splits["train"].labels)),
             versions={
                 "pocketlens": __version__,
                 "python": platform.python_version(),
@@ -257,12 +257,12 @@ def train(
             },
         )
         write_card(folder, card)
-        readable = {name: part.photos for name, part in parts.items()}
-        write_split(folder, out, split.root, split.labels, readable)
+        readable = {name: split.photos for name, split in splits.items()}
+        write_split(folder, out, divided.root, divided.labels, readable)
         write_data_report(folder / REPORT_NAME, check)
         if trainer.augmentation:
             sheet = augmentation_sheet(
-                parts["train"], split.labels, trainer.augmentation, settings.seed
+                splits["train"], divided.labels, trainer.augmentation, settings.seed
             )
             write_bytes(folder / REPORT_NAME / SHEET_NAME, sheet)
         write_report(folder / REPORT_NAME, card, measured.test, history.epochs, readable)

@@ -19,7 +19,7 @@ from pocketlens.train.checkpoints import Checkpoints
 from pocketlens.train.data_check import check_data
 from pocketlens.train.networks import build, freeze
 from pocketlens.train.phases import HEAD, Trainer, predict_scores
-from pocketlens.train.pixel_cache import Part, load_pixels
+from pocketlens.train.pixel_cache import SplitPixels, load_pixels
 from pocketlens.train.settings import Settings
 
 
@@ -32,8 +32,8 @@ class ThroughBase(Trainer):
         self._fit(
             HEAD,
             self.network,
-            self._training(self._pictures, self._parts["train"].pixels, self.augmentation),
-            self._validation(self._parts["val"].pixels),
+            self._training(self._pictures, self._splits["train"].pixels, self.augmentation),
+            self._validation(self._splits["val"].pixels),
             settings.head_epochs,
             settings.rates.head,
         )
@@ -57,11 +57,11 @@ def main() -> None:
             fine_tune_epochs=0,
             grid_epochs=0,
         )
-        split = check_data(chosen.photos).split(seed)
+        divided = check_data(chosen.photos).divide(seed)
         size_wh = (settings.image_size, settings.image_size)
-        parts = load_pixels(split, size_wh, settings.resize_mode)
+        splits = load_pixels(divided, size_wh, settings.resize_mode)
         figures = [
-            measured(way, len(split.labels), settings, parts) for way in (Trainer, ThroughBase)
+            measured(way, len(divided.labels), settings, splits) for way in (Trainer, ThroughBase)
         ]
         (cached_s, cached), (through_s, through) = figures
         ratios.append(through_s / cached_s)
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def measured(
-    way: type[Trainer], classes: int, settings: Settings, parts: dict[str, Part]
+    way: type[Trainer], classes: int, settings: Settings, splits: dict[str, SplitPixels]
 ) -> tuple[float, float]:
     """Return the seconds for all epochs and the test accuracy of the best one."""
     keras.utils.set_random_seed(settings.seed)
@@ -87,13 +87,13 @@ def measured(
     with tempfile.TemporaryDirectory() as folder:
         history = History(Path(folder))
         checkpoints = Checkpoints(Path(folder) / "checkpoint.npz", network, history, {})
-        trainer = way(network, settings, parts, history, checkpoints, Path(folder))
+        trainer = way(network, settings, splits, history, checkpoints, Path(folder))
         started = time.perf_counter()
         trainer.train()
         total_s = time.perf_counter() - started
     epochs_s = [epoch.seconds for epoch in history.epochs]
     missing = settings.head_epochs - len(epochs_s)
-    test = parts["test"]
+    test = splits["test"]
     predicted = predict_scores(network, test, settings.batch_size).argmax(axis=1)
     return total_s + missing * statistics.median(epochs_s), float((predicted == test.labels).mean())
 

@@ -36,24 +36,24 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=7)
     chosen = parser.parse_args()
     settings = Settings(weights=chosen.weights, alpha=chosen.alpha, image_size=chosen.size)
-    split = check_data(chosen.photos).split(settings.seed)
+    divided = check_data(chosen.photos).divide(settings.seed)
     size_wh = (settings.image_size, settings.image_size)
-    part = load_pixels(split, size_wh, settings.resize_mode)["train"]
-    network = build(len(split.labels), settings)
+    split = load_pixels(divided, size_wh, settings.resize_mode)["train"]
+    network = build(len(divided.labels), settings)
     freeze(network, settings.fine_tune_layers)
     network.compile(
         keras.optimizers.Adam(settings.rates.main),
-        loss(settings.task, len(split.labels)),
+        loss(settings.task, len(divided.labels)),
         jit_compile=compile_with_xla(),
     )
     ranges = PRESETS[chosen.augment]
     change = partial(augment, ranges=ranges) if ranges else None
     photos = training_batches(
-        same_every_epoch(part.pixels, part.labels),
-        (part.pixels, part.labels),
+        same_every_epoch(split.pixels, split.labels),
+        (split.pixels, split.labels),
         settings.batch_size,
         Shuffling(settings.seed, change),
-    ).take(len(part.labels) // settings.batch_size)
+    ).take(len(split.labels) // settings.batch_size)
     steps = int(photos.cardinality())
     repeated = tf.data.Dataset.from_tensors(next(iter(photos))).repeat(steps)
     # The first epochs trace the step and fill the system's memory of the cache's file.

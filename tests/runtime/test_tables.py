@@ -27,7 +27,7 @@ def test_one_label_a_photo(tmp_path: Path, name: str) -> None:
     table = read_table(write(tmp_path / name, ONE_LABEL[name]))
     assert table.labels == ("cat", "dog")
     assert table.photos == (Photo(tmp_path / "a/1.jpg", (1,)), Photo(tmp_path / "b.jpg", (0,)))
-    assert table.parts == {}
+    assert table.splits == {}
 
 
 SEVERAL_LABELS = {
@@ -49,9 +49,9 @@ def test_any_number_of_labels(tmp_path: Path, name: str) -> None:
 def test_parts(tmp_path: Path, column: str) -> None:
     text = f"path,label,{column}\n1.jpg,a,Train\n2.jpg,b,validation\n3.jpg,a,test\n4.jpg,b,train\n"
     table = read_table(write(tmp_path / "photos.csv", text))
-    names = {part: [photo.path.stem for photo in photos] for part, photos in table.parts.items()}
+    names = {split: [photo.path.stem for photo in photos] for split, photos in table.splits.items()}
     assert names == {"train": ["1", "4"], "val": ["2"], "test": ["3"]}
-    assert evaluation_photos(tmp_path / "photos.csv").photos == table.parts["test"]
+    assert evaluation_photos(tmp_path / "photos.csv").photos == table.splits["test"]
 
 
 def test_absolute_paths(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 from PIL import Image
 
 from pocketlens.train.augmentation import PRESETS, Ranges, augment
-from pocketlens.train.pixel_cache import Part
+from pocketlens.train.pixel_cache import SplitPixels
 from pocketlens.train.report import augmentation_sheet
 
 STILL = Ranges(0, 0, 0, 0, 0)
@@ -99,13 +99,13 @@ def test_saturation_and_hue_leave_grey_alone(what: str) -> None:
 @pytest.mark.parametrize("several", [False, True], ids=["one label", "several labels"])
 def test_sheet_has_a_row_for_each_of_twelve_classes(several: bool) -> None:
     labels = np.arange(15)
-    part = Part(photos(15, 48), np.eye(15, dtype=np.float32) if several else labels, ())
+    split = SplitPixels(photos(15, 48), np.eye(15, dtype=np.float32) if several else labels, ())
     names = [f"class $_{index}" for index in labels]
     sheets = {
         count: Image.open(
             io.BytesIO(
                 augmentation_sheet(
-                    part, names[:count], lambda pixels, rng: augment(pixels, rng, LIGHT), 0
+                    split, names[:count], lambda pixels, rng: augment(pixels, rng, LIGHT), 0
                 )
             )
         )

@@ -14,7 +14,7 @@ from PIL import Image
 pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
 from pocketlens.errors import DataError
-from pocketlens.runtime.runs import PARTS, read_run
+from pocketlens.runtime.runs import SPLITS, read_run
 from pocketlens.train import photo_facts as known_facts
 from pocketlens.train import photo_facts as photo_readers
 from pocketlens.train.data_check import DataCheck, check_data
@@ -68,7 +68,7 @@ def photos(tmp_path: Path) -> Path:
 class Awkward:
     """What check, train and evaluate made of all awkward files among good ones.
 
-    `used` has the part of each file that was trained with, `evaluated` the files that were scored,
+    `used` has the split of each file that was trained with, `evaluated` the files that were scored,
     `said` what was said while evaluating.
     """
 
@@ -103,7 +103,7 @@ def awkward(shared: Path, tiny_photos: Path, tmp_path_factory: pytest.TempPathFa
     run = read_run(home / "run")
     return Awkward(
         check,
-        {photo.path.name: part for part in PARTS for photo in run.photos(part).photos},
+        {photo.path.name: split for split in SPLITS for photo in run.photos(split).photos},
         {photo.path.name for photo in evaluation.photos},
         said.getvalue(),
     )
@@ -132,7 +132,7 @@ def test_awkward_file_in_check_train_and_evaluate(awkward: Awkward, name: str) -
         assert str(check.found.root) not in check.unreadable[file]
 
 
-def test_awkward_files_of_one_scene_are_in_one_part(awkward: Awkward) -> None:
+def test_awkward_files_of_one_scene_are_in_one_split(awkward: Awkward) -> None:
     assert len({awkward.used[name] for name in SAME_SCENE}) == 1
 
 
@@ -237,9 +237,9 @@ def test_sizes_at_the_limits(photos: Path) -> None:
 
 
 def layout(root: Path) -> Path:
-    for number, part in enumerate(("train", "val", "test")):
+    for number, split in enumerate(("train", "val", "test")):
         for index in range(8):
-            draw(root / part / "ab"[index % 2] / f"{index}.png", 10 * number + index)
+            draw(root / split / "ab"[index % 2] / f"{index}.png", 10 * number + index)
     return root
 
 
@@ -248,7 +248,7 @@ def test_near_copy_across_a_layout_is_a_warning(tmp_path: Path) -> None:
     Image.open(root / "train" / "a" / "0.png").save(root / "test" / "a" / "x.jpg", quality=60)
     check = check_data(root)
     (group,) = check.across
-    assert group.parts == ("train", "test")
+    assert group.splits == ("train", "test")
     assert check.problem is None
     assert any(finding.gravity == "warning" for finding in findings(check))
 

@@ -23,8 +23,8 @@ from pocketlens.train.found_photos import find_photos
 
 COUNTS = {"train": 30, "test": 10}
 RNG = np.random.default_rng(1)
-GREYS = {part: RNG.integers(0, 256, (n, 28, 28), np.uint8) for part, n in COUNTS.items()}
-COLOURS = {part: RNG.integers(0, 256, (n, 32, 32, 3), np.uint8) for part, n in COUNTS.items()}
+GREYS = {split: RNG.integers(0, 256, (n, 28, 28), np.uint8) for split, n in COUNTS.items()}
+COLOURS = {split: RNG.integers(0, 256, (n, 32, 32, 3), np.uint8) for split, n in COUNTS.items()}
 # Of each the pictures, the shape of an index, and a label: that of index 3.
 KNOWN = {
     "mnist": (GREYS, (), "3"),
@@ -34,24 +34,24 @@ KNOWN = {
 }
 
 
-def indices(part: str) -> np.ndarray:
-    return (np.arange(COUNTS[part]) % 10).astype(np.uint8)
+def indices(split: str) -> np.ndarray:
+    return (np.arange(COUNTS[split]) % 10).astype(np.uint8)
 
 
 def loader(name: str) -> Callable[[], tuple]:
     """What stands for the `load_data` of Keras, which takes nothing but the whole dataset."""
     pixels, shape, _ = KNOWN[name]
-    return lambda: tuple((pixels[part], indices(part).reshape(-1, *shape)) for part in COUNTS)
+    return lambda: tuple((pixels[split], indices(split).reshape(-1, *shape)) for split in COUNTS)
 
 
 def check(folder: Path, name: str) -> None:
-    """Check that a folder has the photos of a dataset in its parts."""
+    """Check that a folder has the photos of a dataset in its splits."""
     pixels, _, label = KNOWN[name]
     found = find_photos(folder)
-    assert {part: len(photos) for part, photos in found.parts.items()} == COUNTS
-    for part in COUNTS:
-        picture = decode(folder / part / label / "00003.png")
-        expected = pixels[part][3]
+    assert {split: len(photos) for split, photos in found.splits.items()} == COUNTS
+    for split in COUNTS:
+        picture = decode(folder / split / label / "00003.png")
+        expected = pixels[split][3]
         if expected.ndim == 2:
             expected = np.repeat(expected[..., None], 3, axis=2)
         np.testing.assert_array_equal(picture, expected)
@@ -91,12 +91,12 @@ def test_what_keras_keeps_is_not_downloaded(tmp_path: Path) -> None:
     # Of the others Keras checks a hash, which small files cannot have.
     inner = tmp_path / "keras" / "datasets" / "fashion-mnist"
     inner.mkdir(parents=True)
-    for part, prefix in (("train", "train"), ("test", "t10k")):
-        head = struct.pack(">II", 2049, COUNTS[part])
-        labels = gzip.compress(head + indices(part).tobytes())
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        head = struct.pack(">II", 2049, COUNTS[split])
+        labels = gzip.compress(head + indices(split).tobytes())
         (inner / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(labels)
-        head = struct.pack(">IIII", 2051, COUNTS[part], 28, 28)
-        pixels = gzip.compress(head + GREYS[part].tobytes())
+        head = struct.pack(">IIII", 2051, COUNTS[split], 28, 28)
+        pixels = gzip.compress(head + GREYS[split].tobytes())
         (inner / f"{prefix}-images-idx3-ubyte.gz").write_bytes(pixels)
     # Keras looks for KERAS_HOME when it is imported.
     environment = {

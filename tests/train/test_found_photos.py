@@ -1,4 +1,4 @@
-"""Tables and tasks from finding photos to the parts that training gets."""
+"""Tables and tasks from finding photos to the splits that training gets."""
 
 import dataclasses
 import json
@@ -36,8 +36,8 @@ def test_table_is_divided_as_the_folder_of_the_same_photos(
     table = tmp_path / "all.csv"
     rows = [f"{path},{path.parent.name}\n" for path in sorted(tiny_photos.rglob("*.png"))]
     table.write_text("path,label\n" + "".join(rows))
-    folder, same = check_data(tiny_photos).split(0), check_data(table).split(0)
-    assert folder.parts == same.parts
+    folder, same = check_data(tiny_photos).divide(0), check_data(table).divide(0)
+    assert folder.splits == same.splits
     assert folder.labels == same.labels
 
 
@@ -53,26 +53,28 @@ def test_positive_label(
     assert found.labels == labels
     for photo in found.photos:
         assert found.labels[photo.label_indices[0]] == photo.path.parent.name
-    parts = load_pixels(check_data(tiny_binary_table, "binary", positive).split(0), (8, 8), "crop")
-    for part in parts.values():
-        names = [photo.path.parent.name for photo in part.photos]
-        assert part.labels.tolist() == [int(name == labels[1]) for name in names]
+    splits = load_pixels(
+        check_data(tiny_binary_table, "binary", positive).divide(0), (8, 8), "crop"
+    )
+    for split in splits.values():
+        names = [photo.path.parent.name for photo in split.photos]
+        assert split.labels.tolist() == [int(name == labels[1]) for name in names]
 
 
-def test_multilabel_parts(tiny_pairs_table: Path) -> None:
+def test_multilabel_splits(tiny_pairs_table: Path) -> None:
     check = check_data(tiny_pairs_table)
     assert check.found.task == "multilabel"
     assert check.readable == 60
     assert sum(check.counts.values()) > 60
-    split = check.split(0)
-    parts = load_pixels(split, (8, 8), "stretch")
-    assert {name: len(part.photos) for name, part in parts.items()} == pytest.approx(
+    divided = check.divide(0)
+    splits = load_pixels(divided, (8, 8), "stretch")
+    assert {name: len(split.photos) for name, split in splits.items()} == pytest.approx(
         {"train": 39, "val": 9, "test": 12}, abs=3
     )
-    for part in parts.values():
-        assert part.labels.shape == (len(part.photos), 3)
-        assert part.labels.sum(axis=0).min() >= 1
-    assert sum((part.labels.sum(axis=1) == 0).sum() for part in parts.values()) == 3
+    for split in splits.values():
+        assert split.labels.shape == (len(split.photos), 3)
+        assert split.labels.sum(axis=0).min() >= 1
+    assert sum((split.labels.sum(axis=1) == 0).sum() for split in splits.values()) == 3
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -81,9 +83,9 @@ def test_copies_stay_together_whatever_their_labels(tiny_pairs_table: Path, seed
     check = check_data(tiny_pairs_table)
     groups = {photo.path: f"burst{number // 3}" for number, photo in enumerate(found.photos)}
     contents = dataclasses.replace(check.contents, groups=groups)
-    split = divide_photos(found, contents, seed)
-    part_of = {photo.path: part for part, photos in split.parts.items() for photo in photos}
-    assert Counter(Counter((groups[p], part) for p, part in part_of.items()).values()) == {3: 20}
+    divided = divide_photos(found, contents, seed)
+    split_of = {photo.path: split for split, photos in divided.splits.items() for photo in photos}
+    assert Counter(Counter((groups[p], split) for p, split in split_of.items()).values()) == {3: 20}
 
 
 def test_layout_in_a_table_is_kept(tiny_photos: Path, tmp_path: Path) -> None:
@@ -94,9 +96,9 @@ def test_layout_in_a_table_is_kept(tiny_photos: Path, tmp_path: Path) -> None:
     ]
     table = tmp_path / "photos.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    split = check_data(table).split(0)
-    assert {photo.path for photo in split.parts["test"]} == set(names[1::2])
-    assert len(split.parts["val"]) == pytest.approx(45 * 0.15 / 0.8, abs=2)
+    divided = check_data(table).divide(0)
+    assert {photo.path for photo in divided.splits["test"]} == set(names[1::2])
+    assert len(divided.splits["val"]) == pytest.approx(45 * 0.15 / 0.8, abs=2)
 
 
 def test_hash_follows_the_labels(tiny_binary_table: Path) -> None:
@@ -105,7 +107,7 @@ def test_hash_follows_the_labels(tiny_binary_table: Path) -> None:
     rows[0], rows[30] = rows[0].replace(",circle", ",cross"), rows[30].replace(",cross", ",circle")
     table.write_text("\n".join([first, *rows]))
     try:
-        hashes = [check_data(path).split(0).data_hash for path in (table, tiny_binary_table)]
+        hashes = [check_data(path).divide(0).data_hash for path in (table, tiny_binary_table)]
     finally:
         table.unlink()
     assert len(set(hashes)) == 2
@@ -165,7 +167,7 @@ def test_label_with_too_few_photos(tiny_pairs_table: Path, tmp_path: Path) -> No
         table.unlink()
 
 
-def test_only_parts_without_training(tmp_path: Path) -> None:
+def test_only_splits_without_training(tmp_path: Path) -> None:
     table = tmp_path / "photos.csv"
     table.write_text("path,label,part\n1.jpg,a,val\n2.jpg,b,test\n")
     with pytest.raises(DataError, match="Received: only val, test"):

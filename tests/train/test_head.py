@@ -11,10 +11,10 @@ import keras
 
 from pocketlens.train.head import FeatureExtractor, feature_change, features_of, head_model, rounds
 from pocketlens.train.networks import HEAD_NAME
-from pocketlens.train.pixel_cache import Part
+from pocketlens.train.pixel_cache import SplitPixels
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), np.uint8)
-PART = Part(PIXELS, np.arange(10) % 2, ())
+PICTURES = SplitPixels(PIXELS, np.arange(10) % 2, ())
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def network() -> keras.Model:
 
 
 def test_head_on_features_is_the_network_on_pixels(network: keras.Model, tmp_path: Path) -> None:
-    features = features_of(FeatureExtractor(network), PART, tmp_path / "features.npy")
+    features = features_of(FeatureExtractor(network), PICTURES, tmp_path / "features.npy")
     assert features.shape == (10, 4)
     assert isinstance(features.base, np.memmap) or isinstance(features, np.memmap)
     scores = head_model(network).predict(np.asarray(features), verbose=0)
@@ -41,13 +41,13 @@ def test_change_is_what_augmentation_does_to_some_photo(
     network: keras.Model, tmp_path: Path
 ) -> None:
     extractor = FeatureExtractor(network)
-    features = features_of(extractor, PART, tmp_path / "features.npy")
+    features = features_of(extractor, PICTURES, tmp_path / "features.npy")
 
     def negative(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         del rng
         return 255 - pixels
 
-    change = feature_change(extractor, PART, features, negative, seed=0)
+    change = feature_change(extractor, PICTURES, features, negative, seed=0)
     differences = np.concatenate(list(extractor.each([255 - PIXELS]))) - features
     zeros = np.zeros((64, 4), np.float32)
     drawn = change(zeros, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""No photo of the test part, nor a copy of one, reaches training, validation or calibration."""
+"""No photo of the test split, nor a copy of one, reaches training, validation or calibration."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from pocketlens.convert import photos as photos_of
 from pocketlens.evaluation.calibration import tempered
 from pocketlens.runtime.photos import LabelledPhotos
 from pocketlens.runtime.pictures import decode, resize
-from pocketlens.runtime.runs import PARTS, read_run
+from pocketlens.runtime.runs import SPLITS, read_run
 from pocketlens.train import Settings, evaluate_model, phases, train, training
 from pocketlens.train import training as measuring
 
@@ -34,7 +34,7 @@ class Seen:
     """A run on photos with planted copies, and what its steps were given."""
 
     run: Path
-    parts: dict[str, Any]
+    splits: dict[str, Any]
     validation: list[np.ndarray]
     augmented: set[bytes]
     fitted: list[tuple[np.ndarray, np.ndarray]]
@@ -66,15 +66,15 @@ def seen(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
             path.write_bytes(source.read_bytes())
             if number < COPIED:
                 plant_copies(path)
-    parts: dict[str, Any] = {}
+    splits: dict[str, Any] = {}
     validation, fitted = [], []
     augmented: set[bytes] = set()
     really_fit, really_load = keras.Model.fit, training.load_pixels
     really_fit_temperature, really_augment = measuring.fit_temperature, phases.augment
 
     def load(*arguments: Any) -> Any:
-        parts.update(really_load(*arguments))
-        return parts
+        splits.update(really_load(*arguments))
+        return splits
 
     def fit(model: Any, *arguments: Any, **named: Any) -> Any:
         validation.append(
@@ -98,7 +98,7 @@ def seen(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
         patch.setattr(measuring, "fit_temperature", fit_temperature)
         train(home / "photos", home / "run", SETTINGS)
     scores = evaluate_model(home / "run", home / "run").answers.scores
-    return Seen(home / "run", parts, validation, augmented, fitted, scores)
+    return Seen(home / "run", splits, validation, augmented, fitted, scores)
 
 
 def originals(names: Any) -> set[tuple[str, str]]:
@@ -106,37 +106,37 @@ def originals(names: Any) -> set[tuple[str, str]]:
     return {(Path(name).parent.name, Path(name).stem[:2]) for name in names}
 
 
-def paths_of(run: Path, part: str) -> list[Path]:
-    return [photo.path.resolve() for photo in read_run(run).photos(part).photos]
+def paths_of(run: Path, split: str) -> list[Path]:
+    return [photo.path.resolve() for photo in read_run(run).photos(split).photos]
 
 
-def pixels_of(run: Path, part: str) -> np.ndarray:
-    """Decode the photos of a part anew, as they lie there."""
-    return np.stack([resize(decode(path), (SIZE, SIZE)) for path in paths_of(run, part)])
+def pixels_of(run: Path, split: str) -> np.ndarray:
+    """Decode the photos of a split anew, as they lie there."""
+    return np.stack([resize(decode(path), (SIZE, SIZE)) for path in paths_of(run, split)])
 
 
-def test_copies_of_a_photo_are_in_its_part(seen: Seen) -> None:
-    parts = json.loads((seen.run / "split.json").read_text())["parts"]
-    assert sum(map(len, parts.values())) == 2 * (4 * COPIED + PLAIN)
-    held = {part: originals(parts[part]) for part in PARTS}
+def test_copies_of_a_photo_are_in_its_split(seen: Seen) -> None:
+    splits = json.loads((seen.run / "split.json").read_text())["parts"]
+    assert sum(map(len, splits.values())) == 2 * (4 * COPIED + PLAIN)
+    held = {split: originals(splits[split]) for split in SPLITS}
     assert sum(map(len, held.values())) == len(set.union(*held.values())) == 2 * (COPIED + PLAIN)
-    copied = {part for part in PARTS if any("-" in name for name in parts[part])}
+    copied = {split for split in SPLITS if any("-" in name for name in splits[split])}
     assert len(copied) > 1
 
 
-def test_each_step_gets_the_photos_of_its_part(seen: Seen) -> None:
-    for part in PARTS:
-        np.testing.assert_array_equal(seen.parts[part].pixels, pixels_of(seen.run, part))
-        names = [photo.path for photo in seen.parts[part].photos]
-        assert names == paths_of(seen.run, part)
+def test_each_step_gets_the_photos_of_its_split(seen: Seen) -> None:
+    for split in SPLITS:
+        np.testing.assert_array_equal(seen.splits[split].pixels, pixels_of(seen.run, split))
+        names = [photo.path for photo in seen.splits[split].photos]
+        assert names == paths_of(seen.run, split)
 
 
 def test_all_that_is_augmented_is_training_photos(seen: Seen) -> None:
-    of_parts = {
-        part: {picture.tobytes() for picture in pixels_of(seen.run, part)} for part in PARTS
+    of_splits = {
+        split: {picture.tobytes() for picture in pixels_of(seen.run, split)} for split in SPLITS
     }
-    assert seen.augmented == of_parts["train"]
-    assert not seen.augmented & (of_parts["val"] | of_parts["test"])
+    assert seen.augmented == of_splits["train"]
+    assert not seen.augmented & (of_splits["val"] | of_splits["test"])
 
 
 def test_validation_is_not_augmented(seen: Seen) -> None:
@@ -182,12 +182,12 @@ def test_int8_is_calibrated_on_plain_training_photos(
     monkeypatch.setattr(photos_of, "load_pixels", load)
     monkeypatch.setattr(photos_of, "load_labelled", load_labelled)
     convert(seen.run, tmp_path, ["int8"], samples=20, demands=Demands(max_drop=100))
-    parts = {part: set(paths_of(seen.run, part)) for part in PARTS}
+    splits = {split: set(paths_of(seen.run, split)) for split in SPLITS}
     ((calibrated, pixels),) = used
     assert len(calibrated) == 20
-    assert set(calibrated) <= parts["train"]
-    assert set(checked) <= parts["val"]
-    test_photos = originals(map(str, parts["test"]))
+    assert set(calibrated) <= splits["train"]
+    assert set(checked) <= splits["val"]
+    test_photos = originals(map(str, splits["test"]))
     assert not originals(map(str, [*calibrated, *checked])) & test_photos
     for path, given in zip(calibrated, pixels, strict=True):
         np.testing.assert_array_equal(given, resize(decode(path), (SIZE, SIZE)))

@@ -64,8 +64,8 @@ def test_other_options_lead_to_a_plain_model(
     # Plateau leaves the rate alone while validation gets better; SGD's is five times Adam's.
     assert float(rows[0]["learning_rate"]) == pytest.approx(settings.rates.head)
     # What was evaluated is what was saved.
-    split = check_data(tiny_photos).split(settings.seed)
-    test = load_pixels(split, (96, 96), settings.resize_mode)["test"]
+    divided = check_data(tiny_photos).divide(settings.seed)
+    test = load_pixels(divided, (96, 96), settings.resize_mode)["test"]
     scores = model.predict(test.pixels.astype(np.float32), verbose=0)
     assert (scores.argmax(axis=1) == test.labels).mean() == pytest.approx(training.test.accuracy)
 
@@ -73,7 +73,7 @@ def test_other_options_lead_to_a_plain_model(
 def test_augmentation_sees_training_photos_only(
     tiny_photos: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every picture that is augmented, for any phase or the sheet, is of the training part."""
+    """Every picture that is augmented, for any phase or the sheet, is of the training split."""
     seen: list[bytes] = []
 
     def augment(pixels: np.ndarray, rng: np.random.Generator, **_: Any) -> np.ndarray:
@@ -84,9 +84,9 @@ def test_augmentation_sees_training_photos_only(
     monkeypatch.setattr(phases, "augment", augment)
     settings = dataclasses.replace(TINY, weights=str(tiny_run), head_epochs=1, fine_tune_epochs=1)
     train(tiny_photos, tmp_path / "run", settings)
-    split = check_data(tiny_photos).split(settings.seed)
-    parts = load_pixels(split, (96, 96), settings.resize_mode)
-    assert set(seen) == {picture.tobytes() for picture in parts["train"].pixels}
+    divided = check_data(tiny_photos).divide(settings.seed)
+    splits = load_pixels(divided, (96, 96), settings.resize_mode)
+    assert set(seen) == {picture.tobytes() for picture in splits["train"].pixels}
 
 
 def test_no_augmentation_no_sheet(tiny_photos: Path, tmp_path: Path) -> None:

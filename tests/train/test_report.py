@@ -46,8 +46,8 @@ def test_page_of_a_run(report: Path) -> None:
     }
     page = (report / "index.html").read_text("utf-8")
     assert page.count("<svg ") == 6
-    for part in ('href="data.html"', "18 for the\ntest", "fine_tune", "<h2>Settings", "image/png"):
-        assert part in page
+    for text in ('href="data.html"', "18 for the\ntest", "fine_tune", "<h2>Settings", "image/png"):
+        assert text in page
     assert "://" not in page
     payload = json.loads((report / "report.json").read_text())
     assert payload["photos"]["test"] == payload["test"]["count"] == 18

@@ -21,7 +21,7 @@ def photos(count: int, seed: int) -> dict[str, list[tuple[int, ...]]]:
 def counts(
     groups: dict[str, list[tuple[int, ...]]], placed: dict[str, str]
 ) -> dict[str, Counter[int]]:
-    result = {part: Counter[int]() for part in SHARES}
+    result = {split: Counter[int]() for split in SHARES}
     for name, members in groups.items():
         for labels in members:
             result[placed[name]].update(labels or (-1,))
@@ -36,21 +36,21 @@ def test_every_label_is_divided_by_the_same_shares(seed: int) -> None:
     found = counts(groups, placed)
     total = sum(found.values(), Counter())
     assert set(total) == {-1, 0, 1, 2, 3}
-    for part, share in SHARES.items():
-        assert sum(part == other for other in placed.values()) == pytest.approx(
+    for split, share in SHARES.items():
+        assert sum(split == other for other in placed.values()) == pytest.approx(
             1000 * share, abs=15
         )
         for label, count in total.items():
-            assert found[part][label] == pytest.approx(share * count, abs=1), (part, label)
+            assert found[split][label] == pytest.approx(share * count, abs=1), (split, label)
 
 
 def test_rare_labels_are_divided_more_evenly_than_by_chance() -> None:
-    """What iterative stratification is for: by chance a label of 20 often misses a part's share."""
+    """By chance a label of 20 photos often misses a split's share."""
     shortest = []
     for seed in range(20):
         groups = photos(400, seed)
         found = counts(groups, divide_groups(groups, SHARES, seed))
-        shortest.append(found["val"][3] / sum(found[part][3] for part in SHARES))
+        shortest.append(found["val"][3] / sum(found[split][3] for split in SHARES))
     assert min(shortest) >= 0.1
 
 
@@ -69,20 +69,20 @@ def test_groups_of_any_size_are_kept_and_counted() -> None:
     }
     found = counts(groups, divide_groups(groups, SHARES, 0))
     total = sum(found.values(), Counter())
-    for part, share in SHARES.items():
+    for split, share in SHARES.items():
         for label in (0, 1):
-            assert found[part][label] == pytest.approx(share * total[label], abs=6)
+            assert found[split][label] == pytest.approx(share * total[label], abs=6)
 
 
-def test_gaps_are_filled_where_a_part_can_spare_a_group() -> None:
+def test_gaps_are_filled_where_a_split_can_spare_a_group() -> None:
     groups = {"a": [(0,)], "b": [(0,)], "c": [(0, 1)], "d": [(1,)], "e": [(1,)], "f": [(1,)] * 2}
     placed = dict.fromkeys(groups, "train") | {"a": "val"}
     fill_gaps(groups, placed, ["train", "val", "test"])
     found = counts(groups, placed)
-    assert all(found[part][label] for part in SHARES for label in (0, 1))
+    assert all(found[split][label] for split in SHARES for label in (0, 1))
 
 
-def test_no_part_gives_its_last() -> None:
+def test_no_split_gives_its_last() -> None:
     groups = {"a": [(0, 1)], "b": [(0,)], "c": [(0,)]}
     placed = dict.fromkeys(groups, "train")
     fill_gaps(groups, placed, ["train", "val", "test"])

@@ -28,15 +28,15 @@ from pocketlens.train.data_report import to_payload
 from pocketlens.train.grid import kernel_of
 from pocketlens.train.networks import flat_layers
 from pocketlens.train.pixel_cache import load_pixels
-from pocketlens.train.splits import Split
+from pocketlens.train.splits import DividedPhotos
 
 QUICK = Settings(
     alpha=0.35, image_size=64, weights="none", batch_size=16, fine_tune_epochs=1, grid_epochs=0
 )
 
 
-def split_photos(root: Path, seed: int) -> Split:
-    return check_data(root).split(seed)
+def split_photos(root: Path, seed: int) -> DividedPhotos:
+    return check_data(root).divide(seed)
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +106,7 @@ def test_report_counts_what_the_split_says(tiny_run: Path) -> None:
     report = json.loads((tiny_run / "report" / "report.json").read_text())
     opened = read_run(tiny_run)
     assert report["photos"] == {
-        part: len(opened.photos(part).photos) for part in ("train", "val", "test")
+        split: len(opened.photos(split).photos) for split in ("train", "val", "test")
     }
     assert sum(map(sum, report["test"]["confusion"])) == report["photos"]["test"]
 
@@ -118,10 +118,10 @@ def test_report_has_what_was_found_in_the_photos(tiny_photos: Path, tiny_run: Pa
     assert 'href="data.html"' in (tiny_run / "report" / "index.html").read_text("utf-8")
 
 
-def test_parts_of_a_run_share_no_photo(tiny_run: Path) -> None:
+def test_splits_of_a_run_share_no_photo(tiny_run: Path) -> None:
     opened = read_run(tiny_run)
-    parts = [{photo.path for photo in opened.photos(p).photos} for p in ("train", "val", "test")]
-    assert len(set.union(*parts)) == sum(map(len, parts)) == 90
+    splits = [{photo.path for photo in opened.photos(p).photos} for p in ("train", "val", "test")]
+    assert len(set.union(*splits)) == sum(map(len, splits)) == 90
 
 
 def test_unreadable_photos_are_skipped_counted_and_named(
@@ -138,7 +138,7 @@ def test_unreadable_photos_are_skipped_counted_and_named(
     for path in bad:
         assert path.name in caplog.text
     opened = read_run(tmp_path / "run")
-    used = [p.path for part in ("train", "val", "test") for p in opened.photos(part).photos]
+    used = [p.path for split in ("train", "val", "test") for p in opened.photos(split).photos]
     assert len(used) == 87
     assert training.test.count == len(opened.photos("test").photos)
 
@@ -146,12 +146,12 @@ def test_unreadable_photos_are_skipped_counted_and_named(
 def test_second_training_decodes_nothing(
     tiny_photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    split = split_photos(tiny_photos, seed=0)
-    first = load_pixels(split, (64, 64), "stretch")
+    divided = split_photos(tiny_photos, seed=0)
+    first = load_pixels(divided, (64, 64), "stretch")
     monkeypatch.setattr("pocketlens.train.pixel_cache.read_pixels", None)
-    again = load_pixels(split, (64, 64), "stretch")
-    for part in first:
-        np.testing.assert_array_equal(first[part].pixels, again[part].pixels)
+    again = load_pixels(divided, (64, 64), "stretch")
+    for split in first:
+        np.testing.assert_array_equal(first[split].pixels, again[split].pixels)
     assert isinstance(again["train"].pixels.base, np.memmap) or isinstance(
         again["train"].pixels, np.memmap
     )
@@ -186,13 +186,13 @@ def test_training_and_classifier_see_the_same_pixels(
     paths = [*(awkward / f"exif_{n}.jpg" for n in range(1, 9)), *(awkward / n for n in names)]
     paths += flowers
     photos = tuple(Photo(path, (0,)) for path in paths)
-    parts = {"train": photos, "val": photos[:1], "test": photos[:1]}
+    splits = {"train": photos, "val": photos[:1], "test": photos[:1]}
     digests = {path: f"{mode}{path}" for path in paths}
-    split = Split(shared, ("all",), parts, digests)
+    divided = DividedPhotos(shared, ("all",), splits, digests)
     model = read_model_file(tiny_models["int8"])
     assert model.card is not None
     with Classifier(model._replace(card=replace(model.card, resize_mode=mode))) as classifier:
-        cached = load_pixels(split, classifier.size_wh, mode)["train"].pixels
+        cached = load_pixels(divided, classifier.size_wh, mode)["train"].pixels
         tensor = classifier.interpreter.get_input_details()[0]["index"]
         for path, pixels in zip(paths, cached, strict=True):
             classifier.classify_photo(path)
