@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from pocketlens.benchmarks.candidates import Candidate
 from pocketlens.errors import DataError, PictureError
-from pocketlens.evaluation.agreement import AnswerPair, find_flips, pair_answers
-from pocketlens.evaluation.answers import best_five, share_of_equal
-from pocketlens.evaluation.metrics import Accuracy, count_labels
+from pocketlens.evaluation.agreement import AnswerPair, pair_answers
+from pocketlens.evaluation.answers import best_five
+from pocketlens.evaluation.metrics import Accuracy, compare_answers
 from pocketlens.evaluation.scorers import Worker, one_by_one, run_models
 from pocketlens.progress import track
 from pocketlens.runtime.answers import Answer
@@ -151,24 +151,16 @@ def compare(
         [tuple(sorted(number[index] for index in reply.answer)) for reply in given]
         for given, number in zip(replies, numbers, strict=True)
     ]
-    results = []
-    for model, given in enumerate(answers):
-        counts, interval = count_labels(given, truth)
-        results.append(
-            Accuracy(
-                sum(one == true for one, true in zip(given, truth, strict=True)),
-                len(truth),
-                share_of_equal(given, answers[reference]),
-                counts.micro_f1,
-                counts.macro_f1,
-                interval,
-                _count_in_top5(replies[model], numbers[model], truth),
-                None
-                if model == reference
-                else find_flips(given, answers[reference], truth, labels),
-            )
+    best = [
+        [tuple(number[index] for index in reply.best) for reply in given]
+        for given, number in zip(replies, numbers, strict=True)
+    ]
+    return tuple(
+        compare_answers(
+            given, truth, None if model == reference else answers[reference], labels, best[model]
         )
-    return tuple(results)
+        for model, given in enumerate(answers)
+    )
 
 
 def _worker(classifier: Classifier) -> Worker[Reply]:
@@ -196,14 +188,3 @@ def _common_numbers(
             known.setdefault(label, len(labels) + len(known))
         numbers.append([known[label] for label in own])
     return numbers
-
-
-def _count_in_top5(
-    replies: Sequence[Reply], numbers: Sequence[int], truth: Sequence[Answer]
-) -> int | None:
-    if not replies[0].best:
-        return None
-    return sum(
-        true[0] in {numbers[index] for index in reply.best}
-        for reply, true in zip(replies, truth, strict=True)
-    )

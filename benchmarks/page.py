@@ -17,10 +17,11 @@ from pocketlens.benchmarks.payload import (
 )
 from pocketlens.benchmarks.recommendation import Recommendation, Row, choose, find_verdict
 from pocketlens.benchmarks.report import (
+    Column,
+    accuracy_columns,
     accuracy_sentences,
     drift_sentences,
     explain,
-    p_text,
     remark,
 )
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, Latency
@@ -206,37 +207,28 @@ def _choice(benchmark: Benchmark) -> dict[str, Any] | None:
 def _accuracy(benchmark: Benchmark, chosen: Row) -> dict[str, Any]:
     several = len(benchmark.files) > 1
     measured = [(file, file.accuracy) for file in benchmark.files if file.accuracy]
-    with_top5 = any(accuracy.top5 is not None for _, accuracy in measured)
-    heads = (
-        *("file", f"{benchmark.measure}, %"),
-        *(("top-5, %",) if with_top5 else ()),
-        "macro F1",
-        *(("agrees, %", "lost", "won", "p") if several else ()),
-    )
+    columns = accuracy_columns(benchmark)
     note = "Below each figure its 95 % interval."
     if several:
         note += (
             f" Agrees: with {benchmark.reference.name}. Lost, won: photos that only "
             f"{benchmark.reference_name} or only the file gets right; p: McNemar’s exact test."
         )
+    heads = ("file", *(column.head.replace(" %", ", %") for column in columns))
     rows = [
-        (file.name, *_accuracy_cells(accuracy, with_top5=with_top5, several=several))
+        (file.name, *(_accuracy_cell(column, accuracy) for column in columns))
         for file, accuracy in measured
     ]
     return _table("Accuracy", heads, rows, [file for file, _ in measured].index(chosen[0]), note)
 
 
-def _accuracy_cells(accuracy: Accuracy, *, with_top5: bool, several: bool) -> Iterator[Cell]:
-    yield _share(accuracy.share, accuracy.interval)
-    if with_top5:
-        yield _NOTHING if accuracy.top5 is None else _share(accuracy.top5, accuracy.top5_interval)
-    yield _with(accuracy.macro_f1, accuracy.macro_f1_interval, 3)
-    if several:
-        flips = accuracy.flips
-        yield f"{100 * accuracy.agreement:.1f}"
-        yield from (
-            (str(flips.lost), str(flips.won), p_text(flips.p)) if flips else (_NOTHING,) * 3
-        )
+def _accuracy_cell(column: Column, accuracy: Accuracy) -> Cell:
+    value = column.value(accuracy)
+    if value is None or isinstance(value, str):
+        return value or _NOTHING
+    interval = column.interval and column.interval(accuracy)
+    text = column.number(value)
+    return (text, "–".join(map(column.number, interval))) if interval else text
 
 
 def _files(benchmark: Benchmark, chosen: Row) -> dict[str, Any]:
@@ -439,10 +431,6 @@ def _table(
     title: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]], chosen: int, note: str
 ) -> dict[str, Any]:
     return {"title": title, "heads": heads, "rows": list(rows), "chosen": chosen, "note": note}
-
-
-def _share(share: float, interval: Interval | None) -> Cell:
-    return _with(100 * share, interval and (100 * interval[0], 100 * interval[1]), 1)
 
 
 def _with(value: float, interval: Interval | None, digits: int = 2) -> Cell:

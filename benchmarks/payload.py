@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,19 +72,19 @@ def accuracy_payload(accuracy: Accuracy | None, task: str) -> dict[str, Any] | N
     """Return what `--json` says of a file's accuracy; its fields are in docs/benchmark-json.md."""
     if accuracy is None:
         return None
+    # Whatever the record has; only these have names of their own.
+    values = dataclasses.asdict(accuracy)
     flips = accuracy.flips
+    del values["in_top5"]
+    if task != MULTILABEL:
+        del values["micro_f1"]
     return {
         _SHARES[task]: accuracy.share,
-        **({"micro_f1": accuracy.micro_f1} if task == MULTILABEL else {}),
         "interval_95": accuracy.interval,
         "top5": accuracy.top5,
         "top5_interval_95": accuracy.top5_interval,
-        "macro_f1": accuracy.macro_f1,
-        "macro_f1_interval_95": accuracy.macro_f1_interval,
-        "correct": accuracy.correct,
-        "total": accuracy.total,
-        "agreement": accuracy.agreement,
-        "flips": flips and {**dataclasses.asdict(flips), "is_noise": flips.is_noise},
+        **{re.sub("_interval$", "_interval_95", name): value for name, value in values.items()},
+        "flips": flips and {**values["flips"], "is_noise": flips.is_noise},
     }
 
 
@@ -259,9 +260,8 @@ def _reshaped_accuracy(values: Any, task: str, place: str) -> dict[str, Any] | N
         if not 0 <= values["correct"] <= total or total == 0:
             raise DamagedError(place)
         return {
-            **values,
             "micro_f1": values["micro_f1"] if task == MULTILABEL else values[_SHARES[task]],
-            "macro_f1_interval": values["macro_f1_interval_95"],
+            **{name.removesuffix("_95"): value for name, value in values.items()},
             "in_top5": None if top5 is None else round(top5 * total),
         }
     except (KeyError, TypeError):

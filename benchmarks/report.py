@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pocketlens.benchmarks.recommendation import (
     Option,
@@ -17,6 +18,8 @@ from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
 from pocketlens.benchmarks.stages import by_kind
 from pocketlens.choices import MULTILABEL
 from pocketlens.evaluation.agreement import Flips
+from pocketlens.evaluation.intervals import Interval
+from pocketlens.evaluation.metrics import Accuracy
 from pocketlens.report.terminal import NOTHING, new_console, new_table
 
 if TYPE_CHECKING:
@@ -109,31 +112,54 @@ def drift_sentences(benchmark: Benchmark) -> list[str]:
 def accuracy_table(benchmark: Benchmark) -> Table:
     """Return a table with a row for each file that was measured on photos."""
     rows = [(file, file.accuracy) for file in benchmark.files if file.accuracy]
-    headers = [f"{benchmark.measure} %\n(95 % interval)"]
-    if any(accuracy.top5 is not None for _, accuracy in rows):
-        headers.append("top-5\n%")
-    if benchmark.task == MULTILABEL:
-        headers.append("micro\nF1")
-    headers.append("macro F1\n(95 % interval)")
-    with_flips = len(rows) > 1
-    if with_flips:
-        headers += ["agrees\n%", "\nlost", "\nwon", "\np"]
-    table = new_table("File", *headers)
+    columns = accuracy_columns(benchmark)
+    table = new_table("File", *(_head(column) for column in columns))
     for file, accuracy in rows:
-        cells = [f"{100 * accuracy.share:.1f} ({_range(accuracy.interval, 100, 1)})"]
-        if "top-5\n%" in headers:
-            cells.append(NOTHING if accuracy.top5 is None else f"{100 * accuracy.top5:.1f}")
-        if benchmark.task == MULTILABEL:
-            cells.append(f"{accuracy.micro_f1:.3f}")
-        # Without the zeros, so that names have room.
-        f1_range = _range(accuracy.macro_f1_interval, 1, 2).replace("0.", ".")
-        cells.append(f"{accuracy.macro_f1:.3f} ({f1_range})")
-        if with_flips:
-            cells.append(f"{100 * accuracy.agreement:.1f}")
-            flips = accuracy.flips
-            cells += [str(flips.lost), str(flips.won), p_text(flips.p)] if flips else [NOTHING] * 3
-        table.add_row(file.name, *cells)
+        table.add_row(file.name, *(_cell(column, accuracy) for column in columns))
     return table
+
+
+class Column(NamedTuple):
+    """A figure of accuracy for people: `value`, its 95 % interval, and how both are written.
+
+    `value` gives a number, in 0-1 if it is to be shown in `percent`, a text, or None for nothing.
+    `narrow` leaves the interval to the page, which has more room than a terminal.
+    """
+
+    head: str
+    value: Callable[[Accuracy], float | str | None]
+    interval: Callable[[Accuracy], Interval | None] | None = None
+    percent: bool = False
+    narrow: bool = False
+
+    def number(self, value: float) -> str:
+        """Return a value of the figure, or an end of its interval, as text."""
+        return f"{100 * value:.1f}" if self.percent else f"{value:.3f}"
+
+
+def accuracy_columns(benchmark: Benchmark) -> list[Column]:
+    """Return what is shown of each file's accuracy, on the page and in the terminal."""
+    measured = [file.accuracy for file in benchmark.files if file.accuracy]
+    columns = [
+        Column(f"{benchmark.measure} %", lambda a: a.share, lambda a: a.interval, percent=True)
+    ]
+    if any(accuracy.top5 is not None for accuracy in measured):
+        columns.append(
+            Column(
+                "top-5 %", lambda a: a.top5, lambda a: a.top5_interval, percent=True, narrow=True
+            )
+        )
+    if benchmark.task == MULTILABEL:
+        columns.append(Column("micro F1", lambda a: a.micro_f1))
+    columns.append(Column("macro F1", lambda a: a.macro_f1, lambda a: a.macro_f1_interval))
+    if len(measured) > 1:
+        columns += [
+            Column("agrees %", lambda a: a.agreement, percent=True),
+            Column("lost", lambda a: str(a.flips.lost) if a.flips else None),
+            Column("won", lambda a: str(a.flips.won) if a.flips else None),
+            Column("p", lambda a: p_text(a.flips.p) if a.flips else None),
+        ]
+    return columns
 
 
 def accuracy_sentences(benchmark: Benchmark) -> list[str]:
@@ -303,9 +329,25 @@ def _megabytes(count: int | None) -> str:
     return NOTHING if count is None else f"{count / BYTES_PER_MB:.1f}"
 
 
-def _range(interval: tuple[float, float], factor: int, digits: int) -> str:
-    low, high = interval
-    return f"{factor * low:.{digits}f}–{factor * high:.{digits}f}"
+def _head(column: Column) -> str:
+    if column.interval is None or column.narrow:
+        return "\n".join(["", *column.head.rsplit(" ", 1)][-2:])
+    return f"{column.head}\n(95 % interval)"
+
+
+def _cell(column: Column, accuracy: Accuracy) -> str:
+    value = column.value(accuracy)
+    if value is None or isinstance(value, str):
+        return value or NOTHING
+    text, interval = column.number(value), column.interval and column.interval(accuracy)
+    if interval is None or column.narrow:
+        return text
+    # Without the zeros before the point, so that names have room.
+    low, high = (
+        column.number(end) if column.percent else f"{end:.2f}".replace("0.", ".")
+        for end in interval
+    )
+    return f"{text} ({low}–{high})"
 
 
 def _below(option: Option) -> str:

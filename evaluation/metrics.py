@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.choices import MULTILABEL
-from pocketlens.evaluation.agreement import Flips
-from pocketlens.evaluation.answers import Answers, best_five
+from pocketlens.evaluation.agreement import Flips, find_flips
+from pocketlens.evaluation.answers import Answers, best_five, share_of_equal
 from pocketlens.evaluation.calibration import Reliability, reliability
 from pocketlens.evaluation.intervals import Interval, bootstrap, wilson
 from pocketlens.runtime.answers import Answer
@@ -293,3 +293,33 @@ class Accuracy:
     def top5_interval(self) -> Interval | None:
         """The 95 % Wilson score interval of `top5`."""
         return None if self.in_top5 is None else wilson(self.in_top5, self.total)
+
+
+def compare_answers(
+    answers: Sequence[Answer],
+    truth: Sequence[Answer],
+    reference: Sequence[Answer] | None,
+    labels: Sequence[str],
+    best: Sequence[Answer],
+) -> Accuracy:
+    """Measure a file's answers beside those of the reference.
+
+    Args:
+        answers: the label indices that the file gives to each picture.
+        truth: those that it has.
+        reference: those that the reference gives; None for the reference itself.
+        labels: what the indices stand for.
+        best: the indices of the five best labels of each picture; empty where that means nothing.
+    """
+    counts, macro_f1_interval = count_labels(answers, truth)
+    top5 = (true[0] in five for true, five in zip(truth, best, strict=True)) if best[0] else None
+    return Accuracy(
+        correct=sum(one == true for one, true in zip(answers, truth, strict=True)),
+        total=len(truth),
+        agreement=1.0 if reference is None else share_of_equal(answers, reference),
+        micro_f1=counts.micro_f1,
+        macro_f1=counts.macro_f1,
+        macro_f1_interval=macro_f1_interval,
+        in_top5=None if top5 is None else sum(top5),
+        flips=None if reference is None else find_flips(answers, reference, truth, labels),
+    )
