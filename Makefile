@@ -9,7 +9,7 @@ DEMO ?= demo-out
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test test-wheel test-old-runtime test-arm64 check format lock flowers head-cache \
-	input-pipeline bit-flips power-cuts memory quantizers conversion-time imagenet peers peers-table \
+	input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet peers peers-table \
 	soak viewers classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
 	video-rate web-app litertjs clean
 
@@ -68,10 +68,10 @@ head-cache: $(VENV)/installed
 input-pipeline: $(VENV)/installed
 	$(BIN)/python tests/measure/input_pipeline.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet)
 
-# Whether every damaged copy of a file is refused, and none takes the program down: minutes a file.
-# make bit-flips MODELS='models/*.tflite'
-bit-flips: $(VENV)/installed
-	$(BIN)/python tests/measure/bit_flips.py $(MODELS)
+# Whether damaged photos, models, videos and camera pictures end in an answer or in a sentence.
+# make fuzz MODEL=models/flowers_int8.tflite PHOTOS=folder [OPTIONS='--photos 10000 --models 5000']
+fuzz: $(VENV)/installed
+	$(BIN)/python tests/measure/fuzz.py $(MODEL) $(PHOTOS) $(OPTIONS)
 
 # Thirty SIGKILLs at random moments of a training, each followed by --resume.
 power-cuts: $(VENV)/installed

@@ -239,7 +239,7 @@ def test_cut_file(tiny_models: dict[str, Path], tmp_path: Path, entry: str, shar
 def test_every_flipped_bit_is_refused(
     tiny_models: dict[str, Path], tmp_path: Path, entry: str
 ) -> None:
-    """`make bit-flips` does this a thousand times for each file."""
+    """`make fuzz` damages whole files in thousands of ways."""
     data = tiny_models[entry].read_bytes()
     archive_at = len(unpack(data).flatbuffer)
     path = tmp_path / "damaged.tflite"
