@@ -272,4 +272,6 @@ def _damaged(came: str) -> ModelFileError:
 
 
 def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+    # Windows puts a byte order mark before UTF-8.
+    lines = text.removeprefix("\ufeff").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())

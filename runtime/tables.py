@@ -77,7 +77,7 @@ def split_folders(root: Path) -> dict[str, Path]:
     others = [shown(folder.name) for folder in folders if folder.name not in splits]
     if others:
         say_once(f"Not used: {', '.join(others)} in {shown(root)}, beside the splits.")
-    return found
+    return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
 def splits_of(names: Iterable[str]) -> dict[str, str]:
