@@ -23,7 +23,8 @@ def to_label(text: str) -> str:
     That is without spaces around it, in Unicode's composed form (NFC), since the same name may
     come in two, and with what cannot be shown escaped.
     """
-    text = text.strip()
+    # A byte order mark may stand before the first line of a file.
+    text = text.strip().strip("\ufeff").strip()
     if not text.isascii():
         import unicodedata
 

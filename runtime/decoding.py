@@ -30,8 +30,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 FORMATS_TEXT = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC"
 _PLUGINS = ("Jpeg", "Png", "WebP", "Bmp", "Gif", "Tiff", "Avif")
 
-# What all decoders of this process hold at once. One picture may take it all, with others waiting.
+# What all decoders of this process hold at once. Large pictures are decoded one after the other.
 MAX_BYTES = 380_000_000
+_LARGE_BYTES = MAX_BYTES // 3
 # Beside the pixels: a part of a picture while it becomes RGB.
 _WORK_BYTES = 16_000_000
 _PART_PIXELS = 1 << 19
@@ -59,10 +60,12 @@ class _Memory:
 
     @contextlib.contextmanager
     def held(self, count: int) -> Iterator[None]:
-        count = min(count, MAX_BYTES)
+        count = MAX_BYTES if count > _LARGE_BYTES else count
         with self._changed:
             self._changed.wait_for(lambda: self._free >= count)
             self._free -= count
+        if count == MAX_BYTES:
+            _trim_heap()
         try:
             yield
         finally:
@@ -72,6 +75,14 @@ class _Memory:
 
 
 MEMORY = _Memory()
+
+
+def _trim_heap() -> None:
+    """Give back what earlier pictures have left: glibc keeps it, for each thread its own."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Needs(NamedTuple):
@@ -87,12 +98,12 @@ class UprightPicture:
     `shape` is (height, width, 3) of the upright picture.
     """
 
-    def __init__(self, image: Image.Image) -> None:
+    def __init__(self, image: Image.Image, name: str) -> None:
         image.load()
         self._image = image
         # Only now: Pillow turns TIFFs upright itself while it loads them.
         self._orientation = read_orientation(image)
-        self._limit = _grey_limit(image)
+        self._limit = _grey_limit(image, name)
         width, height = image.size
         turned = self._orientation in _TRANSPOSED
         self.shape = (width, height, 3) if turned else (height, width, 3)
@@ -162,7 +173,7 @@ def opened(
             )
         if not large:
             stack.enter_context(MEMORY.held(needed))
-        yield UprightPicture(image)
+        yield UprightPicture(image, name)
 
 
 def memory_needed(path: str | Path) -> int:
@@ -324,17 +335,18 @@ def _coefficient_bytes(image: Image.Image) -> float:
     file = getattr(image, "fp", None)
     if not layers or file is None:
         return 0
-    # Pillow has read up to the first scan, which says its length and how many layers it has.
+    # Pillow has read the header of the first scan, whose length says how many layers it has.
     place = file.tell()
-    start = file.read(3)
+    file.seek(max(0, place - 8 - 2 * len(layers)))
+    marker = file.read(2)
     file.seek(place)
-    if not image.info.get("progressive") and start[2:3] == bytes([len(layers)]):
+    if not image.info.get("progressive") and marker == b"\xff\xda":
         return 0
     finest = max(layer[1] for layer in layers) * max(layer[2] for layer in layers)
     return 2.0 * sum(layer[1] * layer[2] for layer in layers) / max(1, finest)
 
 
-def _grey_limit(image: Image.Image) -> int:
+def _grey_limit(image: Image.Image, name: str) -> int:
     """Return what white is in a picture of 16- or 32-bit greys, 0 for the others.
 
     Raises:
@@ -351,7 +363,7 @@ def _grey_limit(image: Image.Image) -> int:
             return limit
     raise PictureError(
         "Expected greys between 0 and 1, 255 or 65535 in a picture of 32 bits. Received: "
-        f"{low:g} to {high:g}. Save it with 8 or 16 bits."
+        f"{name} with {low:g} to {high:g}. Save it with 8 or 16 bits."
     )
 
 

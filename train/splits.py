@@ -15,9 +15,6 @@ from pocketlens.runtime.photos import Photo, name_below
 from pocketlens.runtime.runs import SPLITS
 from pocketlens.train.found_photos import FoundPhotos
 
-# Names of files need not be UTF-8.
-_NAME = ("utf-8", "surrogateescape")
-
 # Photos without any label are divided too, as if that were one.
 _NO_LABEL = -1
 
@@ -134,9 +131,9 @@ class DividedPhotos:
             for photo in self.splits[split]:
                 name = name_below(photo.path, self.root)
                 labels = "|".join(self.labels[index] for index in photo.label_indices)
-                total.update(
-                    f"{split}\0{name}\0{labels}\0{self.digests[photo.path]}\n".encode(*_NAME)
-                )
+                text = f"{split}\0{name}\0{labels}\0{self.digests[photo.path]}\n"
+                # Names of files need not be UTF-8.
+                total.update(text.encode(errors="surrogateescape"))
         return total.hexdigest()
 
 
