@@ -65,15 +65,16 @@ class LabelledPhotos:
             LabelsError: a label of the photos is none of the model's.
             DataError: the task wants one label for each photo and one has none or several.
         """
-        unknown = sorted(set(self.labels) - set(labels))
+        own = tuple(map(to_label, self.labels))
+        unknown = sorted(set(own) - set(labels))
         if unknown:
             raise LabelsError(
                 f"Expected photos of the model's labels ({_few(labels)}). "
                 f"Received: {_few(unknown)}. Rename the labels or choose the model that "
                 "was trained on them."
             )
-        check_label_counts(self.photos, self.labels, task)
-        return LabelledPhotos(labels, renumbered(self.photos, self.labels, labels))
+        check_label_counts(self.photos, own, task)
+        return LabelledPhotos(labels, renumbered(self.photos, own, labels))
 
 
 def renumbered(

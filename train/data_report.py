@@ -257,7 +257,7 @@ def data_page(check: DataCheck) -> str:
 
 
 def _gallery(root: Path, title: str, groups: Sequence[Copies]) -> dict[str, Any]:
-    shown = [
+    drawn = [
         {
             "photos": [
                 (shown(name), thumbnail_url(root / name))
@@ -267,7 +267,7 @@ def _gallery(root: Path, title: str, groups: Sequence[Copies]) -> dict[str, Any]
         }
         for group in groups[:_GROUPS_SHOWN]
     ]
-    return {"title": title, "groups": shown, "more": len(groups) - _GROUPS_SHOWN}
+    return {"title": title, "groups": drawn, "more": len(groups) - _GROUPS_SHOWN}
 
 
 def _copies(groups: Iterable[Copies]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Tables of labelled photos, good ones and every way in which one can be wrong."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,42 @@ def test_a_layout_of_folders_without_one_to_test_on(tmp_path: Path) -> None:
         (tmp_path / name / "cat").mkdir(parents=True)
     with pytest.raises(DataError, match="only train, val"):
         evaluation_photos(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["photos.csv", "photos.jsonl"])
+def test_one_name_in_two_forms_is_one_label(tmp_path: Path, name: str) -> None:
+    composed, other = "café", "cafe\N{COMBINING ACUTE ACCENT}"
+    lines = [f"1.jpg,{composed}", f"2.jpg,{other} "]
+    if name.endswith("jsonl"):
+        pairs = (line.split(",") for line in lines)
+        lines = [json.dumps({"path": path, "label": label}) for path, label in pairs]
+    else:
+        lines.insert(0, "path,label")
+    table = read_table(write(tmp_path / name, "\n".join(lines), "utf-8-sig"))
+    assert table.labels == (composed,)
+
+
+def test_files_are_found_whatever_the_form_of_their_names(tmp_path: Path) -> None:
+    other = "cafe\N{COMBINING ACUTE ACCENT}.jpg"
+    for name in (other, " x.jpg ", "y.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    text = 'path,label\ncafé.jpg,a\n" x.jpg ",a\ny.jpg ,a\ngöne.jpg,a\n'
+    table = read_table(write(tmp_path / "photos.csv", text))
+    assert [photo.path.name for photo in table.photos] == [other, " x.jpg ", "y.jpg", "göne.jpg"]
+
+
+def test_spaces_before_quotes(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "photos.csv", 'path, label\n1.jpg, "x, y"\n'))
+    assert table.labels == ("x, y",)
+
+
+def test_eval_is_the_split_that_is_missing(tmp_path: Path) -> None:
+    for others, split in ((["test"], "val"), (["val"], "test"), ([], "test")):
+        rows = "".join(f"{name}.jpg,a,{name}\n" for name in ("train", "Eval", *others))
+        table = read_table(write(tmp_path / "photos.csv", f"path,label,split\n{rows}"))
+        assert [photo.path.stem for photo in table.splits[split]] == ["Eval"]
+
+
+def test_control_characters_are_shown_escaped(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "photos.csv", "path,label\n1.jpg,a\x1b[31mb\n"))
+    assert table.labels == (r"a\x1b[31mb",)
