@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +24,8 @@ from pocketlens.runtime.pictures import Pixels
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 # Nothing else is opened: Pillow has 40 formats more, for some of which it starts programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
@@ -123,9 +125,11 @@ class UprightPicture:
         whole = (x0, y0, x1, y1) == (0, 0, width, height)
         image = self._image if whole else self._image.crop((x0, y0, x1, y1))
         pixels = _to_rgb(image, self._limit)
+        # By OpenCV, which is faster than NumPy's copies of such views.
+        turning: NDArray[Any] = pixels
         if flip_x or flip_y:
-            pixels = cv2.flip(pixels, 1 - flip_y if flip_x != flip_y else -1)
-        return cv2.transpose(pixels) if turned else pixels
+            turning = cv2.flip(turning, 1 - flip_y if flip_x != flip_y else -1)
+        return np.asarray(cv2.transpose(turning) if turned else turning)
 
     def parts(self, rows: int, step: int = 1) -> Iterator[slice]:
         """Yield slices of together `rows` rows, each a multiple of `step` and of limited size."""
@@ -320,8 +324,8 @@ def _needs(image: Image.Image, data: bytes) -> _Needs:
         # A strip as it is stored, up to the whole picture; then Pillow turns it upright.
         tags = getattr(image, "tag_v2", {})
         bits, rows = tags.get(_BITS_PER_SAMPLE), tags.get(_ROWS_PER_STRIP)
-        stored_wh = tags.get(_WIDTH), tags.get(_HEIGHT)
-        share = min(1.0, rows / stored_wh[1]) if isinstance(rows, int) else 1.0
+        stored_wh = tags.get(_WIDTH, 0), tags.get(_HEIGHT, 0)
+        share = min(1.0, rows / max(1, stored_wh[1])) if isinstance(rows, int) else 1.0
         strip = share * max(4.0, sum(bits) / 8 if isinstance(bits, tuple) else 4.0)
         return _Needs(pixel + max(strip, 0 if image.size == stored_wh else pixel), pixel)
     if image.format in ("JPEG", "MPO"):
@@ -343,7 +347,7 @@ def _coefficient_bytes(image: Image.Image) -> float:
     if not image.info.get("progressive") and marker == b"\xff\xda":
         return 0
     finest = max(layer[1] for layer in layers) * max(layer[2] for layer in layers)
-    return 2.0 * sum(layer[1] * layer[2] for layer in layers) / max(1, finest)
+    return float(2 * sum(layer[1] * layer[2] for layer in layers) / max(1, finest))
 
 
 def _grey_limit(image: Image.Image, name: str) -> int:

@@ -131,7 +131,9 @@ def _read(
     try:
         kept = json.loads(bad_path.read_text("utf-8"))
         pixels = read_array(pixels_path)
-        if (pixels.shape, pixels.dtype, _checksum(pixels)) != (shape, np.uint8, kept["checksum"]):
+        if pixels.shape != shape or pixels.dtype != np.uint8:
+            return None
+        if _checksum(pixels) != kept["checksum"]:
             return None
         return pixels, {int(index): str(text) for index, text in kept["unreadable"].items()}
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):

@@ -382,3 +382,43 @@ def test_a_picture_is_as_large_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MAX_PIXELS", 99)
     with pytest.raises(PictureError, match="megapixels"):
         decode_resized(encoded(scene(10, 10)), (5, 5))
+
+
+def mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    """Return a file with some bytes changed, left out or put in, mostly near its beginning."""
+    changed = bytearray(data)
+    for _ in range(rng.integers(1, 8)):
+        at = int(len(changed) * rng.random() ** 3)
+        kind = rng.integers(4)
+        if kind == 0:
+            del changed[at : at + int(rng.integers(1, 40))]
+        elif kind == 1:
+            changed[at:at] = rng.bytes(int(rng.integers(1, 20)))
+        elif kind == 2:
+            changed[at : at + 4] = bytes([255, 255, 255, 255][: len(changed) - at])
+        elif at < len(changed):
+            changed[at] = int(rng.integers(256))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "tiff", "gif", "bmp", "float"])
+def test_mutated_photos_are_decoded_or_refused(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = scene(40, 60)
+    data = {
+        "tiff": lambda: encoded(image, "TIFF", compression="tiff_lzw", tiffinfo={0x0112: 6}),
+        "gif": lambda: encoded(image, "GIF"),
+        "bmp": lambda: encoded(image, "BMP"),
+        "float": lambda: encoded(image.convert("F"), "TIFF"),
+    }.get(kind, lambda: KINDS[kind](image, exif))()
+    rng = np.random.default_rng(len(kind))
+    refused = []
+    for _ in range(40):
+        changed = mutated(data, rng)
+        read_header(changed)
+        try:
+            assert decode_resized(changed, (24, 24)).shape == (24, 24, 3)
+        except PictureError as error:
+            refused.append(str(error))
+    assert all(text.startswith("Expected ") and "\n" not in text for text in refused)
