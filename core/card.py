@@ -272,6 +272,4 @@ def _damaged(came: str) -> ModelFileError:
 
 
 def _lines(text: str) -> tuple[str, ...]:
-    # Windows puts a byte order mark before UTF-8.
-    lines = text.removeprefix("\ufeff").splitlines()
-    return tuple(line.strip() for line in lines if line.strip())
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
