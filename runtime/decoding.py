@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+# Pillow warns of large pictures by its own limit, and of odd tags. For good, since threads that set
+# and reset this for themselves would do it to each other.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 # Nothing else is opened: Pillow has 40 formats more, for some of which it starts programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 FORMATS_TEXT = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC"
@@ -194,11 +198,8 @@ def memory_needed(path: str | Path) -> int:
 def open_image(data: bytes | io.BufferedIOBase) -> Iterator[Image.Image]:
     """Open a picture with Pillow, which reads its header only."""
     file = io.BytesIO(data) if isinstance(data, bytes) else data
-    with warnings.catch_warnings():
-        # Pillow warns of large pictures by its own limit, and of odd tags; ours are decoded.
-        warnings.simplefilter("ignore")
-        with Image.open(file, formats=_formats()) as image:  # type: ignore[arg-type]
-            yield image
+    with Image.open(file, formats=_formats()) as image:  # type: ignore[arg-type]
+        yield image
 
 
 def read_orientation(image: Image.Image) -> int:

@@ -422,3 +422,17 @@ def test_mutated_photos_are_decoded_or_refused(kind: str) -> None:
         except PictureError as error:
             refused.append(str(error))
     assert all(text.startswith("Expected ") and "\n" not in text for text in refused)
+
+
+def test_what_pillow_warns_of_is_not_said(tmp_path: Path) -> None:
+    """Its own limit is 89 megapixels; threads must not undo each other's silence."""
+    paths = []
+    for index in range(8):
+        paths.append(tmp_path / f"{index}.png")
+        paths[-1].write_bytes(png_of(9990, 9990))
+    code = (
+        "import sys; from pocketlens.runtime.photos import read_pixels\n"
+        "for _ in range(5): list(read_pixels(sys.argv[1:], (9, 9), 'stretch'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *map(str, paths)], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
