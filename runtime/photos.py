@@ -109,9 +109,9 @@ def scan(folder: Path) -> LabelledPhotos:
     their characters are one class.
 
     Raises:
-        UsageError: there is no such folder.
-        DataError: it holds no folders with photos, or they look like splits of photos and not
+        UsageError: there is no such folder, or its folders look like splits of photos and not
             like classes.
+        DataError: it holds no folders with photos.
     """
     by_label: dict[str, list[Path]] = {}
     folders = class_folders(folder)
@@ -229,7 +229,7 @@ _SPLIT_WORD = re.compile(
 
 
 def _refuse_splits(folder: Path, folders: list[Path]) -> None:
-    """Raise DataError where folders hold folders with photos, as splits or a level too high do."""
+    """Raise UsageError where folders hold folders with photos, as splits or a level too high do."""
     inner = {}
     for child in folders:
         if not any(path.parent == child for path in find_pictures(child)):
@@ -249,7 +249,7 @@ def _refuse_splits(folder: Path, folders: list[Path]) -> None:
         advice = f"Give {shown(folder / name)} if these are the classes"
     else:
         advice = "Call them train, val and test if they are splits"
-    raise DataError(
+    raise UsageError(
         f"Expected a folder per class, or train/ and val/ or test/ with such folders. Received: "
         f"{shown(folder)} with {_few(map(shown, inner))}, in which there are folders ({inside}). "
         f"{advice}; put the photos directly into {shown(folder / name)} if that is a class."

@@ -239,7 +239,7 @@ def test_what_may_be_a_layout_is_asked_about(
     for name in names:
         for label in ("green", "red"):
             picture(tmp_path / name / label / "1.png")
-    with pytest.raises(DataError, match=advice):
+    with pytest.raises(UsageError, match=advice):
         scan(tmp_path)
 
 
