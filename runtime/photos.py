@@ -65,8 +65,9 @@ class LabelledPhotos:
             LabelsError: a label of the photos is none of the model's.
             DataError: the task wants one label for each photo and one has none or several.
         """
-        own = tuple(map(to_label, self.labels))
-        unknown = sorted(set(own) - set(labels))
+        # A card may have been written before all labels had one form.
+        own, known = (tuple(map(to_label, names)) for names in (self.labels, labels))
+        unknown = sorted(set(own) - set(known))
         if unknown:
             raise LabelsError(
                 f"Expected photos of the model's labels ({_few(labels)}). "
@@ -74,7 +75,7 @@ class LabelledPhotos:
                 "was trained on them."
             )
         check_label_counts(self.photos, own, task)
-        return LabelledPhotos(labels, renumbered(self.photos, own, labels))
+        return LabelledPhotos(labels, renumbered(self.photos, own, known))
 
 
 def renumbered(

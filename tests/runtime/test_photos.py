@@ -71,6 +71,14 @@ def test_indices_follow_the_models_labels(tmp_path: Path) -> None:
     assert [photo.label_indices for photo in photos.photos] == [(2,), (0,)]
 
 
+def test_labels_of_a_model_may_have_another_form(tmp_path: Path) -> None:
+    picture(tmp_path / "café" / "1.png")
+    labels = ("b", "cafe\N{COMBINING ACUTE ACCENT}")
+    photos = scan(tmp_path).with_labels(labels)
+    assert photos.labels == labels
+    assert [photo.label_indices for photo in photos.photos] == [(1,)]
+
+
 def test_foreign_class(tmp_path: Path) -> None:
     picture(tmp_path / "bird" / "1.png")
     with pytest.raises(LabelsError, match="bird"):
