@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from pocketlens.evaluation.calibration import Reliability
 from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.mistakes import confusions, mistakes
 from pocketlens.evaluation.scorers import Scorer, open_scorer, run_models
-from pocketlens.names import first_of_the_name
 from pocketlens.progress import track
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.photos import LabelledPhotos, Photo, read_labelled, report_skipped
@@ -84,11 +82,8 @@ def evaluate_model(
     report_skipped(skipped, len(photos.photos))
     if not readable:
         raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
-    shares = _as_shares(np.stack(scores), card.task, scorer.path)
-    if card.task == MULTICLASS and not card.data_hash:
-        _join_doubled(shares, card.labels, {index for p in readable for index in p.label_indices})
     answers = to_answers(
-        shares,
+        _as_shares(np.stack(scores), card.task, scorer.path),
         truth([photo.label_indices for photo in readable], len(card.labels), card.task),
         card.labels,
         card.task,
@@ -137,20 +132,6 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
             for entry in every
         ],
     }
-
-
-def _join_doubled(
-    shares: NDArray[np.float32], labels: tuple[str, ...], true: Collection[int]
-) -> None:
-    """Give the score of a third-party model's second "crane" to the first one, if it is higher.
-
-    A photo of the class "crane" may show what either of them stands for. Where photos have the
-    label of the second one, as it is numbered here, they are told apart.
-    """
-    for index, first in first_of_the_name(labels).items():
-        if index not in true:
-            np.maximum(shares[:, first], shares[:, index], out=shares[:, first])
-            shares[:, index] = 0
 
 
 def _as_shares(scores: NDArray[np.float32], task: str, model: Path) -> NDArray[np.float32]:

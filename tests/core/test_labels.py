@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pocketlens.names import first_of_the_name, shown, to_label, to_labels
+from pocketlens.names import shown, to_label, to_labels
 
 E_ACUTE = "e\N{COMBINING ACUTE ACCENT}"
 
@@ -40,7 +40,6 @@ def test_labels_that_stand_twice_are_numbered_and_said(caplog: pytest.LogCapture
     for _ in range(2):
         labels = to_labels(names)
     assert labels == ("crane", "red", "crane (2)", "maillot", "crane (3)")
-    assert first_of_the_name(labels) == {2: 0, 4: 0}
     assert caplog.text.count("Labels that stand more than once are numbered: crane.") == 1
     assert to_labels(labels) == labels
 

@@ -185,29 +185,3 @@ def test_third_party_tflite(shared: Path, elsewhere_model: Path, tmp_path: Path)
     assert found.count == 40
     assert found.top5 is not None
     assert found.top5 >= found.accuracy > 0.2
-
-
-def test_labels_that_stand_twice(shared: Path, tmp_path: Path) -> None:
-    """The model answers with the dominant colour; its first and third class are "crane"."""
-    common = shared / "cases" / "_common"
-    for colour, label in (("green", "red"), ("blue", "crane")):
-        (tmp_path / "photos").mkdir(exist_ok=True)
-        (tmp_path / "photos" / label).symlink_to(common / "photos" / colour)
-    hints = ModelHints(labels=("crane", "red", "crane"))
-    evaluation = evaluate_model(common / "foreign_uint8.tflite", tmp_path / "photos", hints)
-    assert evaluation.answers.labels == ("crane", "red", "crane (2)")
-    assert evaluation.result.accuracy == 1.0
-    (tmp_path / "photos" / "crane").rename(tmp_path / "photos" / "crane (2)")
-    again = evaluate_model(common / "foreign_uint8.tflite", tmp_path / "photos", hints)
-    assert again.result.accuracy == 1.0
-
-
-@pytest.mark.parametrize("text", ["\ufeffred\r\ngreen\r\nblue\r\n", "red \n green\nblue"])
-def test_labels_as_editors_save_them(shared: Path, tmp_path: Path, text: str) -> None:
-    common = shared / "cases" / "_common"
-    labels = tmp_path / "labels.txt"
-    labels.write_text(text, "utf-8", newline="")
-    hints = ModelHints(labels=labels)
-    evaluation = evaluate_model(common / "foreign_uint8.tflite", common / "photos", hints)
-    assert evaluation.answers.labels == ("red", "green", "blue")
-    assert evaluation.result.accuracy == 1.0
