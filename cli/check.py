@@ -42,6 +42,9 @@ def check_command(
     PHOTOS is a folder per class, such folders in train/, val/ and test/, or a .csv or .jsonl table
     (see pocketlens train --help). The exit code is 0 if a model can be trained on them, else 1.
     `train` makes the same checks first.
+
+    Photos are JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF files, and HEIC with pocketlens[heic]. They
+    have at most 100 megapixels, or what is decoded in 380 MB: 70 for JPEG, 20 for WebP and AVIF.
     """
     from pocketlens.imports import require_train
 

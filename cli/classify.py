@@ -20,6 +20,7 @@ from pocketlens.cli.options import (
 )
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.files import refuse_targets, write_json
+from pocketlens.names import shown
 from pocketlens.progress import track
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def answer_text(path: Path, result: Result, *, mark: bool) -> str:
         f"{category.label}"
         for category in result.categories
     )
-    return "\n".join((str(path), *lines))
+    return "\n".join((shown(path), *lines))
 
 
 def _pictures(photos: tuple[Path, ...]) -> list[Path]:

@@ -242,7 +242,7 @@ def train_command(
     """Train a classifier on PHOTOS and evaluate it on test photos that training does not see.
 
     PHOTOS is a folder per class, or train/, val/ and test/ folders with a folder per class in each,
-    or a table.
+    or a table. What a photo may be is in pocketlens check --help.
 
     A table is a .csv file with the columns path and label, or path and labels, with | between
     several labels. Or it is a .jsonl file of objects with these names, where labels is a list.

@@ -34,8 +34,11 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
-    """Write UTF-8 text the way `write_bytes` writes bytes."""
-    write_bytes(path, text.encode("utf-8"), mode=mode)
+    r"""Write UTF-8 text the way `write_bytes` writes bytes.
+
+    Bytes of a file's name that are no UTF-8 become like \udce9, which JSON reads as they were.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), mode=mode)
 
 
 def write_json(target: Path | str, payload: Any) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from pocketlens.card import ModelCard
 from pocketlens.choices import BINARY, MULTICLASS
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
+from pocketlens.names import to_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +42,8 @@ def describe(
 
     Every command and export takes task, labels, threshold and resize mode from here. A third-party
     model with one score is binary and one with several is multiclass, unless the hints say
-    otherwise. Without labels classes are called by their number.
+    otherwise. Without labels classes are called by their number. Labels are brought into one form
+    and made distinct (`to_labels`).
 
     Args:
         path: what the model is called in errors.
@@ -67,7 +69,7 @@ def describe(
             "Convert it again, or say another --task."
         )
     expected = 2 if card.task == BINARY else outputs
-    found = card.labels if labels is None else tuple(labels)
+    found = to_labels(card.labels if labels is None else labels)
     if len(found) != expected:
         raise LabelsError(
             f"Expected {expected} labels for {path}, a {card.task} model. Received: {len(found)}. "

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.choices import MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError, LabelsError, PictureError, UsageError
-from pocketlens.runtime.pictures import Pixels, decode, resize
+from pocketlens.names import say_once, shown, to_label
+from pocketlens.runtime.pictures import Pixels, decode_resized
 from pocketlens.workers import count_cores, map_ahead
 
 LOGGER = logging.getLogger("pocketlens")
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+# What counts as a picture by its name; what is in it decides how it is read.
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif")
+)
 
 # What systems leave in folders unasked, under names that are not hidden.
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
+_LITTER_FOLDERS = frozenset(
+    (
+        "@eadir",
+        "@recycle",
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "system volume information",
+        "__macosx",
+        "__pycache__",
+        "lost+found",
+    )
+)
 # How many skipped files are named one by one before the rest is only counted.
 _NAMED_AT_MOST = 10
 # Decoded photos held at once while reading ahead; bounds memory whatever the number of photos.
@@ -47,15 +65,17 @@ class LabelledPhotos:
             LabelsError: a label of the photos is none of the model's.
             DataError: the task wants one label for each photo and one has none or several.
         """
-        unknown = sorted(set(self.labels) - set(labels))
+        # A card may have been written before all labels had one form.
+        own, known = (tuple(map(to_label, names)) for names in (self.labels, labels))
+        unknown = sorted(set(own) - set(known))
         if unknown:
             raise LabelsError(
                 f"Expected photos of the model's labels ({_few(labels)}). "
                 f"Received: {_few(unknown)}. Rename the labels or choose the model that "
                 "was trained on them."
             )
-        check_label_counts(self.photos, self.labels, task)
-        return LabelledPhotos(labels, renumbered(self.photos, self.labels, labels))
+        check_label_counts(self.photos, own, task)
+        return LabelledPhotos(labels, renumbered(self.photos, own, known))
 
 
 def renumbered(
@@ -78,31 +98,42 @@ def check_label_counts(photos: Iterable[Photo], labels: Sequence[str], task: str
             names = ", ".join(labels[index] for index in photo.label_indices) or "none"
             raise DataError(
                 f"Expected one label for each photo, as the task {task} wants. Received: "
-                f"{photo.path} with {names}. Correct it, or train with --task {MULTILABEL}."
+                f"{shown(photo.path)} with {names}. Correct it, or train with --task {MULTILABEL}."
             )
 
 
 def scan(folder: Path) -> LabelledPhotos:
     """List the photos of a folder that has a folder per class, sorted by name.
 
-    Hidden files and folders, and files that are not named like pictures, are left out.
+    Hidden files and folders, what systems leave in folders, and files that are not named like
+    pictures, are left out. Folders whose names differ only in spaces around them or in the form of
+    their characters are one class.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: there is no such folder, or its folders look like splits of photos and not
+            like classes.
         DataError: it holds no folders with photos.
     """
-    folder = existing_folder(folder)
     by_label: dict[str, list[Path]] = {}
-    for child in sorted(folder.iterdir()):
-        if child.is_dir() and not child.name.startswith("."):
-            paths = sorted(find_pictures(child))
-            if paths:
-                by_label[child.name] = paths
+    folders = class_folders(folder)
+    for child in folders:
+        paths = sorted(find_pictures(child))
+        if paths:
+            by_label.setdefault(to_label(child.name), []).extend(paths)
     if not by_label:
         raise DataError(
-            f"Expected a folder per class with photos in it. Received: {folder} without any. "
-            f"Make one like {folder / 'cats'} and put photos ({_few(sorted(SUFFIXES))}) into it."
+            f"Expected a folder per class with photos in it. Received: {shown(folder)} without "
+            f"any. Make one like {shown(folder / 'cats')} and put photos "
+            f"({_few(sorted(SUFFIXES))}) into it."
         )
+    _refuse_splits(folder, folders)
+    for child in folders:
+        if to_label(child.name) in by_label and child.name != child.name.strip():
+            say_once(
+                f"The folder {shown(child)!r} has spaces around its name; its class is "
+                f"{to_label(child.name)!r}."
+            )
+    by_label = {label: by_label[label] for label in sorted(by_label)}
     return LabelledPhotos(
         tuple(by_label),
         tuple(
@@ -111,9 +142,32 @@ def scan(folder: Path) -> LabelledPhotos:
     )
 
 
+def class_folders(folder: Path) -> list[Path]:
+    """Return the folders directly in `folder`, sorted, without hidden ones and litter.
+
+    Raises:
+        UsageError: there is no such folder, or it cannot be listed.
+    """
+    try:
+        children = sorted(existing_folder(folder).iterdir())
+    except OSError as error:
+        raise UsageError(
+            f"Expected a folder of photos at {shown(folder)}. Received: {error.strerror}. "
+            "Make it readable."
+        ) from error
+    return [child for child in children if child.is_dir() and not _is_litter(child.name)]
+
+
 def find_pictures(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder that are named like pictures."""
-    return (path for path in _visible_files(folder) if path.suffix.lower() in SUFFIXES)
+    """Yield the files below a folder that are named like pictures.
+
+    Folders that cannot be listed are among them, so that they are named as what cannot be read.
+    """
+    return (
+        path
+        for path in _visible_files(folder)
+        if path.suffix.lower() in SUFFIXES or _is_locked(path)
+    )
 
 
 def find_others(folder: Path) -> Iterator[Path]:
@@ -121,16 +175,86 @@ def find_others(folder: Path) -> Iterator[Path]:
     return (
         path
         for path in _visible_files(folder)
-        if path.suffix.lower() not in SUFFIXES and path.name.lower() not in _LITTER
+        if path.suffix.lower() not in SUFFIXES
+        and path.name.lower() not in _LITTER
+        and not _is_locked(path)
     )
 
 
+def _is_locked(path: Path) -> bool:
+    """Tell whether a path that was found is a folder, which could not be listed then."""
+    return path.is_dir()
+
+
 def _visible_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        # A link to nothing is named with what cannot be read, in place of being passed over.
-        if not hidden and (path.is_file() or not path.exists()):
-            yield path
+    """Yield all files below a folder, through links too, and folders that cannot be listed."""
+    seen = set()
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        try:
+            status = os.stat(current)
+            with os.scandir(current) as entries:
+                children = sorted(entry.name for entry in entries)
+        except OSError:
+            # Named with what cannot be read, in place of being passed over.
+            yield current
+            continue
+        # Links may lead back; and what two of them lead to is there once.
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders = []
+        for name in children:
+            path = current / name
+            if name.startswith("."):
+                continue
+            if not path.is_dir():
+                # So is a link to nothing.
+                yield path
+            elif not _is_litter(name):
+                folders.append(path)
+        # Links last, so that photos are named by the folder in which they lie.
+        waiting += sorted(folders, key=lambda path: (not path.is_symlink(), path))
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _LITTER_FOLDERS
+
+
+# Words by which a folder is known to hold a part of the photos and not a class.
+_SPLIT_WORD = re.compile(
+    r"(?<![a-z])(train|val|test|eval)(s|ing|id|idation|uation)?_?(set|ion)?s?(?![a-z])|"
+    r"(?<![a-z])(dev|holdout|fold|split)(?![a-z])"
+)
+
+
+def _refuse_splits(folder: Path, folders: list[Path]) -> None:
+    """Raise UsageError where folders hold folders with photos, as splits or a level too high do."""
+    inner = {}
+    for child in folders:
+        if not any(path.parent == child for path in find_pictures(child)):
+            names = [entry.name for entry in class_folders(child) if any(find_pictures(entry))]
+            if names:
+                inner[child.name] = names
+    named = [name for name in inner if _SPLIT_WORD.search(name.lower())]
+    alike = (
+        len(inner) > 1 and len(inner) == len(folders) and len(set(map(tuple, inner.values()))) == 1
+    )
+    alone = len(inner) == 1 == len(folders)
+    if not named and not ((alike or alone) and len(next(iter(inner.values()))) > 1):
+        return
+    name = (named or list(inner))[0]
+    inside = _few(map(shown, inner[name]))
+    if len(inner) == 1:
+        advice = f"Give {shown(folder / name)} if these are the classes"
+    else:
+        advice = "Call them train, val and test if they are splits"
+    raise UsageError(
+        f"Expected a folder per class, or train/ and val/ or test/ with such folders. Received: "
+        f"{shown(folder)} with {_few(map(shown, inner))}, in which there are folders ({inside}). "
+        f"{advice}; put the photos directly into {shown(folder / name)} if that is a class."
+    )
 
 
 def name_below(path: Path, root: Path) -> str:
@@ -145,7 +269,7 @@ def existing_folder(folder: Path) -> Path:
     if not folder.is_dir():
         came = "a file" if folder.exists() else "nothing there"
         raise UsageError(
-            f"Expected a folder of photos at {folder}. Received: {came}. Check the path."
+            f"Expected a folder of photos at {shown(folder)}. Received: {came}. Check the path."
         )
     return folder
 
@@ -160,7 +284,7 @@ def read_pixels(
 
     def read(path: Path) -> Pixels | PictureError:
         try:
-            return resize(decode(path), size_wh, resize_mode)
+            return decode_resized(path, size_wh, resize_mode)
         except PictureError as error:
             return error
 

@@ -6,30 +6,26 @@ picture because all of them come through here.
 
 from __future__ import annotations
 
-import io
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from pocketlens.choices import RESIZE_MODES
-from pocketlens.errors import PictureError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from PIL import Image
+    from pocketlens.runtime.decoding import UprightPicture
 
 # `numpy.typing.NDArray[np.uint8]`, written out: its module would be one more to import.
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 _Part = tuple[slice, slice]
+# The part of what came before, the size and the interpolation it is resized with, and into what.
+_Step = tuple[_Part, tuple[int, int], int, Pixels]
 
 # Larger pictures are refused before they are unpacked: 100 megapixels take 300 MB as RGB.
 MAX_PIXELS = 100_000_000
-
-_SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-_EXIF_ORIENTATION = 0x0112
 
 _WHOLE = (slice(None), slice(None))
 
@@ -49,7 +45,8 @@ def decode(picture: str | Path | bytes, name: str | None = None) -> Pixels:
     """Decode a picture file to upright 8-bit RGB.
 
     The EXIF orientation is applied. Greys, palettes and CMYK become RGB, 16-bit greys keep their
-    range (divided by 257), transparency is laid over white, an animation gives its first frame.
+    range (divided by 257), 32-bit ones theirs if it is 0-1, 0-255 or 0-65535; transparency is laid
+    over white, an animation gives its first frame. All threads together take some 400 MB.
 
     Args:
         picture: a path, or the bytes of a file.
@@ -59,61 +56,49 @@ def decode(picture: str | Path | bytes, name: str | None = None) -> Pixels:
         uint8 (height, width, 3), RGB, 0-255.
 
     Raises:
-        PictureError: the file is missing, no picture, damaged, or larger than `MAX_PIXELS`.
+        PictureError: the file is missing, no picture, damaged, larger than `MAX_PIXELS`, or takes
+            more memory than that to decode.
     """
     # Imported here and below, since a camera's frames need no Pillow.
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from pocketlens.runtime.decoding import opened
 
-    name = name or ("picture data" if isinstance(picture, bytes) else str(picture))
-    try:
-        with (
-            warnings.catch_warnings(),
-            Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image,
-        ):
-            # Pillow warns of large pictures by its own limit; ours is the one that counts.
-            warnings.simplefilter("ignore")
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise PictureError(
-                    f"Expected a picture of at most {MAX_PIXELS // 1_000_000} megapixels. "
-                    f"Received: {name} with {width}x{height}. Make it smaller."
-                )
-            return _to_rgb(ImageOps.exif_transpose(image))
-    except PictureError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise PictureError(
-            f"Expected a picture of at most {MAX_PIXELS // 1_000_000} megapixels. "
-            f"Received: {name}, which is far larger. Make it smaller."
-        ) from error
-    except UnidentifiedImageError as error:
-        raise PictureError(
-            f"Expected a picture (JPEG, PNG, WebP, BMP, GIF, …). Received: {name}, whose content "
-            "is none of these. Remove it or save it as a picture."
-        ) from error
-    except FileNotFoundError as error:
-        raise PictureError(
-            f"Expected a picture at {name}. Received: nothing there. Check the path."
-        ) from error
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
-        # Pillow's decoders raise all of these for damaged files.
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise PictureError(
-            f"Expected a readable picture. Received: {name}: {reason}. Remove it or copy it again."
-        ) from error
+    with opened(picture, name, lambda _: 3) as upright:
+        pixels = np.empty(upright.shape, np.uint8)
+        for part in upright.parts(len(pixels)):
+            pixels[part] = upright[part, _WHOLE[1]]
+        return pixels
+
+
+def decode_resized(
+    picture: str | Path | bytes,
+    size_wh: tuple[int, int],
+    mode: str = "stretch",
+    name: str | None = None,
+) -> Pixels:
+    """Do what `resize(decode(picture, name), size_wh, mode)` does, in less memory.
+
+    A large picture is halved part by part, so that it is never there as a whole twice.
+
+    Raises:
+        PictureError: as by `decode`, or the picture cannot be brought to this size.
+    """
+    from pocketlens.runtime.decoding import opened
+
+    resizer = Resizer(size_wh, mode)
+    # Of a picture that is halved at least once, a quarter and ever smaller ones are made.
+    longest = max(size_wh)
+    with opened(picture, name, lambda side: 1 if side >= 2 * longest else 3) as upright:
+        return resizer.shrink(upright)
 
 
 def read_header(data: bytes) -> Header | None:
     """Read what the bytes of a picture file say about it, without decoding; None if it is none."""
-    from PIL import Image
+    from pocketlens.runtime.decoding import open_image, read_orientation
 
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
-            warnings.simplefilter("ignore")
-            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-            known = isinstance(orientation, int) and 1 <= orientation <= 8
-            return Header(image.format or "", image.size, orientation if known else 1)
-    except (Image.DecompressionBombError, OSError, ValueError, SyntaxError, EOFError, IndexError):
+        with open_image(data) as image:
+            return Header(image.format or "", image.size, read_orientation(image))
+    except Exception:
         # What is wrong with the file is for `decode` to say.
         return None
 
@@ -155,7 +140,7 @@ class Resizer:
         self._mode = mode
         self._shape: tuple[int, ...] = ()
         self._part = _WHOLE
-        self._steps: list[tuple[_Part, tuple[int, int], int, Pixels]] = []
+        self._steps: list[_Step] = []
         self._result: Pixels = np.empty((0, 0, 3), np.uint8)
 
     def __call__(self, pixels: Pixels) -> Pixels:
@@ -164,7 +149,28 @@ class Resizer:
             self._prepare(pixels.shape)
         if self._part is not _WHOLE:
             pixels = pixels[self._part]
-        for part, size_wh, interpolation, target in self._steps:
+        return self._run(pixels, self._steps)
+
+    def shrink(self, upright: UprightPicture) -> Pixels:
+        """Return a loaded picture in the size, as `resize` does with all of its pixels."""
+        self._prepare(upright.shape)
+        (top, bottom, _), (left, right, _) = (
+            part.indices(side) for part, side in zip(self._part, upright.shape[:2], strict=True)
+        )
+        if not self._steps or self._steps[0][2] != cv2.INTER_AREA:
+            pixels = np.empty((bottom - top, right - left, 3), np.uint8)
+            for part in upright.parts(len(pixels)):
+                pixels[part] = upright[top + part.start : top + part.stop, left:right]
+            return self._run(pixels, self._steps)
+        _, (width, height), interpolation, target = self._steps[0]
+        for part in upright.parts(2 * height, step=2):
+            source = upright[top + part.start : top + part.stop, left : left + 2 * width]
+            into = target[part.start // 2 : part.stop // 2]
+            cv2.resize(source, (width, len(into)), dst=into, interpolation=interpolation)
+        return self._run(target, self._steps[1:])
+
+    def _run(self, pixels: Pixels, steps: list[_Step]) -> Pixels:
+        for part, size_wh, interpolation, target in steps:
             source = pixels if part is _WHOLE else pixels[part]
             cv2.resize(source, size_wh, dst=target, interpolation=interpolation)
             pixels = target
@@ -194,19 +200,6 @@ class Resizer:
         targets[-1:] = [self._result[inside]] if targets else []
         self._steps = [(*step, target) for step, target in zip(planned, targets, strict=True)]
         self._shape = shape
-
-
-def _to_rgb(image: Image.Image) -> Pixels:
-    from PIL import Image
-
-    if image.mode in _SIXTEEN_BIT_MODES:
-        grey = np.asarray(image).astype(np.int64)
-        grey8 = np.clip((grey + 128) // 257, 0, 255).astype(np.uint8)
-        return np.ascontiguousarray(np.repeat(grey8[..., None], 3, axis=2))
-    if image.has_transparency_data:
-        above = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
-    return np.asarray(image.convert("RGB"))
 
 
 def _scaled(size_wh: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pocketlens.errors import DataError, UsageError
-from pocketlens.runtime.photos import Photo
+from pocketlens.names import say_once, shown, to_label
+from pocketlens.runtime.photos import Photo, class_folders
 
 CSV_SUFFIX, JSONL_SUFFIX = SUFFIXES = (".csv", ".jsonl")
 SEPARATOR = "|"
 """What stands between the labels of one photo in a CSV file."""
 
-# What the splits of a layout may be called, as folders and in tables.
+# What the splits of a layout may be called, as folders and in tables, in any case.
 SPLIT_NAMES = {
     "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
+    "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
+# Where there is a test split, it is what one validates with.
+_EVAL_NAMES = ("eval", "evaluation")
 
 _LABEL_COLUMNS = ("label", "labels")
 _SPLIT_COLUMNS = ("part", "split")
@@ -50,15 +55,45 @@ class _Row:
 
 
 def split_folders(root: Path) -> dict[str, Path]:
-    """Return the folders of a layout's splits, or `root` as "train" where there is no layout."""
-    folders = {
-        split: root / name
-        for split, names in SPLIT_NAMES.items()
-        for name in names
-        if (root / name).is_dir()
-    }
+    """Return the folders of a layout's splits, or `root` as "train" where there is no layout.
+
+    Raises:
+        UsageError: there is no such folder.
+        DataError: two folders are named like the same split.
+    """
+    found: dict[str, Path] = {}
+    folders = class_folders(root)
+    splits = splits_of([folder.name for folder in folders])
+    for folder in folders:
+        split = splits.get(folder.name)
+        if split is not None and found.setdefault(split, folder) != folder:
+            raise DataError(
+                f"Expected one folder for each split of {shown(root)}. Received: "
+                f"{found[split].name} and {folder.name}. Rename one of them, or put them together."
+            )
     # A class may be called "test"; a layout has a training split and at least one other.
-    return folders if "train" in folders and len(folders) > 1 else {"train": root}
+    if "train" not in found or len(found) == 1:
+        return {"train": root}
+    others = [shown(folder.name) for folder in folders if folder.name not in splits]
+    if others:
+        say_once(f"Not used: {', '.join(others)} in {shown(root)}, beside the splits.")
+    return {split: found[split] for split in SPLIT_NAMES if split in found}
+
+
+def splits_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the split for each of the names, as a layout has them together, that stands for one.
+
+    "eval" is the test split, or the validation split where there is another for the test.
+    """
+    names = list(names)
+    splits = {
+        name: split
+        for name in names
+        for split, known in SPLIT_NAMES.items()
+        if name.strip().lower() in known
+    }
+    evaluation = "val" if "test" in splits.values() else "test"
+    return splits | {name: evaluation for name in names if name.strip().lower() in _EVAL_NAMES}
 
 
 def is_table(path: Path) -> bool:
@@ -94,6 +129,7 @@ def read_table(path: Path) -> PhotoTable:
 
 
 def _table(path: Path, rows: list[_Row]) -> PhotoTable:
+    of_name = splits_of({row.split for row in rows if row.split is not None})
     labels = tuple(sorted({label for row in rows for label in row.labels}))
     if not labels:
         raise DataError(
@@ -104,20 +140,36 @@ def _table(path: Path, rows: list[_Row]) -> PhotoTable:
     photos: list[Photo] = []
     splits: dict[str, list[Photo]] = {}
     for row in rows:
-        photo = Photo(path.parent / row.path, tuple(sorted(index[label] for label in row.labels)))
+        photo = Photo(
+            _find(path.parent, row.path), tuple(sorted(index[label] for label in row.labels))
+        )
         first = seen.setdefault(photo.path, row.line)
         if first != row.line:
             _fail(path, row.line, "each photo once", f"{row.path}, as in line {first}")
         photos.append(photo)
         if row.split is not None:
-            splits.setdefault(row.split, []).append(photo)
+            splits.setdefault(of_name[row.split], []).append(photo)
     return PhotoTable(
         labels, tuple(photos), {name: tuple(splits[name]) for name in SPLIT_NAMES if name in splits}
     )
 
 
+def _find(folder: Path, name: str) -> Path:
+    """Return where a photo lies: spaces and the form of characters may differ from the table's."""
+    path = folder / name.strip()
+    if name.isascii() and name == name.strip():
+        return path
+    forms = (
+        unicodedata.normalize(form, text)
+        for form in ("NFC", "NFD")
+        for text in (name, name.strip())
+    )
+    ways = (folder / name, path, *(folder / form for form in forms))
+    return next((way for way in ways if os.path.lexists(way)), path)
+
+
 def _csv_rows(path: Path, text: str) -> Iterator[_Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
         label_column, split_column = _columns(path, header)
@@ -179,22 +231,22 @@ def _row(
     for entry in entries:
         if not isinstance(entry, str) or not entry.strip() or len(entry.splitlines()) > 1:
             _fail(path, line, "each label as a single line of text", repr(entry))
-        labels.append(entry.strip())
+        labels.append(to_label(entry))
     if len(set(labels)) < len(labels):
         _fail(path, line, "each label of a photo once", ", ".join(labels))
     split = None if split_column is None else _split(path, line, values[split_column])
-    return _Row(line, name.strip(), tuple(labels), split)
+    return _Row(line, name, tuple(labels), split)
 
 
 def _split(path: Path, line: int, value: Any) -> str:
-    text = value.strip().lower() if isinstance(value, str) else None
-    found = next((split for split, names in SPLIT_NAMES.items() if text in names), None)
-    if found is None:
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if not splits_of([text]):
         _fail(path, line, f"one of {', '.join(SPLIT_NAMES)}", repr(value))
-    return found
+    return text
 
 
 def _fail(path: Path, line: int, expected: str, received: str) -> NoReturn:
     raise DataError(
-        f"Expected {expected} in line {line} of {path}. Received: {received}. Correct it."
+        f"Expected {expected} in line {line} of {shown(path)}. Received: {shown(received)}. "
+        "Correct it."
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import DataError
-from pocketlens.runtime.photos import Photo, find_others, find_pictures, name_below
+from pocketlens.runtime.photos import Photo, class_folders, find_others, find_pictures, name_below
 from pocketlens.runtime.tables import SEPARATOR, is_table, split_folders
 from pocketlens.train.duplicates import Fingerprint, near_groups
 from pocketlens.train.found_photos import FoundPhotos, find_photos
@@ -31,6 +31,9 @@ _FORMATS = {
     ".webp": ("WEBP",),
     ".bmp": ("BMP", "DIB"),
     ".gif": ("GIF",),
+    ".avif": ("AVIF",),
+    ".heic": ("HEIF",),
+    ".heif": ("HEIF",),
     ".tif": ("TIFF",),
     ".tiff": ("TIFF",),
 }
@@ -233,10 +236,7 @@ def _is_extreme(_path: Path, facts: PhotoFacts) -> bool:
 
 
 def _class_folders(root: Path) -> Iterable[Path]:
-    for folder in split_folders(root).values():
-        for child in sorted(folder.iterdir()):
-            if child.is_dir() and not child.name.startswith("."):
-                yield child
+    return (child for folder in split_folders(root).values() for child in class_folders(folder))
 
 
 def _unsupported(root: Path, folders: Iterable[Path]) -> list[str]:

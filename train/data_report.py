@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pocketlens.files import write_json, write_text
+from pocketlens.names import shown
 from pocketlens.report.html import counted, render, thumbnail_url
 from pocketlens.train.data_check import EXTREME_ASPECT, IMBALANCE, TINY_SIDE, Copies, DataCheck
 
@@ -60,7 +62,7 @@ def findings(check: DataCheck) -> tuple[Finding, ...]:
         ),
         Finding(
             "bad",
-            "not named like a picture: skipped (save HEIC and raw photos as JPEG)",
+            "not named like a picture: skipped (save raw photos as JPEG)",
             check.unsupported,
         ),
         Finding("warning", "class folders without photos: no class", check.empty_classes),
@@ -93,7 +95,11 @@ def findings(check: DataCheck) -> tuple[Finding, ...]:
         ),
         Finding("note", "turned upright by their EXIF orientation", check.rotated),
     )
-    return tuple(finding for finding in every if finding.cases)
+    return tuple(
+        dataclasses.replace(finding, cases=tuple(map(shown, finding.cases)))
+        for finding in every
+        if finding.cases
+    )
 
 
 def smallest_and_largest(check: DataCheck) -> tuple[str, str]:
@@ -140,7 +146,7 @@ def print_check(check: DataCheck, stream: IO[str] | None = None) -> None:
     console = Console(
         file=stream or sys.stdout, markup=False, highlight=False, emoji=False, soft_wrap=True
     )
-    console.print(f"{check.found.source}: {headline(check)}\n")
+    console.print(f"{shown(check.found.source)}: {headline(check)}\n")
     width = max(map(len, check.counts))
     most = max(1, *check.counts.values())
     for label, count in check.counts.items():
@@ -163,7 +169,9 @@ def log_check(check: DataCheck) -> None:
     Unreadable photos are named where they are left out, when pixels are loaded.
     """
     for finding in findings(check):
-        if finding.gravity == "note" or finding.cases == tuple(check.unreadable.values()):
+        if finding.gravity == "note" or finding.cases == tuple(
+            map(shown, check.unreadable.values())
+        ):
             continue
         more = len(finding.cases) - _NAMED_AT_MOST
         LOGGER.warning("%d × %s:", len(finding.cases), finding.title)
@@ -227,7 +235,7 @@ def data_page(check: DataCheck) -> str:
     others = [group for group in check.copies if group not in check.conflicts]
     return render(
         "data.html",
-        title=f"{check.found.source.absolute().name}: the photos",
+        title=f"{shown(check.found.source.absolute().name)}: the photos",
         headline=headline(check),
         verdict=verdict(check),
         problem=check.problem,
@@ -249,17 +257,17 @@ def data_page(check: DataCheck) -> str:
 
 
 def _gallery(root: Path, title: str, groups: Sequence[Copies]) -> dict[str, Any]:
-    shown = [
+    drawn = [
         {
             "photos": [
-                (name, thumbnail_url(root / name))
+                (shown(name), thumbnail_url(root / name))
                 for name in group.telling_names[:_SHOWN_OF_A_GROUP]
             ],
             "more": len(group.names) - _SHOWN_OF_A_GROUP,
         }
         for group in groups[:_GROUPS_SHOWN]
     ]
-    return {"title": title, "groups": shown, "more": len(groups) - _GROUPS_SHOWN}
+    return {"title": title, "groups": drawn, "more": len(groups) - _GROUPS_SHOWN}
 
 
 def _copies(groups: Iterable[Copies]) -> tuple[str, ...]:

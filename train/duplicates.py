@@ -39,8 +39,9 @@ MAX_COLOUR = 10.0
 
 _HASH_SIDE = 12
 _HASH_WORDS = 3
-# Twice the side of what the hash transforms (12 x 4), four times that of the colours.
-_SIDE = 96
+# Fingerprints are taken from pictures of this size: twice the side of what the hash transforms
+# (12 x 4), four times that of the colours.
+SIDE = 96
 _COLOUR_SIDE = 4
 # A darker or brighter copy is a copy, but black is no copy of white.
 _MAX_GAIN = 2.0
@@ -70,10 +71,10 @@ class Fingerprint:
 
 
 def fingerprint(pixels: Pixels) -> Fingerprint:
-    """Return the fingerprint of a photo, uint8 (height, width, 3) RGB."""
-    small = resize(pixels, (_SIDE, _SIDE))
+    """Return the fingerprint of a photo, uint8 (height, width, 3) RGB; SIDE by SIDE is enough."""
+    small = resize(pixels, (SIDE, SIDE))
     bits = np.packbits(imagehash.phash(Image.fromarray(small), _HASH_SIDE).hash)
-    cell = _SIDE // _COLOUR_SIDE
+    cell = SIDE // _COLOUR_SIDE
     colours = small.reshape(_COLOUR_SIDE, cell, _COLOUR_SIDE, cell, 3).mean(axis=(1, 3))
     return Fingerprint(
         bits.tobytes().ljust(8 * _HASH_WORDS, b"\0"), np.rint(colours).astype(np.uint8).tobytes()

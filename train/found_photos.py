@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError, UsageError
+from pocketlens.names import to_label
 from pocketlens.runtime.photos import (
     Photo,
     check_label_counts,
@@ -102,7 +103,7 @@ def _negative_and_positive(labels: Sequence[str], positive: str | None) -> tuple
             f"Expected two classes for --task binary. Received: {len(labels)}, "
             f"{', '.join(labels)}. Train with another --task, or leave some out."
         )
-    positive = labels[1] if positive is None else positive
+    positive = labels[1] if positive is None else to_label(positive)
     if positive not in labels:
         raise UsageError(
             f"Expected --positive to be one of the classes {' and '.join(map(repr, labels))}. "

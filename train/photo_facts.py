@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -18,15 +19,17 @@ from typing import Any
 
 from pocketlens.errors import DataError, OutputError, PictureError
 from pocketlens.files import cache_folder, write_text
+from pocketlens.names import shown
 from pocketlens.progress import track
+from pocketlens.runtime.decoding import MEMORY, memory_needed, read_file
 from pocketlens.runtime.photos import name_below
-from pocketlens.runtime.pictures import decode, read_header
-from pocketlens.train.duplicates import FINGERPRINT_VERSION, fingerprint
+from pocketlens.runtime.pictures import decode_resized, read_header
+from pocketlens.train.duplicates import FINGERPRINT_VERSION, SIDE, fingerprint
 from pocketlens.train.pixel_cache import PIXELS_VERSION
 from pocketlens.workers import count_cores, describe_exit, map_ahead, start_child
 
 # To be raised when the facts or their meaning change.
-FACTS_VERSION = 1
+FACTS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -49,20 +52,16 @@ class PhotoFacts:
 def read_photo(path: Path, name: str) -> PhotoFacts:
     """Read the file at `path`, which errors call `name`."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        reason = (
-            f"Expected a readable picture. Received: {name}: {error.strerror or error}. "
-            "Remove it or make it readable."
-        )
-        return PhotoFacts("", reason, "", (0, 0), 1, "")
+        data = read_file(path, shown(name))
+    except PictureError as error:
+        return PhotoFacts("", str(error), "", (0, 0), 1, "")
     digest = hashlib.sha256(data).hexdigest()
     header = read_header(data)
     form, size_wh, orientation = (
         (header.format, header.size_wh, header.orientation) if header else ("", (0, 0), 1)
     )
     try:
-        found = fingerprint(decode(data, name)).to_hex()
+        found = fingerprint(decode_resized(data, (SIDE, SIDE), name=name)).to_hex()
     except PictureError as error:
         return PhotoFacts(digest, str(error), form, size_wh, orientation, "")
     return PhotoFacts(digest, None, form, size_wh, orientation, found)
@@ -104,7 +103,9 @@ def photo_readers(count: int, photos: int) -> Iterator[Callable[[Named], list[Ph
         def read(photos: Named) -> list[PhotoFacts]:
             child = children.get()
             try:
-                return child.read(photos)
+                # The children know nothing of each other; all of them share this one's memory.
+                with MEMORY.held(max(memory_needed(path) for path, _ in photos)):
+                    return child.read(photos)
             finally:
                 children.put(child)
 
@@ -198,13 +199,16 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _cache_path(root: Path) -> Path:
-    versions = (FACTS_VERSION, FINGERPRINT_VERSION, PIXELS_VERSION, str(root.absolute()))
+    versions = (FACTS_VERSION, FINGERPRINT_VERSION, PIXELS_VERSION, os.fsencode(root.absolute()))
     return cache_folder() / f"facts-{hashlib.sha256(repr(versions).encode()).hexdigest()[:32]}.json"
 
 
 def _load(root: Path) -> dict[str, tuple[tuple[int, int], PhotoFacts]]:
     try:
-        kept: dict[str, dict[str, Any]] = json.loads(_cache_path(root).read_text("utf-8"))
+        digest, text = _cache_path(root).read_text("utf-8").split("\n", 1)
+        if digest != hashlib.sha256(text.encode()).hexdigest():
+            return {}
+        kept: dict[str, dict[str, Any]] = json.loads(text)
         return {
             name: (
                 (entry["stamp"][0], entry["stamp"][1]),
@@ -227,4 +231,6 @@ def _store(
     }
     # A cache that cannot be written costs time, not the check.
     with contextlib.suppress(OutputError):
-        write_text(_cache_path(root), json.dumps(kept))
+        text = json.dumps(kept)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        write_text(_cache_path(root), f"{digest}\n{text}")

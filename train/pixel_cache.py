@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def read_array(path: Path) -> NDArray[Any]:
 
 
 # To be raised when decode or resize change what they give.
-PIXELS_VERSION = 2
+PIXELS_VERSION = 3
 # Nobody writes to a file that has been left alone for so long.
 _ABANDONED_S = 3600
 
@@ -88,11 +89,12 @@ def load_pixels(
     ).hexdigest()[:32]
     pixels_path = cache_folder() / f"{key}.npy"
     bad_path = cache_folder() / f"{key}.json"
-    if not (pixels_path.is_file() and bad_path.is_file()):
+    shape = (len(everything), size_wh[1], size_wh[0], 3)
+    cached = _read(pixels_path, bad_path, shape)
+    if cached is None:
         _remove_abandoned()
-        _fill(pixels_path, bad_path, everything, size_wh, resize_mode)
-    pixels = read_array(pixels_path)
-    unreadable = {int(index): text for index, text in json.loads(bad_path.read_text()).items()}
+        cached = _fill(pixels_path, bad_path, everything, size_wh, resize_mode)
+    pixels, unreadable = cached
     report_skipped([PictureError(text) for text in unreadable.values()], len(everything))
     return _splits(divided, pixels, set(unreadable))
 
@@ -103,7 +105,7 @@ def _fill(
     photos: list[Photo],
     size_wh: tuple[int, int],
     resize_mode: str,
-) -> None:
+) -> tuple[NDArray[np.uint8], dict[int, str]]:
     errors: dict[int, str] = {}
 
     def readable() -> Iterator[NDArray[np.uint8]]:
@@ -115,9 +117,35 @@ def _fill(
                 yield result
 
     # Readable photos lie one behind the other, so that each split is one piece of the file.
-    write_array(pixels_path, (len(photos), size_wh[1], size_wh[0], 3), np.uint8, readable())
+    shape = (len(photos), size_wh[1], size_wh[0], 3)
+    pixels = write_array(pixels_path, shape, np.uint8, readable())
     # Last, since its presence says that the pixels are complete.
-    write_text(bad_path, json.dumps(errors))
+    write_text(bad_path, json.dumps({"checksum": _checksum(pixels), "unreadable": errors}))
+    return pixels, errors
+
+
+def _read(
+    pixels_path: Path, bad_path: Path, shape: tuple[int, ...]
+) -> tuple[NDArray[np.uint8], dict[int, str]] | None:
+    """Return what `_fill` has written; None where it is not there as it was written."""
+    try:
+        kept = json.loads(bad_path.read_text("utf-8"))
+        pixels = read_array(pixels_path)
+        if pixels.shape != shape or pixels.dtype != np.uint8:
+            return None
+        if _checksum(pixels) != kept["checksum"]:
+            return None
+        return pixels, {int(index): str(text) for index, text in kept["unreadable"].items()}
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _checksum(pixels: NDArray[np.uint8]) -> int:
+    """Return the CRC-32 of pixels: a cache is to be safe from accidents, not from attackers."""
+    checksum = 0
+    for block in pixels:
+        checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _splits(

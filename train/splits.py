@@ -131,7 +131,9 @@ class DividedPhotos:
             for photo in self.splits[split]:
                 name = name_below(photo.path, self.root)
                 labels = "|".join(self.labels[index] for index in photo.label_indices)
-                total.update(f"{split}\0{name}\0{labels}\0{self.digests[photo.path]}\n".encode())
+                text = f"{split}\0{name}\0{labels}\0{self.digests[photo.path]}\n"
+                # Names of files need not be UTF-8.
+                total.update(text.encode(errors="surrogateescape"))
         return total.hexdigest()
 
 

@@ -47,6 +47,7 @@ _PURPOSES = {
     "report": "pages and plots",
     "web": "the live view in a browser",
     "mqtt": "events to an MQTT broker",
+    "heic": "photos in HEIC, as iPhones take them",
 }
 
 

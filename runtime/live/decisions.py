@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.errors import UsageError
+from pocketlens.names import to_label
 from pocketlens.runtime.classifier import Category, Result
 from pocketlens.runtime.live.frames import UNKNOWN, Decision
 
@@ -53,6 +54,8 @@ class DecisionSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be."""
+        for name in ("allow", "deny"):
+            object.__setattr__(self, name, tuple(map(to_label, getattr(self, name))))
         if not 0 <= self.smooth_s < math.inf:
             raise UsageError(
                 f"Expected --smooth as seconds from 0 up. Received: {self.smooth_s}. Try 1."

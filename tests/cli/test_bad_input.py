@@ -34,6 +34,10 @@ class Place:
         data = Path(path).read_bytes()
         return self.file(name, data[: int(len(data) * share)])
 
+    def renamed(self, label: str, new_label: str) -> str:
+        Path(self.photos, label).rename(Path(self.photos, new_label))
+        return self.photos
+
     def bomb(self) -> str:
         path = self.folder / "bomb.png"
         Image.new("1", (20_000, 20_000)).save(path)
@@ -189,10 +193,15 @@ CASES: dict[str, tuple[int, str, Case]] = {
         "Received",
         lambda p: ["benchmark", p.model, "--photos", str(p.folder / "nowhere")],
     ),
+    "benchmark: a folder too high": (
+        2,
+        "photos if these are the classes",
+        lambda p: ["benchmark", p.model, "--photos", str(p.folder)],
+    ),
     "benchmark: other classes": (
         2,
         "Rename the labels",
-        lambda p: ["benchmark", p.model, "--photos", str(p.folder)],
+        lambda p: ["benchmark", p.model, "--photos", p.renamed("cross", "bird")],
     ),
     "benchmark: existing result": (
         2,

@@ -1,6 +1,7 @@
 """`pocketlens check` and `--strict` on the command line."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -137,3 +138,20 @@ def test_check_loads_no_tensorflow(photos: Path) -> None:
         "assert not {'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_names_that_are_no_utf8(
+    photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for path in list((photos / "circle").iterdir()):
+        path.rename(path.with_name(os.fsdecode(b"\xe9") + path.name))
+    bad = photos / "circle" / os.fsdecode(b"\xe9\n.png")
+    bad.write_bytes(b"no picture")
+    (photos / "cross").rename(photos / os.fsdecode(b"cr\xf6ss"))
+    report = tmp_path / "report"
+    assert run(["check", str(photos), "--report", str(report)]) == 0
+    assert r"circle/\xe9\n.png" in capfd.readouterr().out
+    payload = json.loads((report / "data.json").read_bytes())
+    assert list(payload["classes"]) == ["circle", r"cr\xf6ss", "stripes"]
+    assert list(payload["unreadable"]) == [f"circle/{bad.name}"]
+    assert r"\xe9\n.png" in (report / "data.html").read_text("utf-8")

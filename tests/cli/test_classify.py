@@ -1,6 +1,9 @@
 """`pocketlens classify` from the outside."""
 
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,3 +131,20 @@ def test_labels_can_be_renamed(tiny_tflite, photo, tmp_path, capfd):
     assert classify(tiny_tflite, photo, "--labels", labels) == 0
     words = {line.split()[1] for line in capfd.readouterr().out.splitlines()[1:]}
     assert words == {"eins", "zwei", "drei"}
+
+
+def test_names_that_are_no_utf8_and_bad_photos_end_no_batch(tiny_tflite, photo, tmp_path, capfd):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    name = os.fsdecode(b"caf\xe9\n.png")
+    shutil.copy(photo, folder / name)
+    shutil.copy(photo, folder / "good.png")
+    (folder / "bad.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
+    target = tmp_path / "out.json"
+    assert classify(tiny_tflite, folder, "--json", target) == 1
+    captured = capfd.readouterr()
+    assert r"caf\xe9\n.png" in captured.out
+    assert "bad.jpg" in captured.err
+    pictures = json.loads(target.read_bytes())["pictures"]
+    assert [Path(entry["path"]).name for entry in pictures] == ["bad.jpg", name, "good.png"]
+    assert ["error" in entry for entry in pictures] == [True, False, False]

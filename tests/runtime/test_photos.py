@@ -1,6 +1,10 @@
 """Folders of labelled photos."""
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +14,14 @@ from pocketlens.errors import DataError, LabelsError, PictureError, UsageError
 from pocketlens.runtime.photos import (
     LabelledPhotos,
     Photo,
+    find_others,
+    find_pictures,
     name_below,
     read_pixels,
     report_skipped,
     scan,
 )
+from pocketlens.runtime.tables import split_folders
 
 
 def picture(path: Path, value: int = 0) -> Path:
@@ -64,6 +71,14 @@ def test_indices_follow_the_models_labels(tmp_path: Path) -> None:
     assert [photo.label_indices for photo in photos.photos] == [(2,), (0,)]
 
 
+def test_labels_of_a_model_may_have_another_form(tmp_path: Path) -> None:
+    picture(tmp_path / "café" / "1.png")
+    labels = ("b", "cafe\N{COMBINING ACUTE ACCENT}")
+    photos = scan(tmp_path).with_labels(labels)
+    assert photos.labels == labels
+    assert [photo.label_indices for photo in photos.photos] == [(1,)]
+
+
 def test_foreign_class(tmp_path: Path) -> None:
     picture(tmp_path / "bird" / "1.png")
     with pytest.raises(LabelsError, match="bird"):
@@ -104,3 +119,159 @@ def test_skipped_photos_are_counted_and_named(caplog: pytest.LogCaptureFixture) 
 def test_nothing_skipped_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     report_skipped([], 50)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "litter", ["@eaDir", "__MACOSX", ".thumbnails", "lost+found", ".ipynb_checkpoints", "#recycle"]
+)
+def test_what_systems_leave_is_no_class_and_no_photo(tmp_path: Path, litter: str) -> None:
+    picture(tmp_path / "red" / "1.png")
+    picture(tmp_path / litter / "x" / "2.png")
+    picture(tmp_path / "red" / litter / "1.png" / "SYNOPHOTO_THUMB_M.jpg")
+    photos = scan(tmp_path)
+    assert photos.labels == ("red",)
+    assert [photo.path.name for photo in photos.photos] == ["1.png"]
+    assert not list(find_others(tmp_path / "red"))
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    picture(tmp_path / "photos" / "red" / "1.png")
+    picture(tmp_path / "elsewhere" / "deep" / "2.png")
+    (tmp_path / "photos" / "red" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "red" / "again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "photos")
+    (tmp_path / "elsewhere" / "self").symlink_to(tmp_path / "elsewhere" / "self")
+    found = sorted(path.name for path in find_pictures(tmp_path / "photos" / "red"))
+    assert found == ["1.png", "2.png"]
+
+
+def test_a_linked_class_is_a_class(tmp_path: Path) -> None:
+    picture(tmp_path / "elsewhere" / "1.png")
+    picture(tmp_path / "photos" / "green" / "1.png")
+    (tmp_path / "photos" / "red").symlink_to(tmp_path / "elsewhere")
+    assert scan(tmp_path / "photos").labels == ("green", "red")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "red" / "1.png")
+    picture(tmp_path / "red" / "locked" / "2.png")
+
+    def refuse(call: Callable[[Path], Any]) -> Callable[[Path], Any]:
+        # Nothing is locked for root, as whom tests may run.
+        def refusing(path: Path) -> Any:
+            if Path(path).name == "locked":
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return call(path)
+
+        return refusing
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, refuse(getattr(os, name)))
+    photos = scan(tmp_path)
+    good, bad = read_pixels([photo.path for photo in photos.photos], (4, 4), "stretch")
+    assert isinstance(good, np.ndarray)
+    assert isinstance(bad, PictureError)
+    assert "red/locked: Permission denied" in str(bad)
+
+
+@pytest.mark.parametrize(
+    ("names", "label"),
+    [
+        (("red ", " red", "red"), "red"),
+        (("café", "cafe\N{COMBINING ACUTE ACCENT}"), "café"),
+        (("a\nb",), r"a\nb"),
+        ((os.fsdecode(b"caf\xe9"),), r"caf\xe9"),
+        (("a\x1b[31mb",), r"a\x1b[31mb"),
+        (("rtl\u202egpj",), r"rtl\u202egpj"),
+    ],
+    ids=ascii,
+)
+def test_folders_of_one_name_are_one_class(
+    tmp_path: Path, names: tuple[str, ...], label: str
+) -> None:
+    for index, name in enumerate(names):
+        picture(tmp_path / name / f"{index}.png")
+    photos = scan(tmp_path)
+    assert photos.labels == (label,)
+    assert len(photos.photos) == len(names)
+
+
+def test_spaces_around_a_name_are_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture(tmp_path / "red " / "1.png")
+    scan(tmp_path)
+    scan(tmp_path)
+    assert caplog.text.count("has spaces around its name; its class is 'red'") == 1
+
+
+LAYOUTS = {
+    ("Training", "Testing"): ("train", "test"),
+    ("TRAIN", "Validation", "Test"): ("train", "val", "test"),
+    ("train", "dev"): ("train", "val"),
+    ("Train", "Valid"): ("train", "val"),
+    ("train", "eval"): ("train", "test"),
+    ("train", "Eval", "test"): ("train", "val", "test"),
+    ("train", "val", "evaluation"): ("train", "val", "test"),
+}
+
+
+@pytest.mark.parametrize("names", LAYOUTS, ids=str)
+def test_layouts(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        for label in ("green", "red"):
+            picture(tmp_path / name / label / "1.png")
+    assert {path.name: split for split, path in split_folders(tmp_path).items()} == dict(
+        zip(names, LAYOUTS[names], strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "advice"),
+    [
+        (("train",), "Give .*train if these are the classes"),
+        (("Training set", "Test set"), "Call them train, val and test"),
+        (("test", "val"), "Call them train, val and test"),
+        (("fold1", "fold2", "fold3"), "Call them train, val and test"),
+        (("monday", "tuesday"), "Call them train, val and test"),
+        (("train_images", "extra"), "Call them train, val and test"),
+        (("flowers",), "Give .*flowers if these are the classes"),
+    ],
+    ids=str,
+)
+def test_what_may_be_a_layout_is_asked_about(
+    tmp_path: Path, names: tuple[str, ...], advice: str
+) -> None:
+    for name in names:
+        for label in ("green", "red"):
+            picture(tmp_path / name / label / "1.png")
+    with pytest.raises(UsageError, match=advice):
+        scan(tmp_path)
+
+
+def test_two_folders_for_one_split_are_asked_about(tmp_path: Path) -> None:
+    for name in ("train", "Training", "test"):
+        picture(tmp_path / name / "red" / "1.png")
+    with pytest.raises(DataError, match=r"one folder for each split .* Training and train"):
+        split_folders(tmp_path)
+
+
+def test_classes_may_have_folders_and_names_of_splits(tmp_path: Path) -> None:
+    picture(tmp_path / "test" / "1.png")
+    picture(tmp_path / "train" / "1.png")
+    picture(tmp_path / "bus" / "london" / "1.png")
+    picture(tmp_path / "car" / "old" / "1.png")
+    picture(tmp_path / "car" / "new" / "1.png")
+    picture(tmp_path / "tram" / "1.png")
+    assert scan(tmp_path).labels == ("bus", "car", "test", "train", "tram")
+
+
+def test_folders_beside_a_layout_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("train", "test", "unsorted"):
+        picture(tmp_path / name / "red" / "1.png")
+    assert set(split_folders(tmp_path)) == {"train", "test"}
+    assert "Not used: unsorted" in caplog.text

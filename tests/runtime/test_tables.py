@@ -1,5 +1,6 @@
 """Tables of labelled photos, good ones and every way in which one can be wrong."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def test_absolute_paths(tmp_path: Path) -> None:
         ("a.csv", "path,label,label\n", "line 1 .* Received: path, label, label"),
         ("a.csv", "path,label\n", "one photo per line .* Received: none"),
         ("a.csv", "path,label\n1.jpg,a\n\n2.jpg\n", "2 columns in line 4 .* Received: 1"),
-        ("a.csv", "path,label\n1.jpg,a\n2.jpg, \n", "label as .* in line 3 .* Received: ' '"),
+        ("a.csv", "path,label\n1.jpg,a\n2.jpg, \n", "label as .* in line 3 .* Received: ''"),
         ("a.csv", "path,labels\n1.jpg,a||b\n", "label as .* in line 2 .* Received: ''"),
         ("a.csv", "path,labels\n1.jpg,a|a\n", "each label of a photo once in line 2"),
         ("a.csv", 'path,label\n1.jpg,"a\nb"\n', r"label as .* in line 3 .* Received: 'a\\nb'"),
@@ -83,7 +84,7 @@ def test_absolute_paths(tmp_path: Path) -> None:
         ("a.csv", "path,labels\n1.jpg,\n", "photos with labels .* Received: 1 without any"),
         ("a.csv", "path,label\n,a\n", "the path of a photo in line 2"),
         ("a.csv", "path,label\n1.jpg,a\n1.jpg,b\n", "once in line 3 .* 1.jpg, as in line 2"),
-        ("a.csv", "path,label,part\n1.jpg,a,dev\n", "one of train, val, test in line 2 .*'dev'"),
+        ("a.csv", "path,label,part\n1.jpg,a,new\n", "one of train, val, test in line 2 .*'new'"),
         ("a.jsonl", "{}\n", "line 1 .* Received: nothing"),
         ("a.jsonl", '{"path": "1.jpg", "label": "a"}\n[1]\n', "a JSON object in line 2"),
         ("a.jsonl", '{"path": "1.jpg", "label": "a"}\n{"path"\n', "a JSON object in line 2"),
@@ -148,3 +149,42 @@ def test_a_layout_of_folders_without_one_to_test_on(tmp_path: Path) -> None:
         (tmp_path / name / "cat").mkdir(parents=True)
     with pytest.raises(DataError, match="only train, val"):
         evaluation_photos(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["photos.csv", "photos.jsonl"])
+def test_one_name_in_two_forms_is_one_label(tmp_path: Path, name: str) -> None:
+    composed, other = "café", "cafe\N{COMBINING ACUTE ACCENT}"
+    lines = [f"1.jpg,{composed}", f"2.jpg,{other} "]
+    if name.endswith("jsonl"):
+        pairs = (line.split(",") for line in lines)
+        lines = [json.dumps({"path": path, "label": label}) for path, label in pairs]
+    else:
+        lines.insert(0, "path,label")
+    table = read_table(write(tmp_path / name, "\n".join(lines), "utf-8-sig"))
+    assert table.labels == (composed,)
+
+
+def test_files_are_found_whatever_the_form_of_their_names(tmp_path: Path) -> None:
+    other = "cafe\N{COMBINING ACUTE ACCENT}.jpg"
+    for name in (other, " x.jpg ", "y.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    text = 'path,label\ncafé.jpg,a\n" x.jpg ",a\ny.jpg ,a\ngöne.jpg,a\n'
+    table = read_table(write(tmp_path / "photos.csv", text))
+    assert [photo.path.name for photo in table.photos] == [other, " x.jpg ", "y.jpg", "göne.jpg"]
+
+
+def test_spaces_before_quotes(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "photos.csv", 'path, label\n1.jpg, "x, y"\n'))
+    assert table.labels == ("x, y",)
+
+
+def test_eval_is_the_split_that_is_missing(tmp_path: Path) -> None:
+    for others, split in ((["test"], "val"), (["val"], "test"), ([], "test")):
+        rows = "".join(f"{name}.jpg,a,{name}\n" for name in ("train", "Eval", *others))
+        table = read_table(write(tmp_path / "photos.csv", f"path,label,split\n{rows}"))
+        assert [photo.path.stem for photo in table.splits[split]] == ["Eval"]
+
+
+def test_control_characters_are_shown_escaped(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path / "photos.csv", "path,label\n1.jpg,a\x1b[31mb\n"))
+    assert table.labels == (r"a\x1b[31mb",)

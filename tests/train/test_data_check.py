@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
 from pocketlens.errors import DataError
+from pocketlens.runtime import decoding
 from pocketlens.runtime.runs import SPLITS, read_run
 from pocketlens.train import photo_facts as known_facts
 from pocketlens.train import photo_facts as photo_readers
@@ -146,7 +148,7 @@ def test_good_photos_have_no_findings(photos: Path) -> None:
 
 
 def test_unsupported_files_and_empty_folders(photos: Path) -> None:
-    (photos / "a" / "IMG_1.HEIC").write_bytes(b"x")
+    (photos / "a" / "IMG_1.CR2").write_bytes(b"x")
     (photos / "a" / "deeper").mkdir()
     (photos / "a" / "deeper" / "notes.txt").write_text("x")
     (photos / "a" / "Thumbs.db").write_bytes(b"x")
@@ -155,9 +157,9 @@ def test_unsupported_files_and_empty_folders(photos: Path) -> None:
     (photos / "c").mkdir()
     (photos / ".git").mkdir()
     check = check_data(photos)
-    assert check.unsupported == ("a/IMG_1.HEIC", "a/deeper/notes.txt")
+    assert check.unsupported == ("a/IMG_1.CR2", "a/deeper/notes.txt")
     assert check.empty_classes == ("c",)
-    with pytest.raises(DataError, match=r"2 not named like a picture \(a/IMG_1\.HEIC"):
+    with pytest.raises(DataError, match=r"2 not named like a picture \(a/IMG_1\.CR2"):
         check.refuse_bad()
 
 
@@ -201,16 +203,16 @@ def test_unreadable_files_are_no_copies_and_do_not_count(photos: Path) -> None:
 
 def test_link_to_nothing_is_unreadable(photos: Path) -> None:
     (photos / "a" / "link.jpg").symlink_to(photos / "nowhere.jpg")
-    assert "No such file" in check_data(photos).unreadable["a/link.jpg"]
+    assert "Received: nothing there" in check_data(photos).unreadable["a/link.jpg"]
 
 
 def test_file_that_may_not_be_read(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> bytes:
-        if path.name == "3.png":
+    def refuse(path: Path, *arguments: str) -> Any:
+        if Path(path).name == "3.png":
             raise PermissionError(13, "Permission denied", str(path))
-        return path.open("rb").read()
+        return open(path, *arguments)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(decoding, "open", refuse, raising=False)
     check = check_data(photos)
     assert set(check.unreadable) == {"a/3.png", "b/3.png"}
     assert "Permission denied" in check.unreadable["a/3.png"]
@@ -296,6 +298,17 @@ def test_damaged_cache_is_no_harm(photos: Path, content: str) -> None:
     path = known_facts._cache_path(photos)
     assert path.is_file()
     path.write_text(content)
+    assert check_data(photos) == first
+
+
+def test_changed_cache_is_not_believed(photos: Path) -> None:
+    for path in photos.rglob("*.png"):
+        os.utime(path, (1e9, 1e9))
+    first = check_data(photos)
+    path = known_facts._cache_path(photos)
+    text = path.read_text()
+    path.write_text(text.replace('"format": "PNG"', '"format": "GIF"'))
+    assert path.read_text() != text
     assert check_data(photos) == first
 
 

@@ -137,7 +137,7 @@ def test_photo_that_is_not_there_is_unreadable(tiny_binary_table: Path, tmp_path
     table.write_text(text + "gone.jpg,circle\n")
     check = check_data(table)
     assert list(check.unreadable) == ["gone.jpg"]
-    assert "No such file" in check.unreadable["gone.jpg"]
+    assert "nothing there" in check.unreadable["gone.jpg"]
     assert check.readable == 60
 
 

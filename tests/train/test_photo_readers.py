@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
 from pocketlens.errors import DataError
+from pocketlens.runtime.decoding import MAX_BYTES, MEMORY
 from pocketlens.train import photo_facts as module
 from pocketlens.train.photo_facts import photo_readers, read_photo
 from pocketlens.workers import start_child
@@ -92,3 +94,17 @@ def test_without_processes_photos_are_read_all_the_same(
     with caplog.at_level(logging.WARNING), photo_readers(2, len(named)) as read:
         assert read(named) == [read_photo(path, name) for path, name in named]
     assert "no more processes" in caplog.text
+
+
+def test_processes_share_the_memory_of_this_one(
+    named: list[tuple[Path, str]], many: list["subprocess.Popen[bytes]"]
+) -> None:
+    order = []
+    with photo_readers(1, len(named)) as read:
+        thread = threading.Thread(target=lambda: order.append(len(read(named[:1]))))
+        with MEMORY.held(MAX_BYTES):
+            thread.start()
+            thread.join(0.3)
+            order.append(0)
+        thread.join()
+    assert order == [0, 1]

@@ -8,7 +8,7 @@ import re
 from collections import deque
 from pathlib import Path
 
-import numpy as np
+import cv2
 
 from pocketlens.errors import PictureError, SourceError
 from pocketlens.runtime.live.sources import SourceRequest
@@ -53,7 +53,9 @@ class Stills:
         if not self._paths:
             return None
         try:
-            return np.ascontiguousarray(decode(self._paths.popleft())[..., ::-1])
+            pixels = decode(self._paths.popleft())
+            cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR, dst=pixels)
+            return pixels
         except PictureError as error:
             LOGGER.warning("%s", error)
             raise

@@ -236,3 +236,8 @@ def test_without_settings_it_says_what_the_classifier_says(task, tiny_tflite, ta
 def test_nonsense_is_one_sentence(settings, words):
     with pytest.raises(UsageError, match=words):
         decider(**settings)
+
+
+def test_labels_of_options_are_in_the_form_of_all_labels() -> None:
+    settings = DecisionSettings(allow=(" cafe\N{COMBINING ACUTE ACCENT}",), deny=("red\n",))
+    assert (settings.allow, settings.deny) == (("café",), ("red",))

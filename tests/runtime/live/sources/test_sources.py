@@ -1,13 +1,15 @@
 """Opening sources: files whole and in order, everything else one sentence."""
 
+import contextlib
 import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import PngImagePlugin
 
-from pocketlens.errors import SourceError
+from pocketlens.errors import PictureError, SourceError
 from pocketlens.runtime.live import sources
 from pocketlens.runtime.live.capture.thread import ThreadCapture
 from pocketlens.runtime.live.sources import SourceRequest, open_source
@@ -159,3 +161,16 @@ def test_each_kind_in_the_table_has_its_module_and_each_module_a_kind():
     assert modules == {kind.module for kind in sources.SOURCES}
     for kind in sources.SOURCES:
         assert f" {kind.opener}" in (folder / f"{kind.module}.py").read_text("utf-8")
+
+
+def test_whatever_a_decoder_raises_costs_one_picture(numbered, monkeypatch, caplog):
+    def fail(_self):
+        raise RuntimeError("the decoder gave up")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fail)
+    source = open_source(SourceRequest(str(numbered)))
+    for _ in range(4):
+        with contextlib.suppress(PictureError):
+            assert source.read() is not None
+    assert source.read() is None
+    assert caplog.text.count("the decoder gave up") == 3

@@ -1,0 +1,48 @@
+"""Names that come from elsewhere: one form for labels, and nothing that a terminal obeys."""
+
+import os
+
+import pytest
+
+from pocketlens.names import shown, to_label, to_labels
+
+E_ACUTE = "e\N{COMBINING ACUTE ACCENT}"
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        (" red\t", "red"),
+        ("\ufeffred", "red"),
+        (f"caf{E_ACUTE}", "café"),
+        ("谷仓", "谷仓"),
+        ("👩\u200d🌾", "👩\u200d🌾"),
+        ("a\r\nb", r"a\r\nb"),
+        ("\x1b]0;x\x07", r"\x1b]0;x\x07"),
+        ("\x9b2J", r"\x9b2J"),
+        (os.fsdecode(b"caf\xe9"), r"caf\xe9"),
+    ],
+    ids=ascii,
+)
+def test_label(name: str, label: str) -> None:
+    assert to_label(name) == label
+    assert to_label(label) == label
+    label.encode()
+
+
+def test_what_is_no_text_is_shown_too() -> None:
+    assert shown(1) == "1"
+    assert shown("a b") == "a b"
+
+
+def test_labels_that_stand_twice_are_numbered_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    names = ("crane", "red", "crane ", "maillot", "crane")
+    for _ in range(2):
+        labels = to_labels(names)
+    assert labels == ("crane", "red", "crane (2)", "maillot", "crane (3)")
+    assert caplog.text.count("Labels that stand more than once are numbered: crane.") == 1
+    assert to_labels(labels) == labels
+
+
+def test_numbers_that_are_taken_are_left_out() -> None:
+    assert to_labels(("a (2)", "a", "a")) == ("a (2)", "a", "a (3)")

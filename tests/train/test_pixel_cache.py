@@ -1,0 +1,70 @@
+"""The cache of decoded photos: used as it was written, or made again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("imagehash", reason="checking photos needs the train extra")
+
+from pocketlens.train import pixel_cache
+from pocketlens.train.data_check import check_data
+from pocketlens.train.pixel_cache import load_pixels
+from pocketlens.train.splits import DividedPhotos
+
+SIZE = (32, 24)
+
+
+@pytest.fixture
+def divided(tiny_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DividedPhotos:
+    monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "cache"))
+    return check_data(tiny_photos).divide(0)
+
+
+def change_a_byte(pixels: Path, _: Path) -> None:
+    data = bytearray(pixels.read_bytes())
+    data[-1000] ^= 1
+    pixels.write_bytes(data)
+
+
+def change_the_checksum(_: Path, kept: Path) -> None:
+    values = json.loads(kept.read_text())
+    kept.write_text(json.dumps(values | {"checksum": values["checksum"] + 1}))
+
+
+SPOILS: dict[str, Callable[[Path, Path], object]] = {
+    "changed": change_a_byte,
+    "truncated": lambda pixels, _: pixels.write_bytes(pixels.read_bytes()[:-5000]),
+    "longer": lambda pixels, _: np.save(pixels, np.zeros((200, 24, 32, 3), np.uint8)),
+    "emptied": lambda pixels, _: pixels.write_bytes(b""),
+    "other type": lambda pixels, _: np.save(pixels, np.load(pixels).astype(np.float32)),
+    "objects": lambda pixels, _: np.save(pixels, np.array([{}], object)),
+    "no array": lambda pixels, _: pixels.write_text("[]"),
+    "gone": lambda pixels, _: pixels.unlink(),
+    "checksum": change_the_checksum,
+    "no errors": lambda _, kept: kept.unlink(),
+    "empty errors": lambda _, kept: kept.write_text(""),
+    "other errors": lambda _, kept: kept.write_text('{"unreadable": []}'),
+    "errors of 0.2": lambda _, kept: kept.write_text("{}"),
+    "no text": lambda _, kept: kept.write_bytes(b"\xff"),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_spoiled_cache_is_made_again(divided: DividedPhotos, tmp_path: Path, spoil: str) -> None:
+    first = load_pixels(divided, SIZE, "stretch")
+    expected = {name: split.pixels.copy() for name, split in first.items()}
+    del first
+    (pixels,) = (tmp_path / "cache").glob("*.npy")
+    SPOILS[spoil](pixels, pixels.with_suffix(".json"))
+    again = load_pixels(divided, SIZE, "stretch")
+    for name, split in again.items():
+        np.testing.assert_array_equal(split.pixels, expected[name])
+
+
+def test_a_good_cache_is_used(divided: DividedPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_pixels(divided, SIZE, "stretch")
+    monkeypatch.setattr(pixel_cache, "read_pixels", None)
+    assert len(load_pixels(divided, SIZE, "stretch")["train"].pixels)
