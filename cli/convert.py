@@ -209,7 +209,8 @@ def convert_command(
 
     MODEL is a run folder or a third-party model: a .keras file, a SavedModel folder or a float32
     .tflite file. A third-party model needs --labels, --mean and --std if it does not normalize
-    pixels itself, and photos to calibrate and compare on.
+    pixels itself, and photos to calibrate and compare on. Where these show that it gives logits, a
+    softmax or a sigmoid is appended. A format that cannot be made of it is left out.
     """
     from pocketlens.files import refuse_targets
     from pocketlens.imports import require_train

@@ -145,7 +145,7 @@ def open_float_file(model: ModelFile, hints: ModelHints) -> Classifier:
     """Load the file as the device would, with its own normalisation or the one that is given.
 
     Raises:
-        ModelFileError: its input is not float32.
+        ModelFileError: its input is not float32, or not RGB with the channels last.
     """
     metadata = model.metadata
     if metadata is not None and metadata.calibration is not None:
@@ -160,6 +160,13 @@ def open_float_file(model: ModelFile, hints: ModelHints) -> Classifier:
         raise ModelFileError(
             f"Expected a float32 model to quantize. Received: {model.path} with an input of "
             f"{classifier.signature.input.dtype}. Convert the model that it was made from."
+        )
+    layout = classifier.signature.layout
+    if layout.channels != len(_RAW.mean) or layout.channels_first:
+        raise ModelFileError(
+            "Expected an RGB model with the channels last to convert. Received: "
+            f"{model.path} with an input of {list(classifier.signature.input.shape)}. Use the file "
+            "as it is: every other command takes it."
         )
     return classifier
 

@@ -277,6 +277,13 @@ def test_quantized_file(tiny_models: dict[str, Path]) -> None:
         read_origin(tiny_models["int8"], ModelHints())
 
 
+def test_grey_file_is_refused(labels: Path, tmp_path: Path) -> None:
+    converter = tf.lite.TFLiteConverter.from_keras_model(network(channels=1))
+    (tmp_path / "grey.tflite").write_bytes(converter.convert())
+    with pytest.raises(ModelFileError, match=r"Received: .*grey.tflite with an input of \[1, 32"):
+        read_origin(tmp_path / "grey.tflite", ModelHints(labels, 0.0, 1.0))
+
+
 def test_run_describes_itself(tiny_run: Path, labels: Path) -> None:
     origin = read_origin(tiny_run, ModelHints())
     assert origin.run is not None
