@@ -85,7 +85,7 @@ def find_shortfall(name: str, operators: Operators) -> Shortfall | None:
         kind: count for kind, count in operators.float_counts.items() if kind not in _CONVERSIONS
     }
     in_float = calculating if MAKING[name].float_free else {}
-    outside = operators.outside if operators.partitions != 1 else {}
+    outside = operators.outside_counts if operators.partitions != 1 else {}
     if operators.partitions == 1 and not in_float:
         return None
     return Shortfall(operators.partitions, outside, in_float)

@@ -46,14 +46,14 @@ class Operators(NamedTuple):
 
     `counts` maps each operator's name to how often it stands in the file. `float_counts` counts
     those that touch a float32 tensor. `partitions` is how many the XNNPACK delegate took over: one
-    when nothing falls back to the interpreter's own kernels in between. `outside` counts those that
-    do.
+    when nothing falls back to the interpreter's own kernels in between. `outside_counts` counts
+    those that do.
     """
 
     counts: dict[str, int]
     float_counts: dict[str, int]
     partitions: int
-    outside: dict[str, int]
+    outside_counts: dict[str, int]
 
 
 def describe_operators(interpreter: Any) -> Operators:
@@ -63,7 +63,9 @@ def describe_operators(interpreter: Any) -> Operators:
         counts=dict(Counter(operator.name for operator in operators)),
         float_counts=dict(Counter(operator.name for operator in operators if operator.float32)),
         partitions=partitions,
-        outside=dict(Counter(operator.name for operator in operators if not operator.delegated)),
+        outside_counts=dict(
+            Counter(operator.name for operator in operators if not operator.delegated)
+        ),
     )
 
 
