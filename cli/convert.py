@@ -47,6 +47,8 @@ def _print(files: Sequence[ConvertedFile]) -> None:
         console.print(f"Written to {written[0].path.parent}", soft_wrap=True)
     console.print(_table(files))
     for file in files:
+        if file.shortfall:
+            console.print(f"{file.format}: {file.shortfall}")
         if file.comparison.hardest:
             losses = ", ".join(
                 f"{entry.label} {entry.net_lost} of {entry.photos}"
@@ -207,14 +209,15 @@ def convert_command(
 
     MODEL is a run folder or a third-party model: a .keras file, a SavedModel folder or a float32
     .tflite file. A third-party model needs --labels, --mean and --std if it does not normalize
-    pixels itself, and photos to calibrate and compare on.
+    pixels itself, and photos to calibrate and compare on. Where these show that it gives logits, a
+    softmax or a sigmoid is appended. A format that cannot be made of it is left out.
     """
     from pocketlens.files import refuse_targets
     from pocketlens.imports import require_train
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.convert import Demands, DropError, convert
+    from pocketlens.convert import Demands, IncompleteError, convert
 
     demands = Demands(max_drop, force, sensitivity)
     try:
@@ -230,7 +233,8 @@ def convert_command(
             demands=demands,
             overwrite=overwrite,
         )
-    except DropError as error:
-        summarise(error.files, json_target)
+    except IncompleteError as error:
+        if error.files:
+            summarise(error.files, json_target)
         raise
     summarise(files, json_target)

@@ -202,7 +202,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
 )
 @_sink_options("Recording", "Network")
 # `--threshold` is among the decisions' options; without it the model's own counts.
-@model_hints_options(without=("threshold", "image_size"))
+@model_hints_options(without=("threshold",))
 @_sink_options("Output")
 @output(
     "--top-k",
@@ -252,6 +252,10 @@ def live_command(
 
         settings = DecisionSettings(**settings_given)
         model_file = read_model_file(model)
+        if model_file.card is None:
+            from pocketlens.runtime.third_party import complete
+
+            model_file = complete(model_file, hints)
         chosen = threads or _choose_threads(model_file, hints.backend)
         with Classifier(model_file, threads=chosen, top_k=top_k, hints=hints) as classifier:
             outcome = run_live(classifier, request, settings, sinks, stop, max_frames=max_frames)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.metadata import Normalisation
 from pocketlens.runtime.model_files import ModelFile
 from pocketlens.workers import count_cores
+
+LOGGER = logging.getLogger("pocketlens")
 
 _FLOAT16_RECIPE = [
     {
@@ -141,13 +145,28 @@ def open_float_file(model: ModelFile, hints: ModelHints) -> Classifier:
     """Load the file as the device would, with its own normalisation or the one that is given.
 
     Raises:
-        ModelFileError: its input is not float32.
+        ModelFileError: its input is not float32, or not RGB with the channels last.
     """
+    metadata = model.metadata
+    if metadata is not None and metadata.calibration is not None:
+        LOGGER.warning(
+            "The score calibration in the metadata of %s is left out: the files give the scores "
+            "of the network itself.",
+            model.path,
+        )
+        model = model._replace(metadata=dataclasses.replace(metadata, calibration=None))
     classifier = Classifier(model, threads=count_cores(), hints=hints)
     if classifier.signature.input.dtype != np.float32:
         raise ModelFileError(
             f"Expected a float32 model to quantize. Received: {model.path} with an input of "
             f"{classifier.signature.input.dtype}. Convert the model that it was made from."
+        )
+    layout = classifier.signature.layout
+    if layout.channels != len(_RAW.mean) or layout.channels_first:
+        raise ModelFileError(
+            "Expected an RGB model with the channels last to convert. Received: "
+            f"{model.path} with an input of {list(classifier.signature.input.shape)}. Use the file "
+            "as it is: every other command takes it."
         )
     return classifier
 

@@ -34,7 +34,8 @@ def to_label(text: str) -> str:
 
 def to_labels(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names of a model's classes as labels, each another: crane, crane (2)."""
-    labels: list[str] = []
+    # By insertion order: a model may have thousands.
+    labels: dict[str, None] = {}
     doubled = []
     for label in map(to_label, names):
         if label in labels:
@@ -43,7 +44,7 @@ def to_labels(names: Iterable[str]) -> tuple[str, ...]:
             while f"{label} ({number})" in labels:
                 number += 1
             label = f"{label} ({number})"
-        labels.append(label)
+        labels[label] = None
     if doubled:
         say_once(
             f"Labels that stand more than once are numbered: {', '.join(dict.fromkeys(doubled))}."

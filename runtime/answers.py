@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pocketlens.card import ModelCard
-from pocketlens.choices import BINARY, MULTICLASS
+from pocketlens.choices import BINARY, MULTICLASS, NO_ACTIVATION, SIGMOID, SOFTMAX
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.names import to_labels
 
@@ -110,7 +110,27 @@ def _third_party_card(
         task=task,
         resize_mode=said.get("resize_mode", "stretch"),
         threshold=said.get("threshold", 0.0),
+        activation=said.get("activation", NO_ACTIVATION),
     )
+
+
+def softmax(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the softmax of logits, float32 (classes,)."""
+    powers = np.exp(outputs - outputs.max())
+    return np.asarray(powers / powers.sum(), np.float32)
+
+
+def sigmoid(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sigmoid of each logit, float32 (classes,)."""
+    # The same as 1 / (1 + exp(-x)), which overflows.
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * outputs), np.float32)
+
+
+ACTIVATE: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+    SOFTMAX: softmax,
+    SIGMOID: sigmoid,
+}
+"""Functions from outputs to scores by a card's `activation`; "none" has none."""
 
 
 def answer_of(scores: NDArray[np.float32], task: str, threshold: float) -> Answer:

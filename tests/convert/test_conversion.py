@@ -26,7 +26,6 @@ from pocketlens.convert.encoders import mixed_recipe
 from pocketlens.convert.float_layers import Int8, Sensitivity
 from pocketlens.convert.formats import Rerun, rerun
 from pocketlens.errors import (
-    ConversionError,
     DataError,
     ModelFileError,
     OutputExistsError,
@@ -227,7 +226,7 @@ def test_layers_of_int8_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "int8",
         1000,
         Comparison(10, 0.9, 0.8, 0.9, Flips(1, 0, 1.0), 0.1),
-        Operators({"CONV_2D": 2}, {"CONV_2D": 1}, 1),
+        Operators({"CONV_2D": 2}, {"CONV_2D": 1}, 1, {}),
         1.5,
         int8=Int8(b"", rows, ("head;bias",), 0.3),
     )
@@ -341,19 +340,6 @@ def test_existing_files_are_not_replaced_unasked(tiny_run: Path, tmp_path: Path)
         convert(tiny_run, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny_int8.tflite"]
     assert taken.read_text() == "precious"
-
-
-def test_failure_leaves_no_file(
-    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(name: str, *_: object, **__: object) -> None:
-        if name == "int8":
-            raise ConversionError("Expected a. Received: b. Do c.")
-
-    monkeypatch.setattr("pocketlens.convert.conversion.check_promise", refuse)
-    with pytest.raises(ConversionError):
-        convert(tiny_run, tmp_path / "out", samples=5)
-    assert not (tmp_path / "out").exists()
 
 
 def test_dynamic_calculates_in_int8_only_where_it_pays(flower_models: dict[str, Path]) -> None:
