@@ -1,0 +1,28 @@
+"""Where things are kept that can be made again. Without `pathlib`, since each start asks."""
+
+from __future__ import annotations
+
+import os
+
+from pocketlens.errors import OutputError
+
+
+def cache_path() -> str:
+    """Return the folder for what can be made again.
+
+    `POCKETLENS_CACHE` names it; otherwise it is `pocketlens` in the user's cache folder
+    (XDG Base Directory Specification). It may be deleted at any time.
+
+    Raises:
+        OutputError: neither is named, and the user has no home.
+    """
+    chosen = os.environ.get("POCKETLENS_CACHE")
+    if chosen:
+        return os.path.expanduser(chosen)
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if caches.startswith("~"):
+        raise OutputError(
+            "This user has no home folder to keep a cache in. "
+            "Name a folder in the environment variable POCKETLENS_CACHE."
+        )
+    return os.path.join(caches, "pocketlens")
