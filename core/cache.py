@@ -19,10 +19,16 @@ def cache_path() -> str:
     chosen = os.environ.get("POCKETLENS_CACHE")
     if chosen:
         return os.path.expanduser(chosen)
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if caches.startswith("~"):
-        raise OutputError(
-            "This user has no home folder to keep a cache in. "
-            "Name a folder in the environment variable POCKETLENS_CACHE."
-        )
+    caches = os.environ.get("XDG_CACHE_HOME") or home_path(
+        ".cache", "Name a folder for the cache in the environment variable POCKETLENS_CACHE."
+    )
     return os.path.join(caches, "pocketlens")
+
+
+def home_path(name: str, advice: str) -> str:
+    """Return a path in the user's home; raises OutputError, with the advice, if there is none."""
+    home = os.path.expanduser("~")
+    # Where neither HOME nor a passwd entry says, as in a container with a user of its own.
+    if home == "~":
+        raise OutputError(f"This user has no home folder. {advice}")
+    return os.path.join(home, name)
