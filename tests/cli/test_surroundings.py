@@ -60,6 +60,14 @@ SURROUNDINGS: dict[str, Surrounding] = {
 }
 
 
+# Where it may say one sentence in place of doing it: a unit of the user lies in the home folder, and
+# folders that are not called in ASCII have other names in a locale that only has that.
+REFUSALS = {
+    ("service", "no home"): "This user has no home folder.",
+    ("evaluate", "C"): "Expected photos of the model's labels",
+}
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, tiny_tflite: Path) -> Path:
     """A model whose labels have letters that ASCII lacks, photos, and a folder without rights."""
@@ -131,10 +139,9 @@ def test_each_works_or_says_one_sentence(
 ) -> None:
     done = call(surrounding, command, *CALLS[command])
     assert "Traceback" not in done.stderr
-    # Only its unit needs a home, and only where it is no service of the system.
-    if command == "service" and surrounding == "no home" and done.returncode:
+    if done.returncode and (command, surrounding) in REFUSALS:
         (line,) = done.stderr.strip().splitlines()
-        assert line.startswith("Error: This user has no home folder.")
+        assert line.startswith(f"Error: {REFUSALS[command, surrounding]}")
         return
     assert done.returncode == 0, done.stderr
     for name in ("out.json", "out.jsonl", "exported/pocketlens.sha256"):
