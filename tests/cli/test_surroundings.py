@@ -60,8 +60,8 @@ SURROUNDINGS: dict[str, Surrounding] = {
 }
 
 
-# Where it may say one sentence in place of doing it: a unit of the user lies in the home folder, and
-# folders that are not called in ASCII have other names in a locale that only has that.
+# Where it may say one sentence in place of doing it: a unit of the user lies in the home folder,
+# and folders that are not called in ASCII have other names in a locale that only has that.
 REFUSALS = {
     ("service", "no home"): "This user has no home folder.",
     ("evaluate", "C"): "Expected photos of the model's labels",
