@@ -82,6 +82,7 @@ def _card(inspection: Inspection) -> list[tuple[str, str]]:
         ("card", f"{card.name}, {card.format}, {card.task}"),
         answer,
         ("SHA-256", f"{card.model_sha256[:16]}… of the model without its card, as the card says"),
+        ("seal", "a checksum: it tells of damage, not of who wrote the file"),
         ("metrics", pairs_text(card.metrics)),
         ("training", pairs_text(card.training)),
         ("calibration", pairs_text(card.calibration)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
@@ -33,6 +34,7 @@ COMMANDS = {
 }
 
 EXIT_INTERRUPTED = 130
+_STANDARD_ERROR = 2
 
 
 class LazyGroup(Group):
@@ -73,6 +75,7 @@ def group(verbose: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 called wrongly, 130 interrupted."""
+    _prepare_streams()
     sys.exit(run(arguments))
 
 
@@ -80,6 +83,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     try:
         result: Any = group.main(arguments, prog_name="pocketlens", standalone_mode=False)
+        sys.stdout.flush()
     except PocketlensError as error:
         return _fail(str(error), error.exit_code)
     except click.ClickException as error:
@@ -89,12 +93,38 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail("Interrupted.", EXIT_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output went away, as `head` does; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except OSError as error:
         where = f" at {error.filename}" if error.filename else ""
+        _drop_output()
         return _fail(str(OutputError(f"{error.strerror or error}{where}.")), 1)
     return result if isinstance(result, int) else 0
+
+
+def _prepare_streams() -> None:
+    """Give closed streams somewhere to go, and let every label be shown in some way.
+
+    Else the next file that is opened gets the number of a closed stream, and with it what
+    libraries print.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _drop_output() -> None:
+    """Let Python's own last words go nowhere where standard output cannot be written."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:

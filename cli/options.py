@@ -89,7 +89,11 @@ class Group(click.Group):
 
 
 class LocalPath(click.Path):
-    """A path with `~` expanded; with `exists` one where nothing is ends the call, with code 2."""
+    """A path with `~` expanded.
+
+    With `exists` a path where nothing is, or what nobody can say the end of, such as a pipe, ends
+    the call with code 2.
+    """
 
     def __init__(self, *, exists: bool = False, path_type: type[Any] = Path) -> None:
         super().__init__(exists=exists, path_type=path_type)
@@ -98,11 +102,12 @@ class LocalPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path as `path_type`."""
         path = os.path.expanduser(value)
-        if self.exists and not os.path.exists(path):
+        if self.exists and not (os.path.isfile(path) or os.path.isdir(path)):
             name = param.opts[0] if isinstance(param, click.Option) else _argument_name(param)
+            came = "a pipe, socket or device" if os.path.exists(path) else "nothing there"
             raise UsageError(
-                f"Expected an existing file or folder as {name}. Received: {value} (nothing "
-                "there). Check the path."
+                f"Expected an existing file or folder as {name}. Received: {value} ({came}). "
+                "Check the path."
             )
         return self._make(path)
 

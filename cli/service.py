@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pocketlens.cache import home_path
 from pocketlens.cli.options import (
     STANDARD_OUTPUT,
     Group,
@@ -243,4 +244,6 @@ def _owner() -> str:
 def _user_folder() -> Path:
     """Return where a user's units lie; see systemd.unit(5)."""
     configuration = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(configuration) if configuration else Path.home() / ".config") / "systemd" / "user"
+    if not configuration:
+        configuration = home_path(".config", "Set HOME or XDG_CONFIG_HOME.")
+    return Path(configuration) / "systemd" / "user"

@@ -15,7 +15,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -35,9 +35,13 @@ LABELS_NAME = "labels.txt"
 SCHEMA_VERSION = 1
 DEFAULT_THRESHOLDS = {MULTICLASS: 0.0, BINARY: 0.5, MULTILABEL: 0.5}
 
-# Of the text files in an archive: labels of every class there is take less.
+# Of what a third-party file brings: labels of every class there is take less. A damaged or hostile
+# archive says one size and unpacks to another, so that all of it is read within these bounds.
 _MOST_TEXT_BYTES = 16 << 20
 _TEXT_SUFFIXES = (".txt", ".json", ".csv", ".names", ".labels")
+_MOST_FILES = 1000
+_LONGEST_LABEL = 1000
+_ENTRY = b"PK\x01\x02"
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class ModelCard:
         """Refuse values that no reader of the card could obey."""
         if not self.labels or any(not isinstance(label, str) for label in self.labels):
             raise ModelFileError(f"Expected labels as text in the card. Received: {self.labels!r}.")
+        refuse_long(self.labels)
         if self.task == BINARY and len(self.labels) != 2:
             raise ModelFileError(
                 "Expected a negative and a positive label in the card of a binary model. "
@@ -134,7 +139,8 @@ class ModelCard:
             values["labels"] = tuple(values["labels"])
             values["input_size_wh"] = tuple(values["input_size_wh"])
             card = cls(**values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # RecursionError: a list in a list in a list …
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, ModelFileError):
                 raise
             raise ModelFileError(
@@ -147,6 +153,16 @@ class ModelCard:
                 f"Received: schema {version}. Update pocketlens to read it."
             )
         return card
+
+
+def refuse_long(labels: Sequence[str]) -> None:
+    """Raise ModelFileError for a label that is no name but a text or damage."""
+    longest = max(map(len, labels), default=0)
+    if longest > _LONGEST_LABEL:
+        raise ModelFileError(
+            f"Expected labels of at most {_LONGEST_LABEL} characters. Received: one of {longest}. "
+            "Write one label per line."
+        )
 
 
 def labels_text(labels: tuple[str, ...]) -> str:
@@ -223,6 +239,10 @@ def _unpack_other(model_bytes: bytes) -> Unpacked:
         if has_trace_of(model_bytes, CARD_NAME):
             raise _damaged("one whose end is cut off or changed")
         return Unpacked(model_bytes, None, None, {})
+    # Before `zipfile` makes an object of each.
+    entries = model_bytes.count(_ENTRY)
+    if entries > _MOST_FILES:
+        raise _damaged(f"one of {entries} files, more than {_MOST_FILES}")
     try:
         with zipfile.ZipFile(io.BytesIO(model_bytes)) as archive:
             texts = _read_texts(archive)
@@ -247,7 +267,10 @@ def _read_texts(archive: zipfile.ZipFile) -> dict[str, bytes]:
         # Opening compares an entry's two names, so that none hides behind a changed one.
         with archive.open(entry) as stream:
             if _is_text(entry):
-                texts[entry.filename] = stream.read()
+                # Without the number `zipfile` unpacks all there is, whatever size was said.
+                texts[entry.filename] = stream.read(entry.file_size)
+                if len(texts[entry.filename]) < entry.file_size or stream.read(1):
+                    raise ValueError(f"{entry.filename} has another size than it says")
     return texts
 
 
@@ -268,18 +291,22 @@ def parse_labels(text: str) -> tuple[str, ...]:
 
     Lines that are all numbered in order lose their numbers ("0 rose", "1 tulip"), unless two would
     be alike without them.
+
+    Raises:
+        LabelsError: a label is longer than any name.
     """
+    labels = None
     if text.lstrip()[:1] in ("{", "["):
         # Imported only here: hardly any file is written so.
         from pocketlens.label_lists import read_label_list
 
         labels = read_label_list(text)
-        if labels is not None:
-            return labels
-    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if len(lines) > 1 and lines[0][0].isdigit():
-        return _without_numbers(lines)
-    return lines
+    if labels is None:
+        labels = tuple(line.strip() for line in text.splitlines() if line.strip())
+        if len(labels) > 1 and labels[0][0].isdigit():
+            labels = _without_numbers(labels)
+    refuse_long(labels)
+    return labels
 
 
 def _without_numbers(lines: tuple[str, ...]) -> tuple[str, ...]:

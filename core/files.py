@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
+import itertools
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from pocketlens.cache import cache_path
 from pocketlens.errors import OutputError, OutputExistsError, PocketlensError
 
+if TYPE_CHECKING:
+    from io import FileIO
+
+if sys.platform != "win32":
+    import fcntl
+
 STANDARD_OUTPUT = "-"
+
+# Of partial files and folders.
+_PARTIAL = re.compile(r"\..*\.[0-9a-f]{16}\.partial(\..*)?", re.DOTALL)
+
+# Device, inode and time of the last change.
+_State = tuple[int, int, int]
+_UNSEEN = (-1, -1, -1)
+# What was at each target when it was checked. Anything else that is there when the result is
+# complete belongs to somebody else.
+_found: dict[Path, _State | None] = {}
+_cleaned: set[Path] = set()
+
+# See renameat2(2).
+_CURRENT_FOLDER = -100
+_NOREPLACE, _EXCHANGE = 1, 2
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o666) -> None:
@@ -43,12 +68,30 @@ def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
 
 def write_json(target: Path | str, payload: Any) -> None:
     """Write JSON to a file, or to standard output where `target` is "-"."""
-    text = json.dumps(payload, indent=2, ensure_ascii=False) + "\n"
     if str(target) == STANDARD_OUTPUT:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        stream = standard_output()
+        stream.write(json_text(payload, stream.encoding, indent=2) + "\n")
+        stream.flush()
     else:
-        write_text(Path(target), text)
+        write_text(Path(target), json_text(payload, indent=2) + "\n")
+
+
+def json_text(payload: Any, encoding: str | None = None, *, indent: int | None = None) -> str:
+    """Return values as JSON; escaped to ASCII where the encoding (UTF-8) lacks a character."""
+    text = json.dumps(payload, indent=indent, ensure_ascii=False)
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(payload, indent=indent)
+    return text
+
+
+def standard_output() -> TextIO:
+    """Return the stream for results; raises OutputError if it was closed from the start."""
+    stream = sys.stdout
+    if stream is None or (sys.__stdout__ is None and stream.name == os.devnull):
+        raise OutputError("Standard output is closed. Give a file in place of '-'.")
+    return stream
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -61,25 +104,43 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, mode: int = 0o666) -> Iterator[Path]:
+def replacing(path: Path, *, mode: int = 0o666, keep: bool = False) -> Iterator[Path]:
     """Give a path beside `path` to write to; it takes `path`'s place when the block succeeds.
 
-    The suffix is kept, since libraries choose a file's format by it.
+    The suffix is kept, since libraries choose a file's format by it. A file that `refuse_files`
+    has looked at is replaced only if it still is the same.
+
+    Args:
+        path: the file; of a symbolic link, what it points to.
+        mode: as in `write_bytes`.
+        keep: give the new file another name where this one is taken by now, and say which.
 
     Raises:
         OutputError: the file cannot be written.
+        OutputExistsError: the place is taken by something that was not there before.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    path = _real(path)
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Now, since some libraries say nothing of a place where they may not write.
+        partial, lock = _make_partial(path, path.suffix, mode)
     try:
         with output_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Now, since some libraries say nothing of a place where they may not write.
-            partial.touch(mode)
             yield partial
             sync(partial)
-            os.replace(partial, path)
+            if path not in _found:
+                os.replace(partial, path)
+            else:
+                try:
+                    exchange(partial, path)
+                except OutputExistsError as error:
+                    if not keep:
+                        raise
+                    kept = _place_beside(partial, path)
+                    raise OutputExistsError(f"{error} The new file is {kept}.") from None
             sync(path.parent)
     finally:
+        _unlock(lock)
         if partial.exists():
             partial.unlink()
 
@@ -92,35 +153,48 @@ def staged_folder(out: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
     untouched and nothing else is left.
 
     Args:
-        out: the folder to make.
+        out: the folder to make; of a symbolic link, what it points to.
         overwrite: replace an existing folder.
         marker: the name of a file by which a folder is known to be one of ours; any other
             folder with something in it is never replaced.
 
     Raises:
-        OutputExistsError: `out` exists, and is not to be or must not be replaced.
+        OutputExistsError: `out` exists, and is not to be or must not be replaced; also at the end,
+            if it is not what was there when `refuse_folder` or this looked first.
         OutputError: the folder cannot be written.
     """
-    out = out.absolute()
+    out = _real(out)
+    seen = _found.get(out, _UNSEEN)
     refuse_folder(out, overwrite=overwrite, marker=marker)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    if seen != _UNSEEN and seen != _found[out]:
+        raise _taken(out)
     with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
+        partial, lock = _make_partial(out)
     try:
         yield partial
         with output_errors(out):
             exchange(partial, out)
     finally:
+        _unlock(lock)
+        _found.pop(out, None)
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
-    """Raise OutputExistsError if the folder `out` is taken; see `staged_folder`."""
+    """Raise OutputExistsError if the folder `out` is taken; see `staged_folder`.
+
+    What is there now is remembered: only that is replaced at the end.
+    """
+    out = _real(out)
+    found = _state(out)
+    _refuse_unwritable(out)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        _found[out] = found
         return
     if out.is_dir() and (out / marker).is_file():
         if overwrite:
+            _found[out] = found
             return
         advice = "Choose another folder or add --overwrite."
     else:
@@ -131,14 +205,21 @@ def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
 
 
 def refuse_files(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """Raise OutputExistsError if one of the files to be written is there already."""
-    taken = [path for path in paths if path.exists()]
+    """Raise OutputExistsError if one of the files to be written is there already.
+
+    What is there now is remembered: only that is replaced at the end.
+    """
+    states = {path: _state(path) for path in map(_real, paths)}
+    for path in states:
+        _refuse_unwritable(path)
+    taken = [path for path in states if path.exists()]
     if taken and (not overwrite or not all(path.is_file() for path in taken)):
         raise OutputExistsError(
             f"Expected new files for the results. Received: {', '.join(map(str, taken))}, "
             f"which {'exists' if len(taken) == 1 else 'exist'}. "
             "Choose another place or add --overwrite."
         )
+    _found.update(states)
 
 
 def refuse_targets(*targets: str | None, overwrite: bool) -> None:
@@ -147,42 +228,220 @@ def refuse_targets(*targets: str | None, overwrite: bool) -> None:
     refuse_files(files, overwrite=overwrite)
 
 
+def open_new(path: Path) -> FileIO:
+    """Open a file that grows line by line, and empty it; raises what `replacing` does."""
+    path = _real(path)
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path in _found and _found.pop(path) != _state(path):
+            raise _taken(path)
+        return path.open("wb", buffering=0)
+
+
 def cache_folder() -> Path:
-    """Return where things are kept that can be made again.
-
-    `POCKETLENS_CACHE` names it; otherwise it is `pocketlens` in the user's cache folder
-    (XDG Base Directory Specification). It may be deleted at any time.
-
-    Raises:
-        RuntimeError: neither is named, and the user has no home.
-    """
-    chosen = os.environ.get("POCKETLENS_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pocketlens"
+    """Return `cache.cache_path` as a path."""
+    return Path(cache_path())
 
 
 def exchange(new: Path, out: Path) -> None:
-    """Put a folder in the place of another, which goes when the new one is there."""
-    if not out.exists():
-        os.replace(new, out)
-        sync(out.parent)
-        return
-    # A folder cannot be replaced in one step, so the old one steps aside first.
-    old = set_aside(new)
-    os.replace(out, old)
+    """Put a file or a folder in the place of the one that was checked, which goes then.
+
+    Raises:
+        OutputExistsError: something else is there by now. It stays, and `new` does too.
+    """
+    out = _real(out)
+    expected = _found.pop(out, None)
+    found = _state(out)
     try:
-        os.replace(new, out)
-    except OSError:
-        os.replace(old, out)
-        raise
+        if found is None:
+            rename_new(new, out)
+        elif found != expected:
+            raise _taken(out)
+        else:
+            _swap(new, out, found)
+    except FileExistsError as error:
+        if isinstance(error, OutputExistsError):
+            raise
+        raise _taken(out) from error
     sync(out.parent)
-    shutil.rmtree(old)
 
 
 def set_aside(new: Path) -> Path:
-    """Return where `exchange` keeps the old folder while `new` takes its place."""
+    """Return where `exchange` keeps the old folder while `new` takes its place.
+
+    Only where the system cannot exchange the two in one step.
+    """
     return new.with_suffix(".old")
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the partial files and folders of processes that have exited, once per process."""
+    if folder in _cleaned or sys.platform == "win32":
+        return
+    _cleaned.add(folder)
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if not _PARTIAL.fullmatch(entry.name):
+                continue
+            # Who makes it holds a lock on it, which goes with the process, however it ends.
+            with contextlib.suppress(OSError):
+                number = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove(Path(entry.path))
+                finally:
+                    os.close(number)
+
+
+def _make_partial(path: Path, suffix: str | None = None, mode: int = 0o777) -> tuple[Path, int]:
+    """Make a file with that suffix, or a folder, beside `path`, and lock it."""
+    remove_abandoned(path.parent)
+    # A name that nobody can guess; of a long one the beginning, since a name has 255 bytes.
+    name = f".{path.stem[:40]}.{os.urandom(8).hex()}.partial{(suffix or '')[:20]}"
+    partial = path.with_name(name)
+    if suffix is None:
+        partial.mkdir(mode)
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+    else:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    if sys.platform == "win32":
+        # An open file cannot be replaced there.
+        if suffix is not None:
+            os.close(os.open(partial, flags, mode))
+        return partial, -1
+    number = os.open(partial, flags, mode)
+    # Some network file systems cannot lock; then nobody removes it either.
+    with contextlib.suppress(OSError):
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if _same(number, partial):
+        return partial, number
+    # Between making and locking it somebody took it for abandoned.
+    os.close(number)
+    return _make_partial(path, suffix, mode)
+
+
+def _same(number: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(number), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _unlock(lock: int) -> None:
+    if lock >= 0:
+        os.close(lock)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _state(path: Path) -> _State | None:
+    """Return by what a file or folder is known to be the same, None where nothing is."""
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return _UNSEEN
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _taken(path: Path) -> OutputExistsError:
+    return OutputExistsError(
+        f"{path} appeared or changed while this ran, so it was left as it is. "
+        "Choose another place, or run it again with --overwrite."
+    )
+
+
+def rename_new(new: Path, out: Path) -> None:
+    """Rename a file or a folder; FileExistsError where anything is at `out` already."""
+    if _renameat2(new, out, _NOREPLACE):
+        return
+    # What is empty and made by us keeps others away until it is replaced.
+    folder = new.is_dir()
+    if folder:
+        out.mkdir()
+    else:
+        os.close(os.open(out, os.O_CREAT | os.O_EXCL))
+    try:
+        if folder and sys.platform == "win32":
+            out.rmdir()
+        os.replace(new, out)
+    except OSError:
+        with contextlib.suppress(OSError):
+            out.rmdir() if folder else out.unlink()
+        raise
+
+
+def _place_beside(new: Path, out: Path) -> Path:
+    for number in itertools.count(2):
+        kept = out.with_name(f"{out.stem}-{number}{out.suffix}")
+        with contextlib.suppress(FileExistsError):
+            rename_new(new, kept)
+            return kept
+    raise AssertionError
+
+
+def _swap(new: Path, out: Path, expected: _State) -> None:
+    """Put `new` in the place of `out`, which is removed if it is what was expected."""
+    if _renameat2(new, out, _EXCHANGE):
+        # No time: some file systems change it when they move a folder.
+        if (_state(new) or _UNSEEN)[:2] != expected[:2]:
+            _renameat2(new, out, _EXCHANGE)
+            raise _taken(out)
+        _remove(new)
+        return
+    # Without that a folder cannot be replaced in one step, so the old one steps aside first.
+    old = set_aside(new)
+    os.replace(out, old)
+    try:
+        if (_state(old) or _UNSEEN)[:2] != expected[:2]:
+            raise _taken(out)
+        rename_new(new, out)
+    except OSError:
+        rename_new(old, out)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _renameat2(old: Path, new: Path, flags: int) -> bool:
+    """Rename by renameat2(2); False where the system or the file system cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    import ctypes
+
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    if call(_CURRENT_FOLDER, os.fsencode(old), _CURRENT_FOLDER, os.fsencode(new), flags) == 0:
+        return True
+    number = ctypes.get_errno()
+    # Old sandboxes answer what they do not know with EPERM.
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):
+        return False
+    raise OSError(number, os.strerror(number), str(new))
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Raise OutputError where nothing can be made at `path`, before work is done for it."""
+    if path.is_symlink():
+        raise OutputError(
+            f"Expected a place for the results. Received: {path}, a symbolic link that leads "
+            "nowhere. Remove it or choose another place."
+        )
+    folder = next(parent for parent in path.parents if parent.exists())
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        with output_errors(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @contextlib.contextmanager
@@ -194,7 +453,7 @@ def output_errors(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputError(
-            f"Expected to be able to write {path}. Received: {_reason(error)}. "
+            f"Expected to be able to write {path}. Received: {_reason(error, path)}. "
             "Choose a place with room where you may write."
         ) from error
 
@@ -219,6 +478,17 @@ def sync(path: Path) -> None:
         os.close(number)
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError, path: Path) -> str:
     # Some libraries put a paragraph of their own where the system's few words belong.
-    return os.strerror(error.errno) if error.errno else str(error)
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return reason
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if os.access(folder, os.W_OK):
+        folder = path
+    try:
+        return f"{reason}: {folder} belongs to {folder.owner()}"
+    except KeyError:  # No passwd entry.
+        return f"{reason}: {folder} belongs to user {folder.stat().st_uid}"
+    except (OSError, NotImplementedError):
+        return reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -39,6 +40,9 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
 
 def require_train() -> None:
     """Raise MissingDependencyError where the packages of the `train` extra are not installed."""
+    if os.path.expanduser("~") == "~":
+        # Without a home Keras would make a folder of that name here. In this one it can make none.
+        os.environ.setdefault("KERAS_HOME", os.path.join(os.devnull, "keras"))
     _require("train", _TRAIN_MODULES, "train and convert models")
 
 

@@ -12,6 +12,21 @@ from collections.abc import Mapping, Sequence
 from pocketlens.errors import ModelFileError
 
 _OFFSET_BYTES = 4
+_MOST_READ = 4
+_LEAST_BYTES = 1 << 20
+_LONGEST_TEXT_BYTES = 1 << 16
+
+
+class _Budget:
+    """How many bytes may still be taken out of a flatbuffer."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._left = size_bytes
+
+    def take(self, size_bytes: int) -> None:
+        self._left -= size_bytes
+        if self._left < 0:
+            raise _damaged("one whose parts are larger than all of it")
 
 
 def builtin_code(deprecated: int, builtin: int) -> int:
@@ -49,8 +64,11 @@ class Table:
     where the bytes lead outside themselves.
     """
 
-    def __init__(self, data: bytes, position: int) -> None:
+    def __init__(self, data: bytes, position: int, budget: _Budget | None = None) -> None:
         self._data = data
+        # A whole file has each of its bytes in one place only. Where a thousand names are all the
+        # same megabyte, a small file takes hours.
+        self._budget = budget or _Budget(_MOST_READ * len(data) + _LEAST_BYTES)
         self._position = position
         self._vtable = position - self._read("<i", position)
         self._vtable_bytes = self._read("<H", self._vtable)
@@ -76,13 +94,13 @@ class Table:
     def table(self, slot: int) -> Table | None:
         """Return a table inside this one, None where it is not set."""
         position = self._target(slot)
-        return None if position is None else Table(self._data, position)
+        return None if position is None else Table(self._data, position, self._budget)
 
     def tables(self, slot: int) -> list[Table]:
         """Return a vector of tables, empty where it is not set."""
         start, count = self.vector(slot, _OFFSET_BYTES)
         places = range(start, start + count * _OFFSET_BYTES, _OFFSET_BYTES)
-        return [Table(self._data, place + self._read("<I", place)) for place in places]
+        return [Table(self._data, at + self._read("<I", at), self._budget) for at in places]
 
     def floats(self, slot: int) -> tuple[float, ...]:
         """Return a vector of float32, empty where it is not set."""
@@ -101,8 +119,11 @@ class Table:
 
     def text(self, slot: int) -> str:
         """Return a string, empty where it is not set."""
+        start, count = self.vector(slot, 1)
+        if count > _LONGEST_TEXT_BYTES:
+            raise _damaged(f"a text of {count} bytes")
         try:
-            return self.byte_vector(slot).decode("utf-8")
+            return self._data[start : start + count].decode("utf-8")
         except UnicodeDecodeError as error:
             raise _damaged("text that is not UTF-8") from error
 
@@ -115,6 +136,7 @@ class Table:
         start = position + _OFFSET_BYTES
         if start + count * item_bytes > len(self._data):
             raise _damaged("a list that extends past its end")
+        self._budget.take(count * item_bytes)
         return start, count
 
     def place(self, slot: int) -> int | None:

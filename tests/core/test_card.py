@@ -3,7 +3,9 @@
 import dataclasses
 import io
 import json
+import tracemalloc
 import zipfile
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -144,3 +146,47 @@ def test_no_card_is_refused(text: str) -> None:
 def test_field_of_a_later_version_is_left_out() -> None:
     values = dataclasses.asdict(CARD) | {"colour": "green"}
     assert ModelCard.from_json(json.dumps(values)) == CARD
+
+
+def with_files(entries: dict[str, bytes]) -> bytes:
+    held = io.BytesIO(b"MODEL")
+    with zipfile.ZipFile(held, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return held.getvalue()
+
+
+def lying(content: bytes, said_bytes: int) -> bytes:
+    """Return a model whose labels say that they have another size."""
+    data = bytearray(with_files({"labels.txt": content}))
+    for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        at = data.index(signature) + offset
+        data[at : at + 4] = said_bytes.to_bytes(4, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: lying(bytes(300 << 20), 100), "CRC|size"),
+        (lambda: with_files({"labels.txt": bytes(17 << 20)}), "16 MB"),
+        (lambda: with_files({f"{n}": b"" for n in range(5000)}), "5000 files"),
+        (lambda: with_files({"labels.txt": b"x" * (5 << 20)}), "5242880"),
+        (lambda: append_archive(b"MODEL", {CARD_NAME: b"[" * 200_000}), "Received"),
+    ],
+    ids=["lying size", "large text", "many files", "long label", "deep card"],
+)
+def test_archives_that_cost_more_than_they_say(make: Callable[[], bytes], reason: str) -> None:
+    data = make()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match=reason):
+            unpack(data)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_labels_as_long_as_a_book() -> None:
+    with pytest.raises(ModelFileError, match="at most 1000 characters"):
+        ModelCard("m", ("a", "b" * 1001), (8, 8))

@@ -1,6 +1,10 @@
 """Whole or not at all; nothing overwritten unasked."""
 
+import contextlib
+import ctypes
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +13,9 @@ import pytest
 
 from pocketlens.errors import OutputError, OutputExistsError
 from pocketlens.files import (
+    json_text,
     refuse_files,
+    refuse_folder,
     refuse_targets,
     replacing,
     staged_folder,
@@ -144,6 +150,7 @@ def test_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
             raise OSError(28, "No space left on device")
         replace(source, target)
 
+    without_renameat2(monkeypatch)
     monkeypatch.setattr(os, "replace", fail_once)
     with (
         pytest.raises(OutputError, match="No space left"),
@@ -154,6 +161,11 @@ def test_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
     assert list(tmp_path.iterdir()) == [out]
 
 
+def without_renameat2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do as on a system that has none."""
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+
+
 def test_folder_called_like_ours_is_left_alone(tmp_path: Path) -> None:
     other = tmp_path / "run.partial"
     other.mkdir()
@@ -161,6 +173,234 @@ def test_folder_called_like_ours_is_left_alone(tmp_path: Path) -> None:
     with staged_folder(tmp_path / "run", overwrite=False, marker="m") as folder:
         (folder / "m").write_text("")
     assert (other / "precious").is_file()
+
+
+@pytest.fixture(params=["renameat2", "older"])
+def rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With and without a system call that renames only where nothing is."""
+    if request.param == "older":
+        without_renameat2(monkeypatch)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("before", [False, True], ids=["new", "old"])
+@pytest.mark.usefixtures("rename")
+def test_what_appears_meanwhile_is_kept(tmp_path: Path, before: bool, overwrite: bool) -> None:
+    folder, file = tmp_path / "run", tmp_path / "a.json"
+    if before and overwrite:
+        folder.mkdir()
+        (folder / "m").write_text("old")
+        file.write_text("old")
+    refuse_folder(folder, overwrite=overwrite, marker="m")
+    refuse_files([file], overwrite=overwrite)
+
+    def make() -> None:
+        with staged_folder(folder, overwrite=overwrite, marker="m") as staged:
+            (staged / "m").write_text("ours")
+            other = tmp_path / "other"
+            other.mkdir()
+            (other / "m").write_text("theirs")
+            if folder.exists():
+                shutil.rmtree(folder)
+            other.rename(folder)
+
+    with pytest.raises(OutputExistsError, match="appeared or changed"):
+        make()
+    (tmp_path / "b").write_text("theirs")
+    (tmp_path / "b").replace(file)
+    with pytest.raises(OutputExistsError, match="appeared or changed"):
+        write_text(file, "ours")
+    assert (folder / "m").read_text() == file.read_text() == "theirs"
+    assert sorted(tmp_path.iterdir()) == [file, folder]
+
+
+@pytest.mark.usefixtures("rename")
+def test_what_was_there_is_replaced_with_overwrite(tmp_path: Path) -> None:
+    folder, file = tmp_path / "run", tmp_path / "a.json"
+    folder.mkdir()
+    (folder / "m").write_text("old")
+    file.write_text("old")
+    refuse_files([file], overwrite=True)
+    write_text(file, "new")
+    with staged_folder(folder, overwrite=True, marker="m") as staged:
+        (staged / "m").write_text("new")
+    assert (folder / "m").read_text() == file.read_text() == "new"
+    assert sorted(tmp_path.iterdir()) == [file, folder]
+
+
+def test_a_recording_that_lost_its_name_is_kept_under_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    refuse_files([path], overwrite=False)
+
+    def record() -> None:
+        with replacing(path, keep=True) as partial:
+            partial.write_bytes(b"ours")
+            for name in ("a.mp4", "a-2.mp4"):
+                (tmp_path / name).write_bytes(b"theirs")
+
+    with pytest.raises(OutputExistsError, match=r"The new file is .*a-3\.mp4"):
+        record()
+    assert [(tmp_path / f"a{n}.mp4").read_bytes() for n in ("", "-2", "-3")] == [
+        b"theirs",
+        b"theirs",
+        b"ours",
+    ]
+
+
+# Both wait for the other one between looking and writing.
+RACE = """
+import sys
+from pathlib import Path
+from pocketlens.errors import OutputExistsError
+from pocketlens.files import refuse_files, staged_folder, write_text
+me, top, kind, count = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+for number in range(count):
+    target = top / str(number)
+    lost = False
+    try:
+        if kind == "file":
+            refuse_files([target], overwrite=False)
+            print("ready", flush=True)
+            sys.stdin.readline()
+            write_text(target, me)
+        else:
+            with staged_folder(target, overwrite=False, marker="m") as folder:
+                (folder / "m").write_text(me)
+                print("ready", flush=True)
+                sys.stdin.readline()
+    except OutputExistsError:
+        lost = True
+    print("lost" if lost else "won", flush=True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_of_two_writers_exactly_one_wins(tmp_path: Path, kind: str) -> None:
+    count = 40
+    with contextlib.ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", RACE, me, str(tmp_path), kind, str(count)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for me in "AB"
+        ]
+        for number in range(count):
+            for writer in writers:
+                assert writer.stdout.readline() == "ready\n"
+            # Sometimes there is a third one, who has no manners.
+            target = tmp_path / str(number)
+            third = number % 4 == 3
+            if third:
+                target.mkdir() if kind == "folder" else target.touch()
+                (target / "theirs" if kind == "folder" else target).write_text("C")
+            for writer in writers:
+                writer.stdin.write("go\n")
+                writer.stdin.flush()
+            said = [writer.stdout.readline().strip() for writer in writers]
+            assert sorted(said) == (["lost", "lost"] if third else ["lost", "won"])
+            held = target / ("theirs" if third else "m") if kind == "folder" else target
+            assert held.read_text() == ("C" if third else "AB"[said.index("won")])
+    assert len(list(tmp_path.iterdir())) == count
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from pocketlens.files import replacing, staged_folder
+top = Path(sys.argv[1])
+with replacing(top / "a.bin") as file, staged_folder(top / "run", overwrite=False, marker="m"):
+    file.write_bytes(b"half")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks on Windows")
+def test_what_a_killed_process_left_is_removed_and_never_what_another_makes(tmp_path: Path) -> None:
+    def start() -> "subprocess.Popen[str]":
+        child = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout.readline() == "ready\n"
+        return child
+
+    similar = tmp_path / ".a.1234.partial.bin"
+    similar.write_bytes(b"somebody's")
+    with start() as killed:
+        abandoned = set(tmp_path.iterdir()) - {similar}
+        killed.communicate("now\n")
+    assert len(abandoned) == 2
+    with start() as alive:
+        made = set(tmp_path.iterdir()) - {similar}
+        assert len(made) == 2
+        assert not made & abandoned
+        write_text(tmp_path / "b", "")
+        assert set(tmp_path.iterdir()) == {*made, similar, tmp_path / "b"}
+        alive.kill()
+
+
+def test_secrets_are_nobody_elses_from_the_first_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+    write = Path.write_bytes
+
+    def watched(path: Path, data: bytes) -> int:
+        modes.append(path.stat().st_mode & 0o777)
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", watched)
+    write_text(tmp_path / "a", "secret", mode=0o600)
+    assert [*modes, (tmp_path / "a").stat().st_mode & 0o777] == [0o600, 0o600]
+
+
+def test_links_are_followed_and_stay(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    names = {"run": "disk/run", "a.json": "disk/a.json"}
+    for name, target in names.items():
+        (tmp_path / name).symlink_to(target)
+    for overwrite in (False, True):
+        refuse_files([tmp_path / "a.json"], overwrite=overwrite)
+        write_text(tmp_path / "a.json", str(overwrite))
+        with staged_folder(tmp_path / "run", overwrite=overwrite, marker="m") as folder:
+            (folder / "m").write_text(str(overwrite))
+        for name in ("a.json", "run/m"):
+            assert (tmp_path / name).read_text() == str(overwrite)
+    assert all((tmp_path / name).is_symlink() for name in names)
+    with pytest.raises(OutputExistsError):
+        refuse_files([tmp_path / "a.json"], overwrite=False)
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    for refuse in (
+        lambda: refuse_files([loop], overwrite=True),
+        lambda: refuse_folder(loop, overwrite=True, marker="m"),
+    ):
+        with pytest.raises(OutputError, match="symbolic link"):
+            refuse()
+
+
+def test_long_names(tmp_path: Path) -> None:
+    path = tmp_path / ("ä" * 120 + ".json")
+    write_text(path, "x")
+    assert path.read_text() == "x"
+
+
+def test_json_that_an_encoding_lacks_is_escaped(tmp_path: Path) -> None:
+    assert json_text({"a": "grün"}) == '{"a": "grün"}'
+    assert json_text({"a": "grün"}, "ascii") == '{"a": "gr\\u00fcn"}'
+    # A name that is no UTF-8, as `os.fsdecode` gives it.
+    write_json(tmp_path / "a.json", {"a": "caf\udce9"})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": "caf\udce9"}
 
 
 def test_targets_of_options(tmp_path: Path) -> None:
@@ -184,7 +424,7 @@ def test_no_permission(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(locked / "a.txt")]
     done = subprocess.run(unprivileged(command), capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
-    assert "Permission denied" in done.stdout
+    assert f"Permission denied: {locked} belongs to {locked.owner()}" in done.stdout
     assert not list(locked.iterdir())
 
 

@@ -1,7 +1,8 @@
-"""Files without a card: tried in a process of their own, which may end as it likes."""
+"""Files are tried in a process of their own first, which may end as it likes."""
 
 import contextlib
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pocketlens.errors import ModelFileError
 from pocketlens.runtime import Classifier, trial
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.inspection import inspect
+from pocketlens.runtime.interpreters import find_backend
 from pocketlens.workers import start_child
 
 
@@ -70,8 +72,7 @@ def test_once_for_each_file(
         Classifier(stray)
         inspect(stray)
     assert len(children) == 1
-    (record,) = caplog.records
-    assert "process of its own" in record.getMessage()
+    assert not caplog.records
     # Another process, and another name.
     monkeypatch.setattr(trial, "_passed", set())
     Classifier(stray.rename(stray.with_name("other.tflite")))
@@ -87,11 +88,75 @@ def test_other_content_is_tried_again(stray: Path, children: list[Any]) -> None:
     assert len(children) == 2
 
 
-def test_sealed_files_are_not_tried(tiny_models: dict[str, Path], children: list[Any]) -> None:
-    for path in tiny_models.values():
-        Classifier(path)
-        inspect(path)
-    assert children == []
+def test_sealed_files_are_tried_too(tiny_tflite: Path, children: list[Any]) -> None:
+    """A seal tells of damage, not of who wrote the file."""
+    Classifier(tiny_tflite)
+    inspect(tiny_tflite)
+    assert len(children) == 1
+
+
+def test_another_processor_tries_again(
+    stray: Path, children: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A home folder may lie on a server, for machines of all kinds."""
+    for number, kind in enumerate(("cpu:type:x86", "cpu:type:aarch64", "cpu:type:x86"), 1):
+        path = tmp_path / "modalias"
+        path.write_text(kind)
+        monkeypatch.setattr(trial, "CPU_PATH", str(path))
+        monkeypatch.setattr(trial, "_passed", set())
+        Classifier(stray)
+        assert len(children) == min(number, 2)
+
+
+def test_it_says_so_where_it_takes_long(
+    stray: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trial, "SLOW_S", 0.0)
+    with caplog.at_level(logging.INFO, "pocketlens"):
+        Classifier(stray)
+    (record,) = caplog.records
+    assert f"Trying {stray} in a process of its own" in record.getMessage()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's")
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("while True: pass", "gave no answer in 1 s"),
+        ("bytearray(3 << 30); sys.exit(7)", r"crashed \(exit code 1\)|MemoryError"),
+    ],
+    ids=["time", "memory"],
+)
+def test_bounds(stray: Path, code: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the model does stands in for the model."""
+    program = (
+        "import sys; from pocketlens.runtime import trial; trial.LIMIT_CPU_S = 1\n"
+        "def work(*_):\n    " + code + "\n"
+        "trial.list_operators = trial.read_signature = work\n"
+        "trial.main('%s', 'stray.tflite')"
+    )
+    monkeypatch.setattr(trial, "LIMIT_CPU_S", 1)
+    start_instead(program % find_backend().name, monkeypatch)
+    with pytest.raises(ModelFileError, match=text):
+        Classifier(stray)
+
+
+@pytest.mark.parametrize("name", ["zipbomb", "fbquad", "hang_226_sealed"])
+def test_hostile_files_of_the_shared_material(
+    name: str, shared: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Small files that cost gigabytes, hours, or both."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    path = shared / "cases" / "models" / f"{name}.tflite"
+    program = [sys.executable, "-m", "pocketlens", "inspect", str(path)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("Error: ")
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
+    assert after.ru_maxrss < 1 << 20
 
 
 def test_file_of_the_shared_material(elsewhere_model: Path, children: list[Any]) -> None:
@@ -111,13 +176,9 @@ def test_without_a_place_to_remember(
     monkeypatch.setattr(trial, "_passed", set())
     monkeypatch.delenv("POCKETLENS_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     Classifier(stray)
     assert len(children) == 2
-
-
-def no_home() -> Path:
-    raise RuntimeError("Could not determine home directory.")
 
 
 # What is to happen in the child instead: first its own word that it began.

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
-import sys
 import time
 import unicodedata
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from pocketlens.errors import OutputError, PocketlensError, UsageError
-from pocketlens.files import output_errors
+from pocketlens.files import output_errors, remove_abandoned, rename_new
 from pocketlens.runtime.live.frames import (
     STALE,
     UNKNOWN,
@@ -47,7 +45,6 @@ _WRITTEN_AT_ONCE = 2
 _ROUNDING_S = 1e-6
 
 _NAME = re.compile(r"([0-9]{6,})_[0-9][^_]*_.+\.mp4")
-_PARTIAL = re.compile(r"\.[0-9]{6,}_[0-9][^_]*_.+\.([0-9]+)\.partial\.mp4")
 _LABEL_BYTES = 60
 
 
@@ -108,7 +105,7 @@ class EventRecording(Sink):
         self._fps = min(playable_fps(run.fps), _MOST_FPS)
         self._live = run.live
         self._next = max(_numbered(self.folder), default=0) + 1
-        _remove_abandoned(self.folder)
+        remove_abandoned(self.folder)
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a frame and its result."""
@@ -214,7 +211,7 @@ class EventRecording(Sink):
             # Only now is it known what is to be seen in it.
             stem = video.path.stem.removesuffix(UNKNOWN) + name
             with contextlib.suppress(OSError):
-                video.path.rename(video.path.with_name(stem + SUFFIX))
+                rename_new(video.path, video.path.with_name(stem + SUFFIX))
         if self._troubled:
             LOGGER.warning("Events are recorded again; %d were lost.", self.lost)
         self._troubled = False
@@ -242,32 +239,5 @@ def safe_name(label: str) -> str:
 
 def _numbered(folder: Path) -> dict[int, Path]:
     """Return the videos of a folder by their numbers, which no clock that is set can confuse."""
-    return {int(match[1]): path for path, match in _matching(folder, _NAME)}
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what processes that have exited left behind, after a power cut for example."""
-    with contextlib.suppress(OSError):
-        for path, match in _matching(folder, _PARTIAL):
-            if not _runs(int(match[1])):
-                path.unlink()
-
-
-def _runs(process: int) -> bool:
-    # On Windows a signal of 0 is none that only asks.
-    if sys.platform == "win32":
-        return True
-    try:
-        os.kill(process, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True
-
-
-def _matching(folder: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Path, re.Match[str]]]:
-    for path in folder.iterdir():
-        match = pattern.fullmatch(path.name)
-        if match:
-            yield path, match
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return {int(match[1]): path for match, path in found if match}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pocketlens.files import STANDARD_OUTPUT, output_errors
+from pocketlens.files import STANDARD_OUTPUT, json_text, open_new, standard_output
 from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink, SourceState
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.pictures import Pixels
@@ -41,7 +40,9 @@ class JsonLines(Sink):
 
     def opened(self, run: RunInfo) -> None:
         """Make the file."""
-        if self._target != STANDARD_OUTPUT:
+        if self._target == STANDARD_OUTPUT:
+            standard_output()
+        else:
             self._file = LineFile(Path(self._target))
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
@@ -62,11 +63,10 @@ class JsonLines(Sink):
         return {"lines_lost": self._file.lost} if self._file else {}
 
     def _write(self, entry: dict[str, Any]) -> None:
-        line = json.dumps(entry, ensure_ascii=False) + "\n"
         if self._file:
-            self._file.write(line)
+            self._file.write(json_text(entry) + "\n")
         else:
-            sys.stdout.write(line)
+            sys.stdout.write(json_text(entry, sys.stdout.encoding) + "\n")
             sys.stdout.flush()
 
 
@@ -81,9 +81,7 @@ class LineFile:
     """
 
     def __init__(self, path: Path) -> None:
-        with output_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = path.open("wb", buffering=0)
+        self._stream = open_new(path)
         self._path = path
         self._end = 0
         self._troubled = False

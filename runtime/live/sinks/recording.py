@@ -103,7 +103,7 @@ class Recording:
         self.left_out = 0
         self._checked_at = 0
         self._stack = contextlib.ExitStack()
-        self._partial = self._stack.enter_context(replacing(path))
+        self._partial = self._stack.enter_context(replacing(path, keep=True))
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self._last: Pixels | None = None

@@ -1,5 +1,6 @@
 """Videos around events: complete, bounded in memory and on the disk, and never in the way."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -246,19 +247,16 @@ def test_the_oldest_go_by_number_and_nothing_else_does(tmp_path):
     ]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot ask whether a process runs")
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks on Windows")
 def test_what_a_power_cut_left_is_removed_and_nobody_elses_video(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    old, ours, odd = (
-        tmp_path / f".000001_1.000s_fox.{process}.partial.mp4"
-        for process in (ended.pid, os.getpid(), 10**30)
-    )
-    other = tmp_path / f".holiday.{ended.pid}.partial.mp4"
-    for path in (old, ours, odd, other):
+    old, ours = (tmp_path / f".000001_1.000s_fox.{i:016x}.partial.mp4" for i in range(2))
+    other = tmp_path / ".holiday.1234.partial.mp4"
+    for path in (old, ours, other):
         path.write_bytes(b"half a video")
-    with open_recording(tmp_path, 10, live=False):
-        pass
+    with ours.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with open_recording(tmp_path, 10, live=False):
+            pass
     assert sorted(tmp_path.iterdir()) == sorted([ours, other])
 
 
