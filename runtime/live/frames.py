@@ -27,13 +27,15 @@ class Captured:
 
     `number` counts all frames that the source gave, from 0. `time_s` is the time in the video for
     a file, the time since the start for a camera. `capture_ms` is how long reading it took: the
-    decoding of a file, the wait for a camera. `frame_bgr` is uint8 (height, width, 3).
+    decoding of a file, the wait for a camera. `frame_bgr` is uint8 (height, width, 3). `file` is
+    the name of the picture that it is, None for a frame of a camera or video.
     """
 
     number: int
     time_s: float
     capture_ms: float
     frame_bgr: Pixels
+    file: str | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pocketlens.files import refuse_files, replacing
 from pocketlens.runtime.live.frames import DEFAULT_FPS, FrameResult, RunInfo, Sink
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.sinks.overlay import draw_decision
+from pocketlens.runtime.live.sources.opencv import plain_path
 from pocketlens.runtime.pictures import Pixels
 
 LOGGER = logging.getLogger("pocketlens")
@@ -199,16 +200,18 @@ class Recording:
 
     def _playable(self) -> bool:
         # The writer says nothing when the disk is full; the index at the file's end shows it.
-        capture = cv2.VideoCapture(str(self._partial))
-        try:
-            return capture.isOpened() and capture.grab()
-        finally:
-            capture.release()
+        with plain_path(self._partial) as plain:
+            capture = cv2.VideoCapture(plain)
+            try:
+                return capture.isOpened() and capture.grab()
+            finally:
+                capture.release()
 
     def _encode(self, frame_bgr: Pixels) -> None:
         if self._writer is None:
             codec = cv2.VideoWriter.fourcc(*_CODEC)
-            writer = cv2.VideoWriter(str(self._partial), codec, self.fps, self._size_wh)
+            with plain_path(self._partial) as plain:
+                writer = cv2.VideoWriter(plain, codec, self.fps, self._size_wh)
             if not writer.isOpened():
                 raise OutputError(
                     f"Expected to be able to write a video to {self.path}. Received: no "

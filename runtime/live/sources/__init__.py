@@ -38,6 +38,8 @@ class Source(Protocol):
 
     `live` says whether time passes while nobody reads: from a camera only the newest frame counts,
     of a file every frame does. `fps` is the declared rate in frames per second, None if unknown.
+    `time_s` is the time of the last frame in a video, in seconds; None leaves it to the rate.
+    `file` is the name of the picture that it is, None where it is none of a file's own.
     `stamp` is the source's own mark of the last frame, None where it has none: the same mark again
     is the same frame again. `skipped` counts the frames so far that a newer one replaced before
     they were decoded.
@@ -45,6 +47,8 @@ class Source(Protocol):
 
     live: bool
     fps: float | None
+    time_s: float | None
+    file: str | None
     stamp: float | None
     skipped: int
 
@@ -82,6 +86,11 @@ class SourceRequest:
     def name(self) -> str:
         """The address without passwords."""
         return redact(self.address)
+
+    @property
+    def decoded(self) -> bool:
+        """Whether FFmpeg decodes it from a file, which may crash or hang it."""
+        return _kind_of(self.address).module == "video"
 
     @property
     def live(self) -> bool:

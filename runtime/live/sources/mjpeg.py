@@ -48,6 +48,8 @@ class MjpegStream:
     """
 
     live = True
+    time_s: float | None = None
+    file: str | None = None
     stamp: float | None = None
 
     def __init__(self, request: SourceRequest) -> None:

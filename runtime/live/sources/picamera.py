@@ -31,6 +31,8 @@ class Picamera:
     """
 
     live = True
+    time_s: float | None = None
+    file: str | None = None
     skipped = 0
 
     def __init__(self, request: SourceRequest) -> None:

@@ -32,6 +32,8 @@ class Stills:
     """
 
     live = False
+    time_s: float | None = None
+    file: str | None = None
     stamp: float | None = None
     skipped = 0
 
@@ -52,8 +54,10 @@ class Stills:
         """
         if not self._paths:
             return None
+        path = self._paths.popleft()
+        self.file = str(path)
         try:
-            return np.ascontiguousarray(decode(self._paths.popleft())[..., ::-1])
+            return np.ascontiguousarray(decode(path)[..., ::-1])
         except PictureError as error:
             LOGGER.warning("%s", error)
             raise

@@ -282,4 +282,4 @@ def test_a_kind_of_source_is_imported_only_when_it_is_opened():
         "print(sorted(kinds))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['jpeg', 'mjpeg']"
+    assert done.stdout.strip() == "['complaints', 'jpeg', 'mjpeg']"
