@@ -239,7 +239,12 @@ def test_events_are_recorded(tiny_tflite, video, tmp_path, capfd):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits on file sizes")
-def test_a_full_disk_is_told_at_the_end_and_ends_nothing_before(tiny_tflite, video, tmp_path):
+def test_a_full_disk_is_told_at_the_end_and_ends_nothing_before(tiny_tflite, tmp_path):
+    # Not a video: the limit on files counts for the memory that its process shares, too.
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(FRAMES):
+        cv2.imwrite(str(pictures / f"{number}.png"), np.full((120, 160, 3), 90, np.uint8))
     log, folder, summary = tmp_path / "o.jsonl", tmp_path / "events", tmp_path / "o.json"
     program = (
         "import resource, sys\n"
@@ -247,7 +252,7 @@ def test_a_full_disk_is_told_at_the_end_and_ends_nothing_before(tiny_tflite, vid
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))\n"
         "main(sys.argv[1:])\n"
     )
-    arguments = [tiny_tflite, "--source", video, "--jsonl", log, "--json", summary]
+    arguments = [tiny_tflite, "--source", pictures, "--jsonl", log, "--json", summary]
     done = subprocess.run(
         [sys.executable, "-c", program, "live", *arguments, "--record-events", folder],
         capture_output=True,

@@ -101,7 +101,7 @@ class OpenCvSource:
             raise PictureError(f"A frame is damaged: {self._complaint}.")
         return as_bgr(frame)
 
-    def begin_again(self, capture: cv2.VideoCapture) -> None:
+    def begin_again(self, capture: Any) -> None:
         """Go on with another capture of the same video, from its first frame."""
         self._capture = capture
         self._complaint, self._since = "", None

@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,14 +36,14 @@ class Deinterlaced:
         opened: a capture of the video; asked for its properties.
     """
 
-    def __init__(self, program: str, path: str, opened: cv2.VideoCapture) -> None:
+    def __init__(self, program: str, path: str, opened: Any) -> None:
         width, height = (
             int(opened.get(name)) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         )
         self._opened = opened
         self._shape = (height, width, 3)
-        options = "-nostdin -nostats -loglevel error -i".split()
-        raw = "-an -vf yadif -f rawvideo -pix_fmt bgr24 -".split()
+        options = ["-nostdin", "-nostats", "-loglevel", "error", "-i"]
+        raw = ["-an", "-vf", "yadif", "-f", "rawvideo", "-pix_fmt", "bgr24", "-"]
         self._process = subprocess.Popen([program, *options, path, *raw], stdout=subprocess.PIPE)
 
     def read(self) -> tuple[bool, Pixels | None]:
