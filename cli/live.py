@@ -21,6 +21,7 @@ from pocketlens.cli.options import (
 )
 from pocketlens.errors import DataError, ModelFileError, OutputError, UsageError
 from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
+from pocketlens.runtime.live.sinks import SINK_OPTIONS, SinkRequest, flag, make_sinks, targets
 from pocketlens.stopping import stop_on_signals
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ _PAGE_LABELS = 5
 
 source = options_of("Source")
 decision = options_of("Decision")
-recording = options_of("Recording")
-network = options_of("Network")
 
 
 def _parse_size(text: str | None) -> tuple[int, int] | None:
@@ -83,6 +82,35 @@ def _parse_confirm(text: str) -> tuple[int, int]:
 def _read_with(parse: Callable[[Any], Any]) -> Callable[[Any, Any, Any], Any]:
     """Return a callback for an option whose text `parse` reads."""
     return lambda _context, _option, text: parse(text)
+
+
+def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options of these groups that sinks declare."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name, option in reversed(SINK_OPTIONS.items()):
+            if option.group not in groups:
+                continue
+            settings: dict[str, Any] = {"type": TARGET} if option.writes else {}
+            if isinstance(option.default, bool):
+                settings = {"is_flag": True}
+            elif isinstance(option.default, int):
+                settings = {
+                    "type": click.IntRange(min=1),
+                    "default": option.default,
+                    "show_default": True,
+                }
+            if option.bare:
+                settings |= {"is_flag": False, "flag_value": option.bare}
+            if option.variable:
+                settings |= {"envvar": option.variable, "show_envvar": True}
+            add = options_of(option.group)
+            function = add(flag(name), name, metavar=option.metavar, help=option.help, **settings)(
+                function
+            )
+        return function
+
+    return decorate
 
 
 @command(
@@ -172,71 +200,15 @@ def _read_with(parse: Callable[[Any], Any]) -> Callable[[Any, Any, Any], Any]:
     callback=_read_with(_parse_threads),
     help="Threads per inference; 'auto' measures at the start which number is best.",
 )
-@recording(
-    "--record",
-    metavar="OUT.mp4",
-    type=TARGET,
-    help="Write a video of the frames with their labels.",
-)
-@recording(
-    "--record-events",
-    metavar="DIR",
-    type=TARGET,
-    help="Write a labelled video of each event, from 3 s before to 5 s after it.",
-)
-@recording(
-    "--keep-events",
-    type=click.IntRange(min=1),
-    default=500,
-    show_default=True,
-    metavar="N",
-    help="Keep the newest N of these videos in DIR and delete older ones.",
-)
-@network(
-    "--web",
-    is_flag=False,
-    flag_value="8080",
-    metavar="[[HOST:]PORT]",
-    help="Show a web page, by default on port 8080 and for this machine only. With an address that "
-    "others can reach, like 0.0.0.0:8080, it needs a token.",
-)
-@network(
-    "--web-token",
-    metavar="TOKEN",
-    envvar="POCKETLENS_WEB_TOKEN",
-    show_envvar=True,
-    help="Token of the page; without it each run makes a new one. Other users can read a command "
-    "line but not the environment variable.",
-)
-@network(
-    "--mqtt",
-    metavar="URL",
-    envvar="POCKETLENS_MQTT",
-    show_envvar=True,
-    help="Publish the decision to an MQTT broker, where Home Assistant finds it: "
-    "mqtt://user:password@host:1883/topic, or mqtts://.",
-)
-@network(
-    "--webhook",
-    metavar="URL",
-    envvar="POCKETLENS_WEBHOOK",
-    show_envvar=True,
-    help="POST each event to this URL, as the JSON of its line in --jsonl.",
-)
+@_sink_options("Recording", "Network")
 # `--threshold` is among the decisions' options; without it the model's own counts.
 @model_hints_options(without=("threshold", "image_size"))
-@output("--display", is_flag=True, help="Show the frames in a window; q or Esc ends.")
+@_sink_options("Output")
 @output(
     "--top-k",
     type=click.IntRange(min=1),
     metavar="N",
     help="Labels per frame, at least those that are the answer.  [default: 1, with --web 5]",
-)
-@output(
-    "--jsonl",
-    metavar="FILE|-",
-    type=TARGET,
-    help="Write one JSON object per frame and line; 'event' is true if the decision changed.",
 )
 @json_option
 @overwrite_option
@@ -264,14 +236,12 @@ def live_command(
     """
     settings_given = {name: outputs.pop(name) for name in _DECISION}
     with stop_on_signals() as stop:
-        _check_outputs(json_target, **outputs)
+        _check_outputs(json_target, outputs)
         from pocketlens.runtime.live.sources import SourceRequest, check_wishes
 
         request = SourceRequest(source, size_wh, fps, fourcc)
         check_wishes(request)
         _refuse_missing(request)
-        from pocketlens.runtime.live.sinks import SinkRequest, make_sinks
-
         quiet = json_target == STANDARD_OUTPUT
         sinks = make_sinks(SinkRequest(quiet=quiet, **outputs))
         top_k = top_k or (_PAGE_LABELS if outputs["web"] is not None else 1)
@@ -325,25 +295,19 @@ def _choose_threads(model_file: ModelFile, backend: str | None) -> int:
     return choice.threads
 
 
-def _check_outputs(
-    json_target: str | None,
-    jsonl: str | None,
-    record: str | None,
-    record_events: str | None,
-    overwrite: bool,
-    **_: Any,
-) -> None:
+def _check_outputs(json_target: str | None, outputs: dict[str, Any]) -> None:
     """Refuse what cannot be before a model is loaded or a camera is opened."""
-    targets = [target for target in (json_target, jsonl, record) if target is not None]
-    places = [Path(target).absolute() for target in targets]
-    if len(set(places)) < len(places):
+    files = {"json": json_target} if json_target is not None else {}
+    files |= targets(outputs, "file")
+    if len({Path(target).absolute() for target in files.values()}) < len(files):
         raise UsageError(
-            "Expected different places for --json, --jsonl and --record. "
-            f"Received: {', '.join(targets)}. Change one of them."
+            f"Expected different places for {' and '.join(map(flag, files))}. "
+            f"Received: {', '.join(files.values())}. Change one of them."
         )
-    refuse_targets(*targets, overwrite=overwrite)
-    if record_events is not None and Path(record_events).is_file():
-        raise UsageError(
-            f"Expected --record-events to name a folder. Received: {record_events}, a file. "
-            "Name another one."
-        )
+    refuse_targets(*files.values(), overwrite=outputs["overwrite"])
+    for name, target in targets(outputs, "folder").items():
+        if Path(target).is_file():
+            raise UsageError(
+                f"Expected {flag(name)} to name a folder. Received: {target}, a file. "
+                "Name another one."
+            )

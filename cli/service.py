@@ -22,16 +22,10 @@ from pocketlens.cli.options import (
 )
 from pocketlens.errors import UsageError
 from pocketlens.files import output_errors, refuse_files, write_text
+from pocketlens.runtime.live.sinks import SINK_OPTIONS, flag, targets
 
 if TYPE_CHECKING:
     from pocketlens.runtime.live.unit import ServiceRequest
-
-# What live would write again from its beginning at each start, and what ends or needs a desktop.
-_FILES = {"record": "--record", "jsonl": "--jsonl", "json_target": "--json"}
-_FOLDERS = ("record_events",)
-_NOT_IN_A_SERVICE = {"display": "--display", "max_frames": "--max-frames"}
-# A webhook's address is a secret itself.
-_SECRETS = ("token", "password", "secret", "webhook")
 
 
 @click.group(
@@ -158,13 +152,12 @@ def _request(
     model = Path(values["model"]).absolute()
     read_model_file(model)
     given, secrets = _split(live_command, context, arguments)
-    files = [option for entry, option in _FILES.items() if _is_file(values.get(entry))]
     return ServiceRequest(
         name,
         (
             *(sys.executable, "-m", "pocketlens", "live", str(model)),
             *given,
-            *(["--overwrite"] if files else []),
+            *(["--overwrite"] if _files(values) else []),
         ),
         Path.cwd(),
         secrets,
@@ -181,19 +174,19 @@ def _check(source: Any, values: dict[str, Any], *, overwrite: bool) -> None:
             "Expected a camera or a stream as the source of a service. Received: "
             f"{source.name}, which ends. Give a camera that is not plugged in by its whole path."
         )
-    for entry, option in _NOT_IN_A_SERVICE.items():
-        if values.get(entry):
+    desktop = [name for name, option in SINK_OPTIONS.items() if option.desktop]
+    for name in ("max_frames", *desktop):
+        if values.get(name):
             raise UsageError(
-                f"Expected options for a service that does not end. Received: {option}. "
+                f"Expected options for a service that does not end. Received: {flag(name)}. "
                 "Leave it out."
             )
-    for entry, option in _FILES.items():
-        if _is_file(values.get(entry)) and not overwrite:
-            raise UsageError(
-                f"Expected outputs that a service can continue when it starts again. Received: "
-                f"{option} {values[entry]}, a file that it would replace. Use --record-events DIR, "
-                "or --jsonl -, which goes to the journal, or add --overwrite."
-            )
+    for name, target in {} if overwrite else _files(values).items():
+        raise UsageError(
+            f"Expected outputs that a service can continue when it starts again. Received: "
+            f"{flag(name)} {target}, a file that it would replace. Use --record-events DIR, "
+            "or --jsonl -, which goes to the journal, or add --overwrite."
+        )
 
 
 def _split(
@@ -223,19 +216,21 @@ def _is_secret(name: str, values: list[Any]) -> bool:
     from pocketlens.runtime.live.sources import redact
 
     texts = [entry for entry in values if isinstance(entry, str)]
-    named = any(word in name for word in _SECRETS)
-    return bool(texts) and (named or any(redact(entry) != entry for entry in texts))
+    secret = name in SINK_OPTIONS and SINK_OPTIONS[name].secret
+    return bool(texts) and (secret or any(redact(entry) != entry for entry in texts))
 
 
-def _is_file(target: str | None) -> bool:
-    return target is not None and target != STANDARD_OUTPUT
+def _files(values: dict[str, Any]) -> dict[str, str]:
+    """Return what live would write again from its beginning at each start, by option."""
+    files = targets(values, "file")
+    if values.get("json_target") is not None:
+        files["json"] = values["json_target"]
+    return {name: target for name, target in files.items() if target != STANDARD_OUTPUT}
 
 
 def _folders(values: dict[str, Any]) -> list[Path]:
-    files = [
-        Path(values[entry]).absolute().parent for entry in _FILES if _is_file(values.get(entry))
-    ]
-    return files + [Path(values[entry]).absolute() for entry in _FOLDERS if values.get(entry)]
+    files = [Path(target).absolute().parent for target in _files(values).values()]
+    return files + [Path(target).absolute() for target in targets(values, "folder").values()]
 
 
 def _owner() -> str:

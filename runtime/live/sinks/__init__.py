@@ -1,13 +1,13 @@
-"""What receives the results of `pocketlens live`: one module a sink, and the table of them."""
+"""What receives the results of `pocketlens live`: one module a sink, their options, their table."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pocketlens.files import STANDARD_OUTPUT
 
@@ -15,29 +15,126 @@ if TYPE_CHECKING:
     from pocketlens.runtime.live.frames import Sink
 
 
+class SinkOption(NamedTuple):
+    """An option of `pocketlens live` that a sink reads; a service's unit is checked by it, too.
+
+    A `default` that is False makes a flag of it, one that is a number makes it take numbers. `bare`
+    is the value of an option that is given without one. `variable` is the environment variable that
+    may hold the value instead. What `secret` options hold is never on a service's command line.
+    `writes` says what the value names, if the sink writes it; `desktop`, that the sink needs one.
+    """
+
+    default: str | int | None
+    group: str
+    help: str
+    metavar: str | None = None
+    bare: str | None = None
+    variable: str | None = None
+    secret: bool = False
+    writes: Literal["file", "folder"] | None = None
+    desktop: bool = False
+
+
+def _option(*described: Any, **more: Any) -> Any:
+    option = SinkOption(*described, **more)
+    return field(default=option.default, repr=not option.variable, metadata={"option": option})
+
+
 @dataclass(frozen=True)
 class SinkRequest:
     """What the user asked for: the options of `pocketlens live`, by name.
 
-    `quiet` keeps standard output free of everything that people read.
+    A field that a sink adds here is an option of the command. `quiet` keeps standard output free of
+    everything that people read.
     """
 
-    jsonl: str | None = None
-    record: str | None = None
-    record_events: str | None = None
-    keep_events: int = 500
-    display: bool = False
+    record: str | None = _option(
+        None,
+        "Recording",
+        "Write a video of the frames with their labels.",
+        "OUT.mp4",
+        writes="file",
+    )
+    record_events: str | None = _option(
+        None,
+        "Recording",
+        "Write a labelled video of each event, from 3 s before to 5 s after it.",
+        "DIR",
+        writes="folder",
+    )
+    keep_events: int = _option(
+        500, "Recording", "Keep the newest N of these videos in DIR and delete older ones.", "N"
+    )
+    web: str | None = _option(
+        None,
+        "Network",
+        "Show a web page, by default on port 8080 and for this machine only. With an address that "
+        "others can reach, like 0.0.0.0:8080, it needs a token.",
+        "[[HOST:]PORT]",
+        bare="8080",
+    )
+    web_token: str | None = _option(
+        None,
+        "Network",
+        "Token of the page; without it each run makes a new one. Other users can read a command "
+        "line but not the environment variable.",
+        "TOKEN",
+        variable="POCKETLENS_WEB_TOKEN",
+        secret=True,
+    )
+    mqtt: str | None = _option(
+        None,
+        "Network",
+        "Publish the decision to an MQTT broker, where Home Assistant finds it: "
+        "mqtt://user:password@host:1883/topic, or mqtts://.",
+        "URL",
+        variable="POCKETLENS_MQTT",
+    )
+    webhook: str | None = _option(
+        None,
+        "Network",
+        "POST each event to this URL, as the JSON of its line in --jsonl.",
+        "URL",
+        variable="POCKETLENS_WEBHOOK",
+        # Its address is a secret itself.
+        secret=True,
+    )
+    display: bool = _option(
+        False, "Output", "Show the frames in a window; q or Esc ends.", desktop=True
+    )
+    jsonl: str | None = _option(
+        None,
+        "Output",
+        "Write one JSON object per frame and line; 'event' is true if the decision changed.",
+        "FILE|-",
+        writes="file",
+    )
     overwrite: bool = False
     quiet: bool = False
-    web: str | None = None
-    web_token: str | None = field(default=None, repr=False)
-    mqtt: str | None = field(default=None, repr=False)
-    webhook: str | None = field(default=None, repr=False)
 
     @property
     def silent(self) -> bool:
         """Whether standard output is for machines only."""
         return self.quiet or self.jsonl == STANDARD_OUTPUT
+
+
+SINK_OPTIONS: dict[str, SinkOption] = {
+    entry.name: entry.metadata["option"] for entry in fields(SinkRequest) if entry.metadata
+}
+"""The sinks' options, by the field of `SinkRequest`."""
+
+
+def flag(name: str) -> str:
+    """Return the option of a field, as it is written on a command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def targets(values: Mapping[str, Any], kind: Literal["file", "folder"]) -> dict[str, str]:
+    """Return what sinks write of a kind, by field: those of `values` that name something."""
+    named = {
+        name: values.get(name) for name, option in SINK_OPTIONS.items() if option.writes == kind
+    }
+    return {name: target for name, target in named.items() if target is not None}
 
 
 SINKS: dict[str, Callable[[SinkRequest], bool]] = {
