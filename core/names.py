@@ -1,0 +1,75 @@
+"""Names that come from elsewhere, as labels and as something that can be shown."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+
+# Control characters, separators of lines, marks that turn the direction of writing, and halves of
+# characters, which stand for bytes of a file's name that are no UTF-8.
+_UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF
+
+
+def shown(name: object) -> str:
+    r"""Return a name for a terminal, a log or a page: `\n` for a line break, `\xe9` for a byte."""
+    return _UNSAFE.sub(_escape, str(name))
+
+
+def to_label(text: str) -> str:
+    """Return a name as a label.
+
+    That is without spaces around it, in Unicode's composed form (NFC), since the same name may
+    come in two, and with what cannot be shown escaped.
+    """
+    text = text.strip()
+    if not text.isascii():
+        import unicodedata
+
+        text = unicodedata.normalize("NFC", text)
+    return shown(text)
+
+
+def to_labels(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of a model's classes as labels, each another: crane, crane (2)."""
+    labels: list[str] = []
+    doubled = []
+    for label in map(to_label, names):
+        if label in labels:
+            doubled.append(label)
+            number = 2
+            while f"{label} ({number})" in labels:
+                number += 1
+            label = f"{label} ({number})"
+        labels.append(label)
+    if doubled:
+        say_once(
+            f"Labels that stand more than once are numbered: {', '.join(dict.fromkeys(doubled))}."
+        )
+    return tuple(labels)
+
+
+def first_of_the_name(labels: Sequence[str]) -> dict[int, int]:
+    """Return for each label that `to_labels` has numbered its index and that of the first."""
+    found = {}
+    for index, label in enumerate(labels):
+        match = re.fullmatch(r"(.+) \(([2-9]|[1-9]\d+)\)", label, re.DOTALL)
+        if match and match[1] in labels[:index]:
+            found[index] = labels.index(match[1])
+    return found
+
+
+@functools.cache
+def say_once(text: str) -> None:
+    """Log a warning, the same one only once a process."""
+    import logging
+
+    logging.getLogger("pocketlens").warning("%s", text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if _FIRST_BYTE <= code <= _LAST_BYTE:
+        return f"\\x{code - 0xDC00:02x}"
+    return match[0].encode("unicode_escape").decode("ascii")
