@@ -232,7 +232,7 @@ def test_events_are_recorded(tiny_tflite, video, tmp_path, capfd):
     assert count_frames(path) == count_frames(recording) == FRAMES
     result = json.loads(summary.read_text("utf-8"))
     assert (result["events"], result["event_videos"], result["event_videos_lost"]) == (1, 1, 0)
-    assert "1 events, 1 event videos" in capfd.readouterr().err
+    assert "1 event, 1 event video in" in capfd.readouterr().err
     # The folder is made to be used again.
     assert live(tiny_tflite, video, "--record-events", folder) == 0
     assert len(list(folder.iterdir())) == 2
@@ -268,7 +268,7 @@ def test_a_full_disk_is_told_at_the_end_and_ends_nothing_before(tiny_tflite, tmp
     assert list(folder.iterdir()) == []
     assert "Traceback" not in done.stderr
     assert done.stderr.count("Lines for") == 1
-    lost = f"Disk full: 1 event videos lost, {result['lines_lost']} lines lost."
+    lost = f"Error: 1 event video lost, {result['lines_lost']} lines lost."
     assert lost in done.stderr
 
 

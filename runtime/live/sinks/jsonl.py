@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.files import STANDARD_OUTPUT, output_errors
+from pocketlens.names import shown
 from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink, SourceState
+from pocketlens.runtime.live.measures import counted
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.pictures import Pixels
 
@@ -41,16 +43,17 @@ class JsonLines(Sink):
 
     def opened(self, run: RunInfo) -> None:
         """Make the file."""
+        self._run = run
         if self._target != STANDARD_OUTPUT:
             self._file = LineFile(Path(self._target))
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Write a result."""
-        self._write(result.to_dict())
+        self._write(self._run.entry(result))
 
     def state(self, state: SourceState) -> None:
         """Write a change of state."""
-        self._write(state.to_dict())
+        self._write(self._run.entry(state))
 
     def closed(self) -> None:
         """Close the file."""
@@ -62,7 +65,8 @@ class JsonLines(Sink):
         return {"lines_lost": self._file.lost} if self._file else {}
 
     def _write(self, entry: dict[str, Any]) -> None:
-        line = json.dumps(entry, ensure_ascii=False) + "\n"
+        # In ASCII: any terminal, pipe and file takes it, and no label can steer a terminal.
+        line = json.dumps(entry) + "\n"
         if self._file:
             self._file.write(line)
         else:
@@ -106,7 +110,8 @@ class LineFile:
         self._end += len(data)
         if self._troubled:
             self._troubled = False
-            LOGGER.warning("%s is written again; %d lines were lost.", self._path, self.lost)
+            lost = counted(self.lost, "lines lost")
+            LOGGER.warning("%s is written again; %s.", shown(self._path), lost)
 
     def _lose(self, error: OSError) -> None:
         self.lost += 1
@@ -115,5 +120,5 @@ class LineFile:
             self._stream.seek(self._end)
             self._stream.truncate()
         if not self._troubled:
-            LOGGER.warning("Lines for %s are lost: %s.", self._path, error.strerror or error)
+            LOGGER.warning("Lines for %s are lost: %s.", shown(self._path), error.strerror or error)
         self._troubled = True

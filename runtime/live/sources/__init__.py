@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pocketlens.errors import SourceError, UsageError
+from pocketlens.names import shown
 
 if TYPE_CHECKING:
     from pocketlens.runtime.pictures import Pixels
@@ -134,12 +135,12 @@ def is_device(address: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """Return a text with `***` for whatever in it may be a password in a URL.
+    """Return a text to be shown, with `***` for whatever in it may be a password in a URL.
 
     These are user and password before an `@`, and the values of parameters called like secrets.
     """
     text = _CREDENTIALS.sub(lambda match: f"{match[1] or ''}***@", text)
-    return _SECRET_PARAMETERS.sub(r"\1***", text)
+    return shown(_SECRET_PARAMETERS.sub(r"\1***", text))
 
 
 def by_id(name: str, devices: Path = DEVICES) -> Path | None:
