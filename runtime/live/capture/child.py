@@ -125,7 +125,7 @@ def _serve_file(
     lock = threading.Lock()
     asked = threading.Semaphore(0)
 
-    def send(message: Opened | Failed | Next | Ended | Said) -> None:
+    def send(message: Ready | Opened | Failed | Next | Ended | Said) -> None:
         with lock:
             connection.send(message)
 
@@ -139,6 +139,7 @@ def _serve_file(
             os._exit(0)
 
     _forward_log(send)
+    send(Ready())
     try:
         source = open_source()
         send(Opened(source.fps))

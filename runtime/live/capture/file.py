@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from pocketlens.errors import PictureError, SourceError
-from pocketlens.runtime.live.capture.child import NEXT, Ended, Failed, Next, Opened, Said
+from pocketlens.runtime.live.capture.child import NEXT, Ended, Failed, Next, Opened, Ready, Said
 from pocketlens.runtime.live.capture.link import CaptureChild
 from pocketlens.runtime.live.sources import Source
 from pocketlens.runtime.pictures import Pixels
@@ -20,6 +20,7 @@ LOGGER = logging.getLogger("pocketlens")
 _AHEAD = 2
 # No frame takes so long; a decoder that hangs is not waited for.
 _LIMIT_S = 8.0
+_STARTING_S = 20.0
 _POLL_S = 0.5
 
 
@@ -51,6 +52,7 @@ class ChildSource:
             raise SourceError(f"Expected to start a process. Received: {reason}.") from error
         with contextlib.ExitStack() as stack:
             stack.callback(self.close)
+            self._receive(_STARTING_S)
             opened = self._receive()
             assert isinstance(opened, Opened)  # noqa: S101
             self.fps = opened.fps
@@ -85,8 +87,9 @@ class ChildSource:
         self._ended = True
         self._child.close()
 
-    def _receive(self) -> Opened | Next | Ended:
-        until_s = time.monotonic() + _LIMIT_S
+    def _receive(self, limit_s: float | None = None) -> Ready | Opened | Next | Ended:
+        limit_s = limit_s or _LIMIT_S
+        until_s = time.monotonic() + limit_s
         while time.monotonic() < until_s and not self._ended:
             try:
                 message = self._child.receive(_POLL_S)
@@ -103,6 +106,6 @@ class ChildSource:
                 return message  # type: ignore[no-any-return]
         self._child.kill()
         raise SourceError(
-            f"Expected to decode the next frame of {self._name} within {_LIMIT_S:g} s. "
+            f"Expected to decode the next frame of {self._name} within {limit_s:g} s. "
             "Received: none. The file is damaged: copy it again."
         )

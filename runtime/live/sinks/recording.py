@@ -53,18 +53,15 @@ class Recorder(Sink):
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         self._path = path
         self._overwrite = overwrite
-        self._live = False
 
     def opened(self, run: RunInfo) -> None:
         """Begin the file; raises what `Recording` does."""
-        self._live = run.live
         self._recording = Recording(self._path, run.fps, overwrite=self._overwrite)
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Draw the decision on a frame, in place, and record it."""
         draw_decision(frame_bgr, result.decision, result.categories)
-        # The times of a camera's frames count; a file's come evenly.
-        self._recording.write(frame_bgr, result.time_s if self._live else None)
+        self._recording.write(frame_bgr, result.time_s)
 
     def closed(self) -> None:
         """Finish the file."""
@@ -115,7 +112,7 @@ class Recording:
 
         Args:
             frame_bgr: uint8 (height, width, 3). It must not change afterwards.
-            time_s: when it was taken, for a camera. The file then plays at true speed: the frame
+            time_s: when it was taken. The file then plays at true speed: the frame
                 before is repeated until this one is due, and it is left out where the rate of the
                 file has no place for it. A source that was away for more than ten seconds goes on
                 at once. None adds just this frame.
