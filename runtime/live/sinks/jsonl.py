@@ -110,8 +110,8 @@ class LineFile:
         self._end += len(data)
         if self._troubled:
             self._troubled = False
-            lost = counted(self.lost, "lines lost")
-            LOGGER.warning("%s is written again; %s.", shown(self._path), lost)
+            lost = counted(self.lost, "lines")
+            LOGGER.warning("%s is written again; %s lost.", shown(self._path), lost)
 
     def _lose(self, error: OSError) -> None:
         self.lost += 1

@@ -321,7 +321,7 @@ def discovery(
 def _node(prefix: str) -> str:
     """Return a prefix as an identifier that no other prefix has."""
     readable = _readable(prefix)
-    if re.fullmatch("[a-zA-Z0-9/-]+", prefix):
+    if re.fullmatch("[a-zA-Z0-9-]+(?:/[a-zA-Z0-9-]+)*", prefix):
         return readable
     return f"{readable}_{hashlib.sha256(prefix.encode()).hexdigest()[:8]}"
 
