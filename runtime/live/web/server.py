@@ -172,7 +172,10 @@ def _listed_in(connections: set[_Connection]) -> type[asyncio.Protocol]:
             strangers = [entry for entry in connections if not entry.admitted]
             if len(strangers) >= _MOST_STRANGERS:
                 # Who has the token asks at once; who only holds places loses the oldest.
-                min(strangers, key=lambda entry: entry.idle_since_s).transport.abort()
+                oldest = min(strangers, key=lambda entry: entry.idle_since_s)
+                # Now, since its end is heard of only when all that wait have been taken in.
+                connections.discard(oldest)
+                oldest.transport.abort()
             self._listed = _Connection(transport)
             connections.add(self._listed)
             super().connection_made(transport)
