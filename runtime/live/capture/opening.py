@@ -13,10 +13,10 @@ from pocketlens.runtime.live.sources import SourceRequest, check_wishes, open_so
 
 
 def open_capture(request: SourceRequest, stop: threading.Event | None = None) -> Capture:
-    """Open a source and begin to read it: a camera or a video in a process, pictures in a thread.
+    """Open a source and begin to read it: a camera in a process of its own, a file in a thread.
 
-    Where processes cannot share memory by descriptors (Windows), all are read in a thread: a camera
-    that falls silent ends with an error, and frames that FFmpeg repairs are not told from others.
+    Where processes cannot share memory by descriptors (Windows), a camera is read in a thread too,
+    and one that falls silent ends with an error.
 
     Args:
         request: what to open.
@@ -35,8 +35,4 @@ def open_capture(request: SourceRequest, stop: threading.Event | None = None) ->
         return ProcessCapture(partial(open_source, request), name=request.name, stop=stop)
     from pocketlens.runtime.live.capture.thread import ThreadCapture
 
-    if request.decoded and sys.platform != "win32":
-        from pocketlens.runtime.live.capture.file import ChildSource
-
-        return ThreadCapture(ChildSource(partial(open_source, request), request.name))
     return ThreadCapture(open_source(request))

@@ -89,11 +89,6 @@ class SourceRequest:
         return redact(self.address)
 
     @property
-    def decoded(self) -> bool:
-        """Whether FFmpeg decodes it from a file, which may crash or hang it."""
-        return _kind_of(self.address).module == "video"
-
-    @property
     def live(self) -> bool:
         """Whether it is a camera or stream, of which only the newest frame counts.
 
@@ -201,7 +196,7 @@ SOURCES = (
         device=True,
     ),
     _Kind("stills", "Stills", "pictures", ("fps",), matches=_are_pictures, live=False),
-    _Kind("video", "VideoFile", "a video file", matches=lambda _: True, live=False),
+    _Kind("video", "open_video", "a video file", matches=lambda _: True, live=False),
 )
 _SCHEMES = {scheme: kind for kind in SOURCES for scheme in kind.schemes}
 

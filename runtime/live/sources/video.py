@@ -6,6 +6,8 @@ import logging
 import math
 import shutil
 import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from pocketlens.errors import PictureError, SourceError
 from pocketlens.runtime.live.frames import DEFAULT_FPS
-from pocketlens.runtime.live.sources import SourceRequest
+from pocketlens.runtime.live.sources import Source, SourceRequest
 from pocketlens.runtime.live.sources.opencv import OpenCvSource, open_stream, plain_path
 from pocketlens.runtime.pictures import Pixels
 
@@ -25,6 +27,23 @@ LOGGER = logging.getLogger("pocketlens")
 
 # The number of frames in a container's header is an estimate.
 _COMPLETE_ENOUGH = 0.9
+
+
+def open_video(request: SourceRequest) -> Source:
+    """Open a video file in a process of its own, which a broken file may crash or hang.
+
+    Where processes cannot share memory by descriptors (Windows), it is opened here, and frames that
+    FFmpeg complains about are not told from others.
+
+    Raises:
+        SourceError: there is no such file, or no readable frame in it.
+    """
+    if sys.platform == "win32":
+        return VideoFile(request)
+    # Only here: that process opens a video by this module.
+    from pocketlens.runtime.live.capture.file import ChildSource
+
+    return ChildSource(partial(VideoFile, request), request.name)
 
 
 class Deinterlaced:
