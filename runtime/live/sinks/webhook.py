@@ -49,10 +49,12 @@ def parse_hook(url: str) -> Hook:
     """
     parts = _split(url)
     if parts is None:
+        # All else of it may be a secret.
+        scheme, found, _ = url.partition("://")
+        came = f"{redact(scheme)}://***" if found else "one without"
         raise UsageError(
             "Expected --webhook as an address that starts with http:// or https://. "
-            f"Received: {redact(url).partition('://')[0]}://***. "
-            "Write it like http://192.168.1.20:8000/hook."
+            f"Received: {came}. Write it like http://192.168.1.20:8000/hook."
         )
     secure = parts.scheme.lower() == "https"
     headers = {
