@@ -24,6 +24,7 @@ from pocketlens.runtime.live.frames import (
     RunInfo,
     Sink,
     SourceState,
+    now_s,
 )
 from pocketlens.runtime.live.measures import LiveSummary, Measures
 from pocketlens.runtime.pictures import Pixels
@@ -53,7 +54,7 @@ def classify_source(
     run: RunInfo | None = None,
     max_frames: int | None = None,
     stop: threading.Event | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = now_s,
 ) -> LiveSummary:
     """Classify what a capture gives until it ends.
 

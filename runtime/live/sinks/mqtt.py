@@ -24,6 +24,7 @@ from pocketlens.runtime.live.frames import (
     RunInfo,
     Sink,
     SourceState,
+    now_s,
     wall_clock,
 )
 from pocketlens.runtime.live.sinks import SinkRequest
@@ -228,7 +229,7 @@ class Mqtt(Sender[tuple[str, str]]):
             "score": max(scores.values(), default=None),
             "labels": list(scores),
             "scores": scores,
-            "at": wall_clock(time.time() if at_s is None else at_s),
+            "at": wall_clock(now_s() if at_s is None else at_s),
             "source": self._run.source,
             "device": self._run.device,
             **file,
