@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 # Control characters, separators of lines, marks that turn the direction of writing, and halves of
 # characters, which stand for bytes of a file's name that are no UTF-8.
@@ -23,7 +23,8 @@ def to_label(text: str) -> str:
     That is without spaces around it, in Unicode's composed form (NFC), since the same name may
     come in two, and with what cannot be shown escaped.
     """
-    text = text.strip()
+    # A byte order mark may stand before the first line of a file.
+    text = text.strip().strip("\ufeff").strip()
     if not text.isascii():
         import unicodedata
 
@@ -48,16 +49,6 @@ def to_labels(names: Iterable[str]) -> tuple[str, ...]:
             f"Labels that stand more than once are numbered: {', '.join(dict.fromkeys(doubled))}."
         )
     return tuple(labels)
-
-
-def first_of_the_name(labels: Sequence[str]) -> dict[int, int]:
-    """Return for each label that `to_labels` has numbered its index and that of the first."""
-    found = {}
-    for index, label in enumerate(labels):
-        match = re.fullmatch(r"(.+) \(([2-9]|[1-9]\d+)\)", label, re.DOTALL)
-        if match and match[1] in labels[:index]:
-            found[index] = labels.index(match[1])
-    return found
 
 
 @functools.cache
