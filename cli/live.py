@@ -120,6 +120,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
 @click.argument("model", metavar="MODEL", type=EXISTING)
 @source(
     "--source",
+    once=True,
     default="0",
     show_default=True,
     metavar="N|FILE|URL",
@@ -263,9 +264,11 @@ def live_command(
         write_json(
             json_target, {"model": str(model), "source": request.name, "threads": chosen, **outcome}
         )
-    lost = [f"{count} {name}" for name in _LOSSES if (count := outcome.get(name))]
+    from pocketlens.runtime.live.measures import counted
+
+    lost = [counted(n, name.replace("_", " ")) for name in _LOSSES if (n := outcome.get(name))]
     if lost:
-        raise OutputError(f"Disk full: {', '.join(lost).replace('_', ' ')}. Make room on the disk.")
+        raise OutputError(f"{', '.join(lost)}. The warnings above say why: make room on the disk.")
     if outcome["damaged"] and not outcome["frames"] and not request.live:
         raise DataError(
             f"Expected readable pictures in {request.name}. Received: {outcome['damaged']}, all of "

@@ -18,11 +18,14 @@ _OUTPUT = "Output"
 
 
 class Option(click.Option):
-    """An option that `--help` lists under the name of its group."""
+    """An option that `--help` lists under the name of its group; `once` refuses a second one."""
 
-    def __init__(self, *args: Any, group: str = _OUTPUT, **attributes: Any) -> None:
+    def __init__(
+        self, *args: Any, group: str = _OUTPUT, once: bool = False, **attributes: Any
+    ) -> None:
         super().__init__(*args, **attributes)
         self.group = group
+        self.once = once
 
 
 class Command(click.Command):
@@ -39,7 +42,15 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the command line, earlier names replaced."""
-        return super().parse_args(ctx, self._with_new_names(args))
+        args = self._with_new_names(args)
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        for option in self.params:
+            if getattr(option, "once", False) and order.count(option) > 1:
+                raise UsageError(
+                    f"Expected one {option.opts[0]}. Received: {order.count(option)}. "
+                    "Start a run for each."
+                )
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the options by group, Output last, where `--help` itself stands too."""

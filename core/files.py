@@ -76,14 +76,21 @@ def write_json(target: Path | str, payload: Any) -> None:
         write_text(Path(target), json_text(payload, indent=2) + "\n")
 
 
+_C1 = re.compile("[\x80-\x9f]")
+
+
 def json_text(payload: Any, encoding: str | None = None, *, indent: int | None = None) -> str:
-    """Return values as JSON; escaped to ASCII where the encoding (UTF-8) lacks a character."""
+    """Return values as JSON.
+
+    It is escaped to ASCII where the encoding (UTF-8) lacks a character, or one would steer a
+    terminal (the C1 control characters; JSON itself escapes the others).
+    """
     text = json.dumps(payload, indent=indent, ensure_ascii=False)
     try:
         text.encode(encoding or "utf-8")
     except UnicodeEncodeError:
         return json.dumps(payload, indent=indent)
-    return text
+    return text if text.isascii() or not _C1.search(text) else json.dumps(payload, indent=indent)
 
 
 def standard_output() -> TextIO:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.errors import UsageError
-from pocketlens.names import to_label
+from pocketlens.names import shown, to_label
 from pocketlens.runtime.classifier import Category, Result
 from pocketlens.runtime.live.frames import UNKNOWN, Decision
 
@@ -217,8 +217,8 @@ def _permitted(labels: tuple[str, ...], settings: DecisionSettings) -> NDArray[n
                 more = [f"… ({len(labels)} in all)"] if len(labels) > _NAMED_LABELS else []
                 named = near or [*labels[:_NAMED_LABELS], *more]
                 raise UsageError(
-                    f"Expected {option} to name labels of the model. Received: {label}. "
-                    f"{'The nearest are' if near else 'They are'}: {', '.join(named)}."
+                    f"Expected {option} to name labels of the model. Received: {shown(label)}. "
+                    f"{'The nearest are' if near else 'They are'}: {shown(', '.join(named))}."
                 )
     permitted = [
         (not settings.allow or label in settings.allow) and label not in settings.deny

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Protocol
 
 from pocketlens.choices import MULTICLASS
+from pocketlens.names import shown
 from pocketlens.runtime.classifier import Category, Timing, to_json
 from pocketlens.runtime.pictures import Pixels
 
@@ -21,19 +24,31 @@ UNKNOWN = "unknown"
 """What a decision without a label is called."""
 
 
+def now_s() -> float:
+    """Return the wall clock's time in seconds since 1970; it may jump, so nothing waits for it."""
+    return time.time()
+
+
+def wall_clock(at_s: float) -> str:
+    """Return seconds since 1970 as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at_s, timezone.utc).isoformat(timespec="milliseconds")
+
+
 @dataclass(frozen=True)
 class Captured:
     """A frame and when it came.
 
     `number` counts all frames that the source gave, from 0. `time_s` is the time in the video for
     a file, the time since the start for a camera. `capture_ms` is how long reading it took: the
-    decoding of a file, the wait for a camera. `frame_bgr` is uint8 (height, width, 3).
+    decoding of a file, the wait for a camera. `frame_bgr` is uint8 (height, width, 3). `file` is
+    the name of the picture that it is, None for a frame of a camera or video.
     """
 
     number: int
     time_s: float
     capture_ms: float
     frame_bgr: Pixels
+    file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,18 +57,20 @@ class SourceState:
 
     `state` is "live" or "stale", `time_s` the time since the start, `reason` why it is stale (""
     where it is live); passwords are left out. `reconnects` counts how often the source was opened
-    again until then.
+    again until then. `at_s` is the wall clock's time, in seconds since 1970.
     """
 
     state: str
     time_s: float
     reason: str
     reconnects: int
+    at_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the change as plain JSON values."""
         reason = {"reason": self.reason} if self.reason else {}
         return {
+            "at": wall_clock(self.at_s),
             "state": self.state,
             "time_s": round(self.time_s, 6),
             **reason,
@@ -148,7 +165,8 @@ class FrameResult:
     time in the video for a file, the time since the start for a camera. `categories` and
     `answers` are those of the classifier's `Result`, `decision` is what follows from them and from
     the frames before. `capture_ms` is how long reading the frame took (for a camera: waiting for
-    it), `classify_ms` how long the answer took, `timing` its parts.
+    it), `classify_ms` how long the answer took, `timing` its parts. `at_s` is the wall clock's time
+    at which the frame came, in seconds since 1970, `file` the name of the picture that it is.
     """
 
     number: int
@@ -159,6 +177,8 @@ class FrameResult:
     capture_ms: float
     classify_ms: float
     timing: Timing = field(default_factory=Timing)
+    at_s: float = 0.0
+    file: str | None = None
 
     @property
     def latencies_ms(self) -> dict[str, float]:
@@ -173,9 +193,12 @@ class FrameResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON values."""
+        file = {} if self.file is None else {"file": shown(self.file)}
         return {
+            "at": wall_clock(self.at_s),
             "frame": self.number,
             "time_s": round(self.time_s, 6),
+            **file,
             **to_json(self.categories, self.answers),
             "decision": to_json(self.decision.categories, ())["categories"],
             "event": self.decision.changed,
@@ -188,18 +211,23 @@ class RunInfo:
     """What a sink may want to know of a run before its first result.
 
     `model` is the name of the model file, `task` and `labels` are the model's, `source` is the
-    source's name without passwords. `live` and `fps` are the capture's, `counts` tells what
-    happened while capturing until now, and setting `stop` ends the run.
+    source's name without passwords, `device` this machine's. `live` and `fps` are the capture's,
+    `counts` tells what happened while capturing until now, and setting `stop` ends the run.
     """
 
     model: str = ""
     task: str = MULTICLASS
     labels: tuple[str, ...] = ()
     source: str = ""
+    device: str = ""
     live: bool = True
     fps: float | None = None
     counts: Callable[[], CaptureCounts] = CaptureCounts
     stop: threading.Event = field(default_factory=threading.Event)
+
+    def entry(self, came: FrameResult | SourceState) -> dict[str, Any]:
+        """Return a result or state as plain JSON values that say where it is from."""
+        return {**came.to_dict(), "source": self.source, "device": self.device}
 
 
 class Sink:

@@ -24,6 +24,7 @@ from pocketlens.runtime.live.frames import (
     RunInfo,
     Sink,
     SourceState,
+    now_s,
 )
 from pocketlens.runtime.live.measures import LiveSummary, Measures
 from pocketlens.runtime.pictures import Pixels
@@ -53,6 +54,7 @@ def classify_source(
     run: RunInfo | None = None,
     max_frames: int | None = None,
     stop: threading.Event | None = None,
+    clock: Callable[[], float] = now_s,
 ) -> LiveSummary:
     """Classify what a capture gives until it ends.
 
@@ -69,6 +71,7 @@ def classify_source(
         run: names that sinks are given; the rest of it is filled in here.
         max_frames: ends after this number of frames.
         stop: ends the run when it is set, from a signal handler, a sink or another thread.
+        clock: gives the wall clock's time in seconds since 1970.
 
     Raises:
         SourceError: the source failed for good.
@@ -90,16 +93,18 @@ def classify_source(
             captured = capture.next(stop)
             if captured is None:
                 break
+            at_s = clock()
             if isinstance(captured, SourceState):
                 usable = True
-                _tell(captured, decisions, receivers)
+                _tell(replace(captured, at_s=at_s), decisions, receivers)
                 continue
             before_s = time.perf_counter()
             answered = _usable(classifier, captured.frame_bgr)
             after_s = time.perf_counter()
             if usable != (answered is not None):
                 usable = not usable
-                _tell(_state(captured, usable, capture.counts.reconnects), decisions, receivers)
+                state = _state(captured, usable, capture.counts.reconnects)
+                _tell(replace(state, at_s=at_s), decisions, receivers)
             if answered is None:
                 measures.unusable += 1
                 continue
@@ -112,6 +117,8 @@ def classify_source(
                 captured.capture_ms,
                 1000 * (after_s - before_s),
                 answered.timing,
+                at_s,
+                captured.file,
             )
             measures.add(result.latencies_ms, event=result.decision.changed, now_s=after_s)
             for sink in receivers:

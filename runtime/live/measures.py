@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -17,6 +18,11 @@ PARTS = ("capture", "resize", "invoke", "post", "classify")
 
 # A camera may run for months; the latencies of the last frames say enough.
 _LATENCIES = 10_000
+
+
+def counted(count: int, name: str) -> str:
+    """Return a count with the name of what is counted, given in the plural: 1 event, 2 events."""
+    return f"{count} {re.sub(r's(?= lost$|$)', '', name) if count == 1 else name}"
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,11 @@ class LiveSummary:
         """Return the summary, and counts of what was written by name, as one line for people."""
         counts = {"unusable": self.unusable, **asdict(self.counts), "events": self.events}
         named = {**counts, **{name.replace("_", " "): count for name, count in written.items()}}
-        counted = "".join(f", {count} {name}" for name, count in named.items() if count)
+        more = "".join(f", {counted(count, name)}" for name, count in named.items() if count)
         if not self.frames:
-            return f"0 frames{counted} in {self.seconds:.1f} s"
+            return f"0 frames{more} in {self.seconds:.1f} s"
         return (
-            f"{self.frames} frames{counted} in {self.seconds:.1f} s: {self.fps:.1f} fps; "
+            f"{counted(self.frames, 'frames')}{more} in {self.seconds:.1f} s: {self.fps:.1f} fps; "
             f"classify {self.classify.median_ms:.1f} ms (95 %: {self.classify.p95_ms:.1f}), "
             f"capture {self.capture.median_ms:.1f} ms (95 %: {self.capture.p95_ms:.1f})"
         )

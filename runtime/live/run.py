@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Sequence
 from contextlib import closing
@@ -54,6 +55,7 @@ def run_live(
         task=classifier.task,
         labels=tuple(classifier.labels),
         source=request.name,
+        device=socket.gethostname(),
     )
     with closing(open_capture(request, stop)) as capture:
         summary = classify_source(

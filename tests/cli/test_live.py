@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 
 from pocketlens.card import pack, unpack
 from pocketlens.cli.main import run
+from pocketlens.names import shown
 from pocketlens.runtime.interpreters import load_interpreter
 from pocketlens.workers import count_cores
 
@@ -69,6 +72,54 @@ def test_changes_of_the_label_are_lines_and_the_summary_goes_to_standard_error(
     assert out.startswith("0.00 s  ")
     assert len(err.splitlines()) == 1
     assert "fps" in err
+
+
+NAMES = ["vid_\udce9", "2024-05-01T12:30:00", "a\x1b[31m\nb"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("name", NAMES, ids=["not-utf-8", "colon", "control-characters"])
+def test_any_name_works_for_source_recording_and_events(tiny_tflite, video, tmp_path, capfd, name):
+    source, recording = tmp_path / f"{name}.mp4", tmp_path / f"out_{name}.mp4"
+    video.rename(source)
+    options = ["--record", recording, "--record-events", tmp_path / name, "--jsonl", "-"]
+    assert live(tiny_tflite, source, *options) == 0
+    out, err = capfd.readouterr()
+    assert len(out.splitlines()) == FRAMES
+    assert json.loads(out.splitlines()[0])["source"] == shown(source)
+    assert "\x1b" not in out + err
+    assert "1 event video in" in err
+    assert len(list((tmp_path / name).iterdir())) == 1
+    assert recording.stat().st_size > 1000
+
+
+def test_lines_say_when_where_from_and_which_picture(tiny_tflite, tiny_photos, capfd):
+    before_s = time.time()
+    assert live(tiny_tflite, tiny_photos / "circle", "--jsonl", "-", "--max-frames", 2) == 0
+    first, second = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert first["at"].endswith("+00:00")
+    at_s = datetime.fromisoformat(first["at"]).timestamp()
+    assert before_s - 0.01 <= at_s <= datetime.fromisoformat(second["at"]).timestamp()
+    assert first["file"] == str(tiny_photos / "circle" / "00.png")
+    assert (first["source"], first["device"]) == (str(tiny_photos / "circle"), socket.gethostname())
+
+
+def test_two_sources_are_refused(tiny_tflite, video, capfd):
+    assert live(tiny_tflite, video, "--source", video) == 2
+    assert "Expected one --source. Received: 2." in capfd.readouterr().err
+
+
+def test_the_shared_cases(shared, tmp_path, monkeypatch, capfd):
+    cases = shared / "cases"
+    model = cases / "_common" / "rgb_int8.tflite"
+    for name, changes in (
+        ("01-interlaced-black/inter_h264.mp4", ["0.00 s  red", "1.00 s  blue"]),
+        ("01-interlaced-black/inter_mpeg2.ts", ["0.00 s  red", "1.00 s  blue"]),
+        ("02-vfr-times/vfr.mp4", ["0.00 s  red", "3.00 s  blue"]),
+    ):
+        assert live(model, cases / name) == 0
+        lines = capfd.readouterr().out.splitlines()
+        assert [line.rpartition("  ")[0] for line in lines] == changes
 
 
 @pytest.mark.parametrize("task", ["binary", "multilabel"])
@@ -167,7 +218,8 @@ def test_wrong_calls_are_one_sentence(
     tiny_tflite, video, tmp_path, monkeypatch, capfd, options, code, words
 ):
     monkeypatch.chdir(tmp_path)
-    assert live(tiny_tflite, video, *options) == code
+    source = [] if "--source" in options else ["--source", str(video)]
+    assert run(["live", str(tiny_tflite), *source, *options]) == code
     out, err = capfd.readouterr()
     assert out == ""
     assert words in err
@@ -214,7 +266,7 @@ def test_a_terminal_has_a_panel_that_goes_at_the_end(tiny_tflite, video):
     os.close(ours)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    for part in (b"fps", b"capture", b"resize", b"invoke", b"post", b" %", b"1 frames"):
+    for part in (b"fps", b"capture", b"resize", b"invoke", b"post", b" %", b"1 frame"):
         assert part in shown
     assert b"Traceback" not in shown
     assert f"{FRAMES} frames" in err
@@ -232,14 +284,20 @@ def test_events_are_recorded(tiny_tflite, video, tmp_path, capfd):
     assert count_frames(path) == count_frames(recording) == FRAMES
     result = json.loads(summary.read_text("utf-8"))
     assert (result["events"], result["event_videos"], result["event_videos_lost"]) == (1, 1, 0)
-    assert "1 events, 1 event videos" in capfd.readouterr().err
+    assert "1 event, 1 event video in" in capfd.readouterr().err
     # The folder is made to be used again.
     assert live(tiny_tflite, video, "--record-events", folder) == 0
     assert len(list(folder.iterdir())) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits on file sizes")
-def test_a_full_disk_is_told_at_the_end_and_ends_nothing_before(tiny_tflite, video, tmp_path):
+def test_a_full_disk_is_told_at_the_end_and_ends_nothing_before(tiny_tflite, tmp_path):
+    # Not a video: the limit on files counts for the memory that its process shares, too.
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(FRAMES):
+        cv2.imwrite(str(pictures / f"{number}.png"), rng.integers(0, 255, (120, 160, 3), np.uint8))
     log, folder, summary = tmp_path / "o.jsonl", tmp_path / "events", tmp_path / "o.json"
     program = (
         "import resource, sys\n"
@@ -247,7 +305,7 @@ def test_a_full_disk_is_told_at_the_end_and_ends_nothing_before(tiny_tflite, vid
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))\n"
         "main(sys.argv[1:])\n"
     )
-    arguments = [tiny_tflite, "--source", video, "--jsonl", log, "--json", summary]
+    arguments = [tiny_tflite, "--source", pictures, "--jsonl", log, "--json", summary]
     done = subprocess.run(
         [sys.executable, "-c", program, "live", *arguments, "--record-events", folder],
         capture_output=True,
@@ -263,7 +321,7 @@ def test_a_full_disk_is_told_at_the_end_and_ends_nothing_before(tiny_tflite, vid
     assert list(folder.iterdir()) == []
     assert "Traceback" not in done.stderr
     assert done.stderr.count("Lines for") == 1
-    lost = f"Disk full: 1 event videos lost, {result['lines_lost']} lines lost."
+    lost = f"Error: 1 event video lost, {result['lines_lost']} lines lost."
     assert lost in done.stderr
 
 
@@ -417,7 +475,7 @@ def test_a_stream_that_goes_and_comes_back_is_logged_without_its_password(
     assert result["source"] == f"http://***@127.0.0.1:{mjpeg_server.port}/stream.mjpg?token=***"
     assert "is stale: " in err
     assert "is live again after" in err
-    assert "1 stalls, 1 reconnects" in err
+    assert "1 stall, 1 reconnect" in err
     shown = [out, err, log.read_text("utf-8"), summary.read_text("utf-8")]
     assert not [text for text in shown if SECRET in text]
 

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from pocketlens.errors import PictureError, PocketlensError, SourceError
 from pocketlens.runtime.live.capture.memory import SLOTS, FrameWriter
 from pocketlens.runtime.live.sources import Source, redact
+from pocketlens.runtime.live.sources.complaints import COMPLAINTS
 from pocketlens.runtime.pictures import Pixels
 
 LOGGER = logging.getLogger("pocketlens")
@@ -22,6 +23,7 @@ LOGGER = logging.getLogger("pocketlens")
 OPEN = "open"
 NEXT = "next"
 
+_STANDARD_ERROR = 2
 # How long a read that is under way may hold up the end.
 _GRACE_S = 1.0
 # A driver that gives one frame again and again does so without waiting.
@@ -68,6 +70,20 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Next:
+    """The next frame of a file: its time in the video in seconds, where it lies."""
+
+    time_s: float | None
+    offset: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The file has no more frames."""
+
+
+@dataclass(frozen=True)
 class Said:
     """A log record."""
 
@@ -75,20 +91,73 @@ class Said:
     text: str
 
 
-def main(connection_descriptor: str, memory_descriptor: str) -> NoReturn:
-    """Serve one parent until it closes the connection or dies."""
+def main(connection_descriptor: str, memory_descriptor: str, order: str = "") -> NoReturn:
+    """Serve one parent until it closes the connection or dies; `order` asks for every frame."""
     # The parent acts on signals that end the run, such as the stop of a service.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection: Connection[Any, Any] = Connection(int(connection_descriptor))
+    COMPLAINTS.listen(_STANDARD_ERROR)
+    serve = _serve_file if order else _serve_newest
     try:
         open_source = connection.recv()
-        _Server(connection, FrameWriter(int(memory_descriptor)), open_source).run()
+        serve(connection, FrameWriter(int(memory_descriptor)), open_source)
     except (EOFError, OSError):
         pass
     except Exception as error:
         connection.send(Failed(_as_source_error(error)))
     # Threads of drivers must not hold up the end.
     os._exit(0)
+
+
+def _serve_newest(
+    connection: Connection[Any, Any], writer: FrameWriter, open_source: Callable[[], Source]
+) -> None:
+    _Server(connection, writer, open_source).run()
+
+
+def _serve_file(
+    connection: Connection[Any, Any], writer: FrameWriter, open_source: Callable[[], Source]
+) -> None:
+    """Give the frames of a file in order, each when the parent asks for it.
+
+    The parent asks for one more than it has taken, so that decoding goes on while it copies.
+    """
+    lock = threading.Lock()
+    asked = threading.Semaphore(0)
+
+    def send(message: Ready | Opened | Failed | Next | Ended | Said) -> None:
+        with lock:
+            connection.send(message)
+
+    def listen() -> None:
+        try:
+            while True:
+                connection.recv()
+                asked.release()
+        except (EOFError, OSError):
+            time.sleep(_GRACE_S)
+            os._exit(0)
+
+    _forward_log(send)
+    send(Ready())
+    try:
+        source = open_source()
+        send(Opened(source.fps))
+        threading.Thread(target=listen, name="listen", daemon=True).start()
+        slot = 0
+        while asked.acquire():
+            try:
+                frame_bgr = source.read()
+            except PictureError as error:
+                send(Failed(error))
+                continue
+            if frame_bgr is None:
+                send(Ended())
+                continue
+            slot = (slot + 1) % SLOTS
+            send(Next(source.time_s, writer.write(slot, frame_bgr), frame_bgr.shape))
+    except Exception as error:
+        send(Failed(_as_source_error(error)))
 
 
 class _Server:
@@ -119,9 +188,7 @@ class _Server:
 
     def run(self) -> None:
         """Open and read the source as often as the parent asks for it."""
-        LOGGER.addHandler(_Forwarder(self._send))
-        LOGGER.propagate = False
-        LOGGER.setLevel(logging.DEBUG)
+        _forward_log(self._send)
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         self._send(Ready())
         while self._wait_until_asked():
@@ -230,6 +297,12 @@ class _Server:
             self._changed.wait_for(lambda: self._open_asked or self._ended)
             self._open_asked = False
             return not self._ended
+
+
+def _forward_log(send: Callable[[Said], None]) -> None:
+    LOGGER.addHandler(_Forwarder(send))
+    LOGGER.propagate = False
+    LOGGER.setLevel(logging.DEBUG)
 
 
 class _Forwarder(logging.Handler):

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from multiprocessing import Pipe
 from typing import Any
 
-from pocketlens.runtime.live.capture.child import Frame
 from pocketlens.runtime.live.capture.memory import FrameReader, new_memory
 from pocketlens.runtime.live.sources import Source
 from pocketlens.runtime.pictures import Pixels
@@ -28,12 +27,13 @@ class CaptureChild:
 
     Args:
         open_source: called in the process; it and its arguments must be picklable.
+        in_order: give every frame of a file, not the newest of a camera.
 
     Raises:
         OSError: the system gives no more processes, descriptors or memory.
     """
 
-    def __init__(self, open_source: Callable[[], Source]) -> None:
+    def __init__(self, open_source: Callable[[], Source], *, in_order: bool = False) -> None:
         # What cannot be pickled shows before there is a process.
         opener = pickle.dumps(open_source)
         with contextlib.ExitStack() as stack:
@@ -42,15 +42,19 @@ class CaptureChild:
             with theirs:
                 self._memory = new_memory()
                 stack.callback(os.close, self._memory)
+                # Nothing that drivers print may get between our own lines, and what decoders
+                # print tells which frames are damaged.
+                said = new_memory(append=True)
+                stack.callback(os.close, said)
                 self._frames = FrameReader(self._memory)
                 self._process = start_child(
                     "pocketlens.runtime.live.capture.child",
                     str(theirs.fileno()),
                     str(self._memory),
-                    # Nothing that drivers print may get between our own lines.
+                    *(["in order"] if in_order else []),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
+                    stderr=said,
                     pass_fds=(theirs.fileno(), self._memory),
                     # A Ctrl-C in the terminal is for the parent, which ends this in good order.
                     start_new_session=True,
@@ -90,9 +94,9 @@ class CaptureChild:
         except OSError as error:
             raise EOFError from error
 
-    def frame(self, frame: Frame) -> Pixels:
+    def frame(self, offset: int, shape: tuple[int, ...]) -> Pixels:
         """Return a copy of the frame that it announced last, uint8 (height, width, 3) BGR."""
-        return self._frames.read(frame.offset, frame.shape)
+        return self._frames.read(offset, shape)
 
     def kill(self) -> None:
         """Kill it at once, as is the only way with one that hangs."""

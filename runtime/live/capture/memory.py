@@ -14,12 +14,22 @@ SLOTS = 3
 """One that is being written, one that waits, one that is being read."""
 
 
-def new_memory() -> int:
-    """Return the descriptor of new empty memory; it is gone when the last process closes it."""
+def new_memory(*, append: bool = False) -> int:
+    """Return the descriptor of new empty memory; it is gone when the last process closes it.
+
+    With `append` what is written to it goes to its end, as into a log.
+    """
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("pocketlens", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+        descriptor = os.memfd_create("pocketlens", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    if append:
+        # Windows, which has no such flags, shares no memory by descriptors.
+        import fcntl
+
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
+    return descriptor
 
 
 class FrameWriter:

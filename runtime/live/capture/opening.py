@@ -8,9 +8,7 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from pocketlens.runtime.live.frames import (
-    Capture,
-)
+from pocketlens.runtime.live.frames import Capture
 from pocketlens.runtime.live.sources import SourceRequest, check_wishes, open_source
 
 

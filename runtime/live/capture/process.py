@@ -207,7 +207,7 @@ class ProcessCapture:
         self._seen = self._seen_before + message.number + 1
         self._count_noted(message.noted)
         if self._staleness.come(message.time_s):
-            frame_bgr = self._child.frame(message)
+            frame_bgr = self._child.frame(message.offset, message.shape)
             self._change(LIVE, "")
             time_s = message.time_s - self.started_s
             self._pending.append(Captured(self._seen - 1, time_s, message.capture_ms, frame_bgr))

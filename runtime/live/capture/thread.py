@@ -103,10 +103,14 @@ class ThreadCapture:
                 now_s = time.perf_counter()
                 if frame_bgr is None:
                     break
-                time_s = (
-                    now_s - self._started_s if self.live else number / (self.fps or DEFAULT_FPS)
-                )
-                self._hold(Captured(number, time_s, 1000 * (now_s - before_s), frame_bgr))
+                if self.live:
+                    time_s = now_s - self._started_s
+                elif self._source.time_s is None:
+                    time_s = number / (self.fps or DEFAULT_FPS)
+                else:
+                    time_s = self._source.time_s
+                capture_ms = 1000 * (now_s - before_s)
+                self._hold(Captured(number, time_s, capture_ms, frame_bgr, self._source.file))
         except BaseException as error:  # It belongs to the thread that classifies.
             self._error = error
         finally:

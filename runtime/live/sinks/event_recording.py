@@ -16,6 +16,7 @@ import numpy as np
 
 from pocketlens.errors import OutputError, PocketlensError, UsageError
 from pocketlens.files import output_errors, remove_abandoned, rename_new
+from pocketlens.names import shown
 from pocketlens.runtime.live.frames import (
     STALE,
     UNKNOWN,
@@ -221,7 +222,7 @@ class EventRecording(Sink):
         self.lost += 1
         if not self._troubled:
             # Once, since a full disk stays full for a while.
-            LOGGER.warning("An event is not recorded: %s", error)
+            LOGGER.warning("An event is not recorded: %s", shown(error))
         self._troubled = True
 
     def _remove_oldest(self) -> None:

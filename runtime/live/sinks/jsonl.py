@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.files import STANDARD_OUTPUT, json_text, open_new, standard_output
+from pocketlens.names import shown
 from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink, SourceState
+from pocketlens.runtime.live.measures import counted
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.pictures import Pixels
 
@@ -40,6 +42,7 @@ class JsonLines(Sink):
 
     def opened(self, run: RunInfo) -> None:
         """Make the file."""
+        self._run = run
         if self._target == STANDARD_OUTPUT:
             standard_output()
         else:
@@ -47,11 +50,11 @@ class JsonLines(Sink):
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Write a result."""
-        self._write(result.to_dict())
+        self._write(self._run.entry(result))
 
     def state(self, state: SourceState) -> None:
         """Write a change of state."""
-        self._write(state.to_dict())
+        self._write(self._run.entry(state))
 
     def closed(self) -> None:
         """Close the file."""
@@ -104,7 +107,8 @@ class LineFile:
         self._end += len(data)
         if self._troubled:
             self._troubled = False
-            LOGGER.warning("%s is written again; %d lines were lost.", self._path, self.lost)
+            lost = counted(self.lost, "lines")
+            LOGGER.warning("%s is written again; %s lost.", shown(self._path), lost)
 
     def _lose(self, error: OSError) -> None:
         self.lost += 1
@@ -113,5 +117,5 @@ class LineFile:
             self._stream.seek(self._end)
             self._stream.truncate()
         if not self._troubled:
-            LOGGER.warning("Lines for %s are lost: %s.", self._path, error.strerror or error)
+            LOGGER.warning("Lines for %s are lost: %s.", shown(self._path), error.strerror or error)
         self._troubled = True

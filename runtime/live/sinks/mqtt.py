@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,7 +17,16 @@ from pocketlens import __version__
 from pocketlens.choices import BINARY, MULTILABEL
 from pocketlens.errors import UsageError
 from pocketlens.imports import require_mqtt
-from pocketlens.runtime.live.frames import STALE, FrameResult, RunInfo, Sink, SourceState
+from pocketlens.names import shown
+from pocketlens.runtime.live.frames import (
+    STALE,
+    FrameResult,
+    RunInfo,
+    Sink,
+    SourceState,
+    now_s,
+    wall_clock,
+)
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.sinks.outbox import Sender
 from pocketlens.runtime.live.sources import redact
@@ -83,8 +92,9 @@ class Mqtt(Sender[tuple[str, str]]):
     Topics, all retained: `prefix`/availability is "online" while fresh frames are classified, else
     "offline", also when this program vanishes. `prefix`/state is a JSON object with `label` and
     `score` of the decision (null without one, several labels joined by a comma), `labels`, `scores`
-    by label, and `at`, the time of the decision in UTC. When the broker comes back it
-    gets all of this again, after the newest 100 states that it missed.
+    by label, `at`, the time of the decision in UTC, `source`, `device` and, of a picture, `file`.
+    When the broker comes back it gets all of this again, after the newest 100 states that it
+    missed. Sensors that an earlier model announced and this one does not have are taken back.
 
     Args:
         broker: where to send.
@@ -99,7 +109,7 @@ class Mqtt(Sender[tuple[str, str]]):
         self._online = False
         # What the retained topics should hold; only the sending thread writes them.
         self._current = {
-            self._state_topic: _state_json(None),
+            self._state_topic: self._state_json(None),
             self._availability_topic: OFFLINE,
         }
         self.connected = False
@@ -112,14 +122,13 @@ class Mqtt(Sender[tuple[str, str]]):
 
         broker = self._broker
         sensors = discovery(broker.prefix, model=run.model, task=run.task, labels=run.labels)
-        self._configs = {
-            topic: json.dumps(entry, ensure_ascii=False) for topic, entry in sensors.items()
-        }
+        self._configs = {topic: json.dumps(entry) for topic, entry in sensors.items()}
         self._client = Client(CallbackAPIVersion.VERSION2)
         self._client.connect_timeout = _CONNECT_S
         self._client.max_queued_messages_set(_QUEUED)
         self._client.will_set(self._availability_topic, OFFLINE, qos=1, retain=True)
         self._client.on_connect = self._on_connect
+        self._client.on_message = self._on_message
         if broker.user is not None:
             self._client.username_pw_set(broker.user, broker.password)
         if broker.secure:
@@ -131,13 +140,13 @@ class Mqtt(Sender[tuple[str, str]]):
         if result.decision.changed or not self._online:
             self._online = True
             # Both in one entry, so that the newest entry is enough.
-            self.outbox.put((ONLINE, _state_json(result)))
+            self.outbox.put((ONLINE, self._state_json(result)))
 
     def state(self, state: SourceState) -> None:
         """Take a change of state: nothing is known of a stale source until the next answer."""
         if state.state == STALE:
             self._online = False
-            self.outbox.put((OFFLINE, _state_json(None)))
+            self.outbox.put((OFFLINE, self._state_json(None, state.at_s)))
 
     def run(self) -> None:
         """Connect again and again, and send."""
@@ -182,6 +191,9 @@ class Mqtt(Sender[tuple[str, str]]):
 
     def _greet(self) -> None:
         self.attempts.worked(self.outbox.count_dropped())
+        # By the name of earlier versions, too.
+        for node in {_node(self._broker.prefix), _readable(self._broker.prefix)}:
+            self._client.subscribe(f"{_PREFIX}/+/{node}/+/config", qos=1)
         for topic, text in {**self._configs, **self._current}.items():
             self._client.publish(topic, text, qos=1, retain=True)
 
@@ -199,6 +211,31 @@ class Mqtt(Sender[tuple[str, str]]):
                     return
                 self._current[topic] = text
 
+    def _on_message(self, client: Any, _data: Any, message: Any) -> None:
+        """Take back a retained sensor of ours that this model does not have."""
+        if not (message.retain and message.payload) or message.topic in self._configs:
+            return
+        with contextlib.suppress(ValueError, AttributeError):
+            if json.loads(message.payload).get("state_topic") == self._state_topic:
+                client.publish(message.topic, b"", qos=1, retain=True)
+
+    def _state_json(self, result: FrameResult | None, at_s: float | None = None) -> str:
+        entries = result.decision.categories if result else ()
+        scores = {entry.label: round(entry.score, 6) for entry in entries}
+        at_s = result.at_s if result else at_s
+        file = {} if result is None or result.file is None else {"file": shown(result.file)}
+        state = {
+            "label": ", ".join(scores) or None,
+            "score": max(scores.values(), default=None),
+            "labels": list(scores),
+            "scores": scores,
+            "at": wall_clock(now_s() if at_s is None else at_s),
+            "source": self._run.source,
+            "device": self._run.device,
+            **file,
+        }
+        return json.dumps(state)
+
     def _say_farewell(self) -> None:
         self._send_waiting()
         last = self._client.publish(self._availability_topic, OFFLINE, qos=1, retain=True)
@@ -209,26 +246,14 @@ class Mqtt(Sender[tuple[str, str]]):
         self._client.disconnect()
 
 
-def _state_json(result: FrameResult | None) -> str:
-    entries = result.decision.categories if result else ()
-    scores = {entry.label: round(entry.score, 6) for entry in entries}
-    state = {
-        "label": ", ".join(scores) or None,
-        "score": max(scores.values(), default=None),
-        "labels": list(scores),
-        "scores": scores,
-        "at": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-    }
-    return json.dumps(state, ensure_ascii=False)
-
-
 def _read(url: str) -> Broker | None:
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS[parts.scheme.lower()]
     except (ValueError, KeyError):
         return None
-    if not parts.hostname or parts.query or parts.fragment:
+    # urlsplit takes a `#` or `?` at the end for an empty fragment or query.
+    if not parts.hostname or re.search("[#?]", url.rpartition("@")[2]) or parts.fragment:
         return None
     prefix = unquote(parts.path).strip("/")
     if not prefix:
@@ -253,7 +278,7 @@ def discovery(
     "unknown". The score is an attribute. Source of the fields: the documentation of Home Assistant,
     integration "MQTT", pages "Sensor" and "Binary sensor".
     """
-    node = re.sub(r"[^a-zA-Z0-9_-]+", "_", prefix)
+    node = _node(prefix)
     shared = {
         "state_topic": f"{prefix}/state",
         "availability_topic": f"{prefix}/availability",
@@ -292,6 +317,18 @@ def discovery(
     if task != MULTILABEL:
         more |= {"device_class": "enum", "options": list(dict.fromkeys(labels))}
     return dict([entry("sensor", "Label", "label", **more)])
+
+
+def _node(prefix: str) -> str:
+    """Return a prefix as an identifier that no other prefix has."""
+    readable = _readable(prefix)
+    if re.fullmatch("[a-zA-Z0-9-]+(?:/[a-zA-Z0-9-]+)*", prefix):
+        return readable
+    return f"{readable}_{hashlib.sha256(prefix.encode()).hexdigest()[:8]}"
+
+
+def _readable(prefix: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_-]+", "_", prefix)
 
 
 def _text(label: str) -> str:

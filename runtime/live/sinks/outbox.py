@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from typing import Generic, TypeVar
 
+from pocketlens.names import shown
 from pocketlens.runtime.live.frames import RunInfo, Sink
 
 LOGGER = logging.getLogger("pocketlens")
@@ -33,6 +34,7 @@ class Sender(Sink, Generic[Entry]):
     def __init__(self, name: str) -> None:
         self.outbox: Outbox[Entry] = Outbox(_ROOM)
         self.attempts = Attempts(name)
+        self._run = RunInfo()
         self._thread = threading.Thread(target=self.run, name=type(self).__name__, daemon=True)
 
     def run(self) -> None:
@@ -41,6 +43,7 @@ class Sender(Sink, Generic[Entry]):
 
     def opened(self, run: RunInfo) -> None:
         """Begin to send."""
+        self._run = run
         self._thread.start()
 
     def closed(self) -> None:
@@ -134,6 +137,7 @@ class Attempts:
 
     def failed(self, reason: str) -> float:
         """Note a failure; returns how long to wait in seconds."""
+        reason = shown(reason)
         if reason != self._failing:
             LOGGER.warning("%s does not take what is sent: %s. Trying again.", self._name, reason)
         self._failing = reason
@@ -142,6 +146,7 @@ class Attempts:
 
     def refused(self, reason: str) -> None:
         """Note that something was refused that will not be sent again."""
+        reason = shown(reason)
         if reason != self._failing:
             LOGGER.warning("%s refuses what is sent: %s.", self._name, reason)
         self._failing = reason
@@ -152,7 +157,9 @@ class Attempts:
         lost = self._lost + dropped
         if self._failing:
             LOGGER.info(
-                "%s takes what is sent again%s.", self._name, f", {lost} were lost" if lost else ""
+                "%s takes what is sent again%s.",
+                self._name,
+                f", {lost} {'was' if lost == 1 else 'were'} lost" if lost else "",
             )
         self._failing, self._lost = "", 0
         self._pause_s = FIRST_PAUSE_S

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pocketlens.names import shown
 from pocketlens.runtime.live.frames import (
     STALE,
     CaptureCounts,
@@ -17,6 +18,7 @@ from pocketlens.runtime.live.frames import (
     Sink,
     SourceState,
 )
+from pocketlens.runtime.live.measures import counted
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.pictures import Pixels
 
@@ -92,7 +94,7 @@ class Panel(Sink):
             self._recent.clear()
             self._shown_s = -1.0
             self._events.appendleft((state.time_s, STALE))
-            self._show(Text(f"{STALE}: {state.reason}", style="bold yellow"))
+            self._show(Text(shown(f"{STALE}: {state.reason}"), style="bold yellow"))
 
     def _show(self, *parts: RenderableType) -> None:
         from rich.console import Group
@@ -102,7 +104,7 @@ class Panel(Sink):
     def _decision(self, result: FrameResult) -> Text:
         text = _line()
         for entry in result.decision.categories:
-            text.append(f"{entry.label} ", "bold green")
+            text.append(f"{shown(entry.label)} ", "bold green")
             text.append(f"{100 * entry.score:.0f} %  ", "green")
         if not result.decision.categories:
             text.append(f"{result.decision.absent}  ", "bold")
@@ -129,7 +131,9 @@ class Panel(Sink):
                 finished_style=colour,
             )
             # Texts, since a label in brackets is not markup.
-            table.add_row(Text(entry.label, style), bar, Text(f"{100 * entry.score:.0f} %", style))
+            table.add_row(
+                Text(shown(entry.label), style), bar, Text(f"{100 * entry.score:.0f} %", style)
+            )
         return table
 
     def _speed(self) -> Text:
@@ -144,9 +148,11 @@ class Panel(Sink):
         return text.append("ms", "dim")
 
     def _counters(self) -> Text:
-        counted = {"frames": self._frames, **asdict(self._counts())}
-        shown = [f"{count} {name}" for name, count in counted.items() if count or name == "frames"]
-        return _line(", ".join(shown), "dim")
+        counts = {"frames": self._frames, **asdict(self._counts())}
+        parts = [
+            counted(count, name) for name, count in counts.items() if count or name == "frames"
+        ]
+        return _line(", ".join(parts), "dim")
 
     def _last_events(self) -> list[Text]:
         return [_line(f"{time_s:8.1f} s  {text}", "dim") for time_s, text in self._events]
@@ -155,4 +161,4 @@ class Panel(Sink):
 def _line(text: str = "", style: str = "") -> Text:
     from rich.text import Text
 
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+    return Text(shown(text), style=style, no_wrap=True, overflow="ellipsis")

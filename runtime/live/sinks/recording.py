@@ -17,6 +17,7 @@ from pocketlens.files import refuse_files, replacing
 from pocketlens.runtime.live.frames import DEFAULT_FPS, FrameResult, RunInfo, Sink
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.sinks.overlay import draw_decision
+from pocketlens.runtime.live.sources.opencv import plain_path
 from pocketlens.runtime.pictures import Pixels
 
 LOGGER = logging.getLogger("pocketlens")
@@ -52,18 +53,15 @@ class Recorder(Sink):
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         self._path = path
         self._overwrite = overwrite
-        self._live = False
 
     def opened(self, run: RunInfo) -> None:
         """Begin the file; raises what `Recording` does."""
-        self._live = run.live
         self._recording = Recording(self._path, run.fps, overwrite=self._overwrite)
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Draw the decision on a frame, in place, and record it."""
         draw_decision(frame_bgr, result.decision, result.categories)
-        # The times of a camera's frames count; a file's come evenly.
-        self._recording.write(frame_bgr, result.time_s if self._live else None)
+        self._recording.write(frame_bgr, result.time_s)
 
     def closed(self) -> None:
         """Finish the file."""
@@ -114,7 +112,7 @@ class Recording:
 
         Args:
             frame_bgr: uint8 (height, width, 3). It must not change afterwards.
-            time_s: when it was taken, for a camera. The file then plays at true speed: the frame
+            time_s: when it was taken. The file then plays at true speed: the frame
                 before is repeated until this one is due, and it is left out where the rate of the
                 file has no place for it. A source that was away for more than ten seconds goes on
                 at once. None adds just this frame.
@@ -199,16 +197,18 @@ class Recording:
 
     def _playable(self) -> bool:
         # The writer says nothing when the disk is full; the index at the file's end shows it.
-        capture = cv2.VideoCapture(str(self._partial))
-        try:
-            return capture.isOpened() and capture.grab()
-        finally:
-            capture.release()
+        with plain_path(self._partial) as plain:
+            capture = cv2.VideoCapture(plain)
+            try:
+                return capture.isOpened() and capture.grab()
+            finally:
+                capture.release()
 
     def _encode(self, frame_bgr: Pixels) -> None:
         if self._writer is None:
             codec = cv2.VideoWriter.fourcc(*_CODEC)
-            writer = cv2.VideoWriter(str(self._partial), codec, self.fps, self._size_wh)
+            with plain_path(self._partial) as plain:
+                writer = cv2.VideoWriter(plain, codec, self.fps, self._size_wh)
             if not writer.isOpened():
                 raise OutputError(
                     f"Expected to be able to write a video to {self.path}. Received: no "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from pocketlens.names import shown
 from pocketlens.runtime.live.frames import FrameResult, Sink
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.pictures import Pixels
@@ -22,4 +23,4 @@ class EventLines(Sink):
         decision = result.decision
         if decision.changed:
             labels = [f"{entry.label}  {entry.score:.2f}" for entry in decision.categories]
-            click.echo(f"{result.time_s:.2f} s  {', '.join(labels) or decision.absent}")
+            click.echo(f"{result.time_s:.2f} s  {shown(', '.join(labels)) or decision.absent}")

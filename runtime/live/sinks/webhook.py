@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
+import socket
 import ssl
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -27,7 +30,7 @@ _WORTH_ANOTHER = frozenset({408, 425, 429})
 class Hook:
     """Where events go: scheme, host, port, target (path and query) and headers.
 
-    `name` is the address without passwords.
+    `name` is the address without passwords and without its path, which is the secret of many.
     """
 
     name: str
@@ -46,9 +49,12 @@ def parse_hook(url: str) -> Hook:
     """
     parts = _split(url)
     if parts is None:
+        # All else of it may be a secret.
+        scheme, found, _ = url.partition("://")
+        came = f"{redact(scheme)}://***" if found else "one without"
         raise UsageError(
             "Expected --webhook as an address that starts with http:// or https://. "
-            f"Received: {redact(url)}. Write it like http://192.168.1.20:8000/hook."
+            f"Received: {came}. Write it like http://192.168.1.20:8000/hook."
         )
     secure = parts.scheme.lower() == "https"
     headers = {
@@ -59,8 +65,10 @@ def parse_hook(url: str) -> Hook:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
     query = f"?{parts.query}" if parts.query else ""
+    port = f":{parts.port}" if parts.port else ""
+    host = parts.hostname or ""
     return Hook(
-        redact(url),
+        f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}/***",
         secure,
         parts.hostname or "",
         parts.port or (443 if secure else 80),
@@ -91,17 +99,17 @@ class Webhook(Sender[dict[str, Any]]):
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
         if result.decision.changed:
-            self.outbox.put(result.to_dict())
+            self.outbox.put(self._run.entry(result))
 
     def state(self, state: SourceState) -> None:
         """Take a change of state."""
-        self.outbox.put(state.to_dict())
+        self.outbox.put(self._run.entry(state))
 
     def run(self) -> None:
         """Post entry after entry."""
         while (entry := self.outbox.take()) is not None:
             try:
-                status = self._post(json.dumps(entry, ensure_ascii=False).encode())
+                status = self._post(json.dumps(entry).encode())
             except (OSError, http.client.HTTPException) as error:
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 self._again(entry, redact(str(reason)))
@@ -124,20 +132,41 @@ class Webhook(Sender[dict[str, Any]]):
         self.outbox.pause(pause_s)
 
     def _post(self, body: bytes) -> int:
+        """Post a body and return the answer's status; all of it has five seconds.
+
+        A server that gives its answer byte by byte is no reason to wait longer.
+        """
         hook = self._hook
-        connection: http.client.HTTPConnection
-        if hook.secure:
-            context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(
-                hook.host, hook.port, timeout=_TIMEOUT_S, context=context
+        tls = ssl.create_default_context() if hook.secure else None
+        connection = http.client.HTTPConnection(hook.host, hook.port)
+        connection.sock = socket.create_connection((hook.host, hook.port), _TIMEOUT_S)
+        if tls:
+            connection.sock = tls.wrap_socket(
+                connection.sock, server_hostname=hook.host, do_handshake_on_connect=False
             )
-        else:
-            connection = http.client.HTTPConnection(hook.host, hook.port, timeout=_TIMEOUT_S)
+        cut = threading.Event()
+        timer = threading.Timer(_TIMEOUT_S, _cut, (connection.sock, cut))
+        timer.daemon = True
+        timer.start()
         try:
+            if isinstance(connection.sock, ssl.SSLSocket):
+                connection.sock.do_handshake()
             connection.request("POST", hook.target, body, hook.headers)
+            # Where the status came in time, the rest of the headers does not matter.
             return connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            if cut.is_set():
+                raise TimeoutError(f"no answer within {_TIMEOUT_S:g} s") from error
+            raise
         finally:
+            timer.cancel()
             connection.close()
+
+
+def _cut(connected: socket.socket, cut: threading.Event) -> None:
+    cut.set()
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def _split(url: str) -> SplitResult | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pocketlens.errors import SourceError, UsageError
+from pocketlens.names import shown
 
 if TYPE_CHECKING:
     from pocketlens.runtime.pictures import Pixels
@@ -38,6 +39,8 @@ class Source(Protocol):
 
     `live` says whether time passes while nobody reads: from a camera only the newest frame counts,
     of a file every frame does. `fps` is the declared rate in frames per second, None if unknown.
+    `time_s` is the time of the last frame in a video, in seconds; None leaves it to the rate.
+    `file` is the name of the picture that it is, None where it is none of a file's own.
     `stamp` is the source's own mark of the last frame, None where it has none: the same mark again
     is the same frame again. `skipped` counts the frames so far that a newer one replaced before
     they were decoded.
@@ -45,6 +48,8 @@ class Source(Protocol):
 
     live: bool
     fps: float | None
+    time_s: float | None
+    file: str | None
     stamp: float | None
     skipped: int
 
@@ -125,12 +130,12 @@ def is_device(address: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """Return a text with `***` for whatever in it may be a password in a URL.
+    """Return a text to be shown, with `***` for whatever in it may be a password in a URL.
 
     These are user and password before an `@`, and the values of parameters called like secrets.
     """
     text = _CREDENTIALS.sub(lambda match: f"{match[1] or ''}***@", text)
-    return _SECRET_PARAMETERS.sub(r"\1***", text)
+    return shown(_SECRET_PARAMETERS.sub(r"\1***", text))
 
 
 def by_id(name: str, devices: Path = DEVICES) -> Path | None:
@@ -191,7 +196,7 @@ SOURCES = (
         device=True,
     ),
     _Kind("stills", "Stills", "pictures", ("fps",), matches=_are_pictures, live=False),
-    _Kind("video", "VideoFile", "a video file", matches=lambda _: True, live=False),
+    _Kind("video", "open_video", "a video file", matches=lambda _: True, live=False),
 )
 _SCHEMES = {scheme: kind for kind in SOURCES for scheme in kind.schemes}
 

@@ -21,6 +21,8 @@ LOGGER = logging.getLogger("pocketlens")
 # A loose cable costs a camera single frames; only silence in a row means that it is gone.
 _ATTEMPTS = 5
 _PAUSE_S = 0.05
+# 29.97 is 30.
+_FPS_SHARE = 0.05
 _JPEG_CODES = ("MJPG", "JPEG")
 
 
@@ -84,6 +86,7 @@ def _ask(capture: cv2.VideoCapture, request: SourceRequest, name: str) -> None:
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, request.size_wh[1])
     if request.fps:
         capture.set(cv2.CAP_PROP_FPS, request.fps)
+    given_fps = capture.get(cv2.CAP_PROP_FPS)
     # Older frames than the newest would only add delay.
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     code = int(capture.get(cv2.CAP_PROP_FOURCC))
@@ -95,6 +98,9 @@ def _ask(capture: cv2.VideoCapture, request: SourceRequest, name: str) -> None:
     )
     if request.fourcc and given and given != request.fourcc:
         LOGGER.warning("%s gives %s, not %s.", name, given, request.fourcc)
+    if request.fps and abs(given_fps - request.fps) > _FPS_SHARE * request.fps:
+        does = f"gives {given_fps:g}" if given_fps > 0 else "does not say how many"
+        LOGGER.warning("%s %s frames per second, asked for %g.", name, does, request.fps)
     if request.size_wh and size_wh != request.size_wh:
         LOGGER.warning("%s gives %dx%d, not %dx%d.", name, *size_wh, *request.size_wh)
 

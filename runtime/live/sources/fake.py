@@ -131,6 +131,8 @@ class FakeCamera:
         SourceError: it is away.
     """
 
+    time_s: float | None = None
+    file: str | None = None
     skipped = 0
 
     def __init__(

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from pocketlens.errors import PictureError
+from pocketlens.runtime.live.sources.complaints import COMPLAINTS
 from pocketlens.runtime.pictures import MAX_PIXELS, Pixels, read_header
 
 _START = b"\xff\xd8"
@@ -17,8 +18,8 @@ _PADDING = b"\0\xff\r\n -"
 def decode_jpeg(data: bytes) -> Pixels:
     """Decode a JPEG of a camera.
 
-    OpenCV fills the missing part of a cut-off JPEG with grey and says nothing, so the mark of its
-    end is looked for.
+    OpenCV fills the missing part of a JPEG with grey. The mark of its end is looked for, and where
+    `COMPLAINTS` listens, what libjpeg says of a missing piece counts, too.
 
     Args:
         data: the bytes of the file; padding may follow.
@@ -39,7 +40,7 @@ def decode_jpeg(data: bytes) -> Pixels:
         frame_bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise _damaged(data) from error
-    if frame_bgr is None:
+    if frame_bgr is None or COMPLAINTS.news():
         raise _damaged(data)
     return np.asarray(frame_bgr, np.uint8)
 

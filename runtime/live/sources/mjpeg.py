@@ -24,6 +24,8 @@ _LENGTH = re.compile(
     rb"^content-length:[ \t]*([0-9]{1,12})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
 )
 _JPEG_END = b"\xff\xd9"
+# Line ends, dashes and spaces around a boundary's name.
+_MARK_EXTRA = 12
 
 # Shorter than the capture's own limits, so that a silent server does not cost its process.
 _TIMEOUT_S = 3.0
@@ -48,6 +50,8 @@ class MjpegStream:
     """
 
     live = True
+    time_s: float | None = None
+    file: str | None = None
     stamp: float | None = None
 
     def __init__(self, request: SourceRequest) -> None:
@@ -162,8 +166,9 @@ class Parts:
     """Takes bytes as they come and gives parts as soon as they are there.
 
     A part ends at its declared length or, where it has none, where its bytes end like a JPEG, so
-    that no frame has to wait for the next one's first bytes. A boundary within cuts a part short:
-    that is what a server does whose camera fails in the middle of a frame.
+    that no frame has to wait for the next one's first bytes. Where the bytes of a declared length
+    are no JPEG, a boundary within cuts the part short: that is what a server does whose camera
+    fails in the middle of a frame.
 
     Args:
         boundary: as the Content-Type has it, with or without dashes before it.
@@ -174,7 +179,13 @@ class Parts:
 
     def __init__(self, boundary: str) -> None:
         # Servers disagree on whether the two dashes belong to the name.
-        self._mark = b"--" + boundary.strip().strip('"').lstrip("-").encode("latin-1", "replace")
+        name = boundary.strip().strip('"').lstrip("-").encode("latin-1", "replace")
+        self._mark = re.compile(rb"--" + re.escape(name) + rb"[ \t]*\r?\n")
+        # A short name occurs in pictures, too; servers forget the line end between the two.
+        self._between = re.compile(
+            rb"(?:\r?\n|(?<=\xff\xd9))-*--" + re.escape(name) + rb"(?:--)?[ \t]*\r?\n"
+        )
+        self._longest = len(name) + _MARK_EXTRA
         self._held = bytearray()
         self._in_body = False
         self._length: int | None = None
@@ -189,11 +200,11 @@ class Parts:
         return parts
 
     def _enter_body(self) -> bool:
-        at = self._held.find(self._mark)
-        if at < 0:
-            del self._held[: -len(self._mark)]
+        mark = self._mark.search(self._held)
+        if mark is None:
+            del self._held[: -self._longest]
             return False
-        del self._held[:at]
+        del self._held[: mark.start()]
         end = _HEADER_END.search(self._held)
         if end is None or end.end() > _MAX_HEADER_BYTES:
             if len(self._held) > _MAX_HEADER_BYTES:
@@ -208,22 +219,34 @@ class Parts:
         return True
 
     def _take(self) -> bytes | None:
-        size = len(self._held)
-        limit = size if self._length is None else min(size, self._length)
-        end = self._held.find(self._mark, max(0, self._searched - len(self._mark)), limit)
-        if end < 0:
-            complete = (
-                self._held[-4:].rstrip().endswith(_JPEG_END)
-                if self._length is None
-                else size >= self._length
-            )
-            if not complete:
-                if size > MAX_PART_BYTES:
-                    raise SourceError(f"a frame of more than {MAX_PART_BYTES} bytes")
-                self._searched = limit
-                return None
-            end = limit
+        end = self._end()
+        if end is None:
+            if len(self._held) > MAX_PART_BYTES:
+                raise SourceError(f"a frame of more than {MAX_PART_BYTES} bytes")
+            return None
         part = bytes(self._held[:end])
         del self._held[:end]
         self._in_body = False
         return part
+
+    def _end(self) -> int | None:
+        """Return where the part ends, None where its end has not come."""
+        size, length = len(self._held), self._length
+        if length is not None and size >= length:
+            if _ends_like_a_jpeg(self._held[max(0, length - 4) : length]):
+                return length
+            cut = self._between.search(self._held, 0, length)
+            return cut.start() if cut else length
+        start, self._searched = max(0, self._searched - self._longest), size
+        found = self._between.search(self._held, start)
+        # Of a declared length that is too long: a whole picture came, and then the next part.
+        whole = found and _ends_like_a_jpeg(self._held[max(0, found.start() - 4) : found.start()])
+        if found and (length is None or whole):
+            return self._between.search(self._held).start()  # type: ignore[union-attr]
+        if length is None and _ends_like_a_jpeg(self._held[-4:]):
+            return size
+        return None
+
+
+def _ends_like_a_jpeg(data: bytes | bytearray) -> bool:
+    return data.rstrip().endswith(_JPEG_END)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +13,8 @@ import numpy as np
 from pocketlens.errors import MissingDependencyError, SourceError
 from pocketlens.runtime.live.sources import SourceRequest
 from pocketlens.runtime.pictures import Pixels
+
+LOGGER = logging.getLogger("pocketlens")
 
 _SIZE_WH = (640, 480)
 # libcamera stalls with fewer: one is filled, one is processed, one is read, one waits.
@@ -31,6 +35,8 @@ class Picamera:
     """
 
     live = True
+    time_s: float | None = None
+    file: str | None = None
     skipped = 0
 
     def __init__(self, request: SourceRequest) -> None:
@@ -58,6 +64,7 @@ class Picamera:
                     controls={"FrameRate": request.fps} if request.fps else {},
                 )
             )
+            self._check_fps(request)
             self._camera.start()
         except (RuntimeError, IndexError, ValueError) as error:
             self.close()
@@ -65,6 +72,17 @@ class Picamera:
                 f"Expected picamera2 to open a camera at {self._width}x{height}. Received: "
                 f"{error}. Check the flat cable, and that no other program uses the camera."
             ) from error
+
+    def _check_fps(self, request: SourceRequest) -> None:
+        """Say where the sensor's mode has another rate; libcamera takes the nearest silently."""
+        controls = getattr(self._camera, "camera_controls", {})
+        # Shortest and longest duration of a frame, in microseconds.
+        shortest_us, longest_us = controls.get("FrameDurationLimits", (0, math.inf))[:2]
+        if request.fps and not shortest_us <= 1.01e6 / request.fps <= 1.02 * longest_us:
+            LOGGER.warning(
+                "picamera2 gives %.3g to %.3g frames per second at this size, not %g.",
+                *(1e6 / longest_us, 1e6 / max(1, shortest_us), request.fps),
+            )
 
     def read(self) -> Pixels | None:
         """Wait for the next frame and return it, uint8 (height, width, 3) BGR."""

@@ -32,6 +32,8 @@ class Stills:
     """
 
     live = False
+    time_s: float | None = None
+    file: str | None = None
     stamp: float | None = None
     skipped = 0
 
@@ -52,8 +54,10 @@ class Stills:
         """
         if not self._paths:
             return None
+        path = self._paths.popleft()
+        self.file = str(path)
         try:
-            pixels = decode(self._paths.popleft())
+            pixels = decode(path)
             cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR, dst=pixels)
             return pixels
         except PictureError as error:

@@ -18,7 +18,10 @@ LOGGER = logging.getLogger("pocketlens")
 WRITE_S = 10.0
 """How long a viewer may leave what was sent to it before it is cut off, in seconds."""
 
+# Guessing gets slow, and who mistyped hardly notices.
+_WRONG_TOKEN_S = 0.5
 _COOKIE_S = 30 * 24 * 3600
+_NO_TOKEN = 401
 _HEADERS = {
     "content-security-policy": CONTENT_POLICY,
     "cross-origin-opener-policy": "same-origin",
@@ -37,12 +40,20 @@ class Guard:
         app: the routes.
         access: whom to answer.
         cut_off: ends the connection of a request whose viewer does not read.
+        admit: notes that a request was let through.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, cut_off: Callable[[Scope], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        cut_off: Callable[[Scope], None],
+        admit: Callable[[Scope], None],
+    ) -> None:
         self._app = app
         self._access = access
         self._cut_off = cut_off
+        self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -67,7 +78,12 @@ class Guard:
                 self._cut_off(scope)
 
         request = Request(scope)
-        app: ASGIApp = self._refusal(request) or self._app
+        refusal = self._refusal(request)
+        if refusal is None:
+            self._admit(scope)
+        elif refusal.status_code == _NO_TOKEN and _brings_token(request):
+            await asyncio.sleep(_WRONG_TOKEN_S)
+        app: ASGIApp = refusal or self._app
         try:
             await app(scope, receive, guarded_send)
         except Exception as error:
@@ -109,9 +125,13 @@ class Guard:
         if given is None and self._access.admits(request.headers, request.cookies):
             return None
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(token_page(wrong=given is not None), 401)
+            return HTMLResponse(token_page(wrong=given is not None), _NO_TOKEN)
         return PlainTextResponse(
             "Expected the token. Send it as a header: Authorization: Bearer TOKEN",
-            401,
+            _NO_TOKEN,
             {"www-authenticate": "Bearer"},
         )
+
+
+def _brings_token(request: Request) -> bool:
+    return "token" in request.query_params or "authorization" in request.headers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -91,7 +92,7 @@ class Routes:
     async def snapshot(self, request: Request) -> Response:
         """Answer with the next frame, other than number `after`, as a JPEG."""
         text = request.query_params.get("after", "")
-        after = int(text) if text.isascii() and text.isdecimal() else None
+        after = int(text) if re.fullmatch("[0-9]{1,18}", text) else None
         if not self._looking.take():
             return _full()
         try:

@@ -24,6 +24,8 @@ from pocketlens.runtime.live.web.routes import Routes
 LOGGER = logging.getLogger("pocketlens")
 
 _MOST_CONNECTIONS = 64
+# Of those that have not shown a token, or asked for anything.
+_MOST_STRANGERS = 16
 _MOST_HEADER_BYTES = 16 * 1024
 _KEEP_ALIVE_S = 5
 # Longer than keep-alive: for clients that never ask, and for those that do not take the rest.
@@ -72,7 +74,7 @@ class Server:
     async def _serve(self) -> None:
         jpegs = Jpegs(self._feed)
         routes = Routes(self._feed, jpegs)
-        guard = Guard(routes.app(), self._access, self._cut_off)
+        guard = Guard(routes.app(), self._access, self._cut_off, self._admit)
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             with contextlib.ExitStack() as stack:
@@ -118,6 +120,10 @@ class Server:
                     connection.transport.abort()
             await asyncio.sleep(_SWEEP_S)
 
+    def _admit(self, scope: Scope) -> None:
+        for connection in self._of(scope):
+            connection.admitted = True
+
     def _cut_off(self, scope: Scope) -> None:
         """End a request's connection at once, with whatever is still to be sent on it."""
         for connection in self._of(scope):
@@ -131,10 +137,14 @@ class Server:
 
 @dataclass(eq=False)
 class _Connection:
-    """A client's connection: how many requests are being answered, since when there are none."""
+    """A client's connection: how many requests are being answered, since when there are none.
+
+    `admitted` says that a request on it was let through.
+    """
 
     transport: asyncio.Transport
     requests: int = 0
+    admitted: bool = False
     idle_since_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -159,6 +169,13 @@ def _listed_in(connections: set[_Connection]) -> type[asyncio.Protocol]:
 
     class Listed(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            strangers = [entry for entry in connections if not entry.admitted]
+            if len(strangers) >= _MOST_STRANGERS:
+                # Who has the token asks at once; who only holds places loses the oldest.
+                oldest = min(strangers, key=lambda entry: entry.idle_since_s)
+                # Now, since its end is heard of only when all that wait have been taken in.
+                connections.discard(oldest)
+                oldest.transport.abort()
             self._listed = _Connection(transport)
             connections.add(self._listed)
             super().connection_made(transport)

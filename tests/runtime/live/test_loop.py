@@ -447,3 +447,10 @@ def test_a_sink_is_told_of_its_run():
     assert (info.model, info.labels, info.source) == ("m.tflite", ("a", "b"), "camera")
     assert (info.live, info.fps) == (True, 12.0)
     assert info.counts().dropped >= 0
+
+
+def test_results_carry_the_wall_clocks_time_of_their_frame():
+    clock = map(float, range(1000, 2000)).__next__
+    results, _ = run(FakeCamera(frames=3, live=False), clock=clock)
+    assert [result.at_s for result in results] == [1000.0, 1001.0, 1002.0]
+    assert results[0].to_dict()["at"] == "1970-01-01T00:16:40.000+00:00"

@@ -319,7 +319,7 @@ def test_a_slow_rate_that_is_declared_is_no_stall():
 
 
 # They tell people and other machines when something was; nothing here waits for it.
-STAMPS = ("mqtt.py", "feed.py")
+STAMPS = ("frames.py", "feed.py")
 
 
 def test_the_wall_clock_is_never_asked(monkeypatch):

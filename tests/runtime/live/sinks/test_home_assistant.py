@@ -72,3 +72,15 @@ def test_templates_give_the_states(label):
     (sensor,) = configs("multiclass", (label,)).values()
     assert render(sensor["value_template"], {"label": label}) == label
     assert render(sensor["value_template"], {"label": None}) == "None"
+
+
+def test_no_two_topics_are_one_device():
+    prefixes = ["barn", "谷仓", "车库", "a/b", "a_b", "a b", "a.b", "a//b", "pocketlens/谷仓"]
+    ids = [
+        config["unique_id"]
+        for prefix in prefixes
+        for config in discovery(prefix, model="m", task="multiclass", labels=("cat",)).values()
+    ]
+    assert len(set(ids)) == len(prefixes)
+    assert ids[0] == "barn_label"
+    assert all(entry.isascii() for entry in ids)

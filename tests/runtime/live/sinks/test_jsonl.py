@@ -68,7 +68,7 @@ def test_a_file_of_lines_survives_a_full_disk(tmp_path, caplog):
     told = [entry.message for entry in caplog.records]
     assert len(told) == 2
     assert told[0].startswith(f"Lines for {path} are lost: ")
-    assert told[1] == f"{path} is written again; 3 lines were lost."
+    assert told[1] == f"{path} is written again; 3 lines lost."
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -1,6 +1,7 @@
 """MQTT against a real mosquitto: what it holds, also after it or the program was gone."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -125,6 +126,9 @@ class Listener:
         self.topics[message.topic] = text
         self.came.append((message.topic, text))
 
+    def publish(self, topic, text):
+        self._client.publish(topic, text, retain=True)
+
     @property
     def label(self):
         return json.loads(self.topics[STATE])["label"] if STATE in self.topics else "nothing"
@@ -176,7 +180,9 @@ def url_of(broker, credentials="", scheme="mqtt", host="127.0.0.1"):
 @contextlib.contextmanager
 def open_output(url, task="multiclass"):
     output = Mqtt(parse_broker(url))
-    output.opened(RunInfo(model="m.tflite", task=task, labels=LABELS))
+    output.opened(
+        RunInfo(model="m.tflite", task=task, labels=LABELS, source="barn.mp4", device="pi")
+    )
     try:
         yield output
     finally:
@@ -354,6 +360,10 @@ def test_tls_with_a_certificate_that_is_trusted_and_one_that_is_not(
         "mqtt://broker/$SYS",
         "mqtt://broker/a//b",
         "mqtt://broker/a?b=c",
+        "mqtt://broker/a#",
+        "mqtt://broker/a?",
+        "mqtt://broker/a/+",
+        "mqtt://broker/+",
         f"mqtt://me:{SECRET}@broker:port/",
         f"mqtt://me:{SECRET}@[::1/",
     ],
@@ -377,3 +387,29 @@ def test_addresses():
     plain = parse_broker("mqtt://[::1]")
     assert (plain.host, plain.port, plain.user, plain.secure) == ("::1", 1883, None, False)
     assert plain.prefix.startswith("pocketlens/")
+
+
+def test_sensors_of_a_model_that_is_no_more_are_taken_back(open_broker, listen):
+    broker = open_broker()
+    listener = listen(broker)
+    kept = "homeassistant/sensor/farm_barn/other/config"
+    listener.publish(kept, '{"state_topic": "other/state"}')
+    with open_output(url_of(broker), "multilabel"):
+        wait_for(lambda: sum("binary_sensor" in topic for topic in listener.topics) == 2)
+    with open_output(url_of(broker)):
+        wait_for(lambda: CONFIG in listener.topics)
+        wait_for(lambda: not any(v for t, v in listener.topics.items() if "binary_sensor" in t))
+    assert listener.topics[CONFIG]
+    assert listener.topics[kept]
+
+
+def test_the_state_says_when_and_where_from(open_broker, listen):
+    broker = open_broker()
+    listener = listen(broker)
+    with open_output(url_of(broker)) as output:
+        output.result(FRAME, dataclasses.replace(result(0, "cat"), at_s=1.5, file="a.jpg"))
+        wait_for(lambda: listener.label == "cat")
+    came = [json.loads(text) for topic, text in listener.came if topic == STATE]
+    state = next(entry for entry in came if entry["label"] == "cat")
+    assert state["at"] == "1970-01-01T00:00:01.500+00:00"
+    assert (state["source"], state["device"], state["file"]) == ("barn.mp4", "pi", "a.jpg")

@@ -90,7 +90,7 @@ def test_the_panel_has_the_decision_bars_speed_counters_and_events():
     text = "\n".join(lines)
     assert "10 fps" in text
     assert "capture 33.1  resize 0.2  invoke 3.3  post 0.1  classify 3.7  ms" in text
-    assert "frames, 7 dropped, 1 stalls" in text
+    assert "frames, 7 dropped, 1 stall" in text
     assert lines[-1].split() == ["2.0", "s", "a"]
     # Calm: four pictures a second, however many frames there are.
     assert 18 <= len(terminal.updates) <= 26
@@ -119,3 +119,15 @@ def test_the_panel_has_as_many_lines_at_any_width(width):
     assert len(terminal.lines) == 1 + 2 + 2 + 5
     assert all(len(line) <= width for line in terminal.lines)
     assert "[red]" in terminal.lines[0]
+
+
+def test_no_label_steers_a_terminal(capfd):
+    evil = Category("cat\x1b]0;mine\x07\n\x9b31m\u202e", 0.9, 0)
+    EventLines().result(FRAME, result(0, Decision((evil,), True), (evil,)))
+    terminal = Terminal()
+    terminal.panel.result(FRAME, result(0, Decision((evil,), True), (evil,)))
+    terminal.panel.state(SourceState(STALE, 1.0, "404 \x1b]0;mine\x07", 0))
+    for text in (capfd.readouterr().out, *terminal.updates):
+        assert "]0;mine" in text
+        assert not set("\x07\x9b\u202e") & set(text)
+        assert "\x1b]" not in text

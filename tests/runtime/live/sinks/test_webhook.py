@@ -19,6 +19,7 @@ from pocketlens.runtime.live.sinks.webhook import Webhook, parse_hook
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
 SECRET = "hunter2"
+RUN = RunInfo(source="barn.mp4", device="pi")
 
 
 def result(number, changed=True):
@@ -99,7 +100,7 @@ def receiver():
 @contextlib.contextmanager
 def open_hook(receiver, credentials="", path="/hook"):
     hook = Webhook(parse_hook(f"http://{credentials}127.0.0.1:{receiver.port}{path}"))
-    hook.opened(RunInfo())
+    hook.opened(RUN)
     try:
         yield hook
     finally:
@@ -113,7 +114,9 @@ def test_events_and_changes_of_state_arrive_in_order_as_in_jsonl(receiver):
         hook.result(FRAME, result(1, changed=False))
         hook.result(FRAME, result(2))
         hook.state(stale)
-    assert receiver.taken == [result(0).to_dict(), result(2).to_dict(), stale.to_dict()]
+    assert receiver.taken == [RUN.entry(entry) for entry in (result(0), result(2), stale)]
+    assert receiver.taken[0]["at"] == "1970-01-01T00:00:00.000+00:00"
+    assert (receiver.taken[0]["source"], receiver.taken[0]["device"]) == ("barn.mp4", "pi")
     assert receiver.headers[0]["Content-Type"] == "application/json"
     assert receiver.paths[0] == "/hook?room=barn"
 
@@ -229,7 +232,70 @@ def test_addresses(url, host, port, target):
 def test_a_hook_does_not_show_its_secrets():
     hook = parse_hook(f"https://me:{SECRET}@host/hook?token={SECRET}")
     assert SECRET not in repr(hook)
-    assert hook.name == "https://***@host/hook?token=***"
+    # Many services have the secret in the path.
+    assert hook.name == "https://host/***"
+    assert parse_hook("http://[::1]:80/x").name == "http://[::1]:80/***"
+
+
+@pytest.mark.parametrize(
+    ("answer", "delivered"),
+    [
+        pytest.param(b"HTTP/1.1 204 Fine\r\n", True, id="headers"),
+        pytest.param(b"", False, id="status"),
+    ],
+)
+def test_a_server_that_drips_its_answer_costs_one_deadline(monkeypatch, caplog, answer, delivered):
+    monkeypatch.setattr("pocketlens.runtime.live.sinks.webhook._TIMEOUT_S", 0.5)
+    asked = []
+
+    def drip(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                # Head and body come one after the other.
+                time.sleep(0.1)
+                asked.append(connection.recv(100_000))
+                threading.Thread(target=drop, args=(connection,), daemon=True).start()
+
+    def drop(connection):
+        with contextlib.suppress(OSError):
+            connection.sendall(answer)
+            for _ in range(200):
+                connection.sendall(b"H" if not answer else b"X")
+                time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        hook = Webhook(parse_hook(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        hook.opened(RUN)
+        started_s = time.monotonic()
+        for number in range(3):
+            hook.result(FRAME, result(number))
+        wait_for(lambda: len(asked) >= 3)
+        assert time.monotonic() - started_s < 6
+        hook.closed()
+    frames = [json.loads(entry.rpartition(b"\r\n\r\n")[2])["frame"] for entry in asked[:3]]
+    assert frames == ([0, 1, 2] if delivered else [0, 0, 0])
+    assert ("no answer within 0.5 s" in caplog.text) is not delivered
+
+
+def test_what_a_server_says_reaches_no_log_unescaped(caplog):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            connection.recv(100_000)
+            connection.sendall(b"\x1b]0;mine\x07 nonsense\r\n\r\n")
+            connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        hook = Webhook(parse_hook(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        hook.opened(RUN)
+        hook.result(FRAME, result(0))
+        wait_for(lambda: "does not take" in caplog.text)
+        hook.closed()
+    assert "\\x1b]0;mine" in caplog.text
+    assert "\x1b" not in caplog.text
 
 
 def test_the_end_says_what_was_not_delivered(caplog):

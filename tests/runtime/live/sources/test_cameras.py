@@ -92,6 +92,20 @@ def test_what_a_camera_does_not_grant_is_said(monkeypatch, caplog):
     assert camera.read().shape == (48, 64, 3)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (30.0, "camera 0 gives 30 frames per second, asked for 5."),
+        (0.0, "camera 0 does not say how many frames per second, asked for 5."),
+        (5.01, None),
+    ],
+)
+def test_a_rate_that_a_camera_does_not_give_is_said(monkeypatch, caplog, given, words):
+    driver = FakeDriver([], granted={cv2.CAP_PROP_FPS: given})
+    open_camera(monkeypatch, driver, SourceRequest("0", None, 5.0))
+    assert caplog.messages == ([words] if words else [])
+
+
 def test_jpegs_of_a_driver_are_decoded_here_and_damaged_ones_told(monkeypatch):
     whole = np.frombuffer(JPEG, np.uint8)
     frames = [whole[None], whole[None, :200], whole[:, None]]
@@ -282,4 +296,4 @@ def test_a_kind_of_source_is_imported_only_when_it_is_opened():
         "print(sorted(kinds))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['jpeg', 'mjpeg']"
+    assert done.stdout.strip() == "['complaints', 'jpeg', 'mjpeg']"

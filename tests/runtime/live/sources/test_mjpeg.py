@@ -126,6 +126,69 @@ def test_padding_after_a_jpeg_is_taken():
     assert decode_jpeg(JPEG + b"\0" * 500 + b"\r\n--").shape == (48, 64, 3)
 
 
+NEXT = b"\r\n--a\r\nContent-Type: image/jpeg\r\n\r\n"
+
+
+def with_comment(text):
+    """A JPEG that holds a text, as EXIF data may."""
+    comment = b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text
+    return JPEG[:2] + comment + JPEG[2:]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000], ids=lambda size: f"{size}-bytes-a-time")
+@pytest.mark.parametrize(
+    ("name", "text", "declared"),
+    [
+        pytest.param("a", b"x--a y--a-- \n--ab", False, id="one-letter"),
+        pytest.param("a", b"x--a y--a-- \n--ab", True, id="one-letter-with-length"),
+        pytest.param("frame", b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n", True, id="whole"),
+        pytest.param("a", NEXT + NEXT, True, id="one-letter-whole"),
+    ],
+)
+def test_a_boundary_within_a_picture_ends_no_part(size, name, text, declared):
+    jpeg = with_comment(text)
+    stream = part(jpeg, length=len(jpeg) if declared else None, name=name) * 3
+    parts = Parts(name)
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    found = [entry for piece in pieces for entry in parts.feed(piece)]
+    assert [entry.rstrip() for entry in found] == [jpeg] * 3
+
+
+def test_a_length_that_is_too_long_costs_no_frame():
+    stream = part(JPEG, length=20_000_000) + part(JPEG, length=len(JPEG)) * 2
+    assert Parts("frame").feed(stream) == [JPEG] * 3
+
+
+def test_a_boundary_right_behind_a_picture_ends_it():
+    stream = b"--a\r\n\r\n" + JPEG + b"--a\r\n\r\n" + JPEG + b"--a--\r\n"
+    assert Parts("a").feed(stream) == [JPEG] * 2
+
+
+def spoilt(rng):
+    """A detailed JPEG that has lost a piece in its middle."""
+    picture = cv2.resize(rng.integers(0, 255, (60, 80, 3), np.uint8), (640, 480))
+    data = cv2.imencode(".jpg", picture)[1].tobytes()
+    at = int(rng.integers(len(data) // 4, len(data) // 2))
+    return data[:at] + data[at + 2000 :]
+
+
+def test_a_jpeg_with_a_lost_piece_in_its_middle_is_damaged(mjpeg_server):
+    rng = np.random.default_rng(3)
+    mjpeg_server.faults = {number: spoilt(rng) for number in range(3, 23)}
+    capture = open_capture(SourceRequest(mjpeg_server.url()))
+    try:
+        shapes = []
+        while not shapes or mjpeg_server.sent < 40:
+            came = capture.next(threading.Event())
+            if isinstance(came, Captured):
+                shapes.append(came.frame_bgr.shape)
+        # Not one of the pictures of 640x480 is among them.
+        assert set(shapes) == {(48, 64, 3)}
+        assert capture.counts.damaged >= 1
+    finally:
+        capture.close()
+
+
 def read(request):
     source = open_source(request)
     try:

@@ -156,7 +156,7 @@ def test_cameras_and_streams_are_live_and_files_are_not(address, live):
 def test_each_kind_in_the_table_has_its_module_and_each_module_a_kind():
     folder = Path(sources.__file__).parent
     # What several kinds have in common.
-    shared = {"__init__", "jpeg", "opencv"}
+    shared = {"__init__", "complaints", "jpeg", "opencv"}
     modules = {path.stem for path in folder.glob("*.py")} - shared
     assert modules == {kind.module for kind in sources.SOURCES}
     for kind in sources.SOURCES:

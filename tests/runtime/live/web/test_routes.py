@@ -1,6 +1,7 @@
 """Every route over a real connection: what it answers, and to whom."""
 
 import base64
+import contextlib
 import json
 import re
 import socket
@@ -305,3 +306,34 @@ def test_closing_ends_streams_that_are_read(show):
     assert "web" not in names
     for connection in (events, *stalled):
         connection.close()
+
+
+def test_a_number_of_five_thousand_digits_is_answered_in_time(show):
+    started_s = time.monotonic()
+    assert show.get("/snapshot.jpg?after=" + "9" * 5000).status == 200
+    assert show.get("/snapshot.jpg?after=-1").status == 200
+    assert time.monotonic() - started_s < 5
+
+
+def test_who_only_holds_connections_keeps_nobody_out(guarded):
+    with contextlib.ExitStack() as stack:
+        for _ in range(80):
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", guarded.port)))
+            # Half a request is none, and one without the token lets nobody in.
+            idle.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        started_s = time.monotonic()
+        assert guarded.get("/api/state", **bearer(TOKEN)).status == 200
+        assert time.monotonic() - started_s < 3
+
+
+def test_wrong_tokens_are_answered_slowly_and_missing_ones_at_once(guarded, monkeypatch):
+    monkeypatch.setattr("pocketlens.runtime.live.web.guard._WRONG_TOKEN_S", 1.0)
+
+    def seconds(path="/", **headers):
+        started_s = time.monotonic()
+        assert guarded.get(path, **headers).status == 401
+        return time.monotonic() - started_s
+
+    assert seconds(**bearer("wrong-horse-battery")) >= 1.0
+    assert seconds("/?token=wrong-horse-battery") >= 1.0
+    assert min(seconds() for _ in range(3)) < 1.0
