@@ -68,7 +68,7 @@ def mixed_recipe(float_model: bytes) -> list[dict[str, Any]]:
 
 def _layers(float_model: bytes) -> Iterator[tuple[Any, str, float]]:
     """Yield operation, name of the output and overhead of each convolution and dense layer."""
-    model = schema.ModelT.InitFromPackedBuf(float_model, 0)
+    model = unpack_model(float_model)
     subgraph = model.subgraphs[0]
     for operator in subgraph.operators:
         operation = _OPERATIONS.get(model.operatorCodes[operator.opcodeIndex].builtinCode)

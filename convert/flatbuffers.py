@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
+from pocketlens.runtime.flatbuffer import builtin_code
+
 _IDENTIFIER = b"TFL3"
 
 
@@ -17,7 +19,8 @@ def unpack_model(flatbuffer: bytes) -> Any:
     """Return a model as objects that can be changed.
 
     Data that a writer put behind the flatbuffer (`Buffer.offset`), where packing the model again
-    would lose it, is taken in.
+    would lose it, is taken in. `builtinCode` is set also where an old file has only its
+    predecessor.
     """
     model = schema.ModelT.InitFromPackedBuf(bytearray(flatbuffer), 0)
     for buffer in model.buffers:
@@ -25,6 +28,8 @@ def unpack_model(flatbuffer: bytes) -> Any:
             data = flatbuffer[buffer.offset : buffer.offset + buffer.size]
             buffer.data = np.frombuffer(data, np.uint8)
             buffer.offset = buffer.size = 0
+    for code in model.operatorCodes:
+        code.builtinCode = builtin_code(code.deprecatedBuiltinCode, code.builtinCode)
     return model
 
 
@@ -41,7 +46,10 @@ def operator_code(model: Any, builtin: int) -> int:
         if code.builtinCode == builtin:
             return index
     code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = builtin
+    code.builtinCode = builtin
+    code.deprecatedBuiltinCode = min(
+        builtin, schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
+    )
     code.version = 1
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from tensorflow.lite.python import schema_py_generated as schema
 
 from pocketlens.convert.encoders import Encoder
+from pocketlens.convert.flatbuffers import unpack_model
 from pocketlens.convert.statistics import weighted_layers
 from pocketlens.evaluation.agreement import Reference
 from pocketlens.progress import track
@@ -118,7 +118,7 @@ def measure_sensitivity(
         every convolution and dense layer, the one that adds most error first.
     """
     few = reference.thinned(_PHOTOS)
-    model = schema.ModelT.InitFromPackedBuf(encoder.normalised, 0)
+    model = unpack_model(encoder.normalised)
     tensors = model.subgraphs[0].tensors
     names = [tensors[operator.outputs[0]].name.decode() for operator, _ in weighted_layers(model)]
     plain = encoder.int8()

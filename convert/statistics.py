@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
+from pocketlens.convert.flatbuffers import unpack_model
 from pocketlens.convert.rounding import MOST_INPUTS, Covariance, Window, is_on_grid
 from pocketlens.runtime.interpreters import find_backend
 
@@ -55,7 +56,7 @@ def measure(
         samples: uint8 (height, width, 3) RGB each.
         normalise: makes the model's input of float32 (1, height, width, 3) in 0-255.
     """
-    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    model = unpack_model(flatbuffer)
     graph = model.subgraphs[0]
     (entry,) = graph.inputs
     indices = (int(entry), *dict.fromkeys(int(out) for op in graph.operators for out in op.outputs))

@@ -13,6 +13,16 @@ from pocketlens.errors import ModelFileError
 _OFFSET_BYTES = 4
 
 
+def builtin_code(deprecated: int, builtin: int) -> int:
+    """Return which builtin operator an operator code stands for.
+
+    Files from before TensorFlow 2.4 set the 8-bit `deprecated_builtin_code` and leave
+    `builtin_code` at 0; later ones set both, and 127 in the former stands for codes that it cannot
+    hold. So the greater counts (`GetBuiltinCode` of TensorFlow's schema_utils.cc).
+    """
+    return max(deprecated, builtin)
+
+
 class Table:
     """One table: fields by their slot, the number of the field in its schema from 0.
 
