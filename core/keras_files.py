@@ -29,14 +29,26 @@ _CONFIG = "config.json"
 _WEIGHTS = "model.weights.h5"
 _NAMES = {"metadata.json", _CONFIG, _WEIGHTS}
 
-# What a file begins with that is something else: HDF5's signature, and pickle's protocols 2 to 5.
+# What a file begins with that is something else, what to say of it, and what to do.
+_AGAIN = """Where you trust it, save it again in Python:
+  import keras
+  model = keras.models.load_model({name!r}, compile=False)
+  model.save({target!r})"""
 _FOREIGN = {
-    b"\x89HDF\r\n\x1a\n": "an HDF5 file, in which Keras does not keep code from running",
+    b"\x89HDF\r\n\x1a\n": ("an HDF5 file, in which Keras does not keep code from running", _AGAIN),
+    b"version https://git-lfs": ("a Git LFS pointer in its place", "Fetch it with: git lfs pull"),
+    # Protocols 2 to 5.
     **{
-        bytes((0x80, protocol)): "a pickle, which runs code as it is opened"
+        bytes((0x80, protocol)): (
+            "a pickle, which runs code as it is opened",
+            "Load it where you trust it, and save it with model.save({target!r}).",
+        )
         for protocol in range(2, 6)
     },
 }
+
+# Policies under which Keras computes in 16 bits, which no operator of a `.tflite` file does.
+_HALF_POLICIES = {"mixed_float16", "mixed_bfloat16", "float16", "bfloat16"}
 
 _MODELS = {
     ("keras", "Functional"),
@@ -99,7 +111,8 @@ def load_keras_model(path: Path) -> Any:
     """Load a `.keras` file without running any code or opening any other file that it may name.
 
     The file is read whole and looked through, and Keras gets a copy of what was looked through.
-    Keras is imported here and only here, since this module is also on the device.
+    Layers that compute in 16 bits (`mixed_float16`) compute in float32. Keras is imported here and
+    only here, since this module is also on the device.
 
     Raises:
         ModelFileError: it is not a model that can be loaded safely.
@@ -107,6 +120,7 @@ def load_keras_model(path: Path) -> Any:
     data = _read(path)
     try:
         config, weights = _open(data)
+        _compute_in_float32(config)
         unknown = find_unknown_class(config)
         _check_weights(weights)
     except Exception as error:  # From zipfile's errors to RecursionError.
@@ -121,7 +135,7 @@ def load_keras_model(path: Path) -> Any:
     try:
         with tempfile.TemporaryDirectory() as folder, quiet():
             copy = Path(folder) / f"model{_SUFFIX}"
-            copy.write_bytes(data)
+            _write(copy, data, config)
             return keras.models.load_model(copy, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises everything from KeyError to zipfile's errors.
         raise _refused(path, str(error)) from error
@@ -151,13 +165,16 @@ def _read(path: Path) -> bytes:
     if path.stat().st_size > MOST_BYTES:
         raise _refused(path, f"{path.stat().st_size / 1e9:.1f} GB, more than any such model")
     data = path.read_bytes()
-    for start, what in _FOREIGN.items():
-        if data.startswith(start):
-            raise ModelFileError(
-                f"Expected a {_SUFFIX} file at {path}. Received: {what}. "
-                f'Load it where you trust it, and save it with model.save("model{_SUFFIX}").'
-            )
+    refuse_foreign(path, data)
     return data
+
+
+def refuse_foreign(path: Path, data: bytes, expected: str = f"a {_SUFFIX} file") -> None:
+    """Raise ModelFileError where what a file begins with is known as something else."""
+    for start, (what, advice) in _FOREIGN.items():
+        if data.startswith(start):
+            advice = advice.format(name=str(path), target=str(path.with_suffix(_SUFFIX)))
+            raise ModelFileError(f"Expected {expected} at {path}. Received: {what}. {advice}")
 
 
 def _open(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -177,6 +194,24 @@ def _open(data: bytes) -> tuple[dict[str, Any], bytes]:
         raise ValueError(f"a {_CONFIG} that is not a model")
     # Keras leaves it out too: `compile=False`.
     return {**config, "compile_config": None}, weights
+
+
+def _write(path: Path, data: bytes, config: Mapping[str, Any]) -> None:
+    """Write a model again with another configuration."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(path, "w") as copy:
+        for name in archive.namelist():
+            copy.writestr(name, json.dumps(config) if name == _CONFIG else archive.read(name))
+
+
+def _compute_in_float32(config: Any) -> None:
+    """Take 16 bits out of a configuration; what is stored in them is the same number in 32."""
+    for entry in _dictionaries(config):
+        if entry.get("class_name") == "DTypePolicy" and isinstance(entry.get("config"), dict):
+            policy, key = entry["config"], "name"
+        else:
+            policy, key = entry, "dtype"
+        if isinstance(policy.get(key), str) and policy[key] in _HALF_POLICIES:
+            policy[key] = "float32"
 
 
 def _check_weights(weights: bytes) -> None:
@@ -221,7 +256,7 @@ def _is_known(module: Any, name: Any) -> bool:
     return (module, name) in _CLASSES or (module in _MODULES and name.isidentifier())
 
 
-def _dictionaries(config: Any) -> Iterator[Mapping[str, Any]]:
+def _dictionaries(config: Any) -> Iterator[dict[str, Any]]:
     # Without recursion, since a file may be nested deeper than Python's stack.
     waiting = [config]
     while waiting:

@@ -16,9 +16,9 @@ _STANDARD_ERROR = 2
 def quiet() -> Iterator[None]:
     """Hold back what the block writes to standard error, from any language.
 
-    What was suppressed goes to the log at debug level (`-v`), or at info level when the block
-    fails, so that nothing that explains a failure is lost. Must be entered before TensorFlow is
-    imported for its own level to count. Not for blocks that draw progress bars.
+    What was suppressed goes to the log at debug level (`-v`), also when the block fails: whoever
+    catches that says what is wrong in one sentence. Must be entered before TensorFlow is imported
+    for its own level to count. Not for blocks that draw progress bars.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
@@ -26,12 +26,8 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         saved = os.dup(_STANDARD_ERROR)
         os.dup2(held.fileno(), _STANDARD_ERROR)
-        failed = False
         try:
             yield
-        except Exception:
-            failed = True
-            raise
         finally:
             sys.stderr.flush()
             os.dup2(saved, _STANDARD_ERROR)
@@ -42,8 +38,7 @@ def quiet() -> Iterator[None]:
             if text and "logging" in sys.modules:
                 import logging
 
-                level = logging.INFO if failed else logging.DEBUG
-                logging.getLogger("pocketlens").log(level, "%s", text)
+                logging.getLogger("pocketlens").debug("%s", text)
 
 
 def _memory_file() -> IO[bytes]:
