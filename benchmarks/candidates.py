@@ -16,6 +16,7 @@ from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.model_files import ModelFile, read_model_file
+from pocketlens.runtime.third_party import complete
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -64,13 +65,14 @@ def read_candidates(
     if not paths:
         raise UsageError("Expected at least one .tflite file. Received: none. Name the files.")
     places = [Path(path) for path in paths]
+    hints = hints or ModelHints()
     read = {
-        name: _read(name, path) for name, path in zip(distinct_names(places), places, strict=True)
+        name: _read(name, path, hints)
+        for name, path in zip(distinct_names(places), places, strict=True)
     }
     left_out = tuple(entry for entry in read.values() if isinstance(entry, LeftOut))
     models = {name: entry for name, entry in read.items() if not isinstance(entry, LeftOut)}
     _warn(left_out, all_of_them=not models)
-    hints = hints or ModelHints()
     beside_card = hints if all(model.card for model in models.values()) else hints.beside_card
     candidates = (
         Candidate(name, model, beside_card if model.card else hints)
@@ -131,9 +133,9 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
         lengths = [length + (name in taken) for name, length in zip(names, lengths, strict=True)]
 
 
-def _read(name: str, path: Path) -> ModelFile | LeftOut:
+def _read(name: str, path: Path, hints: ModelHints) -> ModelFile | LeftOut:
     try:
-        return read_model_file(path)
+        return complete(read_model_file(path), hints)
     except ModelFileError as error:
         return LeftOut(name, path, str(error))
     except OSError as error:

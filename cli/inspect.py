@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketlens.choices import BINARY, MULTILABEL
+from pocketlens.choices import BINARY, MULTILABEL, NO_ACTIVATION
 from pocketlens.cli.options import (
     EXISTING,
     command,
@@ -61,6 +61,7 @@ def _outside(inspection: Inspection) -> list[tuple[str, str]]:
         ("input", _tensor(inspection.input)),
         ("pixels", inspection.pixels),
         ("output", _tensor(inspection.output)),
+        ("scores", _scores(inspection)),
     ]
     if labels is None:
         return [*rows, ("labels", "none")]
@@ -86,6 +87,18 @@ def _card(inspection: Inspection) -> list[tuple[str, str]]:
         ("calibration", pairs_text(card.calibration)),
         ("versions", pairs_text(card.versions)),
     ]
+
+
+def _scores(inspection: Inspection) -> str:
+    """Say what makes scores of the output."""
+    steps = [inspection.activation] if inspection.activation != NO_ACTIVATION else []
+    calibration = inspection.metadata.calibration if inspection.metadata else None
+    if calibration is not None:
+        steps.append(
+            f"score calibration of its metadata ({calibration.file}, "
+            f"{calibration.default_score:g} for labels without one)"
+        )
+    return " and ".join(steps) + " of the output" if steps else "the output itself"
 
 
 def _answer(inspection: Inspection) -> str:

@@ -224,7 +224,7 @@ def _read_with(parse: Callable[[Any], Any]) -> Callable[[Any, Any, Any], Any]:
     help="POST each event to this URL, as the JSON of its line in --jsonl.",
 )
 # `--threshold` is among the decisions' options; without it the model's own counts.
-@model_hints_options(without=("threshold", "image_size"))
+@model_hints_options(without=("threshold",))
 @output("--display", is_flag=True, help="Show the frames in a window; q or Esc ends.")
 @output(
     "--top-k",
@@ -282,6 +282,10 @@ def live_command(
 
         settings = DecisionSettings(**settings_given)
         model_file = read_model_file(model)
+        if model_file.card is None:
+            from pocketlens.runtime.third_party import complete
+
+            model_file = complete(model_file, hints)
         chosen = threads or _choose_threads(model_file, hints.backend)
         with Classifier(model_file, threads=chosen, top_k=top_k, hints=hints) as classifier:
             outcome = run_live(classifier, request, settings, sinks, stop, max_frames=max_frames)

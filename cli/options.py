@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pocketlens.choices import BACKENDS, RESIZE_MODES, TASKS
+from pocketlens.choices import ACTIVATIONS, BACKENDS, RESIZE_MODES, TASKS
 from pocketlens.errors import UsageError
 
 STANDARD_OUTPUT = "-"
@@ -168,7 +168,15 @@ threads_option = options_of("Classification")(
 # By the field of `ModelHints` that each gives.
 _HINTS = {
     "labels": third_party(
-        "--labels", metavar="FILE", type=EXISTING, help="The model's labels, one per line."
+        "--labels",
+        metavar="FILE",
+        type=EXISTING,
+        help="The model's labels, one per line, or a list or dict in JSON or Python.",
+    ),
+    "locale": third_party(
+        "--locale",
+        metavar="LANGUAGE",
+        help="Language of the labels, if the model has them in several.  [default: en]",
     ),
     "mean": third_party(
         "--mean",
@@ -180,6 +188,14 @@ _HINTS = {
         "--task",
         type=click.Choice(TASKS),
         help="What the model's scores mean.  [default: binary for one score, else multiclass]",
+    ),
+    "activation": third_party(
+        "--activation",
+        type=click.Choice(ACTIVATIONS),
+        help="What makes scores of the model's output.  [default: softmax or sigmoid for logits]",
+    ),
+    "output": third_party(
+        "--output", metavar="NAME", help="Output that has the scores, if the model has several."
     ),
     "threshold": third_party(
         "--threshold",
@@ -208,7 +224,7 @@ _HINTS = {
 
 
 def model_hints_options(
-    *, without: Collection[str] = ("image_size",)
+    *, without: Collection[str] = ()
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the options that describe a third-party model; the command gets them as `hints`.
 

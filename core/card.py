@@ -14,16 +14,17 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from pocketlens.archive import append_archive, has_trace_of, read_archive
+from pocketlens.choices import ACTIVATIONS, NO_ACTIVATION, TASKS
 from pocketlens.choices import BINARY as BINARY
 from pocketlens.choices import MULTICLASS as MULTICLASS
 from pocketlens.choices import MULTILABEL as MULTILABEL
 from pocketlens.choices import RESIZE_MODES as RESIZE_MODES
-from pocketlens.choices import TASKS
 from pocketlens.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ DEFAULT_THRESHOLDS = {MULTICLASS: 0.0, BINARY: 0.5, MULTILABEL: 0.5}
 
 # Of the text files in an archive: labels of every class there is take less.
 _MOST_TEXT_BYTES = 16 << 20
+_TEXT_SUFFIXES = (".txt", ".json", ".csv", ".names", ".labels")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class ModelCard:
     is the answer: the positive one of a binary model, any of a multilabel one; for multiclass,
     below it an answer should not be trusted. For binary and multilabel 0 stands for the default,
     0.5: every label would be an answer, as it was in files that 0.1.0 made of third-party models.
-    `format` is "keras" or one of the five `.tflite`
+    `activation` is what makes scores of what comes out of the file: "softmax" or "sigmoid" where
+    these are logits, "none" where they are scores. `format` is "keras" or one of the five `.tflite`
     formats. `calibration`, `metrics`, `training` and `versions` hold plain JSON values for people
     to read. `model_sha256` is that of the flatbuffer alone, without the appended archive.
     """
@@ -70,6 +73,7 @@ class ModelCard:
     training: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+    activation: str = NO_ACTIVATION
 
     def __post_init__(self) -> None:
         """Refuse values that no reader of the card could obey."""
@@ -94,6 +98,7 @@ class ModelCard:
         for what, value, known in (
             ("task", self.task, TASKS),
             ("resize mode", self.resize_mode, RESIZE_MODES),
+            ("activation", self.activation, ACTIVATIONS),
         ):
             if value not in known:
                 raise ModelFileError(
@@ -169,22 +174,6 @@ class Unpacked(NamedTuple):
     labels: tuple[str, ...] | None
     texts: Mapping[str, bytes]
 
-    def labels_of(self, name: str) -> tuple[str, ...] | None:
-        """Return the labels in one of the text files, None if there is no such file.
-
-        Raises:
-            ModelFileError: it is no UTF-8.
-        """
-        if name not in self.texts:
-            return None
-        try:
-            return _lines(self.texts[name].decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise ModelFileError(
-                f"Expected labels as UTF-8 in {name} at the model's end. Received: {error}. "
-                "Download the file again."
-            ) from error
-
 
 def unpack(model_bytes: bytes) -> Unpacked:
     """Do what `unpack_file` does with the bytes of a file."""
@@ -238,7 +227,9 @@ def _unpack_other(model_bytes: bytes) -> Unpacked:
         with zipfile.ZipFile(io.BytesIO(model_bytes)) as archive:
             texts = _read_texts(archive)
         label_files = [text for name, text in texts.items() if name != CARD_NAME]
-        labels = _lines(label_files[0].decode("utf-8")) if len(label_files) == 1 else None
+        labels = None
+        if len(label_files) == 1:
+            labels = parse_labels(label_files[0].decode("utf-8-sig"))
     # `zipfile` runs over damaged fields with whatever they make it do.
     except Exception as error:
         raise _damaged(str(error) or type(error).__name__) from error
@@ -261,7 +252,8 @@ def _read_texts(archive: zipfile.ZipFile) -> dict[str, bytes]:
 
 
 def _is_text(entry: zipfile.ZipInfo) -> bool:
-    return entry.filename == CARD_NAME or entry.filename.endswith(".txt")
+    name = entry.filename
+    return name == CARD_NAME or name.endswith(_TEXT_SUFFIXES) or "." not in name
 
 
 def _damaged(came: str) -> ModelFileError:
@@ -271,5 +263,30 @@ def _damaged(came: str) -> ModelFileError:
     )
 
 
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Return the labels that a text names: one per line, or a JSON or Python list or dict.
+
+    Lines that are all numbered in order lose their numbers ("0 rose", "1 tulip"), unless two would
+    be alike without them.
+    """
+    if text.lstrip()[:1] in ("{", "["):
+        # Imported only here: hardly any file is written so.
+        from pocketlens.label_lists import read_label_list
+
+        labels = read_label_list(text)
+        if labels is not None:
+            return labels
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if len(lines) > 1 and lines[0][0].isdigit():
+        return _without_numbers(lines)
+    return lines
+
+
+def _without_numbers(lines: tuple[str, ...]) -> tuple[str, ...]:
+    found = [re.match(r"(\d+)[\s.,:;)-]+(\S.*)", line, re.ASCII) for line in lines]
+    if not all(found):
+        return lines
+    numbers = [int(match[1]) for match in found if match]
+    names = tuple(match[2] for match in found if match)
+    in_order = numbers == list(range(numbers[0], numbers[0] + len(numbers))) and numbers[0] <= 1
+    return names if in_order and len(set(names)) == len(names) else lines

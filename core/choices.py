@@ -7,6 +7,8 @@ export targets in `export.folders`, sources and sinks in the tables of their pac
 
 MULTICLASS, BINARY, MULTILABEL = TASKS = ("multiclass", "binary", "multilabel")
 RESIZE_MODES = ("stretch", "crop", "pad")
+# What makes scores in 0-1 of a model's outputs.
+SOFTMAX, SIGMOID, NO_ACTIVATION = ACTIVATIONS = ("softmax", "sigmoid", "none")
 
 FLOAT32, FLOAT16, DYNAMIC, WEIGHTS8, INT8 = FORMATS = (
     "float32",

@@ -37,6 +37,7 @@ _AGAIN = """Where you trust it, save it again in Python:
 _FOREIGN = {
     b"\x89HDF\r\n\x1a\n": ("an HDF5 file, in which Keras does not keep code from running", _AGAIN),
     b"version https://git-lfs": ("a Git LFS pointer in its place", "Fetch it with: git lfs pull"),
+    b"<!DOCTYPE html": ("a web page", "Download the file itself (on GitHub: Raw or Download)."),
     # Protocols 2 to 5.
     **{
         bytes((0x80, protocol)): (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pocketlens.card import ModelCard
-from pocketlens.choices import BINARY, MULTICLASS
+from pocketlens.choices import BINARY, MULTICLASS, NO_ACTIVATION, SIGMOID, SOFTMAX
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def describe(
 
     Every command and export takes task, labels, threshold and resize mode from here. A third-party
     model with one score is binary and one with several is multiclass, unless the hints say
-    otherwise. Without labels classes are called by their number.
+    otherwise. Without labels classes are called by their number. Labels that are there twice are
+    made distinct ("crane", "crane (2)").
 
     Args:
         path: what the model is called in errors.
@@ -74,7 +75,39 @@ def describe(
             "Give a file with one label per line for each output (some models have a 'background' "
             "first; a binary one needs the negative and the positive label)."
         )
+    found = _distinct(path, found)
     return card if found == card.labels else dataclasses.replace(card, labels=found)
+
+
+def _distinct(path: str | os.PathLike[str], labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return labels of which none is there twice; say so where that renames some."""
+    if len(set(labels)) == len(labels):
+        return labels
+    taken, named = set(labels), dict.fromkeys(labels, 0)
+    distinct: list[str] = []
+    for label in labels:
+        named[label] += 1
+        name = label if named[label] == 1 else f"{label} ({named[label]})"
+        while named[label] > 1 and name in taken:
+            named[label] += 1
+            name = f"{label} ({named[label]})"
+        taken.add(name)
+        distinct.append(name)
+    renamed = ", ".join(name for name, label in zip(distinct, labels, strict=True) if name != label)
+    say_once(f"{path} has the same label more than once; renamed: {renamed}.")
+    return tuple(distinct)
+
+
+_said: set[str] = set()
+
+
+def say_once(text: str) -> None:
+    """Tell the user something of a model that may be loaded several times."""
+    if text not in _said:
+        _said.add(text)
+        import logging  # It takes as long to import as all of this module.
+
+        logging.getLogger("pocketlens").info("%s", text)
 
 
 def require_labels(path: str | os.PathLike[str], labels: Sequence[str] | None) -> tuple[str, ...]:
@@ -108,7 +141,27 @@ def _third_party_card(
         task=task,
         resize_mode=said.get("resize_mode", "stretch"),
         threshold=said.get("threshold", 0.0),
+        activation=said.get("activation", NO_ACTIVATION),
     )
+
+
+def softmax(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the softmax of logits, float32 (classes,)."""
+    powers = np.exp(outputs - outputs.max())
+    return np.asarray(powers / powers.sum(), np.float32)
+
+
+def sigmoid(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sigmoid of each logit, float32 (classes,)."""
+    # The same as 1 / (1 + exp(-x)), which overflows.
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * outputs), np.float32)
+
+
+ACTIVATE: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+    SOFTMAX: softmax,
+    SIGMOID: sigmoid,
+}
+"""Functions from outputs to scores by a card's `activation`; "none" has none."""
 
 
 def answer_of(scores: NDArray[np.float32], task: str, threshold: float) -> Answer:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -14,8 +14,21 @@ import numpy as np
 
 from pocketlens.choices import BINARY, MULTILABEL
 from pocketlens.errors import ScoresError, UsageError
-from pocketlens.runtime.answers import Answer, answer_of, best_scores, describe, label_scores
-from pocketlens.runtime.model_files import ModelFile, Tensor, read_model_file, read_signature
+from pocketlens.runtime.answers import (
+    ACTIVATE,
+    Answer,
+    answer_of,
+    best_scores,
+    describe,
+    label_scores,
+)
+from pocketlens.runtime.model_files import (
+    ModelFile,
+    Tensor,
+    layout_of,
+    read_model_file,
+    read_signature,
+)
 from pocketlens.runtime.pictures import Pixels, Resizer, decode, resize
 from pocketlens.runtime.trial import load_model
 
@@ -24,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pocketlens.card import ModelCard
     from pocketlens.runtime.hints import ModelHints
 
 DEFAULT_TOP_K = 5
@@ -124,6 +138,10 @@ class Classifier:
                 f"Expected at least one thread and one label. Received: {threads=}, {top_k=}."
             )
         self.model = model if isinstance(model, ModelFile) else read_model_file(model)
+        if self.model.card is None:
+            from pocketlens.runtime.third_party import complete
+
+            self.model = complete(self.model, hints)
         backend = hints.backend if hints else None
         if threads == "auto":
             from pocketlens.runtime.threads import choose_threads
@@ -141,6 +159,11 @@ class Classifier:
             labels=self.model.labels,
             hints=hints,
         )
+        if self.model.card is None and (hints is None or hints.activation is None):
+            from pocketlens.runtime.third_party import find_activation
+
+            activation = find_activation(self.model, self.interpreter, self.signature, card.task)
+            card = replace(card, activation=activation)
         self.card = card
         self.labels, self.task, self.threshold = card.labels, card.task, card.threshold
         self.resize_mode = card.resize_mode
@@ -148,10 +171,13 @@ class Classifier:
         self._resize = Resizer(self.size_wh, self.resize_mode)
         self._rgb: Pixels = np.empty((self.size_wh[1], self.size_wh[0], 3), np.uint8)
         self._table = input_table(self.model, self.signature.input, hints)
+        self._layout = layout = self.signature.layout
+        self._usual = layout.channels == 3 and not layout.channels_first
         if self._table is not None and self._table.ndim == 2:
             self._table = np.ascontiguousarray(self._table.T)[None]
-        self._raw = self._table is None and self.signature.input.dtype == np.uint8
+        self._raw = self._table is None and self.signature.input.dtype == np.uint8 and self._usual
         self._score_table = score_table(self.signature.output)
+        self._finish = _finishing(self.model, card)
         # The functions are kept, not the arrays: a living view makes `invoke` raise.
         self._input = self.interpreter.tensor(self.signature.input.index)
         self._output = self.interpreter.tensor(self.signature.output.index)
@@ -241,15 +267,34 @@ class Classifier:
         self.close()
 
     def _put(self, pixels_rgb: Pixels) -> None:
+        if not self._usual:
+            self._put_other(pixels_rgb)
+            return
         view = self._input()[0]
         if self._table is None:
             np.copyto(view, pixels_rgb, casting="unsafe")
         else:
             cv2.LUT(pixels_rgb, self._table, dst=view)
 
+    def _put_other(self, pixels_rgb: Pixels) -> None:
+        """Put pixels into an input of one channel, or with the channels first."""
+        layout = self._layout
+        values: NDArray[Any] = pixels_rgb
+        if layout.channels == 1:
+            # OpenCV's luma is that of ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B.
+            values = cv2.cvtColor(pixels_rgb, cv2.COLOR_RGB2GRAY)
+        if self._table is not None:
+            values = cv2.LUT(values, self._table)
+        values = values.reshape(*pixels_rgb.shape[:2], layout.channels)
+        view = self._input()[0]
+        if layout.channels_first:
+            view = view.transpose(1, 2, 0)
+        np.copyto(view.reshape(values.shape), values, casting="unsafe")
+
     def _read_scores(self) -> NDArray[np.float32]:
         values: NDArray[Any] = self._output().reshape(-1)
-        return values.copy() if self._score_table is None else self._score_table.take(values)
+        scores = values.copy() if self._score_table is None else self._score_table.take(values)
+        return scores if self._finish is None else self._finish(scores)
 
     def _rank(
         self, scores: NDArray[np.float32]
@@ -268,6 +313,20 @@ class Classifier:
             best = [(index, float(each[index])) for index in (first, 1 - first)][: self._top_k]
         categories = tuple(Category(self.labels[index], score, index) for index, score in best)
         return categories, categories[:answers], each
+
+
+def _finishing(
+    model: ModelFile, card: ModelCard
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]] | None:
+    """Return what makes scores of a model's outputs, None where they are scores already."""
+    activate, calibrate = ACTIVATE.get(card.activation), None
+    if model.metadata is not None and model.metadata.calibration is not None:
+        from pocketlens.runtime.third_party import calibration_of
+
+        calibrate = calibration_of(model, len(card.score_labels))
+    if activate is not None and calibrate is not None:
+        return lambda outputs: calibrate(activate(outputs))
+    return activate or calibrate
 
 
 def _check_frame(frame_bgr: Any) -> None:
@@ -297,7 +356,8 @@ def input_table(
     since by convention its quantization's range is theirs.
 
     Returns:
-        The tensor's dtype, (256,) where all channels are alike, else (3, 256).
+        The tensor's dtype, (256,) where all channels are alike, or there is only one, else
+        (3, 256).
 
     Raises:
         UsageError: nothing says how a float model wants its pixels.
@@ -342,6 +402,6 @@ def _table(mean: _Channels, std: _Channels, tensor: Tensor) -> NDArray[Any]:
         # them have to go the same way, or two neighbouring bytes become one.
         table = np.floor(table / (tensor.scale or 1.0) + 0.5 + _HALF_ERROR) + tensor.zero_point
         table = np.clip(table, limits.min, limits.max)
-    if (table == table[0]).all():
+    if (table == table[0]).all() or layout_of(tensor.shape).channels == 1:
         table = table[0]
     return table.astype(tensor.dtype)

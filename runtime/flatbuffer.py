@@ -7,6 +7,7 @@ The runtime needs a handful of fields out of two schemas, and not every interpre
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping, Sequence
 
 from pocketlens.errors import ModelFileError
 
@@ -21,6 +22,24 @@ def builtin_code(deprecated: int, builtin: int) -> int:
     hold. So the greater counts (`GetBuiltinCode` of TensorFlow's schema_utils.cc).
     """
     return max(deprecated, builtin)
+
+
+def with_ints(data: bytes, vectors: Mapping[int, Sequence[int]]) -> bytes:
+    """Return a flatbuffer in which fields have other vectors of int32.
+
+    The new ones are put behind everything: an old one may be another field's too, and whatever is
+    found by its distance from the beginning stays where it is.
+
+    Args:
+        data: the flatbuffer.
+        vectors: the values by where the field stands, see `Table.place`.
+    """
+    changed = bytearray(data)
+    for place, values in vectors.items():
+        changed += bytes(-len(changed) % _OFFSET_BYTES)
+        struct.pack_into("<I", changed, place, len(changed) - place)
+        changed += struct.pack(f"<I{len(values)}i", len(values), *values)
+    return bytes(changed)
 
 
 class Table:
@@ -46,6 +65,14 @@ class Table:
         position = self._field(slot)
         return default if position is None else self._read(f"<{kind}", position)
 
+    def real(self, slot: int) -> float:
+        """Return a float32, 0 where it is not set."""
+        position = self._field(slot)
+        if position is None:
+            return 0.0
+        self._read("<I", position)  # Looks whether it is inside.
+        return float(struct.unpack_from("<f", self._data, position)[0])
+
     def table(self, slot: int) -> Table | None:
         """Return a table inside this one, None where it is not set."""
         position = self._target(slot)
@@ -61,6 +88,11 @@ class Table:
         """Return a vector of float32, empty where it is not set."""
         start, count = self.vector(slot, struct.calcsize("<f"))
         return struct.unpack_from(f"<{count}f", self._data, start)
+
+    def ints(self, slot: int) -> tuple[int, ...]:
+        """Return a vector of int32, empty where it is not set."""
+        start, count = self.vector(slot, struct.calcsize("<i"))
+        return struct.unpack_from(f"<{count}i", self._data, start)
 
     def byte_vector(self, slot: int) -> bytes:
         """Return a vector of bytes, empty where it is not set."""
@@ -84,6 +116,10 @@ class Table:
         if start + count * item_bytes > len(self._data):
             raise _damaged("a list that extends past its end")
         return start, count
+
+    def place(self, slot: int) -> int | None:
+        """Return where in the bytes a field stands, None where it is not set."""
+        return self._field(slot)
 
     def _field(self, slot: int) -> int | None:
         # The vtable begins with its own size and the table's, two bytes each.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pocketlens.choices import RESIZE_MODES, TASKS
+from pocketlens.choices import ACTIVATIONS, RESIZE_MODES, TASKS
 from pocketlens.errors import UsageError
 
 # Fields that are not named like their option.
@@ -35,6 +35,9 @@ class ModelHints:
         image_size: pixels a side, for a model that takes any size.
         backend: name of the interpreter that runs a `.tflite` file; None takes the first that is
             installed.
+        activation: "softmax", "sigmoid" or "none": what makes scores of the model's outputs.
+        output: name of the output with the scores, for a model that has several.
+        locale: language of the labels, for a model that has them in several ("de", "pt-BR").
 
     Raises:
         UsageError: a value that no model could have.
@@ -48,6 +51,9 @@ class ModelHints:
     resize_mode: str | None = None
     image_size: int | None = None
     backend: str | None = None
+    activation: str | None = None
+    output: str | None = None
+    locale: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that no model could have."""
@@ -63,6 +69,7 @@ class ModelHints:
         for option, value, known in (
             ("--task", self.task, TASKS),
             ("--resize", self.resize_mode, RESIZE_MODES),
+            ("--activation", self.activation, ACTIVATIONS),
         ):
             if value is not None and value not in known:
                 raise UsageError(

@@ -25,6 +25,7 @@ from pocketlens.runtime.model_files import (
     read_signature,
 )
 from pocketlens.runtime.operators import Operator, list_operators
+from pocketlens.runtime.third_party import complete, find_activation
 from pocketlens.runtime.trial import load_model
 
 SCHEMA_VERSION = 1
@@ -36,10 +37,11 @@ _MOST_NAMES = 4
 class Inspection:
     """What is inside a model file.
 
-    `pixels` says in words what goes into `input`, `task` and `threshold` how its scores become an
-    answer (see `ModelCard`). `card` and `sha256_holds`, whether the model is the one that the card
-    was written for, are None for a third-party file. `metadata` is the standard one. `counts` and
-    `undelegated` count operators by name, all and those that XNNPACK leaves to the interpreter;
+    `pixels` says in words what goes into `input`, `activation`, `task` and `threshold` how its
+    outputs become scores and these an answer (see `ModelCard`). `card` and `sha256_holds`, whether
+    the model is the one that the card was written for, are None for a third-party file. `metadata`
+    is the standard one. `counts` and `undelegated` count operators by name, all and those that
+    XNNPACK leaves to the interpreter;
     `macs` are multiply-adds for one picture by what is multiplied (see `operators.Operator`).
     `findings` are sentences for people.
     """
@@ -53,6 +55,7 @@ class Inspection:
     labels: tuple[str, ...] | None
     task: str
     threshold: float
+    activation: str
     card: ModelCard | None
     sha256_holds: bool | None
     metadata: Metadata | None
@@ -90,7 +93,7 @@ def inspect(path: str | Path, hints: ModelHints | None = None) -> Inspection:
             classifier.
     """
     hints = hints or ModelHints()
-    model = read_model_file(path)
+    model = complete(read_model_file(path), hints)
     metadata = model.metadata or read_metadata(model.flatbuffer)
     interpreter = load_model(model, backend=hints.backend)
     signature = read_signature(interpreter, model.path)
@@ -98,6 +101,9 @@ def inspect(path: str | Path, hints: ModelHints | None = None) -> Inspection:
     backend = find_backend(hints.backend)
     labels = hints.read_labels() or model.labels
     card, label_findings = _described(model, signature, labels, hints)
+    activation = card.activation
+    if model.card is None and hints.activation is None:
+        activation = find_activation(model, interpreter, signature, card.task)
     macs: Counter[str] = Counter()
     for operator in operators:
         if operator.macs:
@@ -108,10 +114,11 @@ def inspect(path: str | Path, hints: ModelHints | None = None) -> Inspection:
         interpreter=f"{backend.name} {backend.version}",
         input=signature.input,
         output=signature.output,
-        pixels=_pixels(model, signature.input, hints),
+        pixels=_pixels(model, signature, hints),
         labels=labels,
         task=card.task,
         threshold=card.threshold,
+        activation=activation,
         card=model.card,
         # Reading the file has compared it, and raises where it does not hold.
         sha256_holds=True if model.card else None,
@@ -144,21 +151,24 @@ def _tensor_json(tensor: Tensor) -> dict[str, Any]:
     }
 
 
-def _pixels(model: ModelFile, tensor: Tensor, hints: ModelHints) -> str:
+def _pixels(model: ModelFile, signature: Signature, hints: ModelHints) -> str:
+    tensor, layout = signature.input, signature.layout
+    colours = "RGB" if layout.channels == 3 else "grey (BT.601 luma)"
+    colours += ", channels first" if layout.channels_first else ""
     if model.card is not None:
-        return f"raw RGB, 0 to 255, resized by: {model.card.resize_mode}"
+        return f"raw {colours}, 0 to 255, resized by: {model.card.resize_mode}"
     if hints.mean is not None:
-        return f"RGB as (pixel - {hints.mean:g}) / {hints.std:g}, as you say"
+        return f"{colours} as (pixel - {hints.mean:g}) / {hints.std:g}, as you say"
     if tensor.dtype == np.uint8:
-        return "raw RGB, 0 to 255, as uint8 inputs take by convention"
+        return f"raw {colours}, 0 to 255, as uint8 inputs take by convention"
     if model.metadata is not None and model.metadata.normalisation is not None:
         mean, std = (
             "/".join(f"{value:g}" for value in dict.fromkeys(values))
             for values in (model.metadata.normalisation.mean, model.metadata.normalisation.std)
         )
-        return f"RGB as (pixel - {mean}) / {std}, says its metadata"
+        return f"{colours} as (pixel - {mean}) / {std}, says its metadata"
     if tensor.dtype == np.int8:
-        return "RGB, each pixel less 128, as int8 inputs take by convention"
+        return f"{colours}, each pixel less 128, as int8 inputs take by convention"
     return "not said in the file: classify and live need --mean and --std"
 
 

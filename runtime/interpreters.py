@@ -65,6 +65,15 @@ def find_backend(name: str | None = None) -> Backend:
     )
 
 
+def _reason(error: Exception) -> str:
+    """Return what an interpreter says, each sentence once: it repeats some for every tensor."""
+    import re
+
+    sentences = re.split(r"(?<=\.)(?=[A-Za-z])|\n", str(error))
+    kept = {re.sub(r"\d+", "", text): text.strip() for text in reversed(sentences)}
+    return " ".join(" ".join(reversed(kept.values())).split()).rstrip(".")
+
+
 def load_interpreter(flatbuffer: bytes, *, threads: int = 1, backend: str | None = None) -> Any:
     """Make an interpreter for a model and allocate its tensors.
 
@@ -82,9 +91,8 @@ def load_interpreter(flatbuffer: bytes, *, threads: int = 1, backend: str | None
             interpreter = module.Interpreter(model_content=flatbuffer, num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
         raise ModelFileError(
-            f"Expected a model that the interpreter can run. Received: {reason}. "
+            f"Expected a model that the interpreter can run. Received: {_reason(error)}. "
             "The file is damaged or needs a newer interpreter."
         ) from error
     return interpreter

@@ -15,8 +15,12 @@ from pocketlens.runtime.flatbuffer import Table
 METADATA_NAME = "TFLITE_METADATA"
 METADATA_IDENTIFIER = b"M001"
 TENSOR_AXIS_LABELS = 2
+TENSOR_AXIS_SCORE_CALIBRATION = 4
 NORMALIZATION_OPTIONS = 1
+SCORE_CALIBRATION_OPTIONS = 2
 SCORE_THRESHOLDING_OPTIONS = 3
+
+DEFAULT_LOCALE = "en"
 
 _CHANNELS = 3
 _IDENTIFIER_OFFSET = 4
@@ -31,11 +35,25 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How scores are calibrated: by the lines of `file`, one for each score.
+
+    `transformation` is what is done to a score first: 0 nothing, 1 its logarithm, 2 its logit.
+    `default_score` is the score of labels whose line is empty.
+    """
+
+    file: str
+    transformation: int
+    default_score: float
+
+
+@dataclass(frozen=True)
 class Metadata:
     """What the standard metadata says of an image classifier.
 
-    `labels_file` names the file with the labels in the archive at the model's end. None stands
-    for what is not said.
+    `label_files` are the files with labels in the archive at the model's end, each with its locale
+    ("" where there is none). `labels_file` is the one in English, which has names where others may
+    have ids, or else the first. None stands for what is not said.
     """
 
     name: str
@@ -43,6 +61,8 @@ class Metadata:
     version: str
     normalisation: Normalisation | None
     labels_file: str | None
+    label_files: tuple[tuple[str, str], ...] = ()
+    calibration: Calibration | None = None
 
 
 def read_metadata(flatbuffer: bytes) -> Metadata | None:
@@ -64,13 +84,33 @@ def read_metadata(flatbuffer: bytes) -> Metadata | None:
     subgraphs = model.tables(3)
     inputs = subgraphs[0].tables(2) if subgraphs else []
     outputs = subgraphs[0].tables(3) if subgraphs else []
+    label_files = _label_files(outputs[0]) if outputs else ()
+    first = label_files[0][0] if label_files else None
     return Metadata(
         name=model.text(0),
         description=model.text(1),
         version=model.text(2),
         normalisation=_normalisation(inputs[0]) if inputs else None,
-        labels_file=_labels_file(outputs[0]) if outputs else None,
+        labels_file=labels_in(DEFAULT_LOCALE, label_files) or first,
+        label_files=label_files,
+        calibration=_calibration(outputs[0]) if outputs else None,
     )
+
+
+def labels_in(locale: str, label_files: tuple[tuple[str, str], ...]) -> str | None:
+    """Return which of a model's label files is in a language ("en", "pt-BR"), None where none is.
+
+    A locale of a language alone takes any of its regions.
+    """
+    wanted = _parts(locale)
+    for name, own in label_files:
+        if own and _parts(own)[: len(wanted)] == wanted:
+            return name
+    return None
+
+
+def _parts(locale: str) -> list[str]:
+    return locale.lower().replace("_", "-").split("-")
 
 
 def _metadata_bytes(flatbuffer: bytes) -> bytes | None:
@@ -111,9 +151,23 @@ def _each(values: tuple[float, ...]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _labels_file(tensor: Table) -> str | None:
-    """Return the first file with labels: the schema's default where there are several."""
-    for file in tensor.tables(6):
-        if file.number(2, "b") == TENSOR_AXIS_LABELS and file.text(0):
-            return file.text(0)
+def _label_files(tensor: Table) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (file.text(0), file.text(3))
+        for file in tensor.tables(6)
+        if file.number(2, "b") == TENSOR_AXIS_LABELS and file.text(0)
+    )
+
+
+def _calibration(tensor: Table) -> Calibration | None:
+    files = [
+        file.text(0)
+        for file in tensor.tables(6)
+        if file.number(2, "b") == TENSOR_AXIS_SCORE_CALIBRATION
+    ]
+    for unit in tensor.tables(4):
+        options = unit.table(1)
+        if unit.number(0, "B") == SCORE_CALIBRATION_OPTIONS and options is not None and files:
+            default_score = options.real(1)
+            return Calibration(files[0], options.number(0, "b"), default_score)
     return None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pocketlens.card import LABELS_NAME, ModelCard, Unpacked, unpack_file
+from pocketlens.card import LABELS_NAME, ModelCard, parse_labels, unpack_file
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ _IDENTIFIER = b"TFL3"
 _IDENTIFIER_OFFSET = 4
 _HEAD_BYTES = _IDENTIFIER_OFFSET + len(_IDENTIFIER)
 
+# Enough to tell what else it may be.
+_KIND_BYTES = 64
+
 _TYPES = (np.uint8, np.int8, np.float32)
+_CHANNELS = (1, 3)
+# Beside a model, without labels in itself or named by the user.
+_BESIDE = (LABELS_NAME, "labels.json")
 
 
 class ModelFile(NamedTuple):
@@ -31,8 +38,8 @@ class ModelFile(NamedTuple):
 
     `path` is a string: `pathlib` takes as long to import as half of this package.
     `card` is None for a third-party file. `labels` are the card's (see there), those of the
-    file's metadata, those beside it, or None. `metadata` is the standard one, which is read only
-    where there is no card.
+    file's metadata, those beside it, or None. `metadata` is the standard one and `texts` are the
+    text files at the model's end, by name; both are read only where there is no card.
     """
 
     path: str
@@ -41,6 +48,7 @@ class ModelFile(NamedTuple):
     card: ModelCard | None
     labels: tuple[str, ...] | None
     metadata: Metadata | None = None
+    texts: Mapping[str, bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,14 +69,47 @@ class Signature(NamedTuple):
     output: Tensor
 
     @property
+    def layout(self) -> Layout:
+        """How the input's shape holds a picture."""
+        return layout_of(self.input.shape)
+
+    @property
     def size_wh(self) -> tuple[int, int]:
         """The input's width and height in pixels."""
-        return self.input.shape[2], self.input.shape[1]
+        layout = self.layout
+        return self.input.shape[layout.width], self.input.shape[layout.height]
 
     @property
     def classes(self) -> int:
         """How many scores come out."""
         return int(np.prod(self.output.shape))
+
+
+class Layout(NamedTuple):
+    """Which axes of an input are a picture's height and width, and how many channels it has.
+
+    `channels_first` says whether these come before the height, as PyTorch has them.
+    """
+
+    height: int
+    width: int
+    channels: int
+    channels_first: bool
+
+
+def layout_of(shape: Sequence[int]) -> Layout:
+    """Return the layout of an input; `channels` is 0 where it is not that of a picture.
+
+    Pictures are [1, height, width, 3 or 1], [1, 3 or 1, height, width], and [1, height, width] if
+    they are grey.
+    """
+    if len(shape) == 3:
+        return Layout(1, 2, 1, channels_first=False)
+    if len(shape) != 4:
+        return Layout(0, 0, 0, channels_first=False)
+    if shape[3] not in _CHANNELS and shape[1] in _CHANNELS:
+        return Layout(2, 3, shape[1], channels_first=True)
+    return Layout(1, 2, shape[3] if shape[3] in _CHANNELS else 0, channels_first=False)
 
 
 def read_model_file(path: str | Path) -> ModelFile:
@@ -83,7 +124,14 @@ def read_model_file(path: str | Path) -> ModelFile:
         came = "a folder" if os.path.isdir(path) else "nothing there"
         raise UsageError(f"Expected a {SUFFIX} file at {path}. Received: {came}. Check the path.")
     with open(path, "rb") as file:
-        if file.read(_HEAD_BYTES)[_IDENTIFIER_OFFSET:] != _IDENTIFIER:
+        head = file.read(_KIND_BYTES)
+        if head[_IDENTIFIER_OFFSET:_HEAD_BYTES] != _IDENTIFIER:
+            # Imported only here, as below: files with a card do without.
+            from pathlib import Path
+
+            from pocketlens.keras_files import refuse_foreign
+
+            refuse_foreign(Path(path), head, f"a {SUFFIX} file")
             raise ModelFileError(
                 f"Expected a {SUFFIX} file. Received: {path}, whose content is something else. "
                 "Make one with: pocketlens convert RUN --out DIR"
@@ -94,22 +142,23 @@ def read_model_file(path: str | Path) -> ModelFile:
             unpacked = unpack_file(file)
             labels = unpacked.card.labels if unpacked.card else unpacked.labels
             if unpacked.card is None:
-                # Imported only here: files with a card do without.
                 from pocketlens.runtime.metadata import read_metadata
 
                 metadata = read_metadata(unpacked.flatbuffer)
                 if metadata is not None and metadata.labels_file is not None:
-                    labels = _named_labels(unpacked, metadata.labels_file)
+                    labels = parse_labels(named_text(unpacked.texts, metadata.labels_file))
         except ModelFileError as error:
             raise ModelFileError(f"{path}: {error}") from error
-    beside = os.path.join(os.path.dirname(path), LABELS_NAME)
-    if labels is None and os.path.isfile(beside):
-        labels = read_labels(beside)
-    return ModelFile(path, unpacked.flatbuffer, size_bytes, unpacked.card, labels, metadata)
+    for name in _BESIDE:
+        beside = os.path.join(os.path.dirname(path), name)
+        if labels is None and os.path.isfile(beside):
+            labels = read_labels(beside)
+    texts = None if unpacked.card else unpacked.texts
+    return ModelFile(path, unpacked.flatbuffer, size_bytes, unpacked.card, labels, metadata, texts)
 
 
 def read_labels(path: str | Path) -> tuple[str, ...]:
-    """Read labels, one per line, in UTF-8.
+    """Read labels in UTF-8: one per line, or a list or dict, see `card.parse_labels`.
 
     Raises:
         UsageError: there is no such file.
@@ -118,27 +167,28 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     if not os.path.isfile(path):
         raise UsageError(f"Expected a file with labels at {path}. Received: nothing there.")
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
+        # With a byte order mark, as Windows writes it, or without.
+        with open(path, encoding="utf-8-sig") as file:
+            return parse_labels(file.read())
     except UnicodeDecodeError as error:
         raise LabelsError(
             f"Expected labels as UTF-8 text, one per line. Received: {path}, which is not text."
         ) from error
-    return tuple(line.strip() for line in lines if line.strip())
 
 
 def read_signature(interpreter: Any, path: str | Path) -> Signature:
     """Return what goes into and comes out of a loaded model.
 
     Raises:
-        ModelFileError: the model is not an image classifier with one RGB picture as its input and
-            one row of scores as its output.
+        ModelFileError: the model is not an image classifier with one RGB or grey picture as its
+            input and one row of scores as its output.
     """
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if not (len(inputs) == len(outputs) == 1 and _is_picture(inputs[0]) and _is_row(outputs[0])):
         raise ModelFileError(
-            "Expected an image classifier with one input [1, height, width, 3] of fixed size and "
-            "one output [1, classes], both float32, uint8 or int8. "
+            "Expected an image classifier with one input [1, height, width, 3 or 1] or "
+            "[1, 3 or 1, height, width] and one output [1, classes], all of them float32, uint8 "
+            "or int8. "
             f"Received: {path} with {_listed('input', inputs)} and {_listed('output', outputs)}. "
             "Convert the model again so, or take another."
         )
@@ -146,11 +196,11 @@ def read_signature(interpreter: Any, path: str | Path) -> Signature:
 
 
 def _is_picture(details: dict[str, Any]) -> bool:
-    shape = _shape(details)
-    return (
-        len(shape) == 4
+    # What it has now, whatever else the model would take: most leave the batch open.
+    shape = tuple(int(side) for side in details["shape"])
+    return bool(
+        layout_of(shape).channels
         and shape[0] == 1
-        and shape[3] == 3
         and min(shape) > 0
         and details["dtype"] in _TYPES
     )
@@ -172,14 +222,24 @@ def _listed(what: str, tensors: list[dict[str, Any]]) -> str:
     return f"{len(tensors)} {what}{'' if len(tensors) == 1 else 's'} ({texts})"
 
 
-def _named_labels(unpacked: Unpacked, name: str) -> tuple[str, ...]:
-    labels = unpacked.labels_of(name)
-    if labels is None:
+def named_text(texts: Mapping[str, bytes] | None, name: str) -> str:
+    """Return a text at a model's end that its metadata names.
+
+    Raises:
+        ModelFileError: it is not there, or not UTF-8.
+    """
+    if texts is None or name not in texts:
         raise ModelFileError(
-            f"Expected the labels that the model's metadata names, {name}, at its end. "
+            f"Expected the text that the model's metadata names, {name}, at its end. "
             "Received: none there. The file is truncated: download it again."
         )
-    return labels
+    try:
+        return texts[name].decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelFileError(
+            f"Expected text as UTF-8 in {name} at the model's end. Received: {error}. "
+            "Download the file again."
+        ) from error
 
 
 def _tensor(details: dict[str, Any]) -> Tensor:

@@ -11,15 +11,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pocketlens.errors import ModelFileError, OutputError
 from pocketlens.runtime.interpreters import Backend, find_backend, load_interpreter
-from pocketlens.runtime.model_files import ModelFile, Tensor, read_signature
+from pocketlens.runtime.model_files import ModelFile, read_signature
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 LIMIT_S = 60.0
 
 _READY = "ready"
-
-# Rounding of a quantized score.
-_SCORE_TOLERANCE = 0.01
 
 _passed: set[str] = set()
 
@@ -45,8 +41,8 @@ def load_model(model: ModelFile, *, threads: int = 1, backend: str | None = None
         backend: name of an interpreter; None takes the first that works.
 
     Raises:
-        ModelFileError: the interpreter does not take the model, crashes or hangs on it, or what
-            comes out are not scores.
+        ModelFileError: the interpreter does not take the model, crashes or hangs on it, or its
+            scores are not finite.
     """
     found = find_backend(backend)
     if model.card is None:
@@ -58,8 +54,8 @@ def try_once(model: ModelFile, backend: Backend) -> None:
     """Try a model in a process of its own, unless it has passed before.
 
     Raises:
-        ModelFileError: the interpreter does not take the model, crashes or hangs on it, or what
-            comes out are not scores.
+        ModelFileError: the interpreter does not take the model, crashes or hangs on it, or its
+            scores are not finite.
     """
     digest = hashlib.sha256(model.flatbuffer).hexdigest()
     name = f"{digest}-{backend.name}-{backend.version}"
@@ -91,8 +87,8 @@ def main(backend: str, path: str) -> None:
     print(_READY, flush=True)
     flatbuffer = sys.stdin.buffer.read()
     try:
-        low, high = _run(flatbuffer, path, backend)
-        answer = {"error": _score_error(path, low, high)}
+        _run(flatbuffer, path, backend)
+        answer: dict[str, str | None] = {"error": None}
     except ModelFileError as error:
         answer = {"error": str(error)}
     # A damaged model can make anything of what asks it.
@@ -159,37 +155,19 @@ def _unusable(came: str) -> str:
     )
 
 
-def _run(flatbuffer: bytes, path: str, backend: str) -> tuple[float, float]:
-    """Do all that is done with a model, and return the least and the greatest of its scores."""
+def _run(flatbuffer: bytes, path: str, backend: str) -> None:
+    """Do all that is done with a model."""
     from pocketlens.runtime.operators import list_operators
+    from pocketlens.runtime.third_party import answer_range
 
     interpreter = load_interpreter(flatbuffer, backend=backend)
     signature = read_signature(interpreter, path)
     list_operators(interpreter)
-    noise = np.random.default_rng(0).random(signature.input.shape)
-    if signature.input.dtype != np.float32:
-        noise = np.iinfo(signature.input.dtype).min + 255 * noise
-    scores = []
-    for values in (np.zeros_like(noise), noise):
-        interpreter.set_tensor(signature.input.index, values.astype(signature.input.dtype))
-        interpreter.invoke()
-        scores.append(_real(interpreter.get_tensor(signature.output.index), signature.output))
-    return float(np.min(scores)), float(np.max(scores))
-
-
-def _real(values: Any, tensor: Tensor) -> Any:
-    values = values.astype(np.float64)
-    return (values - tensor.zero_point) * tensor.scale if tensor.scale else values
-
-
-def _score_error(path: str, low: float, high: float) -> str | None:
-    # Written so that what is not a number is refused too.
-    if low >= -_SCORE_TOLERANCE and high <= 1 + _SCORE_TOLERANCE:
-        return None
-    return (
-        f"Expected scores between 0 and 1 to come out of {path}. Received: values from {low:.4g} "
-        f"to {high:.4g}. Convert it again with a softmax or a sigmoid as its last layer."
-    )
+    if not all(map(math.isfinite, answer_range(interpreter, signature))):
+        raise ModelFileError(
+            f"Expected finite scores to come out of {path}. Received: NaN or infinite ones. "
+            "Convert it again."
+        )
 
 
 def _give_way() -> None:

@@ -249,25 +249,8 @@ MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         r"2 inputs \(\[1, 8, 8, 3\] float32, \[1, 8, 8, 3\] float32\) and 1 output",
     ),
-    "two outputs": (
-        lambda: tflite(lambda pixels: (row(pixels), row(pixels * 2.0)), spec(1, 8, 8, 3)),
-        r"2 outputs \(\[1, 3\] float32, \[1, 3\] float32\)",
-    ),
-    "any batch": (
-        lambda: tflite(row, spec(None, 8, 8, 3)),
-        r"1 input \(\[-1, 8, 8, 3\] float32\)",
-    ),
-    "any size": (
-        lambda: tflite(row, spec(1, None, None, 3)),
-        r"1 input \(\[1, -1, -1, 3\] float32\)",
-    ),
     "batch of 4": (lambda: tflite(row, spec(4, 8, 8, 3)), r"1 input \(\[4, 8, 8, 3\] float32\)"),
-    "grey": (lambda: tflite(row, spec(1, 8, 8, 1)), r"1 input \(\[1, 8, 8, 1\] float32\)"),
     "rgba": (lambda: tflite(row, spec(1, 8, 8, 4)), r"1 input \(\[1, 8, 8, 4\] float32\)"),
-    "channels first": (
-        lambda: tflite(lambda pixels: row(pixels)[:, :3], spec(1, 3, 8, 8)),
-        r"1 input \(\[1, 3, 8, 8\] float32\)",
-    ),
     "a vector": (
         lambda: tflite(lambda values: values * 0.5, spec(1, 12)),
         r"1 input \(\[1, 12\] float32\)",
@@ -281,13 +264,9 @@ MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
         r"1 output \(\[1, 8, 8, 3\] float32\)",
     ),
     "an index comes out": (lambda: tflite(index_of_best, spec(1, 8, 8, 3)), r"\(\[1\] int64\)"),
-    "no scores": (
-        lambda: tflite(lambda pixels: row(pixels) * 8.0 - 3.0, spec(1, 8, 8, 3)),
-        r"Expected scores between 0 and 1 .* Received: values from -\d",
-    ),
     "no numbers": (
         lambda: tflite(lambda pixels: (-1.0 - row(pixels)) ** 0.5, spec(1, 8, 8, 3)),
-        r"values from nan to nan",
+        r"Expected finite scores .* Received: NaN or infinite",
     ),
 }
 
@@ -312,7 +291,7 @@ def test_models_that_classify_no_picture(name: str, tmp_path: Path) -> None:
 def test_commands_say_so_in_one_line(
     tiny_photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    make, text = MODELS["any batch"]
+    make, text = MODELS["batch of 4"]
     path = tmp_path / "model.tflite"
     path.write_bytes(make())
     options = ["--mean", "0", "--std", "1"]
