@@ -47,6 +47,8 @@ def _print(files: Sequence[ConvertedFile]) -> None:
         console.print(f"Written to {written[0].path.parent}", soft_wrap=True)
     console.print(_table(files))
     for file in files:
+        if file.shortfall:
+            console.print(f"{file.format}: {file.shortfall}")
         if file.comparison.hardest:
             losses = ", ".join(
                 f"{entry.label} {entry.net_lost} of {entry.photos}"
@@ -214,7 +216,7 @@ def convert_command(
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.convert import Demands, DropError, convert
+    from pocketlens.convert import Demands, IncompleteError, convert
 
     demands = Demands(max_drop, force, sensitivity)
     try:
@@ -230,7 +232,8 @@ def convert_command(
             demands=demands,
             overwrite=overwrite,
         )
-    except DropError as error:
-        summarise(error.files, json_target)
+    except IncompleteError as error:
+        if error.files:
+            summarise(error.files, json_target)
         raise
     summarise(files, json_target)

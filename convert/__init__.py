@@ -8,7 +8,13 @@ from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
     from pocketlens.choices import FORMATS
-    from pocketlens.convert.conversion import ConvertedFile, Demands, DropError, convert
+    from pocketlens.convert.conversion import (
+        ConvertedFile,
+        Demands,
+        DropError,
+        IncompleteError,
+        convert,
+    )
     from pocketlens.evaluation.agreement import Comparison, Reference
 
 __all__ = [
@@ -17,6 +23,7 @@ __all__ = [
     "ConvertedFile",
     "Demands",
     "DropError",
+    "IncompleteError",
     "Reference",
     "convert",
 ]
@@ -29,6 +36,7 @@ __getattr__ = lazy_names(
         "ConvertedFile": "pocketlens.convert.conversion",
         "Demands": "pocketlens.convert.conversion",
         "DropError": "pocketlens.convert.conversion",
+        "IncompleteError": "pocketlens.convert.conversion",
         "Reference": "pocketlens.evaluation.agreement",
         "convert": "pocketlens.convert.conversion",
     },

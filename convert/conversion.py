@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard, pack
-from pocketlens.choices import FORMATS, INT8
+from pocketlens.choices import FORMATS, INT8, NO_ACTIVATION
+from pocketlens.convert.activations import Activated, activate, find_activation
 from pocketlens.convert.encoders import Encoder, FloatModel
 from pocketlens.convert.flatbuffers import slim
 from pocketlens.convert.float_layers import Int8, make_int8
-from pocketlens.convert.formats import EIGHT_BIT, check_promise, rerun
+from pocketlens.convert.formats import (
+    EIGHT_BIT,
+    Shortfall,
+    check_promise,
+    find_shortfall,
+    rerun,
+)
 from pocketlens.convert.metadata import standard_metadata
 from pocketlens.convert.origins import read_origin
 from pocketlens.convert.photos import (
@@ -36,6 +45,11 @@ from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.metadata import METADATA_NAME
 from pocketlens.runtime.model_files import SUFFIX
 from pocketlens.runtime.operators import Operators
+
+LOGGER = logging.getLogger("pocketlens")
+
+# Enough of a converter's message to search for.
+_MOST_REASON = 300
 
 _PACKAGES = ("tensorflow", "keras", "ai-edge-quantizer", "ai-edge-litert")
 
@@ -59,6 +73,7 @@ def for_format(card: ModelCard, entry: str, calibrated: Mapping[str, Any]) -> Mo
 def with_figures(
     card: ModelCard,
     operators: Operators,
+    shortfall: Shortfall | None,
     comparison: Comparison,
     int8: Int8 | None,
 ) -> ModelCard:
@@ -73,6 +88,9 @@ def with_figures(
         "operators": operators.counts,
         "partitions": operators.partitions,
     }
+    if shortfall is not None:
+        metrics["outside_xnnpack"] = dict(shortfall.outside)
+        metrics["float_operators"] = dict(shortfall.in_float)
     if comparison.accuracy is not None:
         metrics["converted_accuracy"] = round(comparison.accuracy, 4)
         metrics["lost_to_original_points"] = round(comparison.drop_points, 2)
@@ -112,7 +130,8 @@ class ConvertedFile:
     """One file that `convert` made.
 
     `comparison` is with the model that it was made from. `held_back` is True where the file
-    lost more than the limit and was not written. `int8` says which of its layers stay in float.
+    lost more than the limit and was not written. `int8` says which of its layers stay in float,
+    `shortfall` which of the network's operators keep it from one XNNPACK partition.
     """
 
     path: Path
@@ -123,14 +142,19 @@ class ConvertedFile:
     seconds: float
     held_back: bool = False
     int8: Int8 | None = None
+    shortfall: Shortfall | None = None
 
 
-class DropError(ConversionError):
-    """Files lost more accuracy than the limit and were rejected; `files` are all, with figures."""
+class IncompleteError(ConversionError):
+    """Not every format was written; `files` are those that could be made, with figures."""
 
     def __init__(self, message: str, files: Sequence[ConvertedFile]) -> None:
         super().__init__(message)
         self.files = list(files)
+
+
+class DropError(IncompleteError):
+    """Files lost more accuracy than the limit and were rejected; `files` has them too."""
 
 
 def convert(
@@ -148,7 +172,8 @@ def convert(
 ) -> list[ConvertedFile]:
     """Write a model in some formats as `NAME_FORMAT.tflite`.
 
-    Nothing is written before all files have been made and checked.
+    Nothing is written before all files have been made and checked. A network whose operators
+    XNNPACK or 8 bits do not have gives files that say so (`ConvertedFile.shortfall`).
 
     Args:
         model: a run folder, a `.keras` file, a SavedModel folder or a float32 `.tflite` file.
@@ -167,7 +192,7 @@ def convert(
         DataError: the photos are gone or unreadable.
         ModelFileError: the model is not an image classifier, or cannot be loaded safely.
         DropError: a file loses more than the limit. The others have been written.
-        ConversionError: a file is not what its format promises.
+        IncompleteError: a format cannot be made of this model. The others have been written.
     """
     demands = demands or Demands()
     unknown = [entry for entry in formats if entry not in FORMATS]
@@ -175,7 +200,8 @@ def convert(
         raise UsageError(f"Expected formats among {', '.join(FORMATS)}. Received: {formats}.")
     check_count(samples)
     formats = [entry for entry in FORMATS if entry in formats]
-    origin = read_origin(model, hints or ModelHints())
+    hints = hints or ModelHints()
+    origin = read_origin(model, hints)
     stem = name or origin.card.name
     if Path(stem).name != stem:
         raise UsageError(f"Expected a plain file name for --name. Received: {stem!r}.")
@@ -189,16 +215,35 @@ def convert(
     reference = reference_photos(origin, data, representative, samples)
     with quiet():
         float_model = origin.float_model()
+    activation = origin.activation
+    if activation is None:
+        activation = hints.activation
+        if activation is None:
+            activation = find_activation(model, reference.scores, origin.card.task)
+        scores = activate(reference.scores, activation)
+        reference = dataclasses.replace(reference, scores=scores)
     card = dataclasses.replace(origin.card, name=stem)
+    if activation != NO_ACTIVATION:
+        float_model = Activated(float_model, activation)
+        metrics = {**card.metrics, "appended_activation": activation}
+        card = dataclasses.replace(card, activation=NO_ACTIVATION, metrics=metrics)
     calibrated = calibration(len(photos), representative is not None)
     maker = _Maker(float_model, photos, card, reference, demands, calibrated)
-    made = {entry: maker.make(entry, targets[entry]) for entry in track(formats, "Converting")}
-    files = [file for file, _ in made.values()]
-    for file, content in made.values():
+    results = {
+        entry: maker.attempt(entry, targets[entry]) for entry in track(formats, "Converting")
+    }
+    made = [result for result in results.values() if not isinstance(result, str)]
+    failures = {entry: result for entry, result in results.items() if isinstance(result, str)}
+    files = [file for file, _ in made]
+    for file, content in made:
         if not file.held_back:
             write_bytes(file.path, content)
+    missing = _missing_message(failures) if failures else ""
     if any(file.held_back for file in files):
-        raise DropError(_drop_message(files, demands, origin.card), files)
+        lost = _drop_message(files, demands, origin.card)
+        raise DropError(f"{lost} {missing}".rstrip(), files)
+    if failures:
+        raise IncompleteError(missing, files)
     return files
 
 
@@ -221,6 +266,14 @@ class _Maker:
         self._demands = demands
         self._calibration = calibrated
 
+    def attempt(self, entry: str, path: Path) -> tuple[ConvertedFile, bytes] | str:
+        """Do what `make` does; return in one line why where that is not possible."""
+        try:
+            return self.make(entry, path)
+        except Exception as error:  # TensorFlow and the quantizer raise what they like.
+            LOGGER.debug("%s failed", entry, exc_info=True)
+            return _reason(error)
+
     def make(self, entry: str, path: Path) -> tuple[ConvertedFile, bytes]:
         """Return a format's file and what it holds."""
         card = for_format(self._card, entry, self._calibration)
@@ -231,15 +284,15 @@ class _Maker:
         seconds = time.perf_counter() - started
         result = rerun(flatbuffer, card, self._reference.pixels, path)
         in_float = int8 is not None and bool(int8.float_layers)
-        check_promise(
-            entry, result.signature, result.operators, self._model.normalise, in_float=in_float
-        )
+        check_promise(entry, result.signature, self._model.normalise)
         comparison, operators = self._reference.compare(result.scores), result.operators
-        card = with_figures(card, operators, comparison, int8)
+        # Layers that were left in float on purpose are named with int8's figures.
+        shortfall = None if in_float else find_shortfall(entry, operators)
+        card = with_figures(card, operators, shortfall, comparison, int8)
         data = pack(flatbuffer, card)
         held_back = not (comparison.keeps(self._demands.max_drop) or self._demands.force)
         file = ConvertedFile(
-            path, entry, len(data), comparison, operators, seconds, held_back, int8
+            path, entry, len(data), comparison, operators, seconds, held_back, int8, shortfall
         )
         return file, data
 
@@ -255,6 +308,31 @@ class _Maker:
             max_drop=demands.max_drop,
             sensitivity=demands.sensitivity,
         )
+
+
+# What TensorFlow's converter says of operators that `.tflite` does not have, in hundreds of lines.
+_NO_OPERATOR = re.compile(r"^(?:TF Select|Custom) ops: (.+)$", re.MULTILINE)
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line why a format could not be made."""
+    text = str(error) or type(error).__name__
+    found = _NO_OPERATOR.findall(text)
+    if found:
+        return f"{SUFFIX} has no operator for {', '.join(found)}"
+    return " ".join(text.split())[:_MOST_REASON].rstrip(".")
+
+
+def _missing_message(failures: Mapping[str, str]) -> str:
+    """Name the formats that could not be made; those with the same reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for entry, reason in failures.items():
+        by_reason.setdefault(reason, []).append(entry)
+    return " ".join(
+        f"{', '.join(entries)} could not be made of this model and "
+        f"{'is' if len(entries) == 1 else 'are'} left out: {reason}."
+        for reason, entries in by_reason.items()
+    )
 
 
 def _drop_message(files: Sequence[ConvertedFile], demands: Demands, card: ModelCard) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,8 @@ from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.metadata import Normalisation
 from pocketlens.runtime.model_files import ModelFile
 from pocketlens.workers import count_cores
+
+LOGGER = logging.getLogger("pocketlens")
 
 _FLOAT16_RECIPE = [
     {
@@ -143,6 +147,14 @@ def open_float_file(model: ModelFile, hints: ModelHints) -> Classifier:
     Raises:
         ModelFileError: its input is not float32.
     """
+    metadata = model.metadata
+    if metadata is not None and metadata.calibration is not None:
+        LOGGER.warning(
+            "The score calibration in the metadata of %s is left out: the files give the scores "
+            "of the network itself.",
+            model.path,
+        )
+        model = model._replace(metadata=dataclasses.replace(metadata, calibration=None))
     classifier = Classifier(model, threads=count_cores(), hints=hints)
     if classifier.signature.input.dtype != np.float32:
         raise ModelFileError(

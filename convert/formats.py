@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,22 +25,13 @@ _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 _MAX_INPUT_ERROR_STEPS = 1.0
 
 
-def check_promise(
-    name: str,
-    signature: Signature,
-    operators: Operators,
-    normalise: Callable[[float], float],
-    *,
-    in_float: bool = False,
-) -> None:
-    """Check a file, loaded again, against its format's promise.
+def check_promise(name: str, signature: Signature, normalise: Callable[[float], float]) -> None:
+    """Check input and output of a file, loaded again, against its format's promise.
 
     Args:
         name: the format.
         signature: the input and output of the file.
-        operators: what it consists of.
         normalise: what the network's first layer makes of a pixel value in 0-255.
-        in_float: some layers were left in float on purpose.
 
     Raises:
         ConversionError: the file does not hold what its format promises.
@@ -49,11 +40,6 @@ def check_promise(
     for what, tensor in (("input", signature.input), ("output", signature.output)):
         if tensor.dtype != promise.dtype:
             _fail(name, f"a {what} of {np.dtype(promise.dtype)}", str(tensor.dtype))
-    calculating = sorted(set(operators.float_counts) - _CONVERSIONS)
-    if promise.float_free and calculating and not in_float:
-        _fail(name, "no operator that computes in float", ", ".join(calculating))
-    if operators.partitions != 1:
-        _fail(name, "one XNNPACK partition", f"{operators.partitions}")
     if signature.input.scale:
         scale, zero_point = signature.input.scale, signature.input.zero_point
         for pixel in (0.0, 255.0):
@@ -64,6 +50,45 @@ def check_promise(
                     "an input quantization under which a raw pixel is its own value",
                     f"scale {scale:.6f}, zero point {zero_point}",
                 )
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """Which of a network's own operators keep a file from what its format is made for.
+
+    `outside` counts those that XNNPACK leaves to the interpreter's slower kernels where it runs the
+    others in `partitions` that are not one; `in_float` those of a format without float arithmetic
+    that have no other. Both are empty for the architectures that pocketlens trains.
+    """
+
+    partitions: int
+    outside: Mapping[str, int]
+    in_float: Mapping[str, int]
+
+    def __str__(self) -> str:
+        """Return it as a clause: "3 XNNPACK partitions, outside: 2 SELU"."""
+        text = f"{self.partitions} XNNPACK partition" + "s" * (self.partitions != 1)
+        for what, counts in (("outside", self.outside), ("in float", self.in_float)):
+            if counts:
+                text += f", {what}: " + ", ".join(f"{n} {name}" for name, n in counts.items())
+        return text
+
+
+def find_shortfall(name: str, operators: Operators) -> Shortfall | None:
+    """Return what keeps a file from one XNNPACK partition and, for int8, from being float-free.
+
+    Args:
+        name: the format.
+        operators: what the file consists of.
+    """
+    calculating = {
+        kind: count for kind, count in operators.float_counts.items() if kind not in _CONVERSIONS
+    }
+    in_float = calculating if MAKING[name].float_free else {}
+    outside = operators.outside if operators.partitions != 1 else {}
+    if operators.partitions == 1 and not in_float:
+        return None
+    return Shortfall(operators.partitions, outside, in_float)
 
 
 def _fail(name: str, expected: str, received: str) -> None:

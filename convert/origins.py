@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 
 from pocketlens.card import ModelCard
+from pocketlens.choices import NO_ACTIVATION
 from pocketlens.convert.encoders import FloatModel
 from pocketlens.convert.float_files import (
     file_scores,
@@ -23,14 +24,15 @@ from pocketlens.convert.float_files import (
 )
 from pocketlens.convert.graphs import Graphs, trace, trace_function
 from pocketlens.errors import ModelFileError, UsageError
-from pocketlens.keras_files import load_keras_model
+from pocketlens.keras_files import load_keras_model, refuse_foreign
 from pocketlens.quiet import quiet
 from pocketlens.runtime.answers import describe, require_labels
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.model_files import SUFFIX, read_model_file
 from pocketlens.runtime.runs import MODEL_NAME, Run, is_run, read_run
 
-Shape = tuple[int | None, ...]
+# None stands for a side that is left open, or for all of them.
+Shape = tuple[int | None, ...] | None
 
 
 def picture_size(path: Path, shape: Shape, hints: ModelHints) -> tuple[int, int]:
@@ -40,7 +42,7 @@ def picture_size(path: Path, shape: Shape, hints: ModelHints) -> tuple[int, int]
         ModelFileError: it takes no RGB pictures.
         UsageError: it takes any size and none is given, or another.
     """
-    if len(shape) != 4 or shape[3] not in (3, None) or shape[0] not in (1, None):
+    if shape is None or len(shape) != 4 or shape[3] not in (3, None) or shape[0] not in (1, None):
         refuse_model(path, f"an input of {_text(shape)}")
     height, width = shape[1:3]
     chosen = hints.image_size
@@ -65,7 +67,7 @@ def count_classes(path: Path, shape: Shape) -> int:
     Raises:
         ModelFileError: it is not a row of scores.
     """
-    if len(shape) != 2 or not shape[1]:
+    if shape is None or len(shape) != 2 or not shape[1]:
         refuse_model(path, f"an output of {_text(shape)}")
     return shape[1]
 
@@ -84,13 +86,35 @@ def rescaling(hints: ModelHints) -> tuple[float, float]:
     return 1 / std, -mean / std
 
 
+def choose_output(path: Path, names: Sequence[str], hints: ModelHints) -> str:
+    """Return the name of the output that holds the scores.
+
+    Raises:
+        UsageError: there are several and none is chosen, or another than there are.
+    """
+    wanted = hints.output
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted is None or wanted not in names:
+        came = f"{len(names)} outputs" if wanted is None else f"--output {wanted}"
+        raise UsageError(
+            f"Expected one output of {path} to convert. Received: {came}. Choose with --output: "
+            f"{', '.join(names)}."
+        )
+    return wanted
+
+
 def _text(shape: Shape) -> str:
+    if shape is None:
+        return "any number of dimensions"
     return "[" + ", ".join("any" if side is None else str(side) for side in shape) + "]"
 
 
 KERAS_SUFFIX = ".keras"
 _SAVED_MODEL_NAME = "saved_model.pb"
-_SIGNATURE = "serving_default"
+# What they are called by TensorFlow and Keras, by TensorFlow Hub, and by Keras beside the first.
+_SIGNATURES = ("serving_default", "default", "serve")
+_HEAD_BYTES = 64
 _BATCH = 32
 
 # Operations of a SavedModel that reach beyond its own tensors: code of the machine and files.
@@ -109,14 +133,16 @@ class Origin:
     """A model to convert.
 
     `scores` are what it answers for pixels uint8 (N, height, width, 3): float32 (N, outputs).
-    `float_model` makes what the formats are made from. `run` is the run that it is
-    from.
+    `float_model` makes what the formats are made from. `run` is the run that it is from.
+    `activation` is what has to be appended to `float_model` for the same scores; None where photos
+    have to show whether `scores` are scores or logits.
     """
 
     card: ModelCard
     scores: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     float_model: Callable[[], FloatModel]
     run: Run | None = None
+    activation: str | None = NO_ACTIVATION
 
 
 def read_origin(path: Path, hints: ModelHints) -> Origin:
@@ -136,10 +162,14 @@ def read_origin(path: Path, hints: ModelHints) -> Origin:
         return _from_keras(path, hints)
     if path.is_file() and path.suffix == SUFFIX:
         return _from_float_file(path, hints)
+    kinds = f"a run folder, a {KERAS_SUFFIX} file, a SavedModel folder or a float32 {SUFFIX} file"
+    if path.is_file():
+        with path.open("rb") as file:
+            refuse_foreign(path, file.read(_HEAD_BYTES), kinds)
     came = "a file of another kind" if path.is_file() else "nothing of the kind there"
     raise UsageError(
-        f"Expected a run folder, a {KERAS_SUFFIX} file, a SavedModel folder or a float32 {SUFFIX} "
-        f"file at {path}. Received: {came}. Make a run with: pocketlens train PHOTOS --out RUN"
+        f"Expected {kinds} at {path}. Received: {came}. Make a run with: "
+        "pocketlens train PHOTOS --out RUN"
     )
 
 
@@ -151,8 +181,16 @@ def _from_run(run: Run, hints: ModelHints) -> Origin:
 
 def _from_keras(path: Path, hints: ModelHints) -> Origin:
     model = load_keras_model(path)
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        refuse_model(path, f"{len(model.inputs)} inputs and {len(model.outputs)} outputs")
+    if not model.built:
+        refuse_model(path, "layers that were never called and so have no shapes")
+    if len(model.inputs) != 1:
+        refuse_model(path, f"{len(model.inputs)} inputs")
+    # A Sequential model has one output and no list of their names.
+    names = getattr(model, "output_names", [model.layers[-1].name])
+    chosen = choose_output(path, names, hints)
+    if len(names) > 1:
+        output = model.outputs[names.index(chosen)]
+        model = keras.Model(model.inputs, output, name=model.name)
     size_wh = picture_size(path, tuple(model.inputs[0].shape), hints)
     classes = count_classes(path, tuple(model.outputs[0].shape))
     inside = _has_normalisation(model)
@@ -166,10 +204,13 @@ def _from_keras(path: Path, hints: ModelHints) -> Origin:
     wrapped = keras.Model(pixels, model(values), name="pocketlens")
     labels = require_labels(path, hints.read_labels())
     card = describe(path, size_wh, classes, labels=labels, hints=hints)
-    return Origin(card, _keras_scores(wrapped), lambda: trace(wrapped))
+    return Origin(card, _keras_scores(wrapped), lambda: trace(wrapped), activation=None)
 
 
 def _from_saved_model(path: Path, hints: ModelHints) -> Origin:
+    for file in (path / _SAVED_MODEL_NAME, *(path / "variables").glob("*")):
+        with file.open("rb") as stream:
+            refuse_foreign(file, stream.read(_HEAD_BYTES), "a part of a SavedModel")
     operations = _operations(path / _SAVED_MODEL_NAME)
     refused = sorted(operations & _REFUSED_OPERATIONS)
     if refused:
@@ -185,17 +226,15 @@ def _from_saved_model(path: Path, hints: ModelHints) -> Origin:
         raise ModelFileError(
             f"Expected a SavedModel at {path}. Received: {reason}. Export it again."
         ) from error
-    if _SIGNATURE not in loaded.signatures:
-        refuse_model(path, f"no signature {_SIGNATURE!r} among {sorted(loaded.signatures)}")
-    function = loaded.signatures[_SIGNATURE]
+    function = _signature(path, loaded.signatures)
     inputs, outputs = function.structured_input_signature[1], function.structured_outputs
-    if len(inputs) != 1 or len(outputs) != 1:
-        refuse_model(path, f"{len(inputs)} inputs and {len(outputs)} outputs")
+    if len(inputs) != 1:
+        refuse_model(path, f"{len(inputs)} inputs")
     ((input_name, spec),) = inputs.items()
-    ((output_name, output),) = outputs.items()
+    output_name = choose_output(path, list(outputs), hints)
     if spec.dtype != tf.float32:
         refuse_model(path, f"an input of {spec.dtype.name}")
-    size_wh = picture_size(path, tuple(spec.shape), hints)
+    size_wh = picture_size(path, _shape(spec), hints)
     if hints.mean is None:
         _refuse_unknown_pixels(path)
     scale, offset = rescaling(hints)
@@ -205,25 +244,33 @@ def _from_saved_model(path: Path, hints: ModelHints) -> Origin:
 
     with quiet():
         graphs = trace_function(network, size_wh, scale, offset)
-    classes = count_classes(path, tuple(output.shape))
+    # Known for pictures of this size, also where the signature leaves it open.
+    classes = count_classes(path, _shape(graphs.pixels.outputs[0]))
     labels = require_labels(path, hints.read_labels())
     card = describe(path, size_wh, classes, labels=labels, hints=hints)
-    return Origin(card, _graph_scores(graphs), lambda: graphs)
+    return Origin(card, _graph_scores(graphs), lambda: graphs, activation=None)
+
+
+def _signature(path: Path, signatures: Mapping[str, Any]) -> Any:
+    """Return the function to convert: by its usual names, or the only one there is."""
+    for name in (*_SIGNATURES, *(signatures if len(signatures) == 1 else ())):
+        if name in signatures:
+            return signatures[name]
+    came = f"the signatures {', '.join(signatures)}" if signatures else "no signature"
+    refuse_model(path, came)
+
+
+def _shape(tensor: Any) -> Shape:
+    return None if tensor.shape.rank is None else tuple(tensor.shape)
 
 
 def _from_float_file(path: Path, hints: ModelHints) -> Origin:
-    model = read_model_file(path)
-    classifier = open_float_file(model, hints)
+    classifier = open_float_file(read_model_file(path), hints)
+    # With the size and the output that the hints say.
+    model, card = classifier.model, classifier.card
+    require_labels(path, hints.read_labels() or model.labels)
     found = float_file(model.flatbuffer, normalisation_of(model, hints), path)
-    card = describe(
-        path,
-        classifier.size_wh,
-        classifier.signature.classes,
-        card=model.card,
-        labels=require_labels(path, hints.read_labels() or model.labels),
-        hints=hints,
-    )
-    return Origin(card, file_scores(classifier), lambda: found)
+    return Origin(card, file_scores(classifier), lambda: found, activation=card.activation)
 
 
 def _keras_scores(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:

@@ -129,7 +129,8 @@ class Window:
         """Return some of the patches that a kernel meets.
 
         Args:
-            values: (photos, height, width, channels), or (photos, channels) for a dense layer.
+            values: (photos, height, width, channels); for a dense layer (photos, channels), or with
+                any dimensions between.
             chooser: chooses the places.
 
         Returns:
@@ -137,6 +138,8 @@ class Window:
         """
         if values.ndim == 2:
             return values[:, None]
+        if values.ndim != 4:
+            values = values.reshape(len(values), 1, -1, values.shape[-1])
         values, counts = self._padded(values)
         places = int(np.prod(counts))
         chosen = np.arange(places)

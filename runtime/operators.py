@@ -46,12 +46,14 @@ class Operators(NamedTuple):
 
     `counts` maps each operator's name to how often it stands in the file. `float_counts` counts
     those that touch a float32 tensor. `partitions` is how many the XNNPACK delegate took over: one
-    when nothing falls back to the interpreter's own kernels in between.
+    when nothing falls back to the interpreter's own kernels in between. `outside` counts those that
+    do.
     """
 
     counts: dict[str, int]
     float_counts: dict[str, int]
     partitions: int
+    outside: dict[str, int]
 
 
 def describe_operators(interpreter: Any) -> Operators:
@@ -61,6 +63,7 @@ def describe_operators(interpreter: Any) -> Operators:
         counts=dict(Counter(operator.name for operator in operators)),
         float_counts=dict(Counter(operator.name for operator in operators if operator.float32)),
         partitions=partitions,
+        outside=dict(Counter(operator.name for operator in operators if not operator.delegated)),
     )
 
 
