@@ -64,8 +64,8 @@ def test_no_such_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_file_from_elsewhere(
     elsewhere_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(arguments(elsewhere_model, tmp_path / "out")) == 1
-    assert "which has none. Convert the original model" in capsys.readouterr().err
+    assert run(arguments(elsewhere_model, tmp_path / "out")) == 2
+    assert "Expected labels for" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
