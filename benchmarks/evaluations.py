@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
 from pocketlens.benchmarks.candidates import Candidate
 from pocketlens.errors import DataError, PictureError
 from pocketlens.evaluation.agreement import AnswerPair, pair_answers
-from pocketlens.evaluation.answers import best_five
+from pocketlens.evaluation.answers import best_five, same_labels
 from pocketlens.evaluation.metrics import Accuracy, compare_answers
 from pocketlens.evaluation.scorers import Worker, one_by_one, run_models
 from pocketlens.progress import track
@@ -70,7 +70,10 @@ def evaluate_files(
                 crews, track(samples, "Measuring accuracy", len(photos.photos))
             )
         truth = [photo.label_indices for photo in read]
-        replies.update(zip(group, found, strict=True))
+        for index, own in zip(group, found, strict=True):
+            card = candidates[index].model.card
+            same = {} if card and card.data_hash else same_labels(labels[index], photos.labels)
+            replies[index] = [_renamed(reply, same) for reply in own] if same else own
     report_skipped(skipped, len(photos.photos))
     indices = range(len(candidates))
     # The reference's labels, so that files with the same ones are compared by index.
@@ -90,6 +93,11 @@ def evaluate_files(
         for index in indices
     ]
     return list(accuracies), pairs, skipped
+
+
+def _renamed(reply: Reply, same: Mapping[int, int]) -> Reply:
+    answer, best = ([same.get(index, index) for index in entry] for entry in reply)
+    return Reply(tuple(sorted(set(answer))), tuple(dict.fromkeys(best)))
 
 
 def measure_accuracy(

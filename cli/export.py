@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,11 +14,15 @@ from pocketlens.cli.options import (
     command,
     deliver,
     json_option,
+    model_hints_options,
     options_of,
     output,
     overwrite_option,
 )
 from pocketlens.export.folders import TARGETS
+
+if TYPE_CHECKING:
+    from pocketlens.runtime.hints import ModelHints
 
 content = options_of("Content")
 serving = options_of("Serving")
@@ -58,6 +63,7 @@ serving = options_of("Serving")
     show_default=True,
     help="Port of --serve; 0 takes a free one.",
 )
+@model_hints_options(without=("backend",))
 @output("--out", required=True, metavar="DIR", type=LocalPath(), help="Folder to create.")
 @overwrite_option
 @json_option
@@ -69,13 +75,14 @@ def export_command(
     out: Path,
     serve: bool,
     port: int,
+    hints: ModelHints,
     overwrite: bool,
     json_target: str | None,
 ) -> None:
     """Write a folder with each MODEL for a phone app, a browser or a microcontroller.
 
-    MODEL is a .tflite file that pocketlens wrote, or a run. A run is converted first, which needs
-    pocketlens[train].
+    MODEL is a .tflite file or a run. A run is converted first; a third-party file is written again
+    so that it takes raw pixels and gives scores. Both need pocketlens[train].
     """
     from contextlib import ExitStack
 
@@ -95,7 +102,9 @@ def export_command(
         if serve and headers is not None:
             # The port is taken first, so that nothing is written where it cannot be.
             server = stack.enter_context(FolderServer(out, headers, port))
-        exported = export(models, out, target, formats=formats, images=photos, overwrite=overwrite)
+        exported = export(
+            models, out, target, formats=formats, images=photos, hints=hints, overwrite=overwrite
+        )
         folder, sha256 = str(exported.folder), dict(exported.sha256)
         deliver(
             json_target,

@@ -123,6 +123,13 @@ def take_raw_pixels(flatbuffer: bytes, normalisation: Normalisation, path: Path)
             f"{', '.join(sorted(names[kind].lower() for kind in kinds))}. Convert the model that "
             "it was made from."
         )
+    return with_raw_pixels(flatbuffer, normalisation)
+
+
+def with_raw_pixels(flatbuffer: bytes, normalisation: Normalisation) -> bytes:
+    """Return a network with a float32 input that takes raw pixels, for one picture at a time."""
+    model = unpack_model(flatbuffer)
+    graph = model.subgraphs[0]
     for tensor in graph.tensors:
         # The batch that a converter left open is one picture here.
         tensor.shapeSignature = None

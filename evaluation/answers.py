@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,25 @@ def truth(labels: Sequence[Answer], classes: int, task: str) -> NDArray[Any]:
     if task == MULTILABEL:
         return label_matrix(labels, classes).astype(np.float32)
     return np.array([index for (index,) in labels], np.int64)
+
+
+def same_labels(labels: Sequence[str], known: Collection[str]) -> dict[int, int]:
+    """Return which labels of a third-party model are another one, by their indices.
+
+    One that was renamed "crane (2)", since there were two (ImageNet has a bird and a machine), is a
+    right answer for photos of "crane", unless photos are labelled "crane (2)" themselves.
+
+    Args:
+        labels: the model's, see `runtime.answers.describe`.
+        known: those that photos have.
+    """
+    indices = {label: index for index, label in enumerate(labels)}
+    found = {}
+    for label, index in indices.items():
+        name, _, number = label.rpartition(" (")
+        if name in indices and number[:-1].isdecimal() and label not in known:
+            found[index] = indices[name]
+    return found
 
 
 def label_matrix(answers: Sequence[Answer], classes: int) -> NDArray[np.bool_]:

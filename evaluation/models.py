@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pocketlens.choices import MULTICLASS
 from pocketlens.errors import DataError, ModelFileError, PictureError
-from pocketlens.evaluation.answers import Answers, to_answers, truth
+from pocketlens.evaluation.answers import Answers, same_labels, to_answers, truth
 from pocketlens.evaluation.calibration import Reliability
 from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.mistakes import confusions, mistakes
@@ -82,8 +82,15 @@ def evaluate_model(
     report_skipped(skipped, len(photos.photos))
     if not readable:
         raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
+    shares = _as_shares(np.stack(scores), card.task, scorer.path)
+    if not card.data_hash and card.task == MULTICLASS:
+        # Nobody's own photos named its classes.
+        known = {card.labels[index] for photo in readable for index in photo.label_indices}
+        for index, first in same_labels(card.labels, known).items():
+            shares[:, first] += shares[:, index]
+            shares[:, index] = 0
     answers = to_answers(
-        _as_shares(np.stack(scores), card.task, scorer.path),
+        shares,
         truth([photo.label_indices for photo in readable], len(card.labels), card.task),
         card.labels,
         card.task,

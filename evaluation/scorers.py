@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard
+from pocketlens.choices import NO_ACTIVATION
 from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.imports import require_train
-from pocketlens.runtime.answers import describe, require_labels
+from pocketlens.runtime.answers import ACTIVATE, describe, require_labels
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.model_files import SUFFIX, read_model_file
@@ -99,7 +100,7 @@ def _open_tflite(model: Path, hints: ModelHints) -> Scorer:
 def _open_third_party_keras(model: Path, hints: ModelHints) -> Scorer:
     labels = require_labels(model, hints.read_labels())
     network = _load_network(model)
-    size_wh, outputs = _size_and_outputs(network, model)
+    size_wh, outputs = _size_and_outputs(network, model, hints.image_size)
     card = describe(model, size_wh, outputs, labels=labels, hints=hints)
     return Scorer(model, card, (_keras_worker(network, hints),), network)
 
@@ -111,9 +112,13 @@ def _load_network(path: Path) -> Any:
     return load_keras_model(path)
 
 
-def _size_and_outputs(network: Any, model: Path) -> tuple[tuple[int, int], int]:
+def _size_and_outputs(
+    network: Any, model: Path, image_size: int | None
+) -> tuple[tuple[int, int], int]:
     shapes = getattr(network, "input_shape", None), getattr(network, "output_shape", None)
     taken, given = (shape if isinstance(shape, tuple) else () for shape in shapes)
+    if len(taken) == 4:
+        taken = (taken[0], *(side or image_size for side in taken[1:3]), taken[3])
     if (
         len(taken) != 4
         or taken[3] != 3
@@ -123,17 +128,20 @@ def _size_and_outputs(network: Any, model: Path) -> tuple[tuple[int, int], int]:
     ):
         raise ModelFileError(
             "Expected an image classifier with an input (batch, height, width, 3) of a fixed size "
-            f"and an output (batch, classes). Received: {model} with {shapes[0]} and {shapes[1]}."
+            f"or with --image-size, and an output (batch, classes). Received: {model} with "
+            f"{shapes[0]} and {shapes[1]}."
         )
     return (taken[2], taken[1]), given[1]
 
 
 def _keras_worker(network: Any, hints: ModelHints) -> Worker[NDArray[np.float32]]:
     mean, std = hints.mean or 0.0, hints.std or 1.0
+    activate = ACTIVATE.get(hints.activation or NO_ACTIVATION)
 
     def score(pictures: Sequence[Pixels]) -> Sequence[NDArray[np.float32]]:
         pixels = (np.stack(pictures).astype(np.float32) - np.float32(mean)) / np.float32(std)
-        return list(np.asarray(network.predict_on_batch(pixels), np.float32))
+        outputs = list(np.asarray(network.predict_on_batch(pixels), np.float32))
+        return [activate(row) for row in outputs] if activate else outputs
 
     return score
 

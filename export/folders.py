@@ -13,6 +13,7 @@ from pocketlens.export.c_array import C
 from pocketlens.export.models import as_files, check_formats, read_candidates
 from pocketlens.export.phones import PHONES
 from pocketlens.files import refuse_folder, staged_folder, write_bytes
+from pocketlens.runtime.hints import ModelHints
 
 TARGETS = {target.name: target for target in (*PHONES, WEB, C)}
 """What models can be exported for, by name. A new target is a module and an entry here."""
@@ -37,26 +38,30 @@ def export(
     *,
     formats: Sequence[str] = (),
     images: str | Path | None = None,
+    hints: ModelHints | None = None,
     overwrite: bool = False,
 ) -> Exported:
     """Write what a target needs to run models.
 
     Args:
-        models: `.tflite` files that pocketlens wrote, or runs, which are converted.
+        models: `.tflite` files, or runs, which are converted. A third-party file is written again
+            with a card, taking raw pixels and giving scores.
         out: the folder to make.
         target: "android" or "ios": one model's files with source code, test pictures and their
             scores; "web": the same with a finished page that runs it in a browser; "c": each model
             as a C array, with a header that carries its card.
         formats: what runs are converted to; the target's own where there are none.
         images: a folder with photos for the test pictures, which all but "c" have; None draws some.
+        hints: what third-party files do not say of themselves.
         overwrite: replace an earlier export at `out`; nothing else is ever replaced.
 
     Raises:
         UsageError: there is no such target, file or folder, files would have the same name, or
             they do not belong together on a phone.
         DataError: a photo of `images` cannot be read.
-        ModelFileError: a file is damaged, no image classifier, or has no card.
-        MissingDependencyError: a run is to be converted, and the packages for it are missing.
+        ModelFileError: a file is damaged or no image classifier.
+        MissingDependencyError: a run or a third-party file is to be converted, and the packages
+            for it are missing.
         ConversionError: no format keeps a run's accuracy.
         OutputExistsError: `out` exists, and is not to be or must not be replaced.
         OutputError: `out` cannot be written.
@@ -76,7 +81,7 @@ def export(
     refuse_folder(out.absolute(), overwrite=overwrite, marker=CHECKSUMS_NAME)
     paths = [Path(model) for model in models]
     check_formats(formats, paths)
-    with as_files(paths, formats or wanted.formats) as ready:
+    with as_files(paths, formats or wanted.formats, hints) as ready:
         candidates = read_candidates(ready)
     contents = wanted.files(candidates, Path(images) if images is not None else None)
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.card import ModelCard
-from pocketlens.errors import ConversionError, ModelFileError, UsageError
+from pocketlens.errors import ConversionError, UsageError
 from pocketlens.runtime.classifier import Classifier
+from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.model_files import ModelFile, Signature, read_model_file
 
 _FALLBACK_NAME = "classifier"
@@ -61,11 +62,11 @@ class Target:
 
 
 def read_candidates(paths: Sequence[Path]) -> tuple[Candidate, ...]:
-    """Read the files to export.
+    """Read the files to export, which have a card, see `as_files`.
 
     Raises:
         UsageError: there is no such file, or two would have the same name.
-        ModelFileError: a file is damaged, no image classifier, or has no card.
+        ModelFileError: a file is damaged or no image classifier.
     """
     by_name: dict[str, Candidate] = {}
     for path in paths:
@@ -105,17 +106,13 @@ def _kind(model: Candidate) -> tuple[object, ...]:
 
 
 def _read(path: Path) -> Candidate:
-    # Before it is loaded: a third-party float model would be asked for its normalisation.
-    model = read_model_file(path)
-    if model.card is None:
-        raise ModelFileError(
-            "Expected a file that pocketlens wrote, with its card inside. "
-            f"Received: {path}, which has none. "
-            "Convert the original model: pocketlens convert MODEL --out DIR"
-        )
-    with Classifier(model) as classifier:
+    with Classifier(path) as classifier:
         return Candidate(
-            safe_name(path.stem), model, path.read_bytes(), model.card, classifier.signature
+            safe_name(path.stem),
+            classifier.model,
+            path.read_bytes(),
+            classifier.card,
+            classifier.signature,
         )
 
 
@@ -123,27 +120,42 @@ LOGGER = logging.getLogger("pocketlens")
 
 
 @contextlib.contextmanager
-def as_files(models: Sequence[Path], formats: Sequence[str]) -> Iterator[tuple[Path, ...]]:
-    """Give the `.tflite` files of models while the context lasts.
+def as_files(
+    models: Sequence[Path], formats: Sequence[str], hints: ModelHints | None = None
+) -> Iterator[tuple[Path, ...]]:
+    """Give the `.tflite` files of models, each with a card, while the context lasts.
 
     A run is converted as `pocketlens convert RUN` does it. A format that would lose too much
-    accuracy is left out with a warning.
+    accuracy is left out with a warning. A third-party file is written again with a card.
 
     Args:
         models: `.tflite` files and run folders.
         formats: what runs are converted to.
+        hints: what third-party files do not say of themselves.
 
     Raises:
-        UsageError: a folder is not a run, or there is no such format.
-        MissingDependencyError: there is a run, and the packages that convert it are not installed.
+        UsageError: a folder is not a run, or there is no such format, or the hints do not complete
+            a third-party file, or there is none.
+        MissingDependencyError: there is a run or a third-party file, and the packages that convert
+            it are not installed.
         DataError: the run's photos are gone.
         ConversionError: no format keeps the run's accuracy.
     """
+    hints = hints or ModelHints()
+    others = {path for path in models if not path.is_dir() and not read_model_file(path).card}
+    if not others:
+        hints.refuse_beside_card(models[0], but=())
     with tempfile.TemporaryDirectory() as home:
         paths: list[Path] = []
         for index, model in enumerate(models):
+            folder = Path(home) / str(index)
             if model.is_dir():
-                paths += _converted(model, formats, Path(home) / str(index))
+                paths += _converted(model, formats, folder)
+            elif model in others:
+                # Imported only here: it is for those alone.
+                from pocketlens.export.third_party import write_as_own
+
+                paths.append(write_as_own(model, hints, folder))
             else:
                 paths.append(model)
         yield tuple(paths)

@@ -353,7 +353,8 @@ def input_table(
     The hints' mean and std count before the file's metadata. Quantized inputs of third-party files
     follow r = scale * (q - zero_point)
     (https://ai.google.dev/edge/litert/models/quantization_spec); a uint8 input takes raw pixels,
-    since by convention its quantization's range is theirs.
+    since by convention its quantization's range is theirs, and so does a float model that scales
+    them itself.
 
     Returns:
         The tensor's dtype, (256,) where all channels are alike, or there is only one, else
@@ -372,6 +373,10 @@ def input_table(
         normalisation = model.metadata.normalisation
         return _table(normalisation.mean, normalisation.std, tensor)
     if tensor.dtype == np.float32:
+        from pocketlens.runtime.third_party import scales_pixels
+
+        if scales_pixels(model.flatbuffer):
+            return None
         raise UsageError(
             f"Expected the normalisation of {model.path}, a float model without a card. "
             "Received: none. Add --mean and --std, for example --mean 127.5 --std 127.5."

@@ -25,7 +25,7 @@ from pocketlens.runtime.model_files import (
     read_signature,
 )
 from pocketlens.runtime.operators import Operator, list_operators
-from pocketlens.runtime.third_party import complete, find_activation
+from pocketlens.runtime.third_party import complete, find_activation, scales_pixels
 from pocketlens.runtime.trial import load_model
 
 SCHEMA_VERSION = 1
@@ -169,6 +169,8 @@ def _pixels(model: ModelFile, signature: Signature, hints: ModelHints) -> str:
         return f"{colours} as (pixel - {mean}) / {std}, says its metadata"
     if tensor.dtype == np.int8:
         return f"{colours}, each pixel less 128, as int8 inputs take by convention"
+    if scales_pixels(model.flatbuffer):
+        return f"raw {colours}, 0 to 255, which it scales itself"
     return "not said in the file: classify and live need --mean and --std"
 
 

@@ -43,8 +43,12 @@ _SHAPE, _BUFFER, _NAME, _SHAPE_SIGNATURE = 0, 2, 3, 7
 _ADD, _CONV_2D, _DEQUANTIZE, _FULLY_CONNECTED, _LOGISTIC = 0, 3, 6, 9, 14
 _RESHAPE, _SOFTMAX, _SQUEEZE, _EXPAND_DIMS, _QUANTIZE, _BATCH_MATMUL = 22, 25, 43, 70, 114, 126
 _SAME_VALUES = (_DEQUANTIZE, _QUANTIZE, _RESHAPE, _SQUEEZE, _EXPAND_DIMS)
+_MUL, _SUB, _DIV = 18, 41, 42
 # What these give is bounded by nothing, and where the field of an activation after them is.
 _PRODUCTS = {_CONV_2D: 3, _FULLY_CONNECTED: 0, _BATCH_MATMUL: None}
+
+# Between the scales of pixels in 0-255 and of those in 0-1.
+_PIXEL_SCALE = 32
 
 _EDGE_TPU = "edgetpu-custom-op"
 _FLEX = "Flex"
@@ -204,7 +208,7 @@ def _last_operator(flatbuffer: bytes) -> int | None:
     """Return the builtin operator that calculates a model's outputs, None where it is not clear."""
     root = Table.root(flatbuffer)
     (graph, *_) = root.tables(_SUBGRAPHS)
-    codes = [builtin_code(code.number(0, "b"), code.number(3, "i")) for code in root.tables(_CODES)]
+    codes = _codes(root)
     buffers, tensors = root.tables(_BUFFERS), graph.tables(_TENSORS)
 
     def constant(index: int) -> bool:
@@ -226,6 +230,10 @@ def _last_operator(flatbuffer: bytes) -> int | None:
         else:
             return code
     return None
+
+
+def _codes(root: Table) -> list[int]:
+    return [builtin_code(code.number(0, "b"), code.number(3, "i")) for code in root.tables(_CODES)]
 
 
 def _activated(operator: Table, slot: int | None) -> bool:
@@ -254,6 +262,41 @@ def answer_range(interpreter: Any, signature: Signature) -> tuple[float, float]:
         answer = interpreter.get_tensor(output.index).astype(np.float64)
         answers.append((answer - output.zero_point) * output.scale if output.scale else answer)
     return float(np.min(answers)), float(np.max(answers))
+
+
+def scales_pixels(flatbuffer: bytes) -> bool:
+    """Tell whether a model itself scales pixels in 0-255, so that it takes them as they are.
+
+    It does where it first multiplies its input by about 1 / 255, divides it by about as much, or
+    takes a mean of about half as much off: Keras's `Rescaling`, `Normalization` and
+    `include_preprocessing`. Pixels in 0-1 or -1 to 1 would be nothing after that. A converter
+    hides a factor alone in the first convolution, where nothing tells of it.
+    """
+    root = Table.root(flatbuffer)
+    subgraphs = root.tables(_SUBGRAPHS)
+    if not subgraphs:
+        return False
+    graph = subgraphs[0]
+    tensors, buffers, codes = graph.tables(_TENSORS), root.tables(_BUFFERS), _codes(root)
+    pixels = graph.ints(_INPUTS)[0]
+    for operator in graph.tables(_OPERATORS):
+        inputs = operator.ints(1)
+        if pixels not in inputs:
+            continue
+        others = [index for index in inputs if index != pixels]
+        if len(others) != 1 or tensors[others[0]].number(1, "b"):
+            return False
+        buffer = buffers[tensors[others[0]].number(_BUFFER, "I")]
+        offset, size = buffer.number(1, "Q"), buffer.number(2, "Q")
+        data = flatbuffer[offset : offset + size] if size else buffer.byte_vector(0)
+        values = np.abs(np.frombuffer(data[: len(data) & ~3], "<f4"))
+        if not 1 <= len(values) <= 3:
+            return False
+        code, low, high = codes[operator.number(0, "I")], values.min(), values.max()
+        if code == _MUL:
+            return bool(low > 0 and high <= 1 / _PIXEL_SCALE)
+        return code in (_ADD, _SUB, _DIV) and bool(low >= _PIXEL_SCALE)
+    return False
 
 
 def calibration_of(

@@ -64,9 +64,14 @@ def test_no_such_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_file_from_elsewhere(
     elsewhere_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(arguments(elsewhere_model, tmp_path / "out")) == 1
-    assert "which has none. Convert the original model" in capsys.readouterr().err
+    pytest.importorskip("tensorflow", reason="converting needs the train extra")
+    two = tmp_path / "two.txt"
+    two.write_text("a\nb\n")
+    assert run(arguments(elsewhere_model, tmp_path / "out", "--labels", str(two))) == 2
+    assert "Expected 1001 labels" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    assert run(arguments(elsewhere_model, tmp_path / "out")) == 0
+    assert (tmp_path / "out").is_dir()
 
 
 def test_serve_is_for_the_web(

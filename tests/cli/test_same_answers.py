@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 
 import keras
+import tensorflow as tf
 
 from pocketlens.card import DEFAULT_THRESHOLDS, unpack
 from pocketlens.cli.main import run
@@ -34,13 +35,14 @@ LABELS = {
 }
 
 
-def network(task: str) -> keras.Model:
+def network(task: str, *, scores: bool = True) -> keras.Model:
     """A network whose logits are the mean red, green and blue; of a binary one the red alone."""
     outputs = 1 if task == "binary" else 3
     pixels = keras.Input((SIZE, SIZE, 3))
     x = keras.layers.Rescaling(1 / 255)(pixels)
     colours = keras.layers.Conv2D(3, 1)
-    head = keras.layers.Dense(outputs, activation="softmax" if task == "multiclass" else "sigmoid")
+    activation = "softmax" if task == "multiclass" else "sigmoid"
+    head = keras.layers.Dense(outputs, activation=activation if scores else None)
     model = keras.Model(pixels, head(keras.layers.GlobalAveragePooling2D()(colours(x))))
     colours.set_weights([np.eye(3, dtype=np.float32)[None, None], np.zeros(3, np.float32)])
     kernel = STEEPNESS * np.eye(3, outputs, dtype=np.float32)
@@ -83,7 +85,7 @@ def write_table(path: Path, pictures: list[Path], task: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["own", "third-party"])
+@pytest.mark.parametrize("kind", ["own", "third-party", "third-party logits"])
 @pytest.mark.parametrize(
     ("task", "threshold"),
     [
@@ -116,13 +118,19 @@ def test_one_answer_and_one_threshold(
     labels = tmp_path / "names.txt"
     labels.write_text("".join(f"{name}\n" for name in LABELS[task]))
     table = write_table(tmp_path / "photos.jsonl", pictures, task)
-    network(task).save(tmp_path / "net.keras")
     said = ["--labels", labels, "--task", task]
     said += ["--threshold", threshold] if threshold else []
-    model = convert(tmp_path / "net.keras", "own", *said)
+    if kind == "third-party logits":
+        model = tmp_path / "plain.tflite"
+        converter = tf.lite.TFLiteConverter.from_keras_model(network(task, scores=False))
+        model.write_bytes(converter.convert())
+        said += ["--mean", 0, "--std", 1]
+    else:
+        network(task).save(tmp_path / "net.keras")
+        model = convert(tmp_path / "net.keras", "own", *said)
     if kind == "own":
         said = []
-    else:
+    elif kind == "third-party":
         # Its standard metadata goes too, which names labels that are no longer there.
         flatbuffer = unpack(model.read_bytes()).flatbuffer
         model = tmp_path / "plain.tflite"
@@ -163,12 +171,12 @@ def test_one_answer_and_one_threshold(
     classified = ask("classify", again, *pictures)
     assert [set(entry["answers"]) for entry in classified["pictures"]] == wanted
     for target, name in (("android", "card.json"), ("ios", "card.json"), ("web", "app.json")):
-        ask("export", again, "--target", target, "--out", tmp_path / target)
+        ask("export", model, "--target", target, "--out", tmp_path / target, *said)
         told = json.loads((tmp_path / target / name).read_text())
         assert (tuple(told["labels"]), told["task"]) == (LABELS[task], task)
         assert told["threshold"] == limit
-    ask("export", again, "--target", "c", "--out", tmp_path / "c")
-    header = (tmp_path / "c" / "net_float32_model.h").read_text()
+    ask("export", model, "--target", "c", "--out", tmp_path / "c", *said)
+    header = (tmp_path / "c" / f"{model.stem}_model.h").read_text()
     assert f'_TASK "{task}"' in header
     (constant,) = re.findall(r"_THRESHOLD (\S+)f", header)
     assert float(constant) == pytest.approx(limit)

@@ -14,7 +14,7 @@ from pocketlens.card import unpack
 from pocketlens.cli.main import run
 from pocketlens.errors import LabelsError
 from pocketlens.evaluation import evaluate_model
-from pocketlens.evaluation.answers import label_matrix
+from pocketlens.evaluation.answers import label_matrix, same_labels
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.photos import LabelledPhotos
@@ -185,3 +185,10 @@ def test_third_party_tflite(shared: Path, elsewhere_model: Path, tmp_path: Path)
     assert found.count == 40
     assert found.top5 is not None
     assert found.top5 >= found.accuracy > 0.2
+
+
+def test_either_of_two_labels_of_one_name_is_right():
+    labels = ("crane", "red", "crane (2)", "box (2)", "lily (white)")
+    assert same_labels(labels, {"crane", "red"}) == {2: 0}
+    assert same_labels(labels, {"crane", "crane (2)"}) == {}
+    assert same_labels(("1 (2)", "1"), {"1"}) == {0: 1}

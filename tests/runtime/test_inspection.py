@@ -157,12 +157,12 @@ def test_third_party_file(tiny_models: dict[str, Path], tmp_path: Path) -> None:
     assert inspect(path, ModelHints(mean=1, std=2)).pixels == "RGB as (pixel - 1) / 2, as you say"
 
 
-def test_float_file_that_does_not_say_its_pixels(
+def test_float_file_that_scales_its_pixels_itself(
     tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
     inspection = inspect(without_metadata(tiny_models["float32"], tmp_path / "model.tflite"))
     assert (inspection.metadata, inspection.labels) == (None, None)
-    assert "--mean and --std" in inspection.pixels
+    assert inspection.pixels == "raw RGB, 0 to 255, which it scales itself"
     assert "no labels" in inspection.findings[0]
 
 

@@ -231,10 +231,11 @@ def test_per_channel_pixels(tiny_models: dict[str, Path], tmp_path: Path) -> Non
 
 
 def a_model(normalisation: Normalisation | None) -> ModelFile:
-    metadata = read_metadata(model_bytes(metadata_bytes()))
+    flatbuffer = model_bytes(metadata_bytes())
+    metadata = read_metadata(flatbuffer)
     assert metadata is not None
     metadata = dataclasses.replace(metadata, normalisation=normalisation)
-    return ModelFile("m.tflite", b"", 0, None, None, metadata)
+    return ModelFile("m.tflite", flatbuffer, 0, None, None, metadata)
 
 
 def a_tensor(dtype: type, scale: float, zero_point: int) -> Tensor:

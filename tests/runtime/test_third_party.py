@@ -262,6 +262,37 @@ def test_a_size_of_its_own_stays(logits: Path) -> None:
         Classifier(logits, hints=ModelHints(mean=0, std=1, image_size=224))
 
 
+@pytest.mark.parametrize(
+    ("first", "raw"),
+    [
+        (lambda pixels: pixels * (1 / 127.5) - 1.0, True),
+        (lambda pixels: (pixels - [123.7, 116.3, 103.5]) / [58.4, 57.1, 57.4], True),
+        # Pixels in 0-1 that become -1 to 1, as TensorFlow Hub's models take them.
+        (lambda pixels: pixels * 2.0 - 1.0, False),
+        (lambda pixels: pixels - 0.5, False),
+        (lambda pixels: pixels * 1.0, False),
+    ],
+    ids=["-1 to 1", "ImageNet", "hub", "centred", "plain"],
+)
+def test_a_model_that_scales_pixels_itself_needs_no_mean(
+    first: Any, raw: bool, tmp_path: Path
+) -> None:
+    tf = tensorflow()
+    function, spec = network(None, 30, 30, 3, end=tf.nn.softmax)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(convert(tf.function(lambda pixels: function(first(pixels))), spec))
+    if not raw:
+        with pytest.raises(UsageError, match="--mean and --std"):
+            Classifier(path)
+        return
+    pixels = resize(FRAME, (30, 30))
+    assert "which it scales itself" in inspect(path).pixels
+    with Classifier(path) as classifier:
+        np.testing.assert_allclose(
+            classifier.scores(pixels), by_hand(path, nhwc(pixels)), atol=1e-4
+        )
+
+
 @pytest.fixture
 def two_outputs(tmp_path: Path) -> Path:
     tf = tensorflow()

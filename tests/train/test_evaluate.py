@@ -292,3 +292,18 @@ def test_nothing_of_tensorflow_is_printed(tiny_tflite: Path, tiny_photos: Path) 
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert "Accuracy" in done.stdout
+
+
+def test_an_open_size_and_an_activation_can_be_said(red_and_blue: Path, tmp_path: Path) -> None:
+    pixels = keras.Input((None, None, 3))
+    means = keras.layers.GlobalAveragePooling2D()(pixels)
+    model = keras.Model(pixels, keras.layers.Dense(2)(means))
+    # Blue and red, as logits that look like scores.
+    model.layers[-1].set_weights(
+        [np.array([[0, 0.003], [0, 0], [0.003, 0]], np.float32), np.zeros(2, np.float32)]
+    )
+    model.save(tmp_path / "open.keras")
+    hints = ModelHints(("blue", "red"), 0, 1, image_size=32, activation="softmax")
+    found = evaluate_model(tmp_path / "open.keras", red_and_blue, hints)
+    assert found.result.accuracy == 1
+    np.testing.assert_allclose(found.answers.scores.sum(axis=1), 1, atol=1e-6)
