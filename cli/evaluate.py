@@ -171,7 +171,9 @@ def _print(console: Console, result: Evaluation, title: str) -> None:
     advice = []
     for index in result.worst_first:
         entry = result.classes[index]
-        figures = (f"{value:.3f}" for value in (entry.f1, entry.precision, entry.recall))
+        values = (entry.f1, entry.precision, entry.recall)
+        # Of a class without photos nothing is known, and nothing was wrong.
+        figures = (f"{value:.3f}" if entry.support else "–" for value in values)
         auc = "–" if entry.auc is None else f"{entry.auc:.3f}"
         cells = [entry.label, *figures, auc, str(entry.support)]
         if result.confusion:

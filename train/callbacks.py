@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pocketlens.errors import OutputError
 from pocketlens.files import write_csv
 from pocketlens.progress import track
+from pocketlens.report.html import counted
 from pocketlens.runtime.runs import HISTORY_NAME, LOGS_NAME
 from pocketlens.train.settings import HEAD
 
@@ -74,7 +75,10 @@ class Outcome:
                 f"{self.loss_before:.3f} before this phase."
             )
         waited = self.epochs - self.kept
-        ended = f"ended after epoch {self.epochs}: no lower validation loss in {waited} epochs"
+        ended = (
+            f"ended after epoch {self.epochs}: no lower validation loss in "
+            f"{counted(waited, 'epoch')}"
+        )
         ended = ended if early else "all epochs done"
         return f"{self.phase}: epoch {self.kept} of {self.planned} kept ({figures}); {ended}."
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.errors import PocketlensError
+from pocketlens.report.html import counted
 from pocketlens.runtime.photos import Photo
 from pocketlens.runtime.runs import MODEL_NAME, RunSplit, is_run, read_run, read_split
 from pocketlens.train.duplicates import FINGERPRINT_VERSION
@@ -105,7 +106,10 @@ def _read_again(folder: Path, split: RunSplit) -> SeenPhotos:
 def _unknown(folder: Path, gone: int, total: int) -> str:
     """Return what an earlier version did not write down and nobody can find out."""
     if gone:
-        return f"{gone} of the {total} photos of {folder} are gone, and what they were is not known"
+        return (
+            f"{gone} of the {counted(total)} of {folder} {'is' if gone == 1 else 'are'} gone, and "
+            "what they showed is not known"
+        )
     try:
         weights = str(read_run(folder).card.training.get("weights", WEIGHTS_NONE))
     except PocketlensError:

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 from pocketlens.cli.main import run
+from pocketlens.runtime.runs import read_run
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +100,14 @@ def test_command_line(
     assert run([*arguments, "--json", "-"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["labels"] == ["circle", "cross", "stripes"]
-    assert report["test"]["count"] == 18
-    assert run([*arguments, "--overwrite"]) == 0
-    assert "Accuracy" in capsys.readouterr().out
+    assert report["test"]["count"] == len(read_run(out).photos("test").photos)
+    assert report["val"]["count"] == len(read_run(out).photos("val").photos)
+    assert report["unknown"] == ""
+    assert run([*arguments, "--overwrite", "--no-test"]) == 0
+    printed = capsys.readouterr().out
+    assert "Accuracy" in printed
+    assert "No test photos (--no-test)" in printed
+    assert "These are the validation photos" in (out / "report" / "index.html").read_text("utf-8")
+    assert run(["evaluate", str(out), str(out)]) == 1
+    assert "has no test photos: it was trained with --no-test" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "run"]

@@ -133,7 +133,7 @@ def test_old_run_s_photos_are_read_again(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "unknown"),
     [
-        ("photo", "1 of the 90 photos of {run} are gone"),
+        ("photo", "1 of the 90 photos of {run} is gone"),
         ("weights", "{run} started from earlier, and which photos that was trained on"),
         ("card", "{run} started from other weights"),
     ],
