@@ -91,6 +91,17 @@ def test_bad_input(
         assert (out / "model.keras").read_text() == "precious"
 
 
+def test_existing_run_is_refused_before_anything_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    existing_run(tmp_path / "run")
+    # Neither TensorFlow nor photos nor a download are looked for.
+    monkeypatch.setattr("pocketlens.imports.find_spec", lambda _: None)
+    for photos in ([str(tmp_path)], ["--dataset", "cifar10"]):
+        assert run(["train", *photos, "--out", str(tmp_path / "run")]) == 2
+        assert "which exists" in capsys.readouterr().err
+
+
 def test_command_line(
     tiny_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
