@@ -106,9 +106,9 @@ _PASSES_AN_EPOCH = 3.0
 def seconds_left(
     planned: Mapping[str, int], epochs: Sequence[Epoch], phase: str, pass_s: float | None = None
 ) -> float | None:
-    """Return how long the rest of a training takes at most, None where nobody can tell.
+    """Return how long the rest of a training takes, None where nobody can tell.
 
-    Phases may end early, so it may be less.
+    Phases may end early: then it is less.
 
     Args:
         planned: the epochs of each phase, in their order.
@@ -119,7 +119,8 @@ def seconds_left(
     left, an_epoch, begun = 0.0, pass_s and _PASSES_AN_EPOCH * pass_s, False
     for name, count in planned.items():
         done = [epoch.seconds for epoch in epochs if epoch.phase == name]
-        usual = statistics.median(done[-3:]) if done else None
+        # The first one compiles the step as well.
+        usual = statistics.median((done[1:] or done)[-3:]) if done else None
         if name != HEAD:
             # The head's epochs, on features, say nothing of those of the network.
             usual = an_epoch = usual or an_epoch
@@ -265,7 +266,7 @@ class History(keras.callbacks.Callback):
 
     def _time_left(self) -> str:
         left = seconds_left(self._planned, self.epochs, self.phase, self.pass_s)
-        return f", at most {_in_words(left)} left" if left else ""
+        return f", about {_in_words(left)} left" if left else ""
 
     def _add(self, row: Epoch) -> None:
         self.epochs.append(row)

@@ -19,6 +19,7 @@ from pocketlens.train.batches import (
     EpochPictures,
     Shuffling,
     class_weights,
+    photo_weights,
     plain_batches,
     same_every_epoch,
     training_batches,
@@ -187,6 +188,21 @@ class Trainer:
         split, size = self._splits["val"], self._settings.batch_size
         return plain_batches(values, split.labels, size, self._validation_weights)
 
+    def _validation_loss(self) -> float:
+        """Return the loss on the validation photos, as `fit` computes it after an epoch.
+
+        Not by `evaluate`, which would start one more dataset that is fed from Python.
+        """
+        split, size = self._splits["val"], self._settings.batch_size
+        blocks = (
+            np.asarray(split.pixels[start : start + size], np.float32)
+            for start in range(0, len(split.labels), size)
+        )
+        scores = np.concatenate([self.network.predict_on_batch(block) for block in blocks])
+        weights = photo_weights(split.labels, self._validation_weights)
+        measure = loss(self._settings.task, self._classes, self._settings.label_smoothing)
+        return float(measure(split.labels, scores, weights))
+
     def _base_layers(self) -> list[keras.layers.Layer]:
         return flat_layers(self.network.get_layer(BASE_NAME))
 
@@ -216,7 +232,7 @@ class Trainer:
         first_epoch = self._checkpoints.first_epoch(phase)
         before = None
         if phase in (FINE_TUNE, GRID) and not first_epoch:
-            before = float(model.evaluate(validation, verbose=0, return_dict=True)["loss"])
+            before = self._validation_loss()
         self.history.begin(Phase(phase, epochs, before))
         kept = {
             **(stateful or {}),

@@ -212,6 +212,8 @@ def test_real_retraining(tmp_path: Path, run: Path, tiny_run: Path) -> None:
     report = json.loads((tmp_path / "second" / "report" / "report.json").read_text())
     assert report["unknown"] == ""
     assert [entry["phase"] for entry in report["phases"]] == ["head", "fine-tune", "grid"]
+    head, fine_tune, _ = report["phases"]
+    assert fine_tune["loss_before"] == pytest.approx(head["val_loss"], rel=1e-3)
     page = (tmp_path / "second" / "report" / "index.html").read_text("utf-8")
     assert "nor by the runs that its weights come from" in page
     assert "Validation: " in page
