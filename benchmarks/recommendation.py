@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
 from pocketlens.errors import UsageError
 from pocketlens.evaluation.agreement import keeps
+from pocketlens.report.html import counted
 
 # The rule: of the files whose accuracy (`Benchmark.measure`) is at most one point below the best
 # (see `agreement.keeps`), take the one that classifies fastest.
@@ -98,6 +99,12 @@ def good_enough(
     ]
 
 
+def as_fast(ratio: float) -> str:
+    """Return in words how fast a file is that takes `ratio` of another's time: "as fast"."""
+    times = f"{1 / ratio:.1f}"
+    return "as fast" if times == "1.0" else f"{times} times as fast"
+
+
 def _sentence(
     benchmark: Benchmark, file: FileResult, latency: Latency, points: float | None
 ) -> str:
@@ -115,7 +122,7 @@ def _sentence(
         text += ", and the one that the others were compared with"
     else:
         ratio = file.size_bytes / benchmark.reference.size_bytes
-        text += f", {1 / latency.classify_ratio:.1f} times as fast as {benchmark.reference_name}"
+        text += f", {as_fast(latency.classify_ratio)} as {benchmark.reference_name}"
         text += f" at {ratio:.2f} of its size"
         text += "" if points is None else f" and {signed(points)} points of accuracy"
         flips = file.accuracy.flips if file.accuracy else None
@@ -147,7 +154,8 @@ def _doubt(file: FileResult) -> str:
     points = 100 * max(high - file.accuracy.share, file.accuracy.share - low)
     if points <= _UNSURE_POINTS:
         return ""
-    return f"; {file.accuracy.total} photos only tell this to ±{points:.0f} points, so add more"
+    photos = counted(file.accuracy.total, "photo only tells", "photos only tell")
+    return f"; {photos} this to ±{points:.0f} points, so add more"
 
 
 def signed(points: float) -> str:

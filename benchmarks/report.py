@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from pocketlens.benchmarks.recommendation import (
     Option,
     Recommendation,
+    as_fast,
     find_verdict,
     rivals,
     signed,
@@ -20,6 +21,7 @@ from pocketlens.choices import MULTILABEL
 from pocketlens.evaluation.agreement import Flips
 from pocketlens.evaluation.intervals import Interval
 from pocketlens.evaluation.metrics import Accuracy
+from pocketlens.report.html import counted
 from pocketlens.report.terminal import NOTHING, new_console, new_table
 
 if TYPE_CHECKING:
@@ -303,7 +305,7 @@ def _notes(benchmark: Benchmark) -> list[str]:
     if benchmark.photos:
         skipped = f", {benchmark.skipped} unreadable skipped" if benchmark.skipped else ""
         all_of_them = ": all labels of a photo right" if benchmark.task == MULTILABEL else ""
-        notes.append(f"{benchmark.measure}{all_of_them}, on {benchmark.photos} photos{skipped}.")
+        notes.append(f"{benchmark.measure}{all_of_them}, on {counted(benchmark.photos)}{skipped}.")
         if len(benchmark.files) > 1:
             notes.append(
                 f"lost, won: photos that only {benchmark.reference_name} or only the file gets "
@@ -389,7 +391,7 @@ def _against_reference(take: Option, benchmark: Benchmark) -> str:
     ratio = file.size_bytes / benchmark.reference.size_bytes
     text = (
         f"; beside {benchmark.reference_name} with as many threads it is "
-        f"{1 / latency.classify_ratio:.1f} times as fast at {ratio:.2f} of the size"
+        f"{as_fast(latency.classify_ratio)} at {ratio:.2f} of the size"
     )
     return text if file.accuracy is None else f"{text} and {difference(file, benchmark)}"
 
@@ -410,4 +412,4 @@ def _runner_up(take: Option, found: Recommendation) -> str:
 
 
 def _with_threads(option: Option) -> str:
-    return f"{option.name} with {option.threads} thread{'s' if option.threads > 1 else ''}"
+    return f"{option.name} with {counted(option.threads, 'thread')}"

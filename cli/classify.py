@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
+import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -12,14 +17,16 @@ from pocketlens.choices import MULTILABEL
 from pocketlens.cli.options import (
     EXISTING,
     STANDARD_OUTPUT,
+    TARGET,
     command,
     json_option,
     model_hints_options,
     options_of,
+    output,
     overwrite_option,
 )
 from pocketlens.errors import PictureError, UsageError
-from pocketlens.files import refuse_targets, write_json
+from pocketlens.files import output_errors, refuse_targets, write_json
 from pocketlens.names import shown
 from pocketlens.progress import track
 
@@ -45,6 +52,19 @@ classification = options_of("Classification")
 )
 @model_hints_options()
 @json_option
+@output(
+    "--jsonl",
+    metavar="FILE|-",
+    type=TARGET,
+    help="Write a line of JSON for each photo, as soon as it is classified.",
+)
+@output(
+    "--csv",
+    "csv_target",
+    metavar="FILE|-",
+    type=TARGET,
+    help="Write a row for each photo, as soon as it is classified.",
+)
 @overwrite_option
 def classify_command(
     model: Path,
@@ -53,6 +73,8 @@ def classify_command(
     threads: int,
     hints: ModelHints,
     json_target: str | None,
+    jsonl: str | None,
+    csv_target: str | None,
     overwrite: bool,
 ) -> int:
     """Classify photos.
@@ -60,22 +82,53 @@ def classify_command(
     PHOTOS are image files, and folders with image files at any depth. The first label is the
     answer; with a multilabel model all labels marked with * are, possibly none. An unreadable file
     is named on standard error; the others are classified, and the exit code is 1.
+
+    A row of --csv has the path, the error if there is one, the answers with | between them, and the
+    best labels with their scores.
     """
-    refuse_targets(json_target, overwrite=overwrite)
+    targets = [target for target in (json_target, jsonl, csv_target) if target is not None]
+    if len(set(targets)) < len(targets):
+        raise UsageError(
+            "Expected different places for --json, --jsonl and --csv. Received: "
+            f"{', '.join(targets)}. Give each a file of its own."
+        )
+    refuse_targets(*targets, overwrite=overwrite)
     from pocketlens.runtime.classifier import Classifier
     from pocketlens.runtime.model_files import read_model_file
 
     model_file = read_model_file(model)
     paths = _pictures(photos)
+    silent = STANDARD_OUTPUT in targets
+    kept: list[dict[str, Any]] = []
+    failed = False
     with Classifier(model_file, threads=threads, top_k=top_k, hints=hints) as classifier:
-        # Each answer is printed as soon as it is known.
-        answers = _classify(classifier, paths, silent=json_target == STANDARD_OUTPUT)
+        labels = len(classifier.card.labels)
+        # All that reach the threshold are answers, however few were asked for.
+        columns = labels if classifier.task == MULTILABEL else min(top_k, labels)
+        with contextlib.ExitStack() as stack:
+            # Each answer goes everywhere as soon as it is known, but into --json.
+            writers = [
+                stack.enter_context(_lines(target, form, header))
+                for target, form, header in (
+                    (jsonl, _as_json, None),
+                    (csv_target, _as_row, _header(columns)),
+                )
+                if target is not None
+            ]
+            for answer in _classify(classifier, paths, silent=silent):
+                failed = failed or "error" in answer
+                for write in writers:
+                    write(answer)
+                if json_target:
+                    kept.append(answer)
     if json_target:
-        write_json(json_target, {"model": str(model), "pictures": answers})
-    return int(any("error" in answer for answer in answers))
+        write_json(json_target, {"model": str(model), "pictures": kept})
+    return int(failed)
 
 
-def _classify(classifier: Classifier, paths: list[Path], *, silent: bool) -> list[dict[str, Any]]:
+def _classify(
+    classifier: Classifier, paths: list[Path], *, silent: bool
+) -> Iterator[dict[str, Any]]:
     from pocketlens.runtime.classifier import to_json
     from pocketlens.runtime.photos import read_pixels
 
@@ -83,17 +136,68 @@ def _classify(classifier: Classifier, paths: list[Path], *, silent: bool) -> lis
     if silent or not sys.stdout.isatty():
         # On a terminal the answers themselves show how far it is.
         pictures = track(pictures, "Classifying", len(paths))
-    answers: list[dict[str, Any]] = []
     for path, pixels in zip(paths, pictures, strict=True):
         if isinstance(pixels, PictureError):
             click.echo(f"Error: {pixels}", err=True)
-            answers.append({"path": str(path), "error": str(pixels)})
+            yield {"path": str(path), "error": str(pixels)}
             continue
         result = classifier.best(classifier.scores(pixels))
         if not silent:
             click.echo(answer_text(path, result, mark=classifier.task == MULTILABEL))
-        answers.append({"path": str(path), **to_json(result.categories, result.answers)})
-    return answers
+        yield {"path": str(path), **to_json(result.categories, result.answers)}
+
+
+@contextlib.contextmanager
+def _lines(
+    target: str, form: Callable[[dict[str, Any]], str], header: str | None
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give a function that writes an answer as a line of `target` at once."""
+    path = Path(target)
+    stream: IO[bytes] = sys.stdout.buffer
+    if target != STANDARD_OUTPUT:
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = path.open("wb")
+
+    def write(line: str) -> None:
+        # A name that is no UTF-8 has what JSON takes for such bytes in their place.
+        stream.write(line.encode("utf-8", "backslashreplace"))
+        stream.flush()
+
+    def write_answer(answer: dict[str, Any]) -> None:
+        # A closed pipe is the business of whoever calls the command.
+        with contextlib.nullcontext() if target == STANDARD_OUTPUT else output_errors(path):
+            write(form(answer))
+
+    try:
+        if header is not None:
+            write(header)
+        yield write_answer
+    finally:
+        if target != STANDARD_OUTPUT:
+            stream.close()
+
+
+def _as_json(answer: dict[str, Any]) -> str:
+    return json.dumps(answer, ensure_ascii=False) + "\n"
+
+
+def _as_row(answer: dict[str, Any]) -> str:
+    best = [value for entry in answer.get("categories", ()) for value in entry.values()]
+    return _row(
+        [answer["path"], answer.get("error", ""), "|".join(answer.get("answers", ())), *best]
+    )
+
+
+def _header(columns: int) -> str:
+    best = [f"{what}_{place}" for place in range(1, columns + 1) for what in ("label", "score")]
+    return _row(["path", "error", "answers", *best])
+
+
+def _row(cells: list[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(cells)
+    return buffer.getvalue()
 
 
 def answer_text(path: Path, result: Result, *, mark: bool) -> str:

@@ -55,7 +55,7 @@ def demo_command(out: Path, seed: int, overwrite: bool, json_target: str | None)
     def payload() -> dict[str, object]:
         return {
             "page": str(out / INDEX_NAME),
-            "test_accuracy": result.training.test.accuracy,
+            "test_accuracy": result.training.result.accuracy,
             "video_accuracy": result.video_accuracy,
             "seconds": result.seconds,
             "benchmark": to_payload(result.comparison),
@@ -64,7 +64,7 @@ def demo_command(out: Path, seed: int, overwrite: bool, json_target: str | None)
     def show() -> None:
         print_report(result.comparison)
         click.echo(
-            f"\nTest accuracy {result.training.test.accuracy:.1%}; "
+            f"\nTest accuracy {result.training.result.accuracy:.1%}; "
             f"right on {result.video_accuracy:.1%} of the video's clear frames; "
             f"{result.seconds / 60:.1f} minutes.\nLook at {out / INDEX_NAME}"
         )

@@ -98,6 +98,7 @@ _ADVICE_SHOWN = 5
 def summarise(training: Training, json_target: str | None = None) -> None:
     """Print the test photos' figures, and write them as JSON if that was asked for."""
     from pocketlens.report.evaluation import PAGE_NAME
+    from pocketlens.report.html import counted
     from pocketlens.runtime.runs import REPORT_NAME
 
     def payload() -> dict[str, Any]:
@@ -105,12 +106,30 @@ def summarise(training: Training, json_target: str | None = None) -> None:
             "run": str(training.folder),
             "labels": list(training.card.labels),
             "data_hash": training.card.data_hash,
-            "test": asdict(training.test),
+            "test": training.test and asdict(training.test),
+            "val": asdict(training.val),
+            "unknown": training.unknown,
         }
 
     def show() -> None:
         console = _console()
-        _print(console, training.test, f"{training.card.name} on {training.test.count} test photos")
+        split, result = "test" if training.test else "validation", training.result
+        photos = counted(result.count, f"{split} photo")
+        _print(console, result, f"{training.card.name} on {photos}")
+        if training.test:
+            console.print(
+                f"Validation: {training.val.accuracy:.1%} of {counted(training.val.count)}, by "
+                "which epochs and temperature were chosen",
+                soft_wrap=True,
+            )
+        else:
+            console.print(
+                "No test photos (--no-test): these chose epochs and temperature, so the figures "
+                "are optimistic",
+                soft_wrap=True,
+            )
+        if training.test and training.unknown:
+            console.print(f"The test figures may be optimistic: {training.unknown}", soft_wrap=True)
         console.print(f"Report: {training.folder / REPORT_NAME / PAGE_NAME}", soft_wrap=True)
         console.print(f"Next: pocketlens convert {training.folder} --out models", soft_wrap=True)
 
@@ -122,11 +141,12 @@ def summarise_evaluation(
 ) -> None:
     """Print a model's figures, and write them as JSON if that was asked for."""
     from pocketlens.evaluation.models import to_payload
+    from pocketlens.report.html import counted
 
     def show() -> None:
         console = _console()
         name = evaluation.model.name if evaluation.model else "The model"
-        _print(console, evaluation.result, f"{name} on {evaluation.result.count} photos")
+        _print(console, evaluation.result, f"{name} on {counted(evaluation.result.count)}")
         if report is not None:
             from pocketlens.report.evaluation import PAGE_NAME
 
@@ -151,7 +171,9 @@ def _print(console: Console, result: Evaluation, title: str) -> None:
     advice = []
     for index in result.worst_first:
         entry = result.classes[index]
-        figures = (f"{value:.3f}" for value in (entry.f1, entry.precision, entry.recall))
+        values = (entry.f1, entry.precision, entry.recall)
+        # Of a class without photos nothing is known, and nothing was wrong.
+        figures = (f"{value:.3f}" if entry.support else "–" for value in values)
         auc = "–" if entry.auc is None else f"{entry.auc:.3f}"
         cells = [entry.label, *figures, auc, str(entry.support)]
         if result.confusion:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
+from pocketlens.choices import FORMATS
 from pocketlens.cli.benchmark import measurement, parse_threads, report_option
 from pocketlens.cli.options import (
     EXISTING,
@@ -81,7 +82,8 @@ def recommend_command(
     """Measure model files on this machine and recommend one, with a number of threads.
 
     Of the files within the limits the fastest is recommended; of those within 5 % of it the
-    smallest, then the one with the fewest threads. A RUN is converted to all formats first. If no
+    smallest, then the one with the fewest threads. A RUN is converted to all formats
+    first, once. If no
     file is within the limits, the nearest one is named and the exit code is 1.
     """
     from pocketlens.benchmarks.benchmarking import benchmark
@@ -100,8 +102,8 @@ def recommend_command(
         from pocketlens.benchmarks.page import RECOMMENDATION_JSON, refuse_report
 
         refuse_report(report_folder, overwrite=overwrite, marker=RECOMMENDATION_JSON)
-    with TemporaryDirectory() as home:
-        files, run = _files(models, Path(home), photos)
+    with ExitStack() as stack:
+        files, run = _files(models, stack, photos)
         result = benchmark(
             files,
             data=photos or run,
@@ -124,9 +126,9 @@ def recommend_command(
 
 
 def _files(
-    models: tuple[Path, ...], home: Path, photos: Path | None
+    models: tuple[Path, ...], stack: ExitStack, photos: Path | None
 ) -> tuple[list[Path], Path | None]:
-    """Return the files to measure, made in `home` from a run if one is given, and that run."""
+    """Return the files to measure, made of a run if one is given, and that run."""
     from pocketlens.errors import UsageError
     from pocketlens.runtime.runs import is_run
 
@@ -142,11 +144,7 @@ def _files(
         raise UsageError(
             f"Expected one run, or files. Received: {runs[0]} and more. Name the run alone."
         )
-    from pocketlens.imports import require_train
+    from pocketlens.export.models import converted_files
 
-    require_train()
-    from pocketlens.convert import Demands, convert
-
-    # What each format loses is measured below; converting need not judge it.
-    converted = convert(runs[0], home, demands=Demands(force=True))
-    return [file.path for file in converted], runs[0]
+    # What each format loses is measured, so even one that loses much is among them.
+    return list(stack.enter_context(converted_files(runs[0], FORMATS)).values()), runs[0]

@@ -135,6 +135,12 @@ schedule_options = options_of("Training")
 @photos_options(
     "--strict", is_flag=True, help="Fail if a file cannot be read or a photo has two labels."
 )
+@photos_options(
+    "--no-test",
+    is_flag=True,
+    help="Take no test photos from the training photos; accuracy is then that on the validation "
+    "photos.",
+)
 @network(
     "--arch",
     type=click.Choice(list(ARCHITECTURES)),
@@ -233,6 +239,7 @@ def train_command(
     dataset: str | None,
     out: Path,
     no_flip: bool,
+    no_test: bool,
     strict: bool,
     resume: bool,
     overwrite: bool,
@@ -249,13 +256,21 @@ def train_command(
     Paths are relative to the table's folder. A column split may say train, val or test. Photos with
     several labels or none need --task multilabel.
 
+    Without such a layout about 65 % of the photos are for training, 15 % for validation and 20 %
+    for the test. Which photo is in which split follows from its content and --seed, so it stays
+    there when others are added or files are renamed. Photos that an earlier run of --weights had
+    keep their split.
+
     RUN appears when it is complete. Until then it is in a hidden folder beside RUN. After an
     interruption, even a power cut, the same command with --resume continues.
     """
     from pocketlens.errors import UsageError
     from pocketlens.files import refuse_targets
     from pocketlens.imports import require_train
+    from pocketlens.train.unfinished import refuse_run, saying_how_to_resume
 
+    # First of all, before TensorFlow is loaded, photos are read or a dataset is downloaded.
+    refuse_run(out, overwrite=overwrite, resume=resume)
     if (photos is None) == (dataset is None):
         came = "neither" if photos is None else "both"
         raise UsageError(f"Expected PHOTOS or --dataset. Received: {came}. Give one of them.")
@@ -263,9 +278,8 @@ def train_command(
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.cli.evaluate import summarise
     from pocketlens.train import Settings, train
-    from pocketlens.train.unfinished import saying_how_to_resume
 
-    settings = Settings(flip=not no_flip, **chosen)  # type: ignore[arg-type]
+    settings = Settings(flip=not no_flip, test=not no_test, **chosen)  # type: ignore[arg-type]
     if photos is None:
         from pocketlens.train.datasets import dataset_folder
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pocketlens import __version__
 from pocketlens.card import ModelCard
-from pocketlens.errors import ConversionError, UsageError
+from pocketlens.errors import ConversionError, PocketlensError, UsageError
+from pocketlens.evaluation.agreement import keeps
+from pocketlens.files import cache_folder
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.hints import ModelHints
-from pocketlens.runtime.model_files import ModelFile, Signature, read_model_file
+from pocketlens.runtime.model_files import SUFFIX, ModelFile, Signature, read_model_file
+from pocketlens.runtime.runs import Run, read_run
 
 _FALLBACK_NAME = "classifier"
 # File systems take names of 255 bytes; C99 (5.2.4.1) promises 31 significant characters.
@@ -118,6 +124,9 @@ def _read(path: Path) -> Candidate:
 
 LOGGER = logging.getLogger("pocketlens")
 
+# What a file may lose to the run, in points of 100, as for `pocketlens convert`.
+_MAX_DROP = 1.0
+
 
 @contextlib.contextmanager
 def as_files(
@@ -145,48 +154,97 @@ def as_files(
     others = {path for path in models if not path.is_dir() and not read_model_file(path).card}
     if not others:
         hints.refuse_beside_card(models[0], but=())
-    with tempfile.TemporaryDirectory() as home:
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         paths: list[Path] = []
         for index, model in enumerate(models):
-            folder = Path(home) / str(index)
             if model.is_dir():
-                paths += _converted(model, formats, folder)
+                files = stack.enter_context(converted_files(model, formats))
+                paths += _without_lossy(model, files)
             elif model in others:
                 # Imported only here: it is for those alone.
                 from pocketlens.export.third_party import write_as_own
 
-                paths.append(write_as_own(model, hints, folder))
+                paths.append(write_as_own(model, hints, home / str(index)))
             else:
                 paths.append(model)
         yield tuple(paths)
 
 
-def _converted(run: Path, formats: Sequence[str], out: Path) -> list[Path]:
-    from pocketlens.imports import require_train
-    from pocketlens.runtime.runs import read_run
+@contextlib.contextmanager
+def converted_files(run: Path, formats: Sequence[str]) -> Iterator[dict[str, Path]]:
+    """Give the files of a run by format, in the order of `formats`, whatever they lose.
 
-    read_run(run)
-    require_train()
-    from pocketlens.convert import DropError, convert
+    They are kept in the cache, and made once for a run as it is, by this version.
 
+    Raises:
+        UsageError: the folder is not a run, or there is no such format.
+        MissingDependencyError: something has to be converted, and the packages are missing.
+        DataError: the run's photos are gone.
+    """
+    opened = read_run(run)
+    with contextlib.ExitStack() as stack:
+        folder = _kept_folder(opened) or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        there = {_format_of(path): path for path in folder.glob(f"*{SUFFIX}")}
+        files = {entry: there[entry] for entry in formats if entry in there}
+        missing = [entry for entry in formats if entry not in files]
+        if files:
+            LOGGER.info("Using what was converted before: %s.", ", ".join(files))
+        if missing:
+            from pocketlens.imports import require_train
+
+            require_train()
+            from pocketlens.convert import Demands, convert
+
+            # Beside the others, and whole when it gets there: another command may do the same.
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                for file in convert(run, Path(scratch), missing, demands=Demands(force=True)):
+                    files[file.format] = file.path.replace(folder / file.path.name)
+        yield {entry: files[entry] for entry in formats if entry in files}
+
+
+def _kept_folder(run: Run) -> Path | None:
+    """Return where files of a run are kept, None where nothing can be."""
+    content = hashlib.sha256(run.card.to_json().encode("utf-8") + run.model.read_bytes())
+    content.update(__version__.encode())
+    with contextlib.suppress(OSError, RuntimeError):
+        folder = cache_folder() / "converted" / content.hexdigest()[:32]
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    return None
+
+
+def _format_of(path: Path) -> str | None:
+    """Return the format that a kept file has, None for one that is not whole."""
     try:
-        files = convert(run, out, formats)
-    except DropError as error:
-        files = [file for file in error.files if not file.held_back]
-        lost = ", ".join(
-            f"{file.format} ({file.comparison.drop_points:.1f} points)"
-            for file in error.files
-            if file.held_back
+        model = read_model_file(path)
+    except PocketlensError:
+        return None
+    return model.card.format if model.card else None
+
+
+def _without_lossy(run: Path, files: Mapping[str, Path]) -> list[Path]:
+    kept, lost = [], []
+    for entry, path in files.items():
+        card = read_model_file(path).card
+        metrics: Mapping[str, Any] = card.metrics if card else {}
+        points, photos = (
+            metrics.get(name, 0) for name in ("lost_to_original_points", "compared_photos")
         )
-        if not files:
-            raise ConversionError(
-                f"Expected files of {run} that lose at most a point of accuracy. Received: {lost}. "
-                "Convert it yourself, with the command's advice: "
-                f"pocketlens convert {run} --out DIR, and export those files."
-            ) from error
-        LOGGER.warning("Left out, since it loses accuracy: %s.", lost)
-    # Converting has an order of its own, and the first file is the one that an app opens with.
-    return [file.path for file in sorted(files, key=lambda file: formats.index(file.format))]
+        if keeps(round(points * photos / 100), photos, _MAX_DROP):
+            kept.append(path)
+        else:
+            lost.append(f"{entry} ({points:.1f} points)")
+    if not kept:
+        raise ConversionError(
+            f"Expected files of {run} that lose at most a point of accuracy. Received: "
+            f"{', '.join(lost)}. Convert it yourself, with the command's advice: "
+            f"pocketlens convert {run} --out DIR, and export those files."
+        )
+    if lost:
+        LOGGER.warning("Left out, since it loses accuracy: %s.", ", ".join(lost))
+    return kept
 
 
 def check_formats(formats: Sequence[str], models: Sequence[Path]) -> None:

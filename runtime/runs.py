@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from pocketlens.card import CARD_NAME, LABELS_NAME, ModelCard, labels_text
 from pocketlens.errors import DataError, ModelFileError, UsageError
@@ -37,21 +38,56 @@ class Run:
         """Return the photos of one split, in the order in which they were used.
 
         Raises:
-            DataError: the photos are no longer where they were.
+            ModelFileError: the record of them is damaged.
+            DataError: the photos are no longer where they were, or the run has no such split.
         """
-        divided = json.loads((self.folder / SPLIT_NAME).read_text("utf-8"))
-        root = self.folder / divided["photos"]
+        divided = read_split(self.folder)
+        if not divided.parts.get(split):
+            raise DataError(
+                f"{self.folder} has no {split} photos: it was trained with --no-test. "
+                "Give a folder of photos instead of the run."
+            )
         index = {label: position for position, label in enumerate(self.card.labels)}
         photos = tuple(
-            Photo(root / name, tuple(index[label] for label in _as_list(labels)))
-            for name, labels in divided["parts"][split].items()
+            Photo(divided.root / name, tuple(index[label] for label in _as_list(labels)))
+            for name, labels in divided.parts[split].items()
         )
         if not any(photo.path.is_file() for photo in photos):
             raise DataError(
-                f"Expected the {split} photos of {self.folder} below {root}. Received: none of "
-                "them there. Move them back, or give a folder of photos instead of the run."
+                f"Expected the {split} photos of {self.folder} below {divided.root}. Received: "
+                "none of them there. Move them back, or give a folder of photos instead of the "
+                "run."
             )
         return LabelledPhotos(self.card.labels, photos)
+
+
+class RunSplit(NamedTuple):
+    """Which photo of a run had which split.
+
+    `parts` has the label or labels of each, by split and name below `root`; `seen` says by content
+    which photos this run and those before it had (see `train.lineage`), None in a run of an
+    earlier version.
+    """
+
+    root: Path
+    parts: Mapping[str, Mapping[str, str | list[str]]]
+    seen: Mapping[str, Any] | None
+
+
+def read_split(folder: Path) -> RunSplit:
+    """Read which photo of the run in `folder` had which split.
+
+    Raises:
+        ModelFileError: the file is damaged.
+    """
+    path = folder / SPLIT_NAME
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        return RunSplit(folder / values["photos"], values["parts"], values.get("seen"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(
+            f"Expected which photo had which split in {path}. Received: {error!r}. Train again."
+        ) from error
 
 
 def is_run(folder: Path) -> bool:
@@ -123,8 +159,11 @@ def write_split(
     root: Path,
     labels: Sequence[str],
     splits: Mapping[str, Sequence[Photo]],
+    seen: Mapping[str, Any],
 ) -> None:
     """Write which photo had which split and labels, with paths relative to the folder `root`.
+
+    `seen` says the same by content, of this run and those before it (see `train.lineage`).
 
     Photos beside `place`, where the run in `folder` is to lie when it is complete, are named by
     their way from there, so that both may move together.
@@ -142,6 +181,7 @@ def write_split(
                 }
                 for split, photos in splits.items()
             },
+            "seen": dict(seen),
         },
     )
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from pocketlens.errors import ModelFileError
 from pocketlens.files import replacing
-from pocketlens.train.callbacks import Epoch, History
+from pocketlens.train.callbacks import Epoch, History, Phase
 from pocketlens.train.networks import flat_layers
 
 # To be raised when checkpoints change their form.
-_VERSION = 1
+_VERSION = 2
 _PROGRESS = "progress"
 
 # The share of the time that writing may take: epochs of the head last less than a checkpoint.
@@ -52,6 +52,7 @@ class Checkpoint:
     phase: str
     next_epoch: int
     history: tuple[Epoch, ...]
+    phases: tuple[Phase, ...]
     arrays: State
 
 
@@ -74,6 +75,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
             str(progress["phase"]),
             int(progress["next_epoch"]),
             tuple(Epoch(**row) for row in progress["history"]),
+            tuple(Phase(**entry) for entry in progress["phases"]),
             arrays,
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -104,7 +106,7 @@ class Checkpoints:
         self._plan = plan
         self._found = found
         if found:
-            history.restore(found.history)
+            history.restore(found.history, found.phases)
 
     def is_past(self, phase: str) -> bool:
         """Tell whether what was found is of a later phase; phases are asked for in their order."""
@@ -152,6 +154,7 @@ class Checkpoints:
             "phase": phase,
             "next_epoch": next_epoch,
             "history": [asdict(epoch) for epoch in self._history.epochs],
+            "phases": [asdict(phase) for phase in self._history.phases],
         }
         arrays: dict[str, Any] = {
             f"{owner}/{name}": value

@@ -12,8 +12,15 @@ from pocketlens.runtime.photos import Photo, class_folders, find_others, find_pi
 from pocketlens.runtime.tables import SEPARATOR, is_table, split_folders
 from pocketlens.train.duplicates import Fingerprint, near_groups
 from pocketlens.train.found_photos import FoundPhotos, find_photos
+from pocketlens.train.lineage import SeenPhotos
 from pocketlens.train.photo_facts import PhotoFacts, read_facts
-from pocketlens.train.splits import Contents, DividedPhotos, count_labels, divide_photos
+from pocketlens.train.splits import (
+    Contents,
+    DividedPhotos,
+    count_labels,
+    divide_photos,
+    most_bound,
+)
 
 # Below this many pixels on the shorter side little is left to recognise.
 TINY_SIDE = 32
@@ -101,9 +108,9 @@ class DataCheck:
         smallest = min(self.counts.values())
         return max(self.counts.values()) / smallest if smallest else float("inf")
 
-    def divide(self, seed: int) -> DividedPhotos:
+    def divide(self, seed: int, *, test: bool = True) -> DividedPhotos:
         """Divide the photos, copies together; raises DataError where `problem` says why."""
-        return divide_photos(self.found, self.contents, seed)
+        return divide_photos(self.found, self.contents, seed, test=test)
 
     def refuse_bad(self) -> None:
         """Raise DataError where a file cannot be used or a photo has two labels: `--strict`."""
@@ -126,13 +133,19 @@ class DataCheck:
             )
 
 
-def check_data(photos: Path, task: str | None = None, positive: str | None = None) -> DataCheck:
+def check_data(
+    photos: Path,
+    task: str | None = None,
+    positive: str | None = None,
+    seen: SeenPhotos | None = None,
+) -> DataCheck:
     """Read all photos and say what was found.
 
     Args:
         photos: a folder per class, a layout of such, or a table.
         task: what is to be trained; None takes what the photos' labels are for.
         positive: see `FoundPhotos.for_task`.
+        seen: what earlier trainings had, which keeps its split.
 
     Raises:
         UsageError: there is no such folder or table, or no such label.
@@ -145,7 +158,7 @@ def check_data(photos: Path, task: str | None = None, positive: str | None = Non
     root = found.root
     facts = read_facts(root, [photo.path for photo in found.photos])
     readable = [photo for photo in found.photos if facts[photo.path].error is None]
-    contents = _contents(found, facts, readable)
+    contents = _contents(found, facts, readable, seen or SeenPhotos())
     try:
         divide_photos(found, contents, seed=0)
         problem = None
@@ -186,15 +199,22 @@ def check_data(photos: Path, task: str | None = None, positive: str | None = Non
 
 
 def _contents(
-    found: FoundPhotos, facts: Mapping[Path, PhotoFacts], readable: list[Photo]
+    found: FoundPhotos, facts: Mapping[Path, PhotoFacts], readable: list[Photo], seen: SeenPhotos
 ) -> Contents:
-    # Exact copies share one fingerprint; comparing one of each is enough.
-    first = {facts[photo.path].digest: photo.path for photo in reversed(readable)}
-    digests = list(first)
-    prints = [Fingerprint.from_hex(facts[first[digest]].fingerprint) for digest in digests]
-    group_of = {
-        digest: digests[index] for digest, index in zip(digests, near_groups(prints), strict=True)
-    }
+    # Exact copies share one fingerprint; comparing one of each is enough. In the order of their
+    # contents, so that a group is called by the smallest, whatever the files are called. Those
+    # seen before come last: they join groups, and none is called by them.
+    prints = {facts[photo.path].digest: facts[photo.path].fingerprint for photo in readable}
+    digests = sorted(prints)
+    digests += sorted(seen.fingerprints.keys() - prints.keys())
+    prints = {**seen.fingerprints, **prints}
+    near = near_groups([Fingerprint.from_hex(prints[digest]) for digest in digests])
+    group_of = {digest: digests[index] for digest, index in zip(digests, near, strict=True)}
+    bound: dict[str, str] = {}
+    for digest, split in seen.splits.items():
+        group = group_of.get(digest)
+        if group is not None:
+            bound[group] = most_bound((split, bound.get(group, split)))
     bad = frozenset(photo.path for photo in found.photos if facts[photo.path].error is not None)
     return Contents(
         digests={path: entry.digest for path, entry in facts.items()},
@@ -204,6 +224,8 @@ def _contents(
             for path, entry in facts.items()
         },
         unreadable=bad,
+        fingerprints={path: entry.fingerprint for path, entry in facts.items()},
+        bound=bound,
     )
 
 

@@ -114,7 +114,8 @@ def headline(check: DataCheck) -> str:
     skipped = f", {len(check.unreadable)} unreadable" if check.unreadable else ""
     layout = "" if len(check.found.splits) == 1 else f", split into {', '.join(check.found.splits)}"
     classes = counted(len(check.counts), "class", "classes")
-    return f"{check.readable} readable photos in {classes}{skipped}{layout}."
+    photos = counted(check.readable, "readable photo")
+    return f"{photos} in {classes}{skipped}{layout}."
 
 
 def balance(check: DataCheck) -> str:
@@ -122,6 +123,8 @@ def balance(check: DataCheck) -> str:
     low, high = smallest_and_largest(check)
     if not check.readable:
         return "There is nothing to learn from."
+    if len(check.counts) == 1:
+        return "There is only one class."
     if check.counts[low] == check.counts[high]:
         return "All classes have the same number of photos."
     counts = f"{high} {check.counts[high]}, {low} {check.counts[low]}"

@@ -21,6 +21,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from pocketlens.progress import track
+from pocketlens.report.html import counted
 from pocketlens.train.batches import Change
 from pocketlens.train.networks import HEAD_NAME
 from pocketlens.train.pixel_cache import SplitPixels, write_array
@@ -81,12 +83,13 @@ def head_model(network: keras.Model) -> keras.Model:
 
 def features_of(extractor: FeatureExtractor, split: SplitPixels, path: Path) -> NDArray[Any]:
     """Return float32 (N, channels): the features of photos as they are, mapped from a new file."""
-    LOGGER.info("Computing the features of %d photos …", len(split.pixels))
+    LOGGER.info("Computing the features of %s …", counted(len(split.pixels)))
     shape = (len(split.pixels), extractor.channels)
     size = extractor.batch_size
     starts = range(0, len(split.pixels), size)
     batches = (split.pixels[start : start + size] for start in starts)
-    return write_array(path, shape, np.float32, extractor.each(batches))
+    features = track(extractor.each(batches), "Computing features", len(starts))
+    return write_array(path, shape, np.float32, features)
 
 
 def feature_change(
@@ -104,7 +107,8 @@ def feature_change(
     size = extractor.batch_size
     batches = (rows[start : start + size] for start in range(0, count, size))
     views = extractor.each(augment(split.pixels[batch], rng) for batch in batches)
-    differences = np.concatenate(list(views)) - features[rows]
+    bar = track(views, "Computing features", -(-count // size))
+    differences = np.concatenate(list(bar)) - features[rows]
 
     def change(values: NDArray[Any], rng: np.random.Generator) -> NDArray[np.float32]:
         return np.asarray(values + differences[rng.integers(count, size=len(values))], np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,19 @@ import keras
 import numpy as np
 
 from pocketlens.errors import DataError
+from pocketlens.report.html import counted
 from pocketlens.train.augmentation import PRESETS, augment
 from pocketlens.train.batches import (
     Change,
     EpochPictures,
     Shuffling,
     class_weights,
+    photo_weights,
     plain_batches,
     same_every_epoch,
     training_batches,
 )
-from pocketlens.train.callbacks import BestWeights, History
+from pocketlens.train.callbacks import BestWeights, History, Phase, PredictionBar
 from pocketlens.train.checkpoints import Checkpoints, Stateful
 from pocketlens.train.devices import FLOAT16, compile_with_xla, computing_in, precision
 from pocketlens.train.grid import GridTraining, round_kernels
@@ -35,11 +38,9 @@ from pocketlens.train.head import (
 from pocketlens.train.networks import BASE_NAME, HEAD_NAME, flat_layers, freeze
 from pocketlens.train.optimization import accuracy, loss, optimizer, rate_callbacks
 from pocketlens.train.pixel_cache import SplitPixels
-from pocketlens.train.settings import Settings
+from pocketlens.train.settings import FINE_TUNE, GRID, HEAD, SCRATCH, Settings
 
 LOGGER = logging.getLogger("pocketlens")
-
-HEAD, FINE_TUNE, SCRATCH, GRID = "head", "fine-tune", "scratch", "grid"
 
 # Epochs without a better validation loss before a phase ends early. From scratch that loss is
 # restless until the learning rate is low, so there it is this share of the epochs, if that is more.
@@ -105,10 +106,12 @@ class Trainer:
         settings = self._settings
         extractor = FeatureExtractor(self.network)
         train = self._splits["train"]
+        started = time.perf_counter()
         features, val_features = (
             features_of(extractor, self._splits[name], self._scratch / f"{name}.npy")
             for name in ("train", "val")
         )
+        self.history.pass_s = time.perf_counter() - started
         change = self.augmentation and feature_change(
             extractor, train, features, self.augmentation, settings.seed
         )
@@ -143,6 +146,9 @@ class Trainer:
         trained = settings.fine_tune_layers if settings.pretrained else len(self._base_layers())
         freeze(self.network, trained)
         layers = [*self._base_layers(), self.network.get_layer(HEAD_NAME)]
+        training_on_grid = GridTraining(layers)
+        # What this phase must be better than is what rounding alone leaves.
+        training_on_grid.on_train_begin()
         self._fit(
             GRID,
             self.network,
@@ -150,7 +156,7 @@ class Trainer:
             self._validation(self._splits["val"].pixels),
             settings.grid_epochs,
             settings.rates.grid,
-            {"grid": GridTraining(layers)},
+            {"grid": training_on_grid},
         )
 
     def _in_one_graph(self, phase: str) -> bool:
@@ -182,6 +188,21 @@ class Trainer:
         split, size = self._splits["val"], self._settings.batch_size
         return plain_batches(values, split.labels, size, self._validation_weights)
 
+    def _validation_loss(self) -> float:
+        """Return the loss on the validation photos, as `fit` computes it after an epoch.
+
+        Not by `evaluate`, which would start one more dataset that is fed from Python.
+        """
+        split, size = self._splits["val"], self._settings.batch_size
+        blocks = (
+            np.asarray(split.pixels[start : start + size], np.float32)
+            for start in range(0, len(split.labels), size)
+        )
+        scores = np.concatenate([self.network.predict_on_batch(block) for block in blocks])
+        weights = photo_weights(split.labels, self._validation_weights)
+        measure = loss(self._settings.task, self._classes, self._settings.label_smoothing)
+        return float(measure(split.labels, scores, weights))
+
     def _base_layers(self) -> list[keras.layers.Layer]:
         return flat_layers(self.network.get_layer(BASE_NAME))
 
@@ -208,32 +229,40 @@ class Trainer:
             jit_compile=compile_with_xla(),
             steps_per_execution=int(training.cardinality()) if self._in_one_graph(phase) else 1,
         )
-        self.history.phase = phase
+        first_epoch = self._checkpoints.first_epoch(phase)
+        before = None
+        if phase in (FINE_TUNE, GRID) and not first_epoch:
+            before = self._validation_loss()
+        self.history.begin(Phase(phase, epochs, before))
         kept = {
             **(stateful or {}),
             **rate_callbacks(settings),
-            "best": BestWeights(_patience(phase, epochs)),
+            "best": BestWeights(_patience(phase, epochs), before),
         }
-        model.fit(
-            training,
-            validation_data=validation,
-            initial_epoch=self._checkpoints.first_epoch(phase),
-            epochs=epochs,
-            shuffle=False,  # The datasets shuffle where it is wanted.
-            verbose=0,
-            callbacks=[
-                *kept.values(),
-                self.history,
-                self._checkpoints.keeper(phase, kept),
-                keras.callbacks.TerminateOnNaN(),
-            ],
-        )
+        try:
+            model.fit(
+                training,
+                validation_data=validation,
+                initial_epoch=first_epoch,
+                epochs=epochs,
+                shuffle=False,  # The datasets shuffle where it is wanted.
+                verbose=0,
+                callbacks=[
+                    *kept.values(),
+                    self.history,
+                    self._checkpoints.keeper(phase, kept),
+                    keras.callbacks.TerminateOnNaN(),
+                ],
+            )
+        finally:
+            self.history.close_bar()
         if not np.isfinite(self.history.epochs[-1].loss):
             self._checkpoints.discard()
             raise DataError(
                 "Expected a loss that goes down. Received: NaN. "
                 "Look at the photos or train with another --seed."
             )
+        LOGGER.info("%s", self.history.outcomes()[-1].text)
 
 
 def _patience(phase: str, epochs: int) -> int:
@@ -243,9 +272,10 @@ def _patience(phase: str, epochs: int) -> int:
 
 def predict_scores(network: keras.Model, split: SplitPixels, batch_size: int) -> Any:
     """Return float32 (N, classes): the network's scores for a split, in its order."""
-    LOGGER.info("Computing scores …")
+    LOGGER.info("Computing the scores of %s …", counted(len(split.labels)))
     batches = plain_batches(split.pixels, split.labels, batch_size)
-    return network.predict(batches.map(lambda pixels, *_: pixels), verbose=0)
+    bar = PredictionBar("Computing scores", int(batches.cardinality()))
+    return network.predict(batches.map(lambda pixels, *_: pixels), verbose=0, callbacks=[bar])
 
 
 def _augmentation(settings: Settings) -> Change | None:

@@ -21,7 +21,6 @@ from pocketlens.evaluation.answers import truth
 from pocketlens.files import cache_folder, replacing, write_text
 from pocketlens.progress import track
 from pocketlens.runtime.photos import Photo, read_pixels, report_skipped
-from pocketlens.runtime.runs import SPLITS
 from pocketlens.train.splits import DividedPhotos, count_labels
 
 
@@ -82,7 +81,7 @@ def load_pixels(
     Raises:
         DataError: a split has a class of which no photo can be read.
     """
-    everything = [photo for split in SPLITS for photo in divided.splits[split]]
+    everything = [photo for photos in divided.splits.values() for photo in photos]
     digests = [divided.digests[photo.path] for photo in everything]
     key = hashlib.sha256(
         json.dumps([PIXELS_VERSION, size_wh, resize_mode, digests]).encode()
@@ -153,8 +152,7 @@ def _splits(
 ) -> dict[str, SplitPixels]:
     splits = {}
     first = row = 0
-    for name in SPLITS:
-        photos = divided.splits[name]
+    for name, photos in divided.splits.items():
         readable = tuple(
             photo for index, photo in enumerate(photos, first) if index not in unreadable
         )

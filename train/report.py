@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,9 @@ from pocketlens.runtime.pictures import Pixels, decode, resize
 
 if TYPE_CHECKING:
     from pocketlens.train.batches import Change
-    from pocketlens.train.callbacks import Epoch
+    from pocketlens.train.callbacks import Epoch, History
     from pocketlens.train.feature_maps import FeatureMaps
+    from pocketlens.train.lineage import SeenPhotos
     from pocketlens.train.pixel_cache import SplitPixels
 
 SHEET_NAME = "augmentation.png"
@@ -52,12 +53,22 @@ _FEW_EPOCHS = 8
 _PHASE_ALPHAS = (0.06, 0.14, 0.22)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The figures of each split but `train` for the card, and all that is known of them."""
+
+    metrics: dict[str, Any]
+    val: ModelEvaluation
+    test: ModelEvaluation | None
+
+
 def write_report(
     folder: Path,
     card: ModelCard,
-    test: ModelEvaluation,
-    epochs: Sequence[Epoch],
+    measured: Measured,
+    history: History,
     photos: Mapping[str, Sequence[Photo]],
+    seen: SeenPhotos,
 ) -> None:
     """Write a run's `index.html`, `report.json` and the charts on the page into a folder.
 
@@ -68,18 +79,28 @@ def write_report(
     from pocketlens.train.data_report import PAGE_NAME as DATA_PAGE_NAME
 
     counts = {split: len(entries) for split, entries in photos.items()}
-    payload = to_payload(test)
-    rows = [asdict(epoch) for epoch in epochs]
-    write_json(folder / JSON_NAME, {"test": payload, "photos": counts, "epochs": rows})
-    context = evaluation_context(payload, test.answers, test.before)
+    epochs, outcomes = history.epochs, history.outcomes()
+    shown = measured.test or measured.val
+    payload = {
+        "test": to_payload(measured.test) if measured.test else None,
+        "val": to_payload(measured.val),
+        "photos": counts,
+        "unknown": seen.unknown,
+        "epochs": [asdict(epoch) for epoch in epochs],
+        "phases": [asdict(entry) for entry in outcomes],
+    }
+    write_json(folder / JSON_NAME, payload)
+    context = evaluation_context(to_payload(shown), shown.answers, shown.before)
     context["charts"] |= {"loss": curve(epochs, "loss"), "accuracy": curve(epochs, "accuracy")}
     write_charts(context, folder)
     sheet = folder / SHEET_NAME
     page = render(
         "training.html",
         title=f"{card.name}: training report",
-        about="They were not used in training or for any choice.",
+        about=claim(measured, seen),
         counts=counts,
+        val=measured.val.result if measured.test else None,
+        phases=[entry.text for entry in outcomes],
         card=card,
         data_page=DATA_PAGE_NAME,
         sheet=data_url(sheet.read_bytes(), "png") if sheet.is_file() else "",
@@ -88,6 +109,22 @@ def write_report(
         **context,
     )
     write_text(folder / PAGE_NAME, page)
+
+
+def claim(measured: Measured, seen: SeenPhotos) -> str:
+    """Return what the figures of a run are worth: what its photos were used for before."""
+    if measured.test is None:
+        return (
+            "These are the validation photos, by which the epochs and the temperature were "
+            "chosen, so the figures are optimistic. There are no test photos (--no-test)."
+        )
+    if seen.unknown:
+        return (
+            "They were not used in this training or for any choice of it, but "
+            f"{seen.unknown}: if it was these, the figures are optimistic."
+        )
+    before = ", nor by the runs that its weights come from" if seen.splits else ""
+    return f"They were not used in training or for any choice{before}."
 
 
 def evaluate_with_report(

@@ -21,6 +21,9 @@ from pocketlens.choices import (
 from pocketlens.errors import UsageError
 from pocketlens.train.architectures import DEFAULT_ARCHITECTURE, Architecture, find_architecture
 
+# The phases, as the history calls them.
+HEAD, FINE_TUNE, SCRATCH, GRID = "head", "fine-tune", "scratch", "grid"
+
 WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
 
@@ -62,7 +65,7 @@ class Settings:
     same, by weights or by drawing photos of rare ones more often; multilabel training knows no
     balance. `learning_rate` is where the second phase starts; `rates` says what None means, and a
     rate that is given moves the one on the grid in proportion. `mixed_precision` of None takes it
-    where it pays.
+    where it pays. Without `test` no test photos are taken from the training photos.
     """
 
     task: str = MULTICLASS
@@ -80,6 +83,7 @@ class Settings:
     label_smoothing: float = 0.0
     mixed_precision: bool | None = None
     seed: int = 0
+    test: bool = True
     batch_size: int = 32
     head_epochs: int = 30
     fine_tune_epochs: int | None = None
@@ -186,6 +190,16 @@ class Settings:
     def pretrained(self) -> bool:
         """Whether training starts from weights that have seen other photos."""
         return self.weights != WEIGHTS_NONE
+
+    def planned_epochs(self, photos: int) -> dict[str, int]:
+        """Return the epochs of each phase in its order, with so many photos to train on."""
+        first = self.head_epochs if self.pretrained else 0
+        planned = {
+            HEAD: first,
+            FINE_TUNE if self.pretrained else SCRATCH: self.main_epochs(photos),
+            GRID: self.grid_epochs,
+        }
+        return {phase: epochs for phase, epochs in planned.items() if epochs}
 
     def main_epochs(self, photos: int) -> int:
         """Return how many epochs the second phase has with so many photos to train on."""

@@ -26,11 +26,10 @@ from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.models import ModelEvaluation
 from pocketlens.files import replacing, write_bytes
 from pocketlens.quiet import quiet
+from pocketlens.report.html import counted
 from pocketlens.runtime.runs import (
-    LOGS_NAME,
     MODEL_NAME,
     REPORT_NAME,
-    SPLITS,
     write_card,
     write_split,
 )
@@ -40,10 +39,11 @@ from pocketlens.train.checkpoints import Checkpoints, read_checkpoint
 from pocketlens.train.data_check import check_data
 from pocketlens.train.data_report import log_check, write_data_report
 from pocketlens.train.devices import all_gpus
+from pocketlens.train.lineage import read_seen
 from pocketlens.train.networks import HEAD_NAME, build
 from pocketlens.train.phases import Trainer, predict_scores
 from pocketlens.train.pixel_cache import SplitPixels, load_pixels
-from pocketlens.train.report import SHEET_NAME, augmentation_sheet, write_report
+from pocketlens.train.report import SHEET_NAME, Measured, augmentation_sheet, write_report
 from pocketlens.train.settings import Settings
 from pocketlens.train.splits import DividedPhotos
 from pocketlens.train.unfinished import refuse_run, unfinished_run
@@ -59,8 +59,8 @@ def describe_plan(settings: Settings, divided: DividedPhotos) -> dict[str, Any]:
         "data_hash": divided.data_hash,
         "photos": {
             os.path.relpath(photo.path, divided.root): [split, divided.digests[photo.path]]
-            for split in SPLITS
-            for photo in divided.splits[split]
+            for split, photos in divided.splits.items()
+            for photo in photos
         },
     }
 
@@ -109,14 +109,6 @@ class Calibration:
     scores: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The figures of validation and test for the card, and all that is known of the test split."""
-
-    metrics: dict[str, Any]
-    test: ModelEvaluation
-
-
 def calibrate(network: keras.Model, validation: SplitPixels, settings: Settings) -> Calibration:
     """Fit a temperature on the validation split and put it into the network's head."""
     scores = predict_scores(network, validation, settings.batch_size)
@@ -132,19 +124,19 @@ def measure(
     settings: Settings,
     calibration: Calibration,
 ) -> Measured:
-    """Evaluate a calibrated network on the validation and test splits.
+    """Evaluate a calibrated network on the validation split, and the test split where there is one.
 
     The metrics say for each its `accuracy`, `macro_f1`, `ece`, `ece_uncalibrated` (without the
     temperature) and `count`.
     """
     temperature, task = calibration.temperature, settings.task
-    test_scores = predict_scores(network, splits["test"], settings.batch_size)
+    scores = {"val": (calibration.scores, tempered(calibration.scores, temperature, task))}
+    if "test" in splits:
+        after = predict_scores(network, splits["test"], settings.batch_size)
+        scores["test"] = tempered(after, 1 / temperature, task), after
     metrics: dict[str, Any] = {"temperature": round(temperature, 4)}
     shown = {}
-    for name, before, after in (
-        ("val", calibration.scores, tempered(calibration.scores, temperature, task)),
-        ("test", tempered(test_scores, 1 / temperature, task), test_scores),
-    ):
+    for name, (before, after) in scores.items():
         split = splits[name]
         answers = to_answers(after, split.labels, labels, task)
         uncalibrated = reliability(to_answers(before, split.labels, labels, task))
@@ -158,7 +150,7 @@ def measure(
             f"{name}_ece_uncalibrated": round(uncalibrated.ece, 4),
             f"{name}_count": result.count,
         }
-    return Measured(metrics, shown["test"])
+    return Measured(metrics, shown["val"], shown.get("test"))
 
 
 LOGGER = logging.getLogger("pocketlens")
@@ -166,11 +158,23 @@ LOGGER = logging.getLogger("pocketlens")
 
 @dataclass(frozen=True)
 class Training:
-    """What `train` has made."""
+    """What `train` has made.
+
+    `val` are the figures on the validation photos, by which epochs and temperature were chosen,
+    `test` those on the test photos, None without a test split. `unknown` says why it is not known
+    whether the weights that training started from had seen test photos, "" where they had not.
+    """
 
     folder: Path
     card: ModelCard
-    test: Evaluation
+    val: Evaluation
+    test: Evaluation | None
+    unknown: str = ""
+
+    @property
+    def result(self) -> Evaluation:
+        """The figures that count: those of the test photos, without these of validation."""
+        return self.test or self.val
 
 
 def train(
@@ -206,11 +210,14 @@ def train(
     """
     settings = settings or Settings()
     refuse_run(out, overwrite=overwrite, resume=resume)
-    check = check_data(photos, settings.task, settings.positive)
+    seen = read_seen(settings.weights)
+    check = check_data(photos, settings.task, settings.positive, seen)
     if strict:
         check.refuse_bad()
-    divided = check.divide(settings.seed)
+    divided = check.divide(settings.seed, test=settings.test)
     log_check(check)
+    for note in divided.notes:
+        LOGGER.warning("%s", note)
     if settings.task == BINARY:
         negative, positive = divided.labels
         LOGGER.info("Looking for %r among %r (--positive chooses).", positive, negative)
@@ -225,13 +232,15 @@ def train(
             network = build(len(divided.labels), settings)
         splits = load_pixels(divided, size_wh, settings.resize_mode)
         counts = ", ".join(f"{name} {len(split.labels)}" for name, split in splits.items())
-        LOGGER.info("%d classes; photos: %s", len(divided.labels), counts)
+        LOGGER.info("%s; photos: %s", counted(len(divided.labels), "class", "classes"), counts)
         folder = unfinished.run
-        LOGGER.info("Watch it with: tensorboard --logdir %s", folder / LOGS_NAME)
-        history = History(folder)
+        # The folder above holds the logs while the run is made as well as when it is complete.
+        LOGGER.info("Watch it with: tensorboard --logdir %s", out.parent)
+        history = History(folder, settings.planned_epochs(len(splits["train"].labels)))
         checkpoints = Checkpoints(unfinished.checkpoint, network, history, plan, found)
         if resume:
-            LOGGER.info("Going on after %d finished epochs.", len(history.epochs))
+            done = counted(len(history.epochs), "finished epoch")
+            LOGGER.info("Going on after %s.", done)
         trainer = Trainer(
             network, settings, splits, history, checkpoints, unfinished.scratch, pictures
         )
@@ -258,15 +267,17 @@ def train(
         )
         write_card(folder, card)
         readable = {name: split.photos for name, split in splits.items()}
-        write_split(folder, out, divided.root, divided.labels, readable)
+        known = seen.and_those_of(readable, check.contents).to_json()
+        write_split(folder, out, divided.root, divided.labels, readable, known)
         write_data_report(folder / REPORT_NAME, check)
         if trainer.augmentation:
             sheet = augmentation_sheet(
                 splits["train"], divided.labels, trainer.augmentation, settings.seed
             )
             write_bytes(folder / REPORT_NAME / SHEET_NAME, sheet)
-        write_report(folder / REPORT_NAME, card, measured.test, history.epochs, readable)
-    return Training(out, card, measured.test.result)
+        write_report(folder / REPORT_NAME, card, measured, history, readable, seen)
+    test = measured.test.result if measured.test else None
+    return Training(out, card, measured.val.result, test, seen.unknown)
 
 
 def _described(settings: Settings, photos: int) -> dict[str, object]:

@@ -121,11 +121,13 @@ def saying_how_to_resume(out: Path) -> Iterator[None]:
     """Log how to go on when the block is interrupted or runs out of room."""
     try:
         yield
-    except (KeyboardInterrupt, OutputError):
+    except (KeyboardInterrupt, OutputError) as error:
         if UnfinishedRun.of(out).checkpoint.is_file():
             LOGGER.warning(
-                "All finished epochs are kept: the same command with --resume goes on from there."
+                "What was finished is kept: the same command with --resume goes on from there."
             )
+        elif isinstance(error, KeyboardInterrupt):
+            LOGGER.warning("No epoch was finished, so there is nothing to resume.")
         raise
 
 

@@ -1,5 +1,6 @@
 """`pocketlens classify` from the outside."""
 
+import csv
 import json
 import os
 import shutil
@@ -148,3 +149,40 @@ def test_names_that_are_no_utf8_and_bad_photos_end_no_batch(tiny_tflite, photo, 
     pictures = json.loads(target.read_bytes())["pictures"]
     assert [Path(entry["path"]).name for entry in pictures] == ["bad.jpg", name, "good.png"]
     assert ["error" in entry for entry in pictures] == [True, False, False]
+
+
+def test_lines_and_rows_come_as_they_are_classified(tiny_tflite, photo, tmp_path, capfd):
+    broken = photo.with_name("broken.jpg")
+    broken.write_bytes(b"no picture")
+    table, whole = tmp_path / "new" / "answers.csv", tmp_path / "answers.json"
+    code = classify(
+        tiny_tflite, photo, broken, photo, "--jsonl", "-", "--csv", table, "--json", whole
+    )
+    assert code == 1
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert lines == json.loads(whole.read_text())["pictures"]
+    assert ["error" in line for line in lines] == [False, True, False]
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["path"] for row in rows] == [str(photo), str(broken), str(photo)]
+    assert [bool(row["error"]) for row in rows] == [False, True, False]
+    assert rows[0]["answers"] == rows[0]["label_1"] == lines[0]["answers"][0]
+    assert float(rows[0]["score_3"]) == lines[0]["categories"][2]["score"]
+
+
+def test_what_was_classified_is_there_when_the_rest_is_not(
+    tiny_tflite, photo, tmp_path, monkeypatch
+):
+    def interrupted(*_):
+        yield np.zeros((96, 96, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pocketlens.runtime.photos.read_pixels", interrupted)
+    lines = tmp_path / "answers.jsonl"
+    assert classify(tiny_tflite, photo, photo, "--jsonl", lines) == 130
+    assert json.loads(lines.read_text())["path"] == str(photo)
+
+
+def test_one_place_for_two_outputs_is_refused(tiny_tflite, photo, capfd):
+    assert classify(tiny_tflite, photo, "--jsonl", "-", "--json", "-") == 2
+    assert "Expected different places for --json, --jsonl and --csv" in capfd.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 from pocketlens.cli.main import run
+from pocketlens.runtime.runs import read_run
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +91,17 @@ def test_bad_input(
         assert (out / "model.keras").read_text() == "precious"
 
 
+def test_existing_run_is_refused_before_anything_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    existing_run(tmp_path / "run")
+    # Neither TensorFlow nor photos nor a download are looked for.
+    monkeypatch.setattr("pocketlens.imports.find_spec", lambda _: None)
+    for photos in ([str(tmp_path)], ["--dataset", "cifar10"]):
+        assert run(["train", *photos, "--out", str(tmp_path / "run")]) == 2
+        assert "which exists" in capsys.readouterr().err
+
+
 def test_command_line(
     tiny_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +111,14 @@ def test_command_line(
     assert run([*arguments, "--json", "-"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["labels"] == ["circle", "cross", "stripes"]
-    assert report["test"]["count"] == 18
-    assert run([*arguments, "--overwrite"]) == 0
-    assert "Accuracy" in capsys.readouterr().out
+    assert report["test"]["count"] == len(read_run(out).photos("test").photos)
+    assert report["val"]["count"] == len(read_run(out).photos("val").photos)
+    assert report["unknown"] == ""
+    assert run([*arguments, "--overwrite", "--no-test"]) == 0
+    printed = capsys.readouterr().out
+    assert "Accuracy" in printed
+    assert "No test photos (--no-test)" in printed
+    assert "These are the validation photos" in (out / "report" / "index.html").read_text("utf-8")
+    assert run(["evaluate", str(out), str(out)]) == 1
+    assert "has no test photos: it was trained with --no-test" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "run"]

@@ -18,9 +18,9 @@ from pocketlens.train.callbacks import History
 from pocketlens.train.checkpoints import Checkpoints
 from pocketlens.train.data_check import check_data
 from pocketlens.train.networks import build, freeze
-from pocketlens.train.phases import HEAD, Trainer, predict_scores
+from pocketlens.train.phases import Trainer, predict_scores
 from pocketlens.train.pixel_cache import SplitPixels, load_pixels
-from pocketlens.train.settings import Settings
+from pocketlens.train.settings import HEAD, Settings
 
 
 class ThroughBase(Trainer):

@@ -10,10 +10,11 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 from pocketlens.evaluation import evaluate_model
 from pocketlens.runtime.runs import read_run
-from pocketlens.train.callbacks import Epoch
+from pocketlens.train.callbacks import Epoch, History, Phase
 from pocketlens.train.data_check import check_data
 from pocketlens.train.data_report import write_data_report
-from pocketlens.train.report import write_report
+from pocketlens.train.lineage import SeenPhotos
+from pocketlens.train.report import Measured, claim, write_report
 
 EPOCHS = [
     Epoch("head", 1, 1.2, 0.4, 1.1, 0.5, 1e-3, 2.0),
@@ -28,8 +29,34 @@ def report(tiny_run: Path, tiny_tflite: Path, tmp_path_factory: pytest.TempPathF
     run = read_run(tiny_run)
     shutil.copy(tiny_run / "report" / "augmentation.png", folder)
     photos = {split: run.photos(split).photos for split in ("train", "val", "test")}
-    write_report(folder, run.card, evaluate_model(tiny_tflite, tiny_run), EPOCHS, photos)
+    history = History(tmp_path_factory.mktemp("history"))
+    history.restore(EPOCHS, [Phase("head", 2), Phase("fine_tune", 1, 0.6)])
+    val, test = (evaluate_model(tiny_tflite, run.photos(split)) for split in ("val", "test"))
+    seen = SeenPhotos({"0" * 64: "train"})
+    write_report(folder, run.card, Measured({}, val, test), history, photos, seen)
     return folder
+
+
+@pytest.mark.parametrize(
+    ("test", "seen", "words"),
+    [
+        (True, SeenPhotos(), "They were not used in training or for any choice."),
+        (True, SeenPhotos({"0": "val"}), "any choice, nor by the runs that its weights come from."),
+        (
+            True,
+            SeenPhotos(unknown="nobody knows"),
+            "but nobody knows: if it was these, the figures",
+        ),
+        (False, SeenPhotos(), "These are the validation photos"),
+    ],
+    ids=["alone", "retrained", "unknown", "no-test"],
+)
+def test_claim_is_true(
+    tiny_run: Path, tiny_tflite: Path, test: bool, seen: SeenPhotos, words: str
+) -> None:
+    evaluation = evaluate_model(tiny_tflite, read_run(tiny_run).photos("val"))
+    measured = Measured({}, evaluation, evaluation if test else None)
+    assert words in claim(measured, seen)
 
 
 def test_page_of_a_run(report: Path) -> None:
@@ -46,11 +73,19 @@ def test_page_of_a_run(report: Path) -> None:
     }
     page = (report / "index.html").read_text("utf-8")
     assert page.count("<svg ") == 6
-    for text in ('href="data.html"', "18 for the\ntest", "fine_tune", "<h2>Settings", "image/png"):
+    for text in (
+        'href="data.html"',
+        "head: epoch 2 of 2 kept (val_loss 1.000, val_accuracy 0.600); all epochs done.",
+        "fine_tune: left out",
+        "<h2>Settings",
+        "image/png",
+        "nor by the runs that its weights come from",
+        "Validation: ",
+    ):
         assert text in page
     assert "://" not in page
     payload = json.loads((report / "report.json").read_text())
-    assert payload["photos"]["test"] == payload["test"]["count"] == 18
+    assert payload["photos"]["test"] == payload["test"]["count"]
     assert [epoch["val_loss"] for epoch in payload["epochs"]] == [1.1, 1.0, 0.7]
 
 

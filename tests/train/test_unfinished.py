@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from pocketlens.errors import OutputExistsError
-from pocketlens.train.unfinished import UnfinishedRun, refuse_run, unfinished_run
+from pocketlens.train.unfinished import (
+    UnfinishedRun,
+    refuse_run,
+    saying_how_to_resume,
+    unfinished_run,
+)
 
 # Makes a run in twenty steps of some milliseconds, going on from where the last process was.
 CHILD = """
@@ -117,3 +122,24 @@ def test_folder_of_that_name_with_something_else_is_left_alone(tmp_path: Path) -
     ):
         pass
     assert [path.name for path in other.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("finished", [False, True], ids=["first epoch", "later"])
+def test_interruption_says_whether_there_is_something_to_resume(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, finished: bool
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(out, finished=finished)
+    assert ("with --resume goes on" in caplog.text) == finished
+    assert ("there is nothing to resume" in caplog.text) != finished
+
+
+def interrupt(out: Path, *, finished: bool) -> None:
+    with (
+        saying_how_to_resume(out),
+        unfinished_run(out, overwrite=False, resume=False) as unfinished,
+    ):
+        if finished:
+            unfinished.checkpoint.write_bytes(b"an epoch")
+        raise KeyboardInterrupt
