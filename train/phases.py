@@ -178,15 +178,27 @@ class Trainer:
         return training_batches(
             pictures,
             (like, self._splits["train"].labels),
-            settings.batch_size,
+            self._batch_size(len(like)),
             Shuffling(settings.seed, change, settings.balance == "oversample", rounds),
             first_epoch=len(self.history.epochs),
             weights=self._training_weights,
         )
 
     def _validation(self, values: Any) -> Any:
-        split, size = self._splits["val"], self._settings.batch_size
-        return plain_batches(values, split.labels, size, self._validation_weights)
+        labels = self._splits["val"].labels
+        size = self._batch_size(len(labels))
+        return plain_batches(values, labels, size, self._validation_weights)
+
+    def _batch_size(self, count: int) -> int:
+        """Return the size of batches of so many photos.
+
+        Where several devices share each batch, the first must divide evenly: Keras 3.15 averages
+        their shares of it to learn the shape.
+        """
+        devices = self.network.distribute_strategy.num_replicas_in_sync
+        if devices == 1:
+            return self._settings.batch_size
+        return max(1, min(self._settings.batch_size, count) // devices) * devices
 
     def _validation_loss(self) -> float:
         """Return the loss on the validation photos, as `fit` computes it after an epoch.

@@ -217,7 +217,10 @@ def _instead_of_training(
 
     def train(*_: Any, **__: Any) -> Any:
         test = evaluate_model(tiny_tflite, tiny_photos).result
-        return SimpleNamespace(folder=tiny_run, card=read_run(tiny_run).card, test=test)
+        card = read_run(tiny_run).card
+        return SimpleNamespace(
+            folder=tiny_run, card=card, val=test, test=test, result=test, unknown=""
+        )
 
     def demo(*_: Any, **__: Any) -> Any:
         comparison = benchmark([tiny_tflite], settings=Settings(2, 0.0, 5.0, 1, 0.0))

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from pocketlens.cli.main import run
+from pocketlens.files import cache_folder
 
 
 def test_files(tiny_models, tiny_photos, tmp_path, capsys):
@@ -54,7 +56,8 @@ def test_a_run_is_converted_and_judged_by_its_held_back_photos(tiny_run, tmp_pat
     payload = json.loads((tmp_path / "o").read_text("utf-8"))
     assert len(payload["options"]) == 5
     take = payload["take"]
-    assert take["path"] is None
+    assert Path(take["path"]).is_file()
+    assert cache_folder() in Path(take["path"]).parents
     assert f"pocketlens convert {tiny_run} --format {take['format']} --out models" in printed
     assert payload["benchmark"]["photos"] > 0
 

@@ -12,6 +12,7 @@ from pocketlens.errors import UsageError
 from pocketlens.export import export
 from pocketlens.export.c_array import header_text, source_text
 from pocketlens.export.models import read_candidates, safe_name
+from pocketlens.names import to_labels
 from pocketlens.runtime import Classifier
 
 ODD_LABELS = (
@@ -97,7 +98,7 @@ def test_labels_of_any_kind(
         export([model], tmp_path / "out", "c", overwrite=True)
         data, printed = compile_and_run(tmp_path / "out", "int", language)
         assert data == model.read_bytes()
-        assert tuple(printed.split("\n")[1:]) == labels
+        assert tuple(printed.split("\n")[1:]) == to_labels(labels)
 
 
 def test_thousand_labels(tiny_tflite: Path, tmp_path: Path) -> None:
