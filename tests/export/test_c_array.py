@@ -21,7 +21,7 @@ ODD_LABELS = (
     "trigraph ??/ ??) */ // %s",
     "\u05e9\u05dc\u05d5\u05dd \u202eback\u202c",
     "\N{GRINNING FACE}7 and \u00e97",
-    "long " * 400,
+    "long " * 199,
 )
 # Prints what is in a header and writes the array to the file that is named.
 PROGRAM = r"""
