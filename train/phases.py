@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from pocketlens.errors import DataError
 from pocketlens.report.html import counted
@@ -190,15 +191,7 @@ class Trainer:
         return plain_batches(values, labels, size, self._validation_weights)
 
     def _batch_size(self, count: int) -> int:
-        """Return the size of batches of so many photos.
-
-        Where several devices share each batch, the first must divide evenly: Keras 3.15 averages
-        their shares of it to learn the shape.
-        """
-        devices = self.network.distribute_strategy.num_replicas_in_sync
-        if devices == 1:
-            return self._settings.batch_size
-        return max(1, min(self._settings.batch_size, count) // devices) * devices
+        return shared_batch_size(self.network, self._settings.batch_size, count)
 
     def _validation_loss(self) -> float:
         """Return the loss on the validation photos, as `fit` computes it after an epoch.
@@ -210,7 +203,9 @@ class Trainer:
             np.asarray(split.pixels[start : start + size], np.float32)
             for start in range(0, len(split.labels), size)
         )
-        scores = np.concatenate([self.network.predict_on_batch(block) for block in blocks])
+        # Called, not by `predict_on_batch`: that gives the scores once for each of several devices.
+        answer = tf.function(lambda block: self.network(block, training=False))
+        scores = np.concatenate([answer(block) for block in blocks])
         weights = photo_weights(split.labels, self._validation_weights)
         measure = loss(self._settings.task, self._classes, self._settings.label_smoothing)
         return float(measure(split.labels, scores, weights))
@@ -282,10 +277,25 @@ def _patience(phase: str, epochs: int) -> int:
     return max(_PATIENCE[phase], int(share * epochs))
 
 
+def shared_batch_size(network: keras.Model, batch_size: int, count: int) -> int:
+    """Return the size of the batches of so many photos, at most `batch_size` with one device.
+
+    Where several devices share each batch, none may be left without a photo in the last one, and
+    the first must divide evenly: Keras 3.15 averages their shares of it to learn the shape.
+    """
+    devices = network.distribute_strategy.num_replicas_in_sync
+    if devices == 1:
+        return batch_size
+    most = max(1, min(batch_size, count) // devices) * devices
+    sizes = range(most, 0, -devices)
+    return next((size for size in sizes if count % size == 0 or count % size >= devices), most)
+
+
 def predict_scores(network: keras.Model, split: SplitPixels, batch_size: int) -> Any:
     """Return float32 (N, classes): the network's scores for a split, in its order."""
     LOGGER.info("Computing the scores of %s …", counted(len(split.labels)))
-    batches = plain_batches(split.pixels, split.labels, batch_size)
+    size = shared_batch_size(network, batch_size, len(split.labels))
+    batches = plain_batches(split.pixels, split.labels, size)
     bar = PredictionBar("Computing scores", int(batches.cardinality()))
     return network.predict(batches.map(lambda pixels, *_: pixels), verbose=0, callbacks=[bar])
 
