@@ -26,7 +26,13 @@ from pocketlens.cli.options import (
     overwrite_option,
 )
 from pocketlens.errors import PictureError, UsageError
-from pocketlens.files import output_errors, refuse_targets, write_json
+from pocketlens.files import (
+    open_new,
+    output_errors,
+    refuse_targets,
+    standard_output,
+    write_json,
+)
 from pocketlens.names import shown
 from pocketlens.progress import track
 
@@ -153,11 +159,9 @@ def _lines(
 ) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Give a function that writes an answer as a line of `target` at once."""
     path = Path(target)
-    stream: IO[bytes] = sys.stdout.buffer
-    if target != STANDARD_OUTPUT:
-        with output_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stream = path.open("wb")
+    stream: IO[bytes] = (
+        standard_output().buffer if target == STANDARD_OUTPUT else io.BufferedWriter(open_new(path))
+    )
 
     def write(line: str) -> None:
         # A name that is no UTF-8 has what JSON takes for such bytes in their place.

@@ -236,13 +236,22 @@ def refuse_targets(*targets: str | None, overwrite: bool) -> None:
 
 
 def open_new(path: Path) -> FileIO:
-    """Open a file that grows line by line, and empty it; raises what `replacing` does."""
+    """Open an empty file that grows line by line; raises what `replacing` does."""
     path = _real(path)
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path in _found and _found.pop(path) != _state(path):
-            raise _taken(path)
-        return path.open("wb", buffering=0)
+        if path not in _found:
+            return path.open("wb", buffering=0)
+        # Only a file that takes the name in one step empties nobody else's.
+        partial, lock = _make_partial(path, path.suffix)
+        try:
+            exchange(partial, path)
+        except OSError:
+            _unlock(lock)
+            partial.unlink(missing_ok=True)
+            raise
+        # Where locks keep files from being renamed, there is none.
+        return open(lock, "wb", buffering=0) if lock >= 0 else path.open("wb", buffering=0)
 
 
 def cache_folder() -> Path:

@@ -183,6 +183,23 @@ def test_what_was_classified_is_there_when_the_rest_is_not(
     assert json.loads(lines.read_text())["path"] == str(photo)
 
 
+@pytest.mark.parametrize("option", ["--jsonl", "--csv"])
+def test_a_file_that_appears_meanwhile_stays(
+    tiny_tflite, photo, tmp_path, monkeypatch, capfd, option
+):
+    target = tmp_path / "answers"
+
+    class Late(Classifier):
+        def __init__(self, *arguments, **settings):
+            target.write_text("theirs")
+            super().__init__(*arguments, **settings)
+
+    monkeypatch.setattr("pocketlens.runtime.classifier.Classifier", Late)
+    assert classify(tiny_tflite, photo, option, target) == 2
+    assert "appeared or changed" in capfd.readouterr().err
+    assert target.read_text() == "theirs"
+
+
 def test_one_place_for_two_outputs_is_refused(tiny_tflite, photo, capfd):
     assert classify(tiny_tflite, photo, "--jsonl", "-", "--json", "-") == 2
     assert "Expected different places for --json, --jsonl and --csv" in capfd.readouterr().err

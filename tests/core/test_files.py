@@ -14,6 +14,7 @@ import pytest
 from pocketlens.errors import OutputError, OutputExistsError
 from pocketlens.files import (
     json_text,
+    open_new,
     refuse_files,
     refuse_folder,
     refuse_targets,
@@ -229,6 +230,23 @@ def test_what_was_there_is_replaced_with_overwrite(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [file, folder]
 
 
+@pytest.mark.usefixtures("rename")
+def test_lines_replace_only_what_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text("old")
+    refuse_files([file], overwrite=True)
+    (tmp_path / "b").write_text("theirs")
+    (tmp_path / "b").replace(file)
+    with pytest.raises(OutputExistsError, match="appeared or changed"):
+        open_new(file)
+    assert file.read_text() == "theirs"
+    refuse_files([file], overwrite=True)
+    with open_new(file) as stream:
+        stream.write(b"new")
+        assert file.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_a_recording_that_lost_its_name_is_kept_under_another(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     refuse_files([path], overwrite=False)
@@ -253,7 +271,7 @@ RACE = """
 import sys
 from pathlib import Path
 from pocketlens.errors import OutputExistsError
-from pocketlens.files import refuse_files, staged_folder, write_text
+from pocketlens.files import open_new, refuse_files, staged_folder, write_text
 me, top, kind, count = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 for number in range(count):
     target = top / str(number)
@@ -264,6 +282,12 @@ for number in range(count):
             print("ready", flush=True)
             sys.stdin.readline()
             write_text(target, me)
+        elif kind == "lines":
+            refuse_files([target], overwrite=False)
+            print("ready", flush=True)
+            sys.stdin.readline()
+            with open_new(target) as stream:
+                stream.write(me.encode())
         else:
             with staged_folder(target, overwrite=False, marker="m") as folder:
                 (folder / "m").write_text(me)
@@ -275,7 +299,7 @@ for number in range(count):
 """
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("kind", ["file", "lines", "folder"])
 def test_of_two_writers_exactly_one_wins(tmp_path: Path, kind: str) -> None:
     count = 40
     with contextlib.ExitStack() as stack:
