@@ -21,6 +21,7 @@ from pocketlens.choices import MULTILABEL
 from pocketlens.evaluation.agreement import Flips
 from pocketlens.evaluation.intervals import Interval
 from pocketlens.evaluation.metrics import Accuracy
+from pocketlens.names import shown
 from pocketlens.report.html import counted
 from pocketlens.report.terminal import NOTHING, new_console, new_table
 
@@ -51,23 +52,23 @@ def print_report(benchmark: Benchmark, stream: IO[str] | None = None) -> None:
         *drift_sentences(benchmark),
         *accuracy_sentences(benchmark),
     ):
-        console.print(sentence)
+        console.print(shown(sentence))
     for entry in benchmark.left_out:
-        console.print(f"{entry.name} was left out. {entry.reason}")
+        console.print(shown(f"{entry.name} was left out. {entry.reason}"))
     for line in _operator_lines(benchmark):
-        console.print(line)
+        console.print(shown(line))
     if benchmark.sustained:
-        console.print(benchmark.sustained.sentence)
+        console.print(shown(benchmark.sustained.sentence))
     for note in _notes(benchmark):
-        console.print(note, style="dim")
-    console.print(f"\n{find_verdict(benchmark).sentence}", style="bold")
+        console.print(shown(note), style="dim")
+    console.print(f"\n{shown(find_verdict(benchmark).sentence)}", style="bold")
 
 
 def files_table(benchmark: Benchmark) -> Table:
     """Return a table with a row for each file: size, loading, memory."""
     table = new_table("File", *_FILE_HEADERS)
     for file in benchmark.files:
-        table.add_row(file.name, *_cells(file))
+        table.add_row(shown(file.name), *_cells(file))
     return table
 
 
@@ -78,7 +79,7 @@ def latency_table(benchmark: Benchmark) -> Table:
     for file in benchmark.files:
         for latency in file.latencies:
             table.add_row(
-                file.name,
+                shown(file.name),
                 str(latency.threads),
                 f"{latency.invoke.median_ms:.2f}",
                 f"{latency.invoke.p95_ms:.2f}",
@@ -117,7 +118,7 @@ def accuracy_table(benchmark: Benchmark) -> Table:
     columns = accuracy_columns(benchmark)
     table = new_table("File", *(_head(column) for column in columns))
     for file, accuracy in rows:
-        table.add_row(file.name, *(_cell(column, accuracy) for column in columns))
+        table.add_row(shown(file.name), *(_cell(column, accuracy) for column in columns))
     return table
 
 
@@ -211,7 +212,7 @@ def options_table(found: Recommendation) -> Table:
     table = new_table("File", "threads", "ms", "MB", f"{measure} %", "points\nlost", "")
     for option in found.options:
         table.add_row(
-            option.name,
+            shown(option.name),
             str(option.threads),
             f"{option.latency_ms:.2f}",
             f"{option.size_mb:.2f}",
@@ -248,17 +249,17 @@ def print_recommendation(
     console.print(found.benchmark.machine.summary)
     console.print(options_table(found))
     for sentence in found.benchmark.machine.warnings:
-        console.print(sentence)
+        console.print(shown(sentence))
     for entry in found.benchmark.left_out:
-        console.print(f"{entry.name} was left out. {entry.reason}")
+        console.print(shown(f"{entry.name} was left out. {entry.reason}"))
     if found.take is None:
         return
     for sentence in explain(found):
-        console.print(sentence, style="bold")
+        console.print(shown(sentence), style="bold")
     if run is not None:
         command = f"pocketlens convert {run} --format {found.take.row[0].format} --out models"
         # Unbroken, to be copied.
-        console.print(f"Make it: {command}", soft_wrap=True)
+        console.print(f"Make it: {shown(command)}", soft_wrap=True)
 
 
 def remark(option: Option, found: Recommendation) -> str:

@@ -21,6 +21,7 @@ from pocketlens.cli.options import (
     output,
     overwrite_option,
 )
+from pocketlens.names import shown
 from pocketlens.report.terminal import NOTHING, new_console, new_table
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _print(files: Sequence[ConvertedFile]) -> None:
     console = new_console()
     written = [file for file in files if not file.held_back]
     if written:
-        console.print(f"Written to {written[0].path.parent}", soft_wrap=True)
+        console.print(f"Written to {shown(written[0].path.parent)}", soft_wrap=True)
     console.print(_table(files))
     for file in files:
         if file.shortfall:
@@ -68,7 +69,7 @@ def _table(files: Sequence[ConvertedFile]) -> Table:
     for file in files:
         comparison = file.comparison
         table.add_row(
-            file.path.name + (" (not written)" if file.held_back else ""),
+            shown(file.path.name) + (" (not written)" if file.held_back else ""),
             f"{file.size_bytes / 1e6:.2f}",
             f"{comparison.agreement:.1%}",
             _percent(comparison.accuracy),

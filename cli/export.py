@@ -90,6 +90,7 @@ def export_command(
     from pocketlens.export.folders import export
     from pocketlens.export.serving import FolderServer, serve_until_stopped
     from pocketlens.files import refuse_targets
+    from pocketlens.names import shown
 
     headers = TARGETS[target].serving
     if serve and headers is None:
@@ -109,7 +110,7 @@ def export_command(
         deliver(
             json_target,
             lambda: {"target": target, "folder": folder, "sha256": sha256},
-            lambda: click.echo(f"{folder}: " + ", ".join(sha256)),
+            lambda: click.echo(shown(f"{folder}: {', '.join(sha256)}")),
         )
         if serve:
             click.echo(f"Open {server.url}  (Ctrl+C ends)", err=True)

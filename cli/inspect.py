@@ -17,6 +17,7 @@ from pocketlens.cli.options import (
     overwrite_option,
 )
 from pocketlens.files import refuse_targets
+from pocketlens.names import shown
 
 if TYPE_CHECKING:
     from pocketlens.runtime.hints import ModelHints
@@ -47,7 +48,9 @@ def _print(inspection: Inspection) -> None:
     from pocketlens.report.terminal import facts_table, new_console
 
     console = new_console()
-    console.print(f"{inspection.path}, {inspection.size_bytes / 1e6:.2f} MB", overflow="fold")
+    console.print(
+        f"{shown(inspection.path)}, {inspection.size_bytes / 1e6:.2f} MB", overflow="fold"
+    )
     facts = (*_outside(inspection), *_card(inspection), *_inside(inspection))
     console.print(facts_table(facts))
     console.print()

@@ -13,6 +13,7 @@ import click
 
 from pocketlens.cli.options import Group
 from pocketlens.errors import OutputError, PocketlensError
+from pocketlens.names import shown
 
 # One line of help for each; the command itself is `NAME_command` in the module `cli.NAME`, which
 # `--help` does not import: that would bring NumPy and OpenCV.
@@ -87,6 +88,7 @@ def run(arguments: list[str] | None = None) -> int:
     except PocketlensError as error:
         return _fail(str(error), error.exit_code)
     except click.ClickException as error:
+        error.message = shown(error.message)
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
@@ -128,5 +130,6 @@ def _drop_output() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"Error: {message}", err=True)
+    # Names of files may hold what would steer a terminal.
+    click.echo(f"Error: {shown(message)}", err=True)
     return code

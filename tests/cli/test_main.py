@@ -63,6 +63,33 @@ def test_errors_become_exit_codes(
     assert streams.err.strip()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["inspect", "no\x1b[31m\n.tflite"],
+        ["classify", "m.tflite", "p.png", "--json", "a\x1b[31m\n.json"],
+        ["export", "m.tflite", "--target", "a\x1b[31m\n", "--out", "o"],
+        ["a\x1b[31m\n"],
+        ["inspect", "--a\x1b[31m\n"],
+    ],
+    ids=["path", "target", "choice", "command", "option"],
+)
+def test_names_in_errors_steer_no_terminal(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("m.tflite", "p.png", "a\x1b[31m\n.json"):
+        Path(name).touch()
+    assert run(words) == 2
+    error = capsys.readouterr().err
+    # What a pipe gets would lack the sequence if it was not escaped.
+    assert "\\x1b[31m\\n" in error
+    assert "\x1b" not in error
+
+
 def test_every_error_has_a_second_parent() -> None:
     leaves = PocketlensError.__subclasses__()
     assert len(leaves) >= 8
