@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +27,7 @@ from pocketlens.cli.options import (
 )
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.files import (
+    json_text,
     open_new,
     output_errors,
     refuse_targets,
@@ -116,7 +117,7 @@ def classify_command(
             writers = [
                 stack.enter_context(_lines(target, form, header))
                 for target, form, header in (
-                    (jsonl, _as_json, None),
+                    (jsonl, functools.partial(_as_json, jsonl), None),
                     (csv_target, _as_row, _header(columns)),
                 )
                 if target is not None
@@ -144,7 +145,7 @@ def _classify(
         pictures = track(pictures, "Classifying", len(paths))
     for path, pixels in zip(paths, pictures, strict=True):
         if isinstance(pixels, PictureError):
-            click.echo(f"Error: {pixels}", err=True)
+            click.echo(f"Error: {shown(pixels)}", err=True)
             yield {"path": str(path), "error": str(pixels)}
             continue
         result = classifier.best(classifier.scores(pixels))
@@ -182,8 +183,9 @@ def _lines(
             stream.close()
 
 
-def _as_json(answer: dict[str, Any]) -> str:
-    return json.dumps(answer, ensure_ascii=False) + "\n"
+def _as_json(target: str | None, answer: dict[str, Any]) -> str:
+    encoding = standard_output().encoding if target == STANDARD_OUTPUT else None
+    return json_text(answer, encoding) + "\n"
 
 
 def _as_row(answer: dict[str, Any]) -> str:

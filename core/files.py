@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import errno
@@ -76,21 +77,20 @@ def write_json(target: Path | str, payload: Any) -> None:
         write_text(Path(target), json_text(payload, indent=2) + "\n")
 
 
-_C1 = re.compile("[\x80-\x9f]")
+# Also halves of characters, which stand for bytes of a name that are no UTF-8.
+_UNSAFE = re.compile("[\x80-\x9f\ud800-\udfff]")
 
 
 def json_text(payload: Any, encoding: str | None = None, *, indent: int | None = None) -> str:
     """Return values as JSON.
 
-    It is escaped to ASCII where the encoding (UTF-8) lacks a character, or one would steer a
-    terminal (the C1 control characters; JSON itself escapes the others).
+    It is escaped to ASCII where the encoding is another than UTF-8, which JSON is in, and where a
+    character would steer a terminal (the C1 control characters; JSON itself escapes the others).
     """
-    text = json.dumps(payload, indent=indent, ensure_ascii=False)
-    try:
-        text.encode(encoding or "utf-8")
-    except UnicodeEncodeError:
+    if codecs.lookup(encoding or "utf-8").name != "utf-8":
         return json.dumps(payload, indent=indent)
-    return text if text.isascii() or not _C1.search(text) else json.dumps(payload, indent=indent)
+    text = json.dumps(payload, indent=indent, ensure_ascii=False)
+    return json.dumps(payload, indent=indent) if _UNSAFE.search(text) else text
 
 
 def standard_output() -> TextIO:
@@ -220,7 +220,13 @@ def refuse_files(paths: Iterable[Path], *, overwrite: bool) -> None:
     for path in states:
         _refuse_unwritable(path)
     taken = [path for path in states if path.exists()]
-    if taken and (not overwrite or not all(path.is_file() for path in taken)):
+    odd = next((path for path in taken if not path.is_file()), None)
+    if odd is not None:
+        raise OutputExistsError(
+            f"Expected new or regular files for the results. Received: {odd}, which is not a "
+            "regular file. Choose another place."
+        )
+    if taken and not overwrite:
         raise OutputExistsError(
             f"Expected new files for the results. Received: {', '.join(map(str, taken))}, "
             f"which {'exists' if len(taken) == 1 else 'exist'}. "

@@ -161,12 +161,13 @@ def test_labels_that_an_encoding_lacks(
     for surrounding in ("latin-1", "C"):
         for words in (
             ["classify", "MODEL", photo, "--json", "-"],
+            ["classify", "MODEL", photo, "--jsonl", "-"],
             ["live", "MODEL", "--source", photo, "--top-k", "3", "--jsonl", "-"],
         ):
             done = call(surrounding, *words)
             assert done.returncode == 0
             assert done.stdout.isascii()
-            text = done.stdout if words[0] == "classify" else done.stdout.splitlines()[-1]
+            text = done.stdout if "--json" in words else done.stdout.splitlines()[-1]
             assert "gr\\u00fcn" in text
             assert "🌹" in str(json.loads(text))
 

@@ -421,10 +421,21 @@ def test_long_names(tmp_path: Path) -> None:
 
 def test_json_that_an_encoding_lacks_is_escaped(tmp_path: Path) -> None:
     assert json_text({"a": "grün"}) == '{"a": "grün"}'
-    assert json_text({"a": "grün"}, "ascii") == '{"a": "gr\\u00fcn"}'
+    assert json_text({"a": "grün"}, "UTF8") == '{"a": "grün"}'
+    for encoding in ("ascii", "ISO-8859-1", "cp1252"):
+        assert json_text({"a": "grün"}, encoding) == '{"a": "gr\\u00fcn"}'
     # A name that is no UTF-8, as `os.fsdecode` gives it.
     write_json(tmp_path / "a.json", {"a": "caf\udce9"})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": "caf\udce9"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes on Windows")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, overwrite: bool) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(OutputExistsError, match="is not a regular file") as caught:
+        refuse_files([tmp_path / "a.json"], overwrite=overwrite)
+    assert "--overwrite" not in str(caught.value)
 
 
 def test_targets_of_options(tmp_path: Path) -> None:
