@@ -88,7 +88,8 @@ def run(arguments: list[str] | None = None) -> int:
     except PocketlensError as error:
         return _fail(str(error), error.exit_code)
     except click.ClickException as error:
-        error.message = shown(error.message)
+        # To click's own types it is final.
+        vars(error)["message"] = shown(error.message)
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
