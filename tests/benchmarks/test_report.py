@@ -158,3 +158,10 @@ def test_drift_is_said_in_one_sentence(made_up):
     (sentence,) = drift_sentences(dataclasses.replace(result, files=(result.files[0], file)))
     assert "invoke of int81.tflite (threads: 1) took 1.30 times as long" in sentence
     assert sentence.count(". ") == 0
+
+
+def test_a_name_steers_no_terminal(made_up):
+    stream = io.StringIO()
+    print_report(made_up(*FILES, names=["a\x1b[31m\n", "b\x1b[31m\n"]), stream)
+    assert "\x1b" not in stream.getvalue()
+    assert "\\x1b[31m\\n" in stream.getvalue().replace("\n", "")

@@ -111,3 +111,10 @@ def test_bad_file(
 def test_no_labels_file(tiny_tflite: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", str(tiny_tflite), "--labels", "nowhere.txt"]) == 2
     assert "Received: nowhere.txt" in capfd.readouterr().err
+
+
+def test_a_name_steers_no_terminal(tiny_tflite: Path, tmp_path: Path, monkeypatch, capfd) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a\x1b[31m.tflite").write_bytes(tiny_tflite.read_bytes())
+    assert run(["inspect", "a\x1b[31m.tflite"]) == 0
+    assert capfd.readouterr().out.startswith("a\\x1b[31m.tflite, ")
