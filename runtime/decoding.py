@@ -203,9 +203,10 @@ def open_image(data: bytes | io.BufferedIOBase) -> Iterator[Image.Image]:
 
 
 def read_orientation(image: Image.Image) -> int:
-    """Return EXIF's orientation, 1 (upright) to 8. Nothing else of EXIF counts."""
+    """Return EXIF's orientation, 1 (upright) to 8, as far as the file has been read."""
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
+        # That of PNG's plugin decodes all pixels where the header has no EXIF.
+        found = Image.Image.getexif(image).get(_ORIENTATION, 1)
         return int(found) if found in range(1, 9) else 1
     except Exception:
         # Its readers run over damaged tags with whatever they make them do.

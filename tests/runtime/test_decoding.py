@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, JpegImagePlugin, features
+from PIL import Image, ImageFile, ImageOps, JpegImagePlugin, features
 
 from pocketlens.errors import PictureError
 from pocketlens.runtime import decoding, pictures
@@ -125,6 +125,24 @@ def test_a_tiff_is_the_same_by_its_path_and_its_bytes(
     expected = reference(encoded(Image.fromarray(upright), "PNG", exif=exif))
     np.testing.assert_array_equal(decode(path), expected)
     np.testing.assert_array_equal(decode(path.read_bytes()), expected)
+
+
+@pytest.mark.parametrize("orientation", [None, 3])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_a_header_is_read_without_its_pixels(
+    kind: str, orientation: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    if orientation and kind not in ("BMP", "GIF"):
+        exif[0x0112] = orientation
+    data = encoded(scene(20, 30), kind, **({"exif": exif} if len(exif) else {}))
+    loaded = []
+    for plugin in {type(Image.open(io.BytesIO(data))), ImageFile.ImageFile}:
+        monkeypatch.setattr(plugin, "load", lambda image: loaded.append(image))
+    header = read_header(data)
+    assert header is not None
+    assert (header.size_wh, header.orientation) == ((30, 20), exif.get(0x0112, 1))
+    assert not loaded
 
 
 def odd_exif(tag: int, kind: int, value: bytes) -> bytes:
