@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +23,8 @@ from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.metadata import Normalisation
 from pocketlens.runtime.model_files import ModelFile
+from pocketlens.runtime.third_party import without_calibration
 from pocketlens.workers import count_cores
-
-LOGGER = logging.getLogger("pocketlens")
 
 _FLOAT16_RECIPE = [
     {
@@ -154,15 +151,7 @@ def open_float_file(model: ModelFile, hints: ModelHints) -> Classifier:
     Raises:
         ModelFileError: its input is not float32, or not RGB with the channels last.
     """
-    metadata = model.metadata
-    if metadata is not None and metadata.calibration is not None:
-        LOGGER.warning(
-            "The score calibration in the metadata of %s is left out: the files give the scores "
-            "of the network itself.",
-            model.path,
-        )
-        model = model._replace(metadata=dataclasses.replace(metadata, calibration=None))
-    classifier = Classifier(model, threads=count_cores(), hints=hints)
+    classifier = Classifier(without_calibration(model), threads=count_cores(), hints=hints)
     if classifier.signature.input.dtype != np.float32:
         raise ModelFileError(
             f"Expected a float32 model to quantize. Received: {model.path} with an input of "

@@ -15,11 +15,13 @@ from pocketlens.choices import DYNAMIC, FLOAT16, FLOAT32, INT8, NO_ACTIVATION
 from pocketlens.errors import ModelFileError
 from pocketlens.files import write_bytes
 from pocketlens.imports import require_train
+from pocketlens.quiet import quiet
 from pocketlens.runtime.answers import require_labels
 from pocketlens.runtime.classifier import Classifier, input_table
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.metadata import METADATA_NAME
 from pocketlens.runtime.model_files import SUFFIX, ModelFile, read_model_file
+from pocketlens.runtime.third_party import without_calibration
 
 _SIGN_BIT = 128
 
@@ -28,7 +30,7 @@ def write_as_own(path: Path, hints: ModelHints, folder: Path) -> Path:
     """Write a third-party file as one that takes raw RGB pixels and gives scores, with a card.
 
     A float input gets its normalisation into the graph, int8 becomes uint8, logits get their
-    activation. A score calibration of its metadata is left out.
+    activation. A score calibration of its metadata is left out with a warning.
 
     Args:
         path: the file.
@@ -44,10 +46,7 @@ def write_as_own(path: Path, hints: ModelHints, folder: Path) -> Path:
         MissingDependencyError: the packages that change it are not installed.
     """
     require_train()
-    model = read_model_file(path)
-    if model.metadata is not None:
-        metadata = dataclasses.replace(model.metadata, calibration=None)
-        model = model._replace(metadata=metadata)
+    model = without_calibration(read_model_file(path))
     with Classifier(model, hints=hints) as classifier:
         model, card, signature = classifier.model, classifier.card, classifier.signature
     require_labels(path, hints.read_labels() or model.labels)
@@ -57,10 +56,12 @@ def write_as_own(path: Path, hints: ModelHints, folder: Path) -> Path:
             f"an input of {list(signature.input.shape)}. Apps get none of that kind."
         )
     # Imported only here: they bring TensorFlow.
-    flatbuffers = importlib.import_module("pocketlens.convert.flatbuffers")
-    standard_metadata = importlib.import_module("pocketlens.convert.metadata").standard_metadata
+    with quiet():
+        flatbuffers, metadata, float_files, activations = (
+            importlib.import_module(f"pocketlens.convert.{name}")
+            for name in ("flatbuffers", "metadata", "float_files", "activations")
+        )
     if signature.input.dtype == np.float32:
-        float_files = importlib.import_module("pocketlens.convert.float_files")
         normalisation = float_files.normalisation_of(model, hints)
         flatbuffer = float_files.with_raw_pixels(model.flatbuffer, normalisation)
     else:
@@ -68,14 +69,15 @@ def write_as_own(path: Path, hints: ModelHints, folder: Path) -> Path:
         flatbuffer = model.flatbuffer
     flatbuffer = _with_unsigned_bytes(flatbuffers, flatbuffer)
     if card.activation != NO_ACTIVATION:
-        activations = importlib.import_module("pocketlens.convert.activations")
         flatbuffer = activations.append_activation(
             _with_float_output(flatbuffers, flatbuffer), card.activation
         )
     card = dataclasses.replace(
         card, activation=NO_ACTIVATION, format=_format(flatbuffers, flatbuffer)
     )
-    content = flatbuffers.slim(flatbuffer, {METADATA_NAME: standard_metadata(flatbuffer, card)})
+    content = flatbuffers.slim(
+        flatbuffer, {METADATA_NAME: metadata.standard_metadata(flatbuffer, card)}
+    )
     target = folder / f"{path.stem}{SUFFIX}"
     write_bytes(target, pack(content, card))
     return target

@@ -5,6 +5,7 @@ Nothing here is imported for a file with a card.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -297,6 +298,18 @@ def scales_pixels(flatbuffer: bytes) -> bool:
             return bool(low > 0 and high <= 1 / _PIXEL_SCALE)
         return code in (_ADD, _SUB, _DIV) and bool(low >= _PIXEL_SCALE)
     return False
+
+
+def without_calibration(model: ModelFile) -> ModelFile:
+    """Return a file that gives the network's own scores, as what is made from it will; say so."""
+    metadata = model.metadata
+    if metadata is None or metadata.calibration is None:
+        return model
+    say_once(
+        f"The score calibration in the metadata of {model.path} is left out: the files give the "
+        "scores of the network itself."
+    )
+    return model._replace(metadata=dataclasses.replace(metadata, calibration=None))
 
 
 def calibration_of(

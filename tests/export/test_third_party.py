@@ -1,6 +1,8 @@
 """Third-party files for apps: the same scores from raw pixels, with a card."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +108,14 @@ def test_every_target_takes_it(target, tmp_path):
         assert golden["labels"] == list(LABELS)
         for scores in golden["models"]["flowers.tflite"]["scores"]:
             assert sum(scores) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_calibration_that_is_left_out_is_said(shared, tmp_path):
+    """In a process of its own, where TensorFlow writes its log when it is imported."""
+    path = shared / "models" / "elsewhere" / "mobilenet_calibrated.tflite"
+    command = [sys.executable, "-m", "pocketlens", "export", str(path), "--target", "c"]
+    command += ["--out", str(tmp_path / "out")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith(f"The score calibration in the metadata of {path} is left out: ")
+    assert said[1].startswith("Labels that stand more than once are numbered: ")
