@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import re
 import socket
 import time
@@ -41,7 +42,9 @@ _LOOP_S = 0.1
 _CONNECT_S = 5.0
 # A broker that vanished is noticed after one and a half times this.
 _KEEP_ALIVE_S = 15
-# All that ends with a run has five seconds together.
+# All that ends with a run has five seconds together. A run of a few pictures may end before its
+# first connection is there.
+_GREETING_S = 1.0
 _FAREWELL_S = 0.7
 
 _PREFIX = "homeassistant"
@@ -100,6 +103,8 @@ class Mqtt(Sender[tuple[str, str]]):
         broker: where to send.
     """
 
+    join_s = _GREETING_S + _FAREWELL_S + _LOOP_S
+
     def __init__(self, broker: Broker) -> None:
         super().__init__(broker.name)
         self._broker = broker
@@ -150,13 +155,13 @@ class Mqtt(Sender[tuple[str, str]]):
 
     def run(self) -> None:
         """Connect again and again, and send."""
-        while not self.outbox.closed:
-            reason = self._converse()
-            if not self.outbox.closed:
-                self.outbox.pause(self.attempts.failed(redact(reason)))
+        while (reason := self._converse()) and not self.outbox.closed:
+            self.outbox.pause(self.attempts.failed(redact(reason)))
+            if self.outbox.closed:
+                return
 
     def _converse(self) -> str:
-        """Connect and send until the connection ends; returns why it did."""
+        """Connect and send until the connection or the run ends; returns why, "" for the run."""
         from paho.mqtt.enums import MQTTErrorCode
 
         client = self._client
@@ -164,9 +169,11 @@ class Mqtt(Sender[tuple[str, str]]):
         try:
             client.connect(self._broker.host, self._broker.port, _KEEP_ALIVE_S)
         except (OSError, ValueError) as error:
-            return str(getattr(error, "strerror", None) or error)
-        greeted = False
-        while not self.outbox.closed:
+            return str(getattr(error, "strerror", None) or error) or type(error).__name__
+        greeted, until_s = False, math.inf
+        while not self.outbox.closed or not (greeted or time.monotonic() > until_s):
+            if self.outbox.closed:
+                until_s = min(until_s, time.monotonic() + _GREETING_S)
             code = client.loop(_LOOP_S)
             if self._refusal:
                 with contextlib.suppress(OSError):

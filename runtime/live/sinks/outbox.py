@@ -18,8 +18,6 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
 
 _ROOM = 100
-# All that ends with a run has five seconds together.
-_JOIN_S = 1.0
 
 
 class Sender(Sink, Generic[Entry]):
@@ -30,6 +28,9 @@ class Sender(Sink, Generic[Entry]):
     Args:
         name: what the log calls the receiver; without passwords.
     """
+
+    # All that ends with a run has five seconds together.
+    join_s = 1.0
 
     def __init__(self, name: str) -> None:
         self.outbox: Outbox[Entry] = Outbox(_ROOM)
@@ -49,7 +50,7 @@ class Sender(Sink, Generic[Entry]):
     def closed(self) -> None:
         """Send what is left, for a moment. A second call does nothing."""
         self.outbox.close()
-        self._thread.join(_JOIN_S)
+        self._thread.join(self.join_s)
         self.outbox.discard()
         self.attempts.ended(self.outbox.count_dropped())
 

@@ -269,6 +269,17 @@ def test_a_broker_that_is_not_there_yet_blocks_nothing(open_broker, listen, capl
     assert caplog.text.count("Connection refused") == 1
 
 
+def test_a_run_that_is_over_at_once_is_published_all_the_same(open_broker, listen, caplog):
+    broker = open_broker()
+    listener = listen(broker)
+    for number in range(5):
+        with open_output(url_of(broker)) as output:
+            output.result(FRAME, result(number, LABELS[number % 2]))
+        wait_for(lambda label=LABELS[number % 2]: listener.label == label)
+        wait_for(lambda: listener.topics[AVAILABILITY] == "offline")
+    assert "did not get" not in caplog.text
+
+
 def test_the_end_does_not_wait_for_a_broker_that_says_nothing():
     pytest.importorskip("paho.mqtt", reason="the mqtt extra is not installed")
     with socket.create_server(("127.0.0.1", 0)) as silent:
