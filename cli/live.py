@@ -259,6 +259,9 @@ def live_command(
             model_file = complete(model_file, hints)
         chosen = threads or _choose_threads(model_file, hints.backend)
         with Classifier(model_file, threads=chosen, top_k=top_k, hints=hints) as classifier:
+            if settings.threshold is not None:
+                # A frame's answers follow it like the decision, whatever the file says.
+                classifier.threshold = settings.threshold
             outcome = run_live(classifier, request, settings, sinks, stop, max_frames=max_frames)
     if json_target:
         write_json(

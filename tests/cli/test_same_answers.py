@@ -150,6 +150,7 @@ def test_one_answer_and_one_threshold(
     ask("live", model, "--source", pictures[0].parent, "--jsonl", frames, *said)
     shown = [json.loads(line) for line in frames.read_text().splitlines()]
     assert [{entry["label"] for entry in frame["decision"]} for frame in shown] == wanted
+    assert [set(frame["answers"]) for frame in shown] == wanted
 
     rows = [json.loads(line) for line in table.read_text().splitlines()]
     truth = [set(row["labels"] if "labels" in row else [row["label"]]) for row in rows]
