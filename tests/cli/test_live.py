@@ -122,21 +122,26 @@ def test_the_shared_cases(shared, tmp_path, monkeypatch, capfd):
         assert [line.rpartition("  ")[0] for line in lines] == changes
 
 
+@pytest.mark.parametrize("threshold", [None, 0.2, 0.8])
 @pytest.mark.parametrize("task", ["binary", "multilabel"])
-def test_answers_follow_the_task(task_models, video, tmp_path, capfd, task):
+def test_answers_follow_the_task_and_the_threshold(
+    task_models, video, tmp_path, capfd, task, threshold
+):
     recording = tmp_path / "out.mp4"
     model = task_models[task]["float32"]
-    assert live(model, video, "--jsonl", "-", "--top-k", 3, "--record", recording) == 0
+    said = ["--threshold", threshold] if threshold else []
+    assert live(model, video, "--jsonl", "-", "--top-k", 3, "--record", recording, *said) == 0
+    limit = threshold or 0.5
     entries = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert len(entries) == FRAMES == count_frames(recording)
     for entry in entries:
         scores = {category["label"]: category["score"] for category in entry["categories"]}
         if task == "binary":
             assert set(scores) == {"circle", "cross"}
-            assert entry["answers"] == ["circle" if scores["circle"] >= 0.5 else "cross"]
+            assert entry["answers"] == ["circle" if scores["circle"] >= limit else "cross"]
         else:
             assert set(scores) == {"circle", "cross", "stripes"}
-            assert set(entry["answers"]) == {n for n, score in scores.items() if score >= 0.5}
+            assert set(entry["answers"]) == {n for n, score in scores.items() if score >= limit}
 
 
 def test_everything_at_once(tiny_tflite, video, tmp_path, capfd):
