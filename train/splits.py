@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,9 @@ RANGES: Mapping[str, tuple[float, float]] = {
 }
 # Fewer than this and a class has nothing left to validate or test with.
 MIN_PER_CLASS = 6
+# Of fewer photos than this in a split, one more right or wrong is 20 points or more.
+FEW_IN_SPLIT = 5
+_NAMED_AT_MOST = 6
 
 
 def place(group: str, seed: int) -> float:
@@ -139,7 +142,7 @@ class DividedPhotos:
     """Photos in splits, in the order of SPLITS, for a task; there may be no test split.
 
     `digests` has the SHA-256 of every photo's content. `notes` are sentences that say what was
-    done to a layout.
+    done to a layout, and of which classes too few photos are in a split to measure with.
     """
 
     root: Path
@@ -211,7 +214,7 @@ def divide_photos(
     }
     _check_apart(found.root, divided, contents)
     _check_every_class(divided, found.labels, contents)
-    notes = _notes(found, missing, moved)
+    notes = (*_notes(found, missing, moved), *_few_photos(divided, found.labels, contents))
     return DividedPhotos(found.root, found.labels, divided, contents.digests, found.task, notes)
 
 
@@ -239,6 +242,26 @@ def _notes(
     return tuple(notes)
 
 
+def _few_photos(
+    splits: Mapping[str, Sequence[Photo]], labels: Sequence[str], contents: Contents
+) -> Iterator[str]:
+    """Yield a sentence for each split to measure with that has few readable photos of a class."""
+    for split in (name for name in SPLITS[1:] if name in splits):
+        held = count_labels(
+            photo for photo in splits[split] if photo.path not in contents.unreadable
+        )
+        few = [index for index in range(len(labels)) if held[index] < FEW_IN_SPLIT]
+        if not few:
+            continue
+        named = [f"{counted(held[few[0]], 'photo')} of {labels[few[0]]}"]
+        named += [f"{held[index]} of {labels[index]}" for index in few[1:_NAMED_AT_MOST]]
+        more = len(few) - len(named)
+        text = ", ".join(named) + (f" and few of {more} more" if more else "")
+        verb = "is" if len(few) == held[few[0]] == 1 else "are"
+        whose = "its" if len(few) == 1 else "their"
+        yield f"Only {text} {verb} in {split}: {whose} figures say little; more photos help."
+
+
 def _check_groups(
     labels: Sequence[str], groups: Mapping[str, Sequence[Labels]], splits: int
 ) -> None:
@@ -263,10 +286,14 @@ def _check_counts(found: FoundPhotos, unreadable: frozenset[Path]) -> None:
     every = count_labels(found.photos)
     good = count_labels(photo for photo in found.photos if photo.path not in unreadable)
     scarce = [
-        f"{label} ({good[index]}"
-        + (f" readable photos of {every[index]})" if good[index] < every[index] else ")")
+        f"{label} ("
+        + (
+            f"{counted(have, 'readable photo')} of {every[index]})"
+            if have < every[index]
+            else f"{have})"
+        )
         for index, label in enumerate(labels)
-        if good[index] < MIN_PER_CLASS
+        if (have := good[index]) < MIN_PER_CLASS
     ]
     if scarce:
         raise DataError(

@@ -280,9 +280,30 @@ def test_missing_split_comes_from_training(tmp_path: Path) -> None:
     assert len(divided.splits["test"]) == 80
     assert {photo.path.parents[1].name for photo in divided.splits["val"]} == {"train"}
     assert 4 <= len(divided.splits["val"]) <= 20
-    (note,) = divided.notes
+    note = divided.notes[0]
     count = len(divided.splits["val"])
     assert note == f"There is no val split: {count} of the 80 photos of train are taken for it."
+
+
+def test_few_photos_of_a_class_to_measure_with_are_named(tmp_path: Path) -> None:
+    counts = {"train": (10, 10, 10), "val": (1, 10, 10), "test": (4, 10, 2)}
+    for number, (split, sizes) in enumerate(counts.items()):
+        for index, size in enumerate(sizes):
+            fill(tmp_path / split / "abc"[index], size, 10 * number + index + 1)
+    # What cannot be read is none of them.
+    (tmp_path / "val" / "a" / "damaged.png").write_bytes(b"no picture")
+    assert split_photos(tmp_path, seed=0).notes == (
+        "Only 1 photo of a is in val: its figures say little; more photos help.",
+        "Only 4 photos of a, 2 of c are in test: their figures say little; more photos help.",
+    )
+
+
+def test_one_readable_photo_of_several_is_said_in_the_singular(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 1, 1)
+    fill(tmp_path / "b", 10, 2)
+    (tmp_path / "a" / "damaged.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"a \(1 readable photo of 2\)"):
+        split_photos(tmp_path, seed=0)
 
 
 def test_layout_with_one_photo_twice(tmp_path: Path) -> None:
