@@ -23,7 +23,7 @@ from pocketlens.cli.options import (
 )
 from pocketlens.errors import UsageError
 from pocketlens.files import output_errors, refuse_files, write_text
-from pocketlens.runtime.live.sinks import SINK_OPTIONS, flag, targets
+from pocketlens.runtime.live.sinks import SINK_OPTIONS, SinkRequest, flag, make_sinks, targets
 
 if TYPE_CHECKING:
     from pocketlens.runtime.live.unit import ServiceRequest
@@ -142,7 +142,6 @@ def _request(
     from pocketlens.cli.live import live_command
     from pocketlens.runtime.live.sources import SourceRequest, check_wishes, is_device
     from pocketlens.runtime.live.unit import ServiceRequest
-    from pocketlens.runtime.model_files import read_model_file
 
     # live itself says what is wrong with its options, before there is a service.
     context = live_command.make_context("pocketlens live", list(arguments))
@@ -151,7 +150,7 @@ def _request(
     check_wishes(source)
     _check(source, values, overwrite=overwrite)
     model = Path(values["model"]).absolute()
-    read_model_file(model)
+    _try_options(model, values)
     given, secrets = _split(live_command, context, arguments)
     return ServiceRequest(
         name,
@@ -167,6 +166,24 @@ def _request(
         is_device(source.address),
         source.fps,
     )
+
+
+def _try_options(model: Path, values: dict[str, Any]) -> None:
+    """Make of live's options what live makes of them before it opens a camera or an output."""
+    from pocketlens.runtime.classifier import Classifier
+    from pocketlens.runtime.hints import ModelHints
+    from pocketlens.runtime.live.decisions import Decider, DecisionSettings
+
+    def asked(kind: Any) -> dict[str, Any]:
+        return {name: values[name] for name in kind.__dataclass_fields__ if name in values}
+
+    # A service has no terminal.
+    make_sinks(SinkRequest(**asked(SinkRequest), quiet=True))
+    settings = DecisionSettings(**asked(DecisionSettings))
+    # As for live, the threshold is the decisions'.
+    hints = ModelHints(**{**asked(ModelHints), "threshold": None})
+    with Classifier(model, hints=hints) as classifier:
+        Decider(classifier.labels, classifier.task, classifier.threshold, settings)
 
 
 def _check(source: Any, values: dict[str, Any], *, overwrite: bool) -> None:

@@ -41,6 +41,12 @@ def install(*arguments):
     return run(["service", "install", *map(str, arguments)])
 
 
+def need_extras(options):
+    for option, module in (("--web", "uvicorn"), ("--mqtt", "paho")):
+        if option in options:
+            pytest.importorskip(module, reason=f"the extra that {option} needs is not installed")
+
+
 def analyze(unit, *options, level="debug"):
     """Ask systemd what it makes of a unit; at level debug it shows all of it."""
     return subprocess.run(
@@ -220,6 +226,7 @@ def test_tokens_and_addresses_of_receivers_are_secrets_too(tiny_tflite, user_fol
     }
     options = ["--web-token", "--webhook", "--mqtt"]
     pairs = [entry for pair in zip(options, secrets.values(), strict=True) for entry in pair]
+    need_extras(["--web", "--mqtt"])
     assert install(tiny_tflite, "--source", "0", "--web", *pairs) == 0
     unit, file = (user_folder / f"pocketlens.{entry}" for entry in ("service", "env"))
     assert "--source 0 --web\n" in unit.read_text()
@@ -227,6 +234,7 @@ def test_tokens_and_addresses_of_receivers_are_secrets_too(tiny_tflite, user_fol
 
 
 def test_options_that_are_repeated_or_need_no_value_stay_as_they_are(tiny_tflite, capsys):
+    need_extras(["--web"])
     given = "--source 0 --web 8080 --allow circle --allow cross --confirm 3/5 --threads auto"
     assert install(tiny_tflite, *given.split(), "--print") == 0
     assert f"{tiny_tflite} {given}\n" in capsys.readouterr().out
@@ -287,9 +295,19 @@ def test_nothing_is_overwritten_unasked(tiny_tflite, user_folder, capsys):
         pytest.param(["--source", "0", "--size", "big"], "1280x720", id="live's-size"),
         pytest.param(["--source", "0", "--nonsense"], "--nonsense", id="option"),
         pytest.param(["--source", "rtsp://a/", "--size", "64x48"], "Leave --size", id="wish"),
+        pytest.param(["--threshold", "2"], "Expected --threshold in 0 to 1", id="threshold"),
+        pytest.param(["--confirm", "6/5"], "N from 1 to M", id="confirm"),
+        pytest.param(["--smooth", "-1"], "Expected --smooth", id="smooth"),
+        pytest.param(["--allow", "zebra"], "--allow to name labels of the model", id="allow"),
+        pytest.param(["--deny", "zebra"], "--deny to name labels of the model", id="deny"),
+        pytest.param(["--hysteresis", "0.5", "--threshold", "0.4"], "dropped", id="hysteresis"),
+        pytest.param(["--mqtt", "foo"], "Received: foo", id="mqtt"),
+        pytest.param(["--webhook", "foo"], "Expected --webhook", id="webhook"),
+        pytest.param(["--web", "99999999"], "99999999", id="web"),
     ],
 )
 def test_wrong_calls_are_one_sentence(tiny_tflite, tmp_path, capsys, options, words):
+    need_extras(options)
     assert install(tiny_tflite, *options) == 2
     streams = capsys.readouterr()
     assert words in streams.err
