@@ -121,6 +121,12 @@ def scan(folder: Path) -> LabelledPhotos:
         if paths:
             by_label.setdefault(to_label(child.name), []).extend(paths)
     if not by_label:
+        above = _level_above(folder)
+        if above is not None:
+            raise DataError(
+                f"Expected a folder per class with photos in it. Received: {shown(folder)} with "
+                f"photos directly in it. Give {shown(above)}, where it is one folder of several."
+            )
         raise DataError(
             f"Expected a folder per class with photos in it. Received: {shown(folder)} without "
             f"any. Make one like {shown(folder / 'cats')} and put photos "
@@ -156,6 +162,29 @@ def class_folders(folder: Path) -> list[Path]:
             "Make it readable."
         ) from error
     return [child for child in children if child.is_dir() and not _is_litter(child.name)]
+
+
+def _level_above(folder: Path) -> Path | None:
+    """Return the folder above if `folder` looks like one of its classes."""
+    above = (folder if folder.name not in ("", "..") else folder.resolve()).parent
+    try:
+        beside = [child for child in class_folders(above) if not child.samefile(folder)]
+    except (OSError, UsageError):
+        return None
+    return above if _has_pictures(folder) and any(map(_has_pictures, beside)) else None
+
+
+def _has_pictures(folder: Path) -> bool:
+    """Tell whether pictures lie directly in a folder, and not only below it."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(
+                Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file()
+                for entry in entries
+                if not entry.name.startswith(".")
+            )
+    except OSError:
+        return False
 
 
 def find_pictures(folder: Path) -> Iterator[Path]:

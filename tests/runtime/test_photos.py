@@ -64,6 +64,19 @@ def test_empty_folder(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
+@pytest.mark.parametrize("given", ["photos/daisy", "."])
+def test_class_in_place_of_all_photos_names_the_folder_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    picture(tmp_path / "photos" / "daisy" / "1.png")
+    monkeypatch.chdir(tmp_path if given != "." else tmp_path / "photos" / "daisy")
+    with pytest.raises(DataError, match="Make one like"):
+        scan(Path(given))
+    picture(tmp_path / "photos" / "tulips" / "1.png")
+    with pytest.raises(DataError, match=r"directly in it\. Give \S*photos, where"):
+        scan(Path(given))
+
+
 def test_indices_follow_the_models_labels(tmp_path: Path) -> None:
     picture(tmp_path / "b" / "1.png")
     picture(tmp_path / "c" / "1.png")
