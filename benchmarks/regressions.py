@@ -17,6 +17,7 @@ from pocketlens.benchmarks.results import Benchmark
 from pocketlens.benchmarks.spread import BETWEEN_RUNS, FEWEST_PROCESSES, joined
 from pocketlens.errors import PocketlensError, UsageError
 from pocketlens.evaluation.intervals import Interval
+from pocketlens.report.html import counted
 from pocketlens.runtime.machine import cpu_name
 from pocketlens.workers import count_cores
 
@@ -120,15 +121,48 @@ def find_changes(earlier: Benchmark, benchmark: Benchmark) -> list[Change]:
     return changes
 
 
-def refuse_regressions(changes: Sequence[Change], percent: float) -> None:
+def find_gaps(earlier: Benchmark, benchmark: Benchmark) -> list[str]:
+    """Return a sentence for each of what `find_changes` could not compare, with the reason."""
+    then = {
+        (file.name, latency.threads): latency
+        for file in earlier.files
+        for latency in file.latencies
+    }
+    common = [
+        (file.name, latency, then[file.name, latency.threads])
+        for file in benchmark.files
+        for latency in file.latencies
+        if (file.name, latency.threads) in then
+    ]
+    if not common:
+        return ["Nothing is compared: no file has the same number of threads in both benchmarks."]
+    fewest = FEWEST_PROCESSES * RUNS_PER_ROUND
+    gaps = []
+    for name, new, old in common:
+        if not (old.yardstick and old.yardstick.interval):
+            why = f"the earlier benchmark has too few runs; repeat it with {fewest} or more"
+        elif not (new.yardstick and new.yardstick.interval):
+            why = "this benchmark has too few runs before --max-secs; raise it"
+        else:
+            continue
+        gaps.append(f"{name}, {counted(new.threads, 'thread')}: not compared, since {why}.")
+    return gaps
+
+
+def refuse_regressions(changes: Sequence[Change], percent: float, gaps: Sequence[str] = ()) -> None:
     """Raise if a file surely became more than `percent` slower.
+
+    Args:
+        changes: what was compared.
+        percent: how much slower a file may be.
+        gaps: why the rest was not, see `find_gaps`.
 
     Raises:
         PocketlensError: one did, or nothing could be compared.
     """
     if not changes:
         raise PocketlensError(
-            "Expected enough runs to compare. Received: too few before --max-secs. Raise it."
+            " ".join(["Expected enough runs to compare. Received: too few.", *gaps])
         )
     slower = [change for change in changes if change.is_slower_by(percent)]
     if slower:

@@ -173,6 +173,7 @@ def benchmark_command(
     from pocketlens.benchmarks.regressions import (
         check_comparable,
         find_changes,
+        find_gaps,
         refuse_regressions,
     )
     from pocketlens.benchmarks.report import print_report
@@ -219,13 +220,13 @@ def benchmark_command(
 
         write_report(result, report_folder, overwrite=overwrite)
     if record:
-        changes = find_changes(record, result)
+        changes, gaps = find_changes(record, result), find_gaps(record, result)
         if json_target != STANDARD_OUTPUT:
             then, now = record.machine.interpreter, result.machine.interpreter
             if then != now:
                 click.echo(f"Then: {then}; now: {now}.")
-            for change in changes:
-                click.echo(change.sentence)
+            for sentence in (*(change.sentence for change in changes), *gaps):
+                click.echo(sentence)
         if fail_on_regression is not None:
-            refuse_regressions(changes, fail_on_regression)
+            refuse_regressions(changes, fail_on_regression, gaps)
     return int(bool(result.left_out))

@@ -9,7 +9,7 @@ from pocketlens.benchmarks import benchmark
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.payload import parse_benchmark, to_payload
 from pocketlens.benchmarks.processes import time_files
-from pocketlens.benchmarks.regressions import find_changes, refuse_regressions
+from pocketlens.benchmarks.regressions import find_changes, find_gaps, refuse_regressions
 from pocketlens.cli.main import run
 from pocketlens.errors import PocketlensError
 from pocketlens.runtime.interpreters import load_interpreter
@@ -39,6 +39,34 @@ def test_words(made_up, now_ms, word, fails):
             refuse_regressions(changes, 5)
     else:
         refuse_regressions(changes, 5)
+
+
+@pytest.mark.parametrize(
+    ("short", "said"),
+    [
+        pytest.param((True, False), "the earlier benchmark has too few runs", id="then"),
+        pytest.param((False, True), "too few runs before --max-secs; raise it", id="now"),
+        pytest.param((True, True), "the earlier benchmark has too few runs", id="both"),
+    ],
+)
+def test_which_of_the_two_was_too_short_is_said(made_up, short, said):
+    payloads = [to_payload(made_up(("int8", 4, None, {1: 7.0}))) for _ in short]
+    for payload, is_short in zip(payloads, short, strict=True):
+        if is_short:
+            payload["files"][0]["latencies"][0]["yardstick"]["interval"] = None
+    then, now = map(parse_benchmark, payloads)
+    assert find_changes(then, now) == []
+    (gap,) = find_gaps(then, now)
+    assert gap.startswith("int80.tflite, 1 thread: not compared, since ")
+    assert said in gap
+    with pytest.raises(PocketlensError, match=said):
+        refuse_regressions([], 5, [gap])
+
+
+def test_other_numbers_of_threads_are_not_compared(made_up):
+    then, now = (made_up(("int8", 4, None, {threads: 7.0})) for threads in (1, 2))
+    assert "same number of threads" in find_gaps(then, now)[0]
+    assert find_gaps(then, then) == []
 
 
 def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, monkeypatch):
