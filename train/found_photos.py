@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.errors import DataError, UsageError
-from pocketlens.names import to_label
+from pocketlens.names import shown, to_label
 from pocketlens.runtime.photos import (
     Photo,
     check_label_counts,
@@ -80,6 +80,15 @@ def find_photos(root: Path) -> FoundPhotos:
     labels = scanned["train"].labels
     splits = {split: found.with_labels(labels).photos for split, found in scanned.items()}
     return FoundPhotos(root, root, labels, splits)
+
+
+def refuse_inside(out: Path, photos: Path) -> None:
+    """Raise UsageError if a run would lie among photos, where its report would be a class."""
+    if photos.is_dir() and out.resolve().is_relative_to(photos.resolve()):
+        raise UsageError(
+            f"Expected --out outside the photos. Received: {shown(out)}, which is in "
+            f"{shown(photos)} and would be a class of it. Choose a folder beside it."
+        )
 
 
 def _find_in_table(path: Path) -> FoundPhotos:

@@ -39,6 +39,7 @@ from pocketlens.train.checkpoints import Checkpoints, read_checkpoint
 from pocketlens.train.data_check import check_data
 from pocketlens.train.data_report import log_check, write_data_report
 from pocketlens.train.devices import all_gpus
+from pocketlens.train.found_photos import refuse_inside
 from pocketlens.train.lineage import read_seen
 from pocketlens.train.networks import HEAD_NAME, build
 from pocketlens.train.phases import Trainer, predict_scores
@@ -210,6 +211,7 @@ def train(
     """
     settings = settings or Settings()
     refuse_run(out, overwrite=overwrite, resume=resume)
+    refuse_inside(out, photos)
     seen = read_seen(settings.weights)
     check = check_data(photos, settings.task, settings.positive, seen)
     if strict:
@@ -238,7 +240,9 @@ def train(
         LOGGER.info("Watch it with: tensorboard --logdir %s", out.parent)
         history = History(folder, settings.planned_epochs(len(splits["train"].labels)))
         checkpoints = Checkpoints(unfinished.checkpoint, network, history, plan, found)
-        if resume:
+        if resume and not history.epochs:
+            LOGGER.info("No epoch was finished before, so training starts anew.")
+        elif resume:
             done = counted(len(history.epochs), "finished epoch")
             LOGGER.info("Going on after %s.", done)
         trainer = Trainer(

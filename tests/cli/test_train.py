@@ -102,6 +102,17 @@ def test_existing_run_is_refused_before_anything_else(
         assert "which exists" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("out", ["run", "circle/run", "../photos/new/run"])
+def test_run_among_the_photos_is_refused(
+    out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    (photos / "circle").mkdir(parents=True)
+    assert run(["train", str(photos), "--out", str(photos / out)]) == 2
+    assert "Expected --out outside the photos. Received: " in capsys.readouterr().err
+    assert [path.name for path in photos.rglob("*")] == ["circle"]
+
+
 def test_command_line(
     tiny_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

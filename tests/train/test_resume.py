@@ -239,3 +239,20 @@ def test_disk_full(
         ("head", "1"),
         ("fine-tune", "1"),
     ]
+
+
+def test_resuming_nothing_says_that_it_starts_anew(
+    tiny_photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pocketlens.train.training.Trainer.train", interrupt)
+    settings = Settings(alpha=0.35, image_size=64, weights="none")
+    with caplog.at_level(logging.INFO, "pocketlens"), pytest.raises(KeyboardInterrupt):
+        train(tiny_photos, tmp_path / "run", settings, resume=True)
+    assert "No epoch was finished before, so training starts anew." in caplog.text
+    assert "0 finished" not in caplog.text
