@@ -99,6 +99,12 @@ def good_enough(
     ]
 
 
+def near_best(file: FileResult) -> str:
+    """Return in words what `good_enough` asks for as it is: of few photos one may be lost."""
+    few = file.accuracy is not None and ACCURACY_MARGIN * file.accuracy.total < 1
+    return f"within 1 {'photo' if few else 'point'} of the best"
+
+
 def as_fast(ratio: float) -> str:
     """Return in words how fast a file is that takes `ratio` of another's time: "as fast"."""
     times = f"{1 / ratio:.1f}"
@@ -110,9 +116,9 @@ def _sentence(
 ) -> str:
     rivals = good_enough(benchmark.files)
     fastest_ms = min(entry.classify.median_ms for rival in rivals for entry in rival.latencies)
-    group = "files" if points is None else "files within 1 point of the best"
+    group = "files" if points is None else f"files {near_best(file)}"
     if len(rivals) == 1:
-        rank = "the only one within 1 point of the best"
+        rank = f"the only one {near_best(file)}"
     elif latency.classify.median_ms > fastest_ms:
         rank = f"the smallest of the fastest among {len(rivals)} {group}"
     else:

@@ -12,6 +12,7 @@ from pocketlens.benchmarks.recommendation import (
     Recommendation,
     as_fast,
     find_verdict,
+    near_best,
     rivals,
     signed,
 )
@@ -372,7 +373,7 @@ def _reason(take: Option, found: Recommendation) -> str:
     files = len({option.name for option in beside})
     group = f"within {limits.text}" if limits.text else "to choose from"
     if limits.max_drop is None and take.accuracy is not None:
-        group += " and within 1 point of the best of them"
+        group += f" and {near_best(take.row[0])} of them"
     fastest_ms = min(option.latency_ms for option in beside)
     if files == 1:
         text = f"It is the only file {group}"

@@ -265,6 +265,9 @@ def test_recommendation_has_its_options_and_all_that_was_measured(made_up, tmp_p
     path = write_page(payload, "old.json", tmp_path / "report", overwrite=False)
     text = path.read_text("utf-8")
     assert text == recommendation_page(found)
+    # recommend has no --profile.
+    assert "add --profile" not in text
+    assert "pocketlens benchmark --profile shows" in text
     assert Tags(text).addresses.count("recommend.json") == 1
     for sentence in payload["sentences"]:
         assert sentence in text

@@ -3,6 +3,8 @@
 import pytest
 
 from pocketlens.benchmarks import find_verdict
+from pocketlens.benchmarks.recommendation import recommend
+from pocketlens.benchmarks.report import explain
 
 FLOAT32 = ("float32", 14, 904, {1: 7.0})
 
@@ -47,6 +49,13 @@ def test_rule(made_up, files, chosen, threads):
     verdict = find_verdict(made_up(*files))
     assert verdict.file.startswith(chosen)
     assert verdict.threads == threads
+
+
+def test_one_photo_of_few_is_not_called_a_point(made_up):
+    """Of 36 photos one is 2.8 points, and says nothing."""
+    few = made_up(("float32", 14, 33, {1: 7.0}), ("int8", 3.5, 32, {1: 3.5}), photos=36)
+    assert "the fastest of 2 files within 1 photo of the best" in find_verdict(few).sentence
+    assert "within 1 photo of the best of them" in " ".join(explain(recommend(few)))
 
 
 def test_sentence(made_up):
