@@ -130,11 +130,18 @@ def _files(
 ) -> tuple[list[Path], Path | None]:
     """Return the files to measure, made of a run if one is given, and that run."""
     from pocketlens.errors import UsageError
-    from pocketlens.runtime.runs import is_run
+    from pocketlens.runtime.model_files import read_model_file
+    from pocketlens.runtime.runs import is_run, read_run
 
     runs = [path for path in models if is_run(path)]
     if not runs:
         if photos is None:
+            # What is neither a run nor a model is told so, and not that it has no photos.
+            for path in models:
+                if path.is_dir():
+                    read_run(path)
+                else:
+                    read_model_file(path)
             raise UsageError(
                 "Expected --photos PHOTOS, or a run, which has photos. Received: only files. "
                 "Name a folder with a folder per class."

@@ -67,6 +67,7 @@ def test_a_run_is_converted_and_judged_by_its_held_back_photos(tiny_run, tmp_pat
     [
         pytest.param([], "MODEL", id="no models"),
         pytest.param(["{model}"], "Expected --photos PHOTOS", id="no photos"),
+        pytest.param(["{other}"], "Expected a run with", id="a folder that is no run"),
         pytest.param(["{run}", "{model}"], "Name the run alone", id="a run and a file"),
         pytest.param(["{model}", "--photos", "{tmp}/none"], "nothing there", id="missing photos"),
         pytest.param(["{model}", "--photos", "{other}"], "Received: ants", id="other classes"),
