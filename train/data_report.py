@@ -163,6 +163,10 @@ def print_check(check: DataCheck, stream: IO[str] | None = None) -> None:
             console.print(f"  {case}")
         if len(finding.cases) > _NAMED_AT_MOST:
             console.print(f"  and {len(finding.cases) - _NAMED_AT_MOST} more")
+    if check.problem is None:
+        # As train divides them where no --seed is given.
+        for note in check.divide(seed=0).notes:
+            console.print(f"\n{note}", style="yellow")
     console.print(f"\n{verdict(check)}", style="bold")
 
 

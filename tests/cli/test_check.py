@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def test_summary(spoiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "can be trained on; look" in out
     bars = {line.split()[0]: line.count("█") for line in out.splitlines() if "█" in line}
     assert bars == {"circle": 37, "cross": 40, "stripes": 39}
+
+
+def test_few_photos_to_measure_with_are_said(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in sorted((photos / "cross").iterdir())[8:]:
+        path.unlink()
+    assert run(["check", str(photos)]) == 0
+    out = capsys.readouterr().out
+    for split in ("val", "test"):
+        assert re.search(rf"Only .* of cross.* in {split}: .*figures say little", out)
 
 
 def test_json(spoiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
