@@ -358,8 +358,10 @@ def unusable_model(tiny_models, tmp_path):
 
 
 def test_a_model_with_nan_scores_is_reported_once_and_fails(
-    unusable_model, video, tmp_path, capfd, caplog
+    unusable_model, video, tmp_path, capfd, caplog, monkeypatch
 ):
+    # The trial refuses it; what is asked for here is a model that fails only on pictures.
+    monkeypatch.setattr("pocketlens.runtime.trial.try_once", lambda *_: None)
     log, summary = tmp_path / "o.jsonl", tmp_path / "o.json"
     assert live(unusable_model, video, "--jsonl", log, "--json", summary) == 1
     (state,) = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
