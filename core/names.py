@@ -34,21 +34,20 @@ def to_label(text: str) -> str:
 
 def to_labels(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names of a model's classes as labels, each another: crane, crane (2)."""
-    # By insertion order: a model may have thousands.
-    labels: dict[str, None] = {}
-    doubled = []
-    for label in map(to_label, names):
-        if label in labels:
-            doubled.append(label)
-            number = 2
-            while f"{label} ({number})" in labels:
-                number += 1
-            label = f"{label} ({number})"
-        labels[label] = None
-    if doubled:
-        say_once(
-            f"Labels that stand more than once are numbered: {', '.join(dict.fromkeys(doubled))}."
-        )
+    given = [to_label(name) for name in names]
+    taken, numbers = set(given), dict.fromkeys(given, 0)
+    labels, renamed = [], []
+    for label in given:
+        numbers[label] += 1
+        name = label
+        if numbers[label] > 1:
+            while (name := f"{label} ({numbers[label]})") in taken:
+                numbers[label] += 1
+            taken.add(name)
+            renamed.append(name)
+        labels.append(name)
+    if renamed:
+        say_once(f"Labels that stand more than once are numbered: {', '.join(renamed)}.")
     return tuple(labels)
 
 

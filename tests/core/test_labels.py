@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pocketlens.names import shown, to_label, to_labels
+from pocketlens.names import say_once, shown, to_label, to_labels
 
 E_ACUTE = "e\N{COMBINING ACUTE ACCENT}"
 
@@ -37,10 +37,14 @@ def test_what_is_no_text_is_shown_too() -> None:
 
 def test_labels_that_stand_twice_are_numbered_and_said(caplog: pytest.LogCaptureFixture) -> None:
     names = ("crane", "red", "crane ", "maillot", "crane")
+    say_once.cache_clear()
     for _ in range(2):
         labels = to_labels(names)
     assert labels == ("crane", "red", "crane (2)", "maillot", "crane (3)")
-    assert caplog.text.count("Labels that stand more than once are numbered: crane.") == 1
+    assert (
+        caplog.text.count("Labels that stand more than once are numbered: crane (2), crane (3).")
+        == 1
+    )
     assert to_labels(labels) == labels
 
 

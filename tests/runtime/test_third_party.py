@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
+from pocketlens.names import say_once
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.answers import describe
 from pocketlens.runtime.hints import ModelHints
@@ -415,6 +416,7 @@ def test_labels_as_json_beside_the_file(logits: Path) -> None:
 
 def test_labels_that_are_there_twice(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "pocketlens")
+    say_once.cache_clear()
     labels = ("crane", "red", "crane", "crane (2)", "crane")
     card = describe("x/twice.tflite", (8, 8), 5, hints=ModelHints(labels))
     assert card.labels == ("crane", "red", "crane (3)", "crane (2)", "crane (4)")
