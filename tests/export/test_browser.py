@@ -12,6 +12,7 @@ from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.export import browser as litertjs
 from pocketlens.export import export
 from pocketlens.export.browser import HEADERS
+from pocketlens.names import to_labels
 from pocketlens.runtime import Classifier
 
 ODD_LABELS = (
@@ -85,7 +86,7 @@ def test_odd_labels_and_name(tiny_tflite: Path, tmp_path: Path, with_card) -> No
     )
     export([model], tmp_path / "app", "web")
     app = json.loads((tmp_path / "app" / "app.json").read_text("utf-8"))
-    assert tuple(app["labels"]) == ODD_LABELS
+    assert tuple(app["labels"]) == to_labels(ODD_LABELS)
     page = (tmp_path / "app" / "index.html").read_text("utf-8")
     assert "<title>&lt;i&gt;&quot;&amp;@POLICY@ \u05e9</title>" in page
 
