@@ -22,7 +22,7 @@ def read_label_list(text: str) -> tuple[str, ...] | None:
     """
     try:
         return _labels(_parse(text))
-    # What is parsed comes from elsewhere.
+    # What is parsed comes with a third-party model.
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
 

@@ -1,4 +1,4 @@
-"""Names that come from elsewhere, as labels and as something that can be shown."""
+"""Names of files and labels from outside: as labels, and as something that can be shown."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).parents[1] / "measure" / "fuzz.py"
 
 def test_damaged_inputs_end_in_an_answer_or_a_sentence(tiny_models, tiny_photos):
     if sys.platform == "win32":
-        pytest.skip("forks")
+        pytest.skip("the script forks, which Windows cannot")
     counts = ("--photos", "100", "--models", "100", "--videos", "50", "--camera", "50")
     done = subprocess.run(
         [sys.executable, SCRIPT, tiny_models["int8"], tiny_photos, *counts],

@@ -1,4 +1,4 @@
-"""Names that come from elsewhere: one form for labels, and nothing that a terminal obeys."""
+"""Names from outside: one form for labels, and nothing that a terminal obeys."""
 
 import os
 

@@ -328,8 +328,10 @@ def test_one_of_two_outputs_is_chosen(two_outputs: Path) -> None:
 
 
 def test_an_input_of_unknown_rank(logits: Path) -> None:
-    schema = pytest.importorskip("tensorflow.lite.python.schema_py_generated")
-    flatbuffers = pytest.importorskip("flatbuffers")
+    schema = pytest.importorskip(
+        "tensorflow.lite.python.schema_py_generated", reason="makes the model"
+    )
+    flatbuffers = pytest.importorskip("flatbuffers", reason="makes the model")
     model = schema.ModelT.InitFromPackedBuf(bytearray(logits.read_bytes()), 0)
     tensor = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
     tensor.shape = tensor.shapeSignature = None
@@ -359,8 +361,10 @@ def test_what_is_no_tflite_file(name: str, content: bytes, text: str, tmp_path: 
 
 
 def test_a_custom_operator_says_what_the_file_is_for(logits: Path) -> None:
-    schema = pytest.importorskip("tensorflow.lite.python.schema_py_generated")
-    flatbuffers = pytest.importorskip("flatbuffers")
+    schema = pytest.importorskip(
+        "tensorflow.lite.python.schema_py_generated", reason="makes the model"
+    )
+    flatbuffers = pytest.importorskip("flatbuffers", reason="makes the model")
     for name, text in (("edgetpu-custom-op", "Edge TPU"), ("FlexErf", "TensorFlow itself")):
         model = schema.ModelT.InitFromPackedBuf(bytearray(logits.read_bytes()), 0)
         code = schema.OperatorCodeT()
@@ -426,8 +430,10 @@ def test_labels_that_are_there_twice(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_old_operator_codes_are_read(logits: Path) -> None:
-    schema = pytest.importorskip("tensorflow.lite.python.schema_py_generated")
-    flatbuffers = pytest.importorskip("flatbuffers")
+    schema = pytest.importorskip(
+        "tensorflow.lite.python.schema_py_generated", reason="makes the model"
+    )
+    flatbuffers = pytest.importorskip("flatbuffers", reason="makes the model")
     path = logits.with_name("scores.tflite")
     path.write_bytes(convert(*network(1, 30, 30, 3, end=tensorflow().nn.softmax)))
     for file, activation in ((logits, "softmax"), (path, "none")):

@@ -155,7 +155,7 @@ def test_hostile_files_of_the_shared_material(
     name: str, shared: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Small files that cost gigabytes, hours, or both."""
-    pytest.importorskip("resource")
+    pytest.importorskip("resource", reason="limits are not Windows's")
     path = shared / "cases" / "models" / f"{name}.tflite"
     # In a process of its own: what counts is the largest of its children, not of this one's.
     program = [sys.executable, "-c", COSTS, "inspect", str(path)]
