@@ -137,9 +137,9 @@ def test_same_names_are_told_apart(elsewhere_model, tmp_path, capsys):
     copy = tmp_path / "copy" / elsewhere_model.name
     copy.parent.mkdir()
     copy.write_bytes(elsewhere_model.read_bytes())
-    assert run(["benchmark", str(elsewhere_model), str(copy), *QUICK]) == 0
-    printed = "".join(capsys.readouterr().out.split())
-    assert f"copy/{elsewhere_model.name}" in printed
+    assert run(["benchmark", str(elsewhere_model), str(copy), *QUICK, "--json", "-"]) == 0
+    names = [file["name"] for file in json.loads(capsys.readouterr().out)["files"]]
+    assert names == [f"models/{elsewhere_model.name}", f"copy/{elsewhere_model.name}"]
 
 
 def test_an_unusable_file_among_good_ones_is_said_and_the_rest_is_measured(
