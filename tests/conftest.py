@@ -14,7 +14,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,29 @@ def draw_tiny(label: str, rng: np.random.Generator) -> np.ndarray:
 def draw_nothing(rng: np.random.Generator) -> np.ndarray:
     """Draw soft spots of colour: uint8 (120, 160, 3)."""
     return cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (160, 120))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Let a test fail that is skipped where everything is installed that tests need."""
+    return _without_other_skips((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    """Do the same for a module that skips all of its tests."""
+    return _without_other_skips((yield))
+
+
+def _without_other_skips(report: Any) -> Any:
+    allowed = os.environ.get("POCKETLENS_ALLOWED_SKIPS")
+    if allowed and report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        lines = Path(allowed).read_text("utf-8").splitlines()
+        if not any(re.fullmatch(line, reason) for line in lines if line and line[0] != "#"):
+            report.outcome = "failed"
+            report.longrepr = f"Skipped for a reason that {allowed} does not list: {reason}"
+    return report
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -231,11 +231,18 @@ def test_other_formats_are_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -
         decode(data, "x.jpg")
 
 
-def test_heic_without_its_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def without_heif(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    # Where it is installed, an earlier test may have registered it.
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     decoding._formats.cache_clear()
-    if "HEIF" in Image.OPEN:
-        pytest.skip("pillow-heif has been registered with Pillow already")
+    yield
+    decoding._formats.cache_clear()
+
+
+@pytest.mark.usefixtures("without_heif")
+def test_heic_without_its_package_is_said() -> None:
     with pytest.raises(PictureError, match=r'x.heic, a HEIC picture. Install "pocketlens\[heic\]"'):
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "x.heic")
 
