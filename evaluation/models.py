@@ -17,6 +17,7 @@ from pocketlens.evaluation.calibration import Reliability
 from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.mistakes import confusions, mistakes
 from pocketlens.evaluation.scorers import Scorer, open_scorer, run_models
+from pocketlens.evaluation.seen import warn_if_seen
 from pocketlens.progress import track
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.photos import LabelledPhotos, Photo, read_labelled, report_skipped
@@ -78,6 +79,7 @@ def evaluate_model(
         scorer = open_scorer(Path(model), hints)
     card = scorer.card
     photos = photos.with_labels(card.labels, card.task)
+    warn_if_seen(scorer.path, card, photos.photos)
     skipped: list[PictureError] = []
     samples = read_labelled(photos, card.input_size_wh, card.resize_mode, skipped)
     readable, (scores,) = run_models(
