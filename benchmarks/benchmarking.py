@@ -26,6 +26,7 @@ from pocketlens.benchmarks.sustained import Sustained, sustain
 from pocketlens.errors import PictureError, UsageError
 from pocketlens.evaluation.agreement import AnswerPair
 from pocketlens.evaluation.metrics import Accuracy
+from pocketlens.evaluation.seen import warn_if_seen
 from pocketlens.progress import track
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.interpreters import load_interpreter
@@ -86,6 +87,9 @@ def benchmark(
         if photos is not None:
             for one in one_each:
                 photos.with_labels(one.labels, one.task)
+            # Files of one model have seen the same.
+            for one in {one.card.seen: one for one in reversed(one_each)}.values():
+                warn_if_seen(Path(one.model.path), one.card, photos.photos)
     # Latency comes before accuracy, whose work on all cores heats a small board up.
     watch = Watch()
     latencies = summarise(time_in_processes(candidates, threads, settings), reference)

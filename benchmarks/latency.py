@@ -57,21 +57,19 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what would measure nothing or never end."""
         # Written this way round, NaN is refused too.
-        possible = (
-            self.num_runs >= 1
-            and self.warmup_runs >= 0
-            and 0 <= self.min_secs < math.inf
-            and 0 < self.max_secs < math.inf
-            and 0 <= self.run_delay < math.inf
-            and 0 <= self.sustained_mins < math.inf
-        )
-        if not possible:
-            raise UsageError(
-                "Expected at least one run, no negative times and a --max-secs above 0. Received: "
-                f"num_runs={self.num_runs}, warmup_runs={self.warmup_runs}, "
-                f"min_secs={self.min_secs}, max_secs={self.max_secs}, run_delay={self.run_delay}, "
-                f"sustained_mins={self.sustained_mins}."
-            )
+        for name, possible, expected in (
+            ("num_runs", self.num_runs >= 1, "from 1 up"),
+            ("warmup_runs", self.warmup_runs >= 0, "from 0 up"),
+            ("min_secs", 0 <= self.min_secs < math.inf, "from 0 up"),
+            ("max_secs", 0 < self.max_secs < math.inf, "above 0"),
+            ("run_delay", 0 <= self.run_delay < math.inf, "from 0 up"),
+            ("sustained_mins", 0 <= self.sustained_mins < math.inf, "from 0 up"),
+        ):
+            if not possible:
+                option = f"--{name.removesuffix('_mins').replace('_', '-')}"
+                raise UsageError(
+                    f"Expected {option} as a number {expected}. Received: {getattr(self, name):g}."
+                )
 
     @property
     def per_round(self) -> int:

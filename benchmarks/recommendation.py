@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
-from pocketlens.errors import UsageError
+from pocketlens.errors import PocketlensError, UsageError
 from pocketlens.evaluation.agreement import keeps
 from pocketlens.report.html import counted
 
@@ -214,6 +215,20 @@ class Limits:
             plural = "" if self.max_drop == 1 else "s"
             words.append(f"{self.max_drop:g} point{plural} of the most accurate")
         return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def refuse_too_large(files: Sequence[Path], limits: Limits) -> None:
+    """Raise PocketlensError where no file is small enough: measuring would change nothing."""
+    sizes_mb = {file: file.stat().st_size / 1e6 for file in files if file.is_file()}
+    most = limits.max_size_mb
+    if most is None or not sizes_mb or min(sizes_mb.values()) <= most + ROUNDING:
+        return
+    smallest = min(sizes_mb, key=sizes_mb.__getitem__)
+    raise PocketlensError(
+        f"Expected a file of at most {most:g} MB. Received: none; the smallest is "
+        f"{smallest.name} with {sizes_mb[smallest]:.2f} MB. Allow as much, or train a smaller "
+        "network."
+    )
 
 
 @dataclass(frozen=True)

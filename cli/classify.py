@@ -218,14 +218,14 @@ def answer_text(path: Path, result: Result, *, mark: bool) -> str:
 
 def _pictures(photos: tuple[Path, ...]) -> list[Path]:
     """Return the pictures that were named, folders replaced by what is in them."""
-    from pocketlens.runtime.photos import find_pictures
+    from pocketlens.runtime.photos import find_pictures, in_natural_order
 
     paths: list[Path] = []
     for path in photos:
         if not path.is_dir():
             paths.append(path)
             continue
-        inside = sorted(find_pictures(path))
+        inside = sorted(find_pictures(path), key=in_natural_order)
         if not inside:
             raise UsageError(
                 f"Expected pictures in the folder {path}. Received: none. Check the path."

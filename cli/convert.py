@@ -158,7 +158,7 @@ photos_options = options_of("Photos")
 @formats_options(
     "--max-drop",
     metavar="POINTS",
-    type=float,
+    type=click.FloatRange(0, 100),
     default=1.0,
     show_default=True,
     help="Reject a file that loses more accuracy than this to the original model; int8 leaves "
@@ -184,7 +184,11 @@ photos_options = options_of("Photos")
     "[default: the run's training photos]",
 )
 @photos_options(
-    "--samples", type=int, default=200, show_default=True, help="Number of calibration photos."
+    "--samples",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Number of calibration photos.",
 )
 @model_hints_options(without=("backend",))
 @output("--out", required=True, metavar="DIR", type=LocalPath(), help="Folder for the files.")
@@ -218,22 +222,23 @@ def convert_command(
 
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
-    from pocketlens.convert import Demands, IncompleteError, convert
+    from pocketlens.convert.demands import Demands, plan_files
 
     demands = Demands(max_drop, force, sensitivity)
+    asked: dict[str, Any] = {
+        "name": name,
+        "hints": hints,
+        "data": photos,
+        "representative": calibration_photos,
+        "samples": samples,
+        "overwrite": overwrite,
+    }
+    plan_files(model, out, formats or FORMATS, **asked)
+    # Only now, since TensorFlow takes seconds to load.
+    from pocketlens.convert import IncompleteError, convert
+
     try:
-        files = convert(
-            model,
-            out,
-            formats or FORMATS,
-            name=name,
-            hints=hints,
-            data=photos,
-            representative=calibration_photos,
-            samples=samples,
-            demands=demands,
-            overwrite=overwrite,
-        )
+        files = convert(model, out, formats or FORMATS, demands=demands, **asked)
     except IncompleteError as error:
         if error.files:
             summarise(error.files, json_target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,8 @@ def export_command(
     from contextlib import ExitStack
 
     from pocketlens.errors import UsageError
-    from pocketlens.export.folders import export
+    from pocketlens.export.folders import CHECKSUMS_NAME, export
+    from pocketlens.export.readme import README_NAME
     from pocketlens.export.serving import FolderServer, serve_until_stopped
     from pocketlens.files import refuse_targets
     from pocketlens.names import shown
@@ -99,6 +101,13 @@ def export_command(
             f"Expected --serve with --target {able}. Received: {target}. Leave it out."
         )
     refuse_targets(json_target, overwrite=overwrite)
+
+    def show(folder: str, names: Iterable[str]) -> None:
+        names = [*names, CHECKSUMS_NAME]
+        click.echo(shown(f"{folder}: {', '.join(names)}"))
+        guide = next(name for name in names if name == README_NAME or name.endswith(".h"))
+        click.echo(shown(f"Next: {folder}/{guide} says how to use them."))
+
     with ExitStack() as stack:
         if serve and headers is not None:
             # The port is taken first, so that nothing is written where it cannot be.
@@ -110,7 +119,7 @@ def export_command(
         deliver(
             json_target,
             lambda: {"target": target, "folder": folder, "sha256": sha256},
-            lambda: click.echo(shown(f"{folder}: {', '.join(sha256)}")),
+            lambda: show(folder, sha256),
         )
         if serve:
             click.echo(f"Open {server.url}  (Ctrl+C ends)", err=True)

@@ -27,6 +27,32 @@ class Option(click.Option):
         self.group = group
         self.once = once
 
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the value as the option's type; a wrong one is told like all wrong values."""
+        try:
+            return super().type_cast_value(ctx, value)
+        except click.BadParameter as error:
+            expected = _expected(self.type)
+            if expected is None:
+                raise
+            given = value if isinstance(value, (tuple, list)) else [value]
+            raise UsageError(
+                f"Expected {self.opts[0]} as {expected}. Received: {' '.join(map(str, given))}."
+            ) from error
+
+
+def _expected(kind: click.ParamType[Any]) -> str | None:
+    """Return in words what values a type takes, None for one that says it itself."""
+    if isinstance(kind, click.Choice):
+        return f"one of {', '.join(map(str, kind.choices))}"
+    if not isinstance(kind, (click.types.IntParamType, click.types.FloatParamType)):
+        return None
+    number = "a whole number" if isinstance(kind, click.types.IntParamType) else "a number"
+    low, high = (getattr(kind, side, None) for side in ("min", "max"))
+    if low is not None and high is not None:
+        return f"{number} from {low:g} to {high:g}"
+    return number if low is None else f"{number} from {low:g} up"
+
 
 class Command(click.Command):
     """A command whose `--help` groups its options, and that still takes their earlier names.

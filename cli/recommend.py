@@ -88,7 +88,7 @@ def recommend_command(
     """
     from pocketlens.benchmarks.benchmarking import benchmark
     from pocketlens.benchmarks.payload import recommendation_payload
-    from pocketlens.benchmarks.recommendation import Limits, recommend
+    from pocketlens.benchmarks.recommendation import Limits, recommend, refuse_too_large
     from pocketlens.benchmarks.report import nothing_fits, print_recommendation
     from pocketlens.runtime.threads import numbers_to_try
     from pocketlens.workers import count_cores
@@ -104,6 +104,9 @@ def recommend_command(
         refuse_report(report_folder, overwrite=overwrite, marker=RECOMMENDATION_JSON)
     with ExitStack() as stack:
         files, run = _files(models, stack, photos)
+        if json_target is None and report_folder is None:
+            # Who reads JSON or a page gets what comes nearest there, which has to be measured.
+            refuse_too_large(files, limits)
         result = benchmark(
             files,
             data=photos or run,

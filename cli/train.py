@@ -277,13 +277,19 @@ def train_command(
     require_train()
     refuse_targets(json_target, overwrite=overwrite)
     from pocketlens.cli.evaluate import summarise
-    from pocketlens.train import Settings, train
+    from pocketlens.train.found_photos import find_photos, refuse_inside
+    from pocketlens.train.settings import Settings
 
     settings = Settings(flip=not no_flip, test=not no_test, **chosen)  # type: ignore[arg-type]
     if photos is None:
         from pocketlens.train.datasets import dataset_folder
 
         photos = dataset_folder(str(dataset))
+    refuse_inside(out, photos)
+    find_photos(photos).for_task(settings.task, settings.positive)
+    # Only now, since TensorFlow takes seconds to load.
+    from pocketlens.train import train
+
     with saying_how_to_resume(out):
         training = train(photos, out, settings, overwrite=overwrite, resume=resume, strict=strict)
     summarise(training, json_target)

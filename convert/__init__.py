@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from pocketlens.choices import FORMATS
     from pocketlens.convert.conversion import (
         ConvertedFile,
-        Demands,
         DropError,
         IncompleteError,
         convert,
     )
+    from pocketlens.convert.demands import Demands
     from pocketlens.evaluation.agreement import Comparison, Reference
 
 __all__ = [
@@ -34,7 +34,7 @@ __getattr__ = lazy_names(
         "FORMATS": "pocketlens.choices",
         "Comparison": "pocketlens.evaluation.agreement",
         "ConvertedFile": "pocketlens.convert.conversion",
-        "Demands": "pocketlens.convert.conversion",
+        "Demands": "pocketlens.convert.demands",
         "DropError": "pocketlens.convert.conversion",
         "IncompleteError": "pocketlens.convert.conversion",
         "Reference": "pocketlens.evaluation.agreement",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pocketlens.card import ModelCard, pack
 from pocketlens.choices import FORMATS, INT8, NO_ACTIVATION
 from pocketlens.convert.activations import Activated, activate, find_activation
+from pocketlens.convert.demands import DEFAULT_SAMPLES, Demands, plan_files
 from pocketlens.convert.encoders import Encoder, FloatModel
 from pocketlens.convert.flatbuffers import slim
 from pocketlens.convert.float_layers import Int8, make_int8
@@ -30,15 +31,10 @@ from pocketlens.convert.formats import (
 )
 from pocketlens.convert.metadata import standard_metadata
 from pocketlens.convert.origins import read_origin
-from pocketlens.convert.photos import (
-    DEFAULT_SAMPLES,
-    check_count,
-    reference_photos,
-    representative_pixels,
-)
-from pocketlens.errors import ConversionError, UsageError
+from pocketlens.convert.photos import reference_photos, representative_pixels
+from pocketlens.errors import ConversionError
 from pocketlens.evaluation.agreement import Comparison, Reference
-from pocketlens.files import refuse_files, write_bytes
+from pocketlens.files import write_bytes
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
 from pocketlens.runtime.hints import ModelHints
@@ -98,31 +94,6 @@ def with_figures(
     if int8 is not None:
         calibrated["float_layers"] = [name.split(";")[0] for name in int8.float_layers]
     return dataclasses.replace(card, metrics=metrics, calibration=calibrated)
-
-
-DEFAULT_MAX_DROP = 1.0
-
-
-@dataclass(frozen=True)
-class Demands:
-    """What the files must hold and how much is done for it.
-
-    `max_drop` is the net accuracy in points of 100 that a file may lose to the original model (see
-    `Comparison.keeps`). `force` gives files out that lose more. `sensitivity` measures every layer
-    of int8.
-    """
-
-    max_drop: float = DEFAULT_MAX_DROP
-    force: bool = False
-    sensitivity: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse a limit that cannot be."""
-        # Written this way round, NaN is refused too.
-        if not 0 <= self.max_drop <= 100:
-            raise UsageError(
-                f"Expected a limit of 0 to 100 points. Received: --max-drop {self.max_drop}."
-            )
 
 
 @dataclass(frozen=True)
@@ -195,19 +166,21 @@ def convert(
         IncompleteError: a format cannot be made of this model. The others have been written.
     """
     demands = demands or Demands()
-    unknown = [entry for entry in formats if entry not in FORMATS]
-    if unknown or not formats:
-        raise UsageError(f"Expected formats among {', '.join(FORMATS)}. Received: {formats}.")
-    check_count(samples)
-    formats = [entry for entry in FORMATS if entry in formats]
+    targets = plan_files(
+        model,
+        out,
+        formats,
+        name=name,
+        hints=hints,
+        data=data,
+        representative=representative,
+        samples=samples,
+        overwrite=overwrite,
+    )
+    formats = list(targets)
     hints = hints or ModelHints()
     origin = read_origin(model, hints)
     stem = name or origin.card.name
-    if Path(stem).name != stem:
-        raise UsageError(f"Expected a plain file name for --name. Received: {stem!r}.")
-    targets = {entry: out / f"{stem}_{entry}{SUFFIX}" for entry in formats}
-    refuse_files([out] if out.is_file() else [], overwrite=False)
-    refuse_files(targets.values(), overwrite=overwrite)
     photos: list[NDArray[np.uint8]] = []
     wanted = EIGHT_BIT if origin.run or representative else {INT8}
     if not wanted.isdisjoint(formats):

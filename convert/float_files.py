@@ -162,7 +162,7 @@ def open_float_file(model: ModelFile, hints: ModelHints) -> Classifier:
         raise ModelFileError(
             "Expected an RGB model with the channels last to convert. Received: "
             f"{model.path} with an input of {list(classifier.signature.input.shape)}. Use the file "
-            "as it is: every other command takes it."
+            "as it is: classify, live, evaluate and benchmark take it."
         )
     return classifier
 

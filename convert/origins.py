@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from pocketlens.card import ModelCard
 from pocketlens.choices import NO_ACTIVATION
+from pocketlens.convert.demands import KERAS_SUFFIX, SAVED_MODEL_NAME, check_kind, find_run
 from pocketlens.convert.encoders import FloatModel
 from pocketlens.convert.float_files import (
     file_scores,
@@ -28,8 +29,8 @@ from pocketlens.keras_files import load_keras_model, refuse_foreign
 from pocketlens.quiet import quiet
 from pocketlens.runtime.answers import describe, require_labels
 from pocketlens.runtime.hints import ModelHints
-from pocketlens.runtime.model_files import SUFFIX, read_model_file
-from pocketlens.runtime.runs import MODEL_NAME, Run, is_run, read_run
+from pocketlens.runtime.model_files import read_model_file
+from pocketlens.runtime.runs import Run
 
 # None stands for a side that is left open, or for all of them.
 Shape = tuple[int | None, ...] | None
@@ -110,8 +111,6 @@ def _text(shape: Shape) -> str:
     return "[" + ", ".join("any" if side is None else str(side) for side in shape) + "]"
 
 
-KERAS_SUFFIX = ".keras"
-_SAVED_MODEL_NAME = "saved_model.pb"
 # What they are called by TensorFlow and Keras, by TensorFlow Hub, and by Keras beside the first.
 _SIGNATURES = ("serving_default", "default", "serve")
 _HEAD_BYTES = 64
@@ -153,24 +152,13 @@ def read_origin(path: Path, hints: ModelHints) -> Origin:
         LabelsError: there are not as many labels as outputs.
         ModelFileError: it is not an image classifier, or nothing that can be loaded safely.
     """
-    run_folder = path.parent if path.name == MODEL_NAME and is_run(path.parent) else path
-    if is_run(run_folder):
-        return _from_run(read_run(run_folder), hints)
-    if (path / _SAVED_MODEL_NAME).is_file():
+    run = find_run(path)
+    if run is not None:
+        return _from_run(run, hints)
+    check_kind(path)
+    if path.is_dir():
         return _from_saved_model(path, hints)
-    if path.is_file() and path.suffix == KERAS_SUFFIX:
-        return _from_keras(path, hints)
-    if path.is_file() and path.suffix == SUFFIX:
-        return _from_float_file(path, hints)
-    kinds = f"a run folder, a {KERAS_SUFFIX} file, a SavedModel folder or a float32 {SUFFIX} file"
-    if path.is_file():
-        with path.open("rb") as file:
-            refuse_foreign(path, file.read(_HEAD_BYTES), kinds)
-    came = "a file of another kind" if path.is_file() else "nothing of the kind there"
-    raise UsageError(
-        f"Expected {kinds} at {path}. Received: {came}. Make a run with: "
-        "pocketlens train PHOTOS --out RUN"
-    )
+    return (_from_keras if path.suffix == KERAS_SUFFIX else _from_float_file)(path, hints)
 
 
 def _from_run(run: Run, hints: ModelHints) -> Origin:
@@ -208,10 +196,10 @@ def _from_keras(path: Path, hints: ModelHints) -> Origin:
 
 
 def _from_saved_model(path: Path, hints: ModelHints) -> Origin:
-    for file in (path / _SAVED_MODEL_NAME, *(path / "variables").glob("*")):
+    for file in (path / SAVED_MODEL_NAME, *(path / "variables").glob("*")):
         with file.open("rb") as stream:
             refuse_foreign(file, stream.read(_HEAD_BYTES), "a part of a SavedModel")
-    operations = _operations(path / _SAVED_MODEL_NAME)
+    operations = _operations(path / SAVED_MODEL_NAME)
     refused = sorted(operations & _REFUSED_OPERATIONS)
     if refused:
         raise ModelFileError(

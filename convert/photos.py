@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.convert.demands import calibration_pictures, require_calibration
 from pocketlens.convert.origins import Origin
 from pocketlens.errors import DataError, PictureError, UsageError
 from pocketlens.evaluation.agreement import Reference
@@ -26,8 +27,6 @@ from pocketlens.runtime.photos import (
     report_skipped,
 )
 from pocketlens.runtime.runs import evaluation_photos
-
-DEFAULT_SAMPLES = 200
 
 
 def choose_stratified(photos: Sequence[Photo], count: int, seed: int) -> list[Path]:
@@ -53,12 +52,7 @@ def choose_from_folder(folder: Path, count: int, seed: int) -> list[Path]:
         UsageError: there is no such folder.
         DataError: it holds no photos.
     """
-    paths = sorted(find_pictures(existing_folder(folder)))
-    if not paths:
-        raise DataError(
-            f"Expected photos below {folder} for --calibration-photos. Received: none. "
-            "Choose a folder with photos like those that the camera will see."
-        )
+    paths = calibration_pictures(folder)
     return sorted(_shuffled(paths, seed)[:count])
 
 
@@ -100,14 +94,6 @@ def load_labelled(
     return [pixels for pixels, _ in samples], [photo.label_indices for _, photo in samples]
 
 
-def check_count(count: int) -> None:
-    """Raise UsageError for a number of photos that cannot be."""
-    if count < 1:
-        raise UsageError(
-            f"Expected at least one photo for the 8-bit formats. Received: --samples {count}."
-        )
-
-
 def _shuffled(paths: Sequence[Path], seed: int) -> list[Path]:
     return random.Random(seed).sample(paths, len(paths))  # noqa: S311 (no secret)
 
@@ -128,12 +114,7 @@ def representative_pixels(
     """
     if folder is not None:
         return _load(choose_from_folder(folder, samples, _seed(origin)), origin)
-    if origin.run is None:
-        raise UsageError(
-            "Expected photos for int8, like those that the camera will see, for a third-party "
-            "model. Received: none. Add --calibration-photos FOLDER; they need no labels."
-        )
-    photos = origin.run.photos("train").photos
+    photos = require_calibration(origin.run).photos("train").photos
     return _load(choose_stratified(photos, samples, _seed(origin)), origin)
 
 

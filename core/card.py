@@ -60,7 +60,8 @@ class ModelCard:
     `activation` is what makes scores of what comes out of the file: "softmax" or "sigmoid" where
     these are logits, "none" where they are scores. `format` is "keras" or one of the five `.tflite`
     formats. `calibration`, `metrics`, `training` and `versions` hold plain JSON values for people
-    to read. `model_sha256` is that of the flatbuffer alone, without the appended archive.
+    to read. `seen` tells photos that the model was trained or chosen on (`evaluation.seen.sketch`).
+    `model_sha256` is that of the flatbuffer alone, without the appended archive.
     """
 
     name: str
@@ -78,6 +79,7 @@ class ModelCard:
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
     activation: str = NO_ACTIVATION
+    seen: str = ""
 
     def __post_init__(self) -> None:
         """Refuse values that no reader of the card could obey."""
@@ -93,6 +95,8 @@ class ModelCard:
             raise ModelFileError(
                 f"Expected the card's threshold in 0 to 1. Received: {self.threshold!r}."
             )
+        if not isinstance(self.seen, str):
+            raise ModelFileError(f"Expected the card's photos as text. Received: {self.seen!r}.")
         if len(self.input_size_wh) != 2 or any(
             not isinstance(side, int) or side < 1 for side in self.input_size_wh
         ):

@@ -195,7 +195,7 @@ def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
     """
     out = _real(out)
     found = _state(out)
-    _refuse_unwritable(out)
+    refuse_unwritable(out)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         _found[out] = found
         return
@@ -218,7 +218,7 @@ def refuse_files(paths: Iterable[Path], *, overwrite: bool) -> None:
     """
     states = {path: _state(path) for path in map(_real, paths)}
     for path in states:
-        _refuse_unwritable(path)
+        refuse_unwritable(path)
     taken = [path for path in states if path.exists()]
     odd = next((path for path in taken if not path.is_file()), None)
     if odd is not None:
@@ -453,7 +453,7 @@ def _renameat2(old: Path, new: Path, flags: int) -> bool:
     raise OSError(number, os.strerror(number), str(new))
 
 
-def _refuse_unwritable(path: Path) -> None:
+def refuse_unwritable(path: Path) -> None:
     """Raise OutputError where nothing can be made at `path`, before work is done for it."""
     if path.is_symlink():
         raise OutputError(
@@ -461,9 +461,17 @@ def _refuse_unwritable(path: Path) -> None:
             "nowhere. Remove it or choose another place."
         )
     folder = next(parent for parent in path.parents if parent.exists())
-    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-        with output_errors(path):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    # Only trying tells: rights say nothing of /proc, of a full disk and of some network drives.
+    probe = folder / f".probe.{os.urandom(8).hex()}.partial"
+    with output_errors(path):
+        status = folder.stat()
+        probe.mkdir()
+        # Another process may have taken it for abandoned.
+        with contextlib.suppress(FileNotFoundError):
+            probe.rmdir()
+    # By its time a folder is known to be the one that was checked.
+    with contextlib.suppress(OSError):
+        os.utime(folder, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 @contextlib.contextmanager

@@ -17,10 +17,11 @@ from pocketlens.evaluation.calibration import Reliability
 from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.mistakes import confusions, mistakes
 from pocketlens.evaluation.scorers import Scorer, open_scorer, run_models
+from pocketlens.evaluation.seen import warn_if_seen
 from pocketlens.progress import track
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.photos import LabelledPhotos, Photo, read_labelled, report_skipped
-from pocketlens.runtime.runs import evaluation_photos
+from pocketlens.runtime.runs import evaluation_photos, is_run, read_run
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -71,9 +72,14 @@ def evaluate_model(
         DataError: no photo can be read.
         MissingDependencyError: it is a Keras model, and Keras is not installed.
     """
-    scorer = model if isinstance(model, Scorer) else open_scorer(Path(model), hints)
+    if isinstance(model, Scorer):
+        scorer, photos = model, evaluation_photos(data)
+    else:
+        photos = photos_for(Path(model), data)
+        scorer = open_scorer(Path(model), hints)
     card = scorer.card
-    photos = evaluation_photos(data).with_labels(card.labels, card.task)
+    photos = photos.with_labels(card.labels, card.task)
+    warn_if_seen(scorer.path, card, photos.photos)
     skipped: list[PictureError] = []
     samples = read_labelled(photos, card.input_size_wh, card.resize_mode, skipped)
     readable, (scores,) = run_models(
@@ -104,6 +110,22 @@ def evaluate_model(
         skipped=len(skipped),
         model=scorer.path,
     )
+
+
+def photos_for(model: Path, data: str | Path | LabelledPhotos) -> LabelledPhotos:
+    """Return what `evaluation_photos` does, looked at before a run's model is loaded.
+
+    That takes TensorFlow, which takes seconds.
+
+    Raises:
+        UsageError, DataError: there are no such photos.
+        LabelsError: a class of the photos is none of the run's.
+    """
+    photos = evaluation_photos(data)
+    if is_run(model):
+        card = read_run(model).card
+        photos.with_labels(card.labels, card.task)
+    return photos
 
 
 def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:

@@ -20,6 +20,10 @@ _ANSWERS = {
     BINARY: "There is one score, that of labels[1]: the answer from THRESHOLD up, else labels[0].",
     MULTILABEL: "The answers are all labels with a score of THRESHOLD or more, maybe none.",
 }
+# Only multiclass models may be without a threshold.
+_ALWAYS = (
+    "The answer is the label with the highest score, however low: THRESHOLD is 0, none is set."
+)
 _RESIZING = {
     "stretch": "The whole picture is stretched to the input, whatever its proportions.",
     "crop": "The largest centred part with the input's proportions is scaled to the input.",
@@ -79,7 +83,7 @@ def header_text(model: Candidate) -> str:
  * Put the raw bytes 0-255 in as they are{_input_note(model.signature.input)}
  * {_RESIZING[card.resize_mode]}
  * Output: [1, {model.signature.classes}], {model.signature.output.dtype}{_output_note(model)}
- * {_ANSWERS[card.task]}
+ * {_ANSWERS[card.task] if card.threshold else _ALWAYS}
  */
 #ifndef {upper}_MODEL_H
 #define {upper}_MODEL_H

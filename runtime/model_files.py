@@ -122,19 +122,30 @@ def read_model_file(path: str | Path) -> ModelFile:
     path = os.fspath(path)
     if not os.path.isfile(path):
         came = "a folder" if os.path.isdir(path) else "nothing there"
+        if os.path.isdir(path):
+            # Imported only here, as all below: files with a card do without.
+            from pathlib import Path
+
+            from pocketlens.runtime.runs import is_run
+
+            if is_run(Path(path)):
+                raise UsageError(
+                    f"Expected a {SUFFIX} file. Received: {path}, a training run. "
+                    f"Make one with: pocketlens convert {path} --out DIR"
+                )
         raise UsageError(f"Expected a {SUFFIX} file at {path}. Received: {came}. Check the path.")
     with open(path, "rb") as file:
         head = file.read(_KIND_BYTES)
         if head[_IDENTIFIER_OFFSET:_HEAD_BYTES] != _IDENTIFIER:
-            # Imported only here, as below: files with a card do without.
             from pathlib import Path
 
             from pocketlens.keras_files import refuse_foreign
 
             refuse_foreign(Path(path), head, f"a {SUFFIX} file")
+            model = path if path.endswith(".keras") else "RUN"
             raise ModelFileError(
                 f"Expected a {SUFFIX} file. Received: {path}, whose content is something else. "
-                "Make one with: pocketlens convert RUN --out DIR"
+                f"Make one with: pocketlens convert {model} --out DIR"
             )
         size_bytes = file.seek(0, os.SEEK_END)
         metadata = None

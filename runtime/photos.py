@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,6 +199,12 @@ def find_pictures(folder: Path) -> Iterator[Path]:
     )
 
 
+def in_natural_order(path: Path) -> list[str | int]:
+    """Return a key that sorts numbers in names by their value: 2.jpg before 10.jpg."""
+    parts = re.split(r"([0-9]+)", str(path))
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
+
+
 def find_others(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder that are not named like pictures, so that nothing uses."""
     return (
@@ -272,6 +278,12 @@ def _refuse_splits(folder: Path, folders: list[Path]) -> None:
     )
     alone = len(inner) == 1 == len(folders)
     if not named and not ((alike or alone) and len(next(iter(inner.values()))) > 1):
+        below = [name for names in inner.values() for name in names]
+        if len(inner) > 1 and len(inner) < len(below) and _all_inside(folders, inner):
+            say_once(
+                f"The classes are {_few(map(shown, inner))}, which hold nothing but folders "
+                f"({_few(map(shown, below))}). If those are the classes, move them into one folder."
+            )
         return
     name = (named or list(inner))[0]
     inside = _few(map(shown, inner[name]))
@@ -284,6 +296,12 @@ def _refuse_splits(folder: Path, folders: list[Path]) -> None:
         f"{shown(folder)} with {_few(map(shown, inner))}, in which there are folders ({inside}). "
         f"{advice}; put the photos directly into {shown(folder / name)} if that is a class."
     )
+
+
+def _all_inside(folders: list[Path], inner: Mapping[str, list[str]]) -> bool:
+    """Tell whether no class but those of `inner` has photos."""
+    others = (child for child in folders if child.name not in inner)
+    return not any(any(find_pictures(child)) for child in others)
 
 
 def name_below(path: Path, root: Path) -> str:

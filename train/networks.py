@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.errors import WeightsError
+from pocketlens.errors import ModelFileError, WeightsError
 from pocketlens.keras_files import load_keras_model
 from pocketlens.quiet import quiet
 from pocketlens.runtime.runs import MODEL_NAME, is_run
@@ -195,11 +195,16 @@ def _base(settings: Settings) -> keras.Model:
         with quiet():
             if path.suffix == ".keras":
                 donor = load_keras_model(path)
+                if BASE_NAME not in [layer.name for layer in donor.layers]:
+                    raise ValueError("a model of other layers than pocketlens trains")
                 base.set_weights(donor.get_layer(BASE_NAME).get_weights())
             else:
                 whole.load_weights(path)
+    except ModelFileError:
+        raise
     except Exception as error:  # Keras raises everything from KeyError to its own.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        reason = reason.rstrip(".")
         raise WeightsError(
             f"Expected weights of {_described(settings)} without its top. Received: {path}: "
             f"{reason}. Choose the file that fits, or the --arch and --alpha that it is for."

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pocketlens.card import ModelCard
 from pocketlens.errors import UsageError
-from pocketlens.evaluation.models import ModelEvaluation, evaluate_model, to_payload
+from pocketlens.evaluation.models import ModelEvaluation, evaluate_model, photos_for, to_payload
 from pocketlens.evaluation.scorers import open_scorer
 from pocketlens.files import staged_folder, write_bytes, write_json, write_text
 from pocketlens.report.charts import ACCENT, INK, Chart, label_axes
@@ -151,6 +151,7 @@ def evaluate_with_report(
         DataError: no photo can be read, or not the one for the feature maps.
     """
     refuse_report(report, overwrite=overwrite)
+    photos = photos_for(model, data)
     scorer = open_scorer(model, hints)
     seen = None
     if feature_photo is not None:
@@ -162,7 +163,7 @@ def evaluate_with_report(
         # Before the photos, so that one that cannot be read is not found out at the end.
         card = scorer.card
         seen = resize(decode(feature_photo), card.input_size_wh, card.resize_mode)
-    evaluation = evaluate_model(scorer, data)
+    evaluation = evaluate_model(scorer, photos)
     maps: tuple[FeatureMaps, ...] = ()
     shown = None
     if feature_photo is not None and seen is not None:

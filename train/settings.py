@@ -19,7 +19,11 @@ from pocketlens.choices import (
     TASKS,
 )
 from pocketlens.errors import UsageError
+from pocketlens.runtime.runs import is_run
 from pocketlens.train.architectures import DEFAULT_ARCHITECTURE, Architecture, find_architecture
+
+# What weights files begin with.
+_HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK"
 
 # The phases, as the history calls them.
 HEAD, FINE_TUNE, SCRATCH, GRID = "head", "fine-tune", "scratch", "grid"
@@ -122,10 +126,11 @@ class Settings:
             f"({', '.join(map(str, architecture.published_alphas))}), or --weights none",
             f"--alpha {self.alpha}",
         )
+        wrong = "" if self.weights in (WEIGHTS_IMAGENET, WEIGHTS_NONE) else _wrong(self.weights)
         _expect(
-            self.weights in (WEIGHTS_IMAGENET, WEIGHTS_NONE) or Path(self.weights).exists(),
-            "--weights imagenet, none, a file or an earlier run",
-            f"--weights {self.weights}, which is not there",
+            not wrong,
+            "--weights imagenet, none, an earlier run, or a .keras or .h5 file",
+            f"--weights {self.weights}, {wrong}",
         )
         _expect(
             self.learning_rate is None or 0 < self.learning_rate < math.inf,
@@ -209,6 +214,22 @@ class Settings:
             return 10
         enough = -(-_SCRATCH_STEPS // -(-photos // self.batch_size))
         return min(max(enough, _LEAST_SCRATCH_EPOCHS), _MOST_SCRATCH_EPOCHS)
+
+
+def _wrong(weights: str) -> str:
+    """Return in words why a path cannot have weights, "" where it can."""
+    path = Path(weights)
+    if path.is_dir():
+        return "" if is_run(path) else "a folder that is not a run"
+    if not path.is_file():
+        return "which is not there"
+    with path.open("rb") as file:
+        head = file.read(len(_HDF5))
+    if path.suffix == ".keras":
+        return "" if head.startswith(_ZIP) else "whose content is not a Keras model"
+    if path.suffix in (".h5", ".hdf5"):
+        return "" if head == _HDF5 else "whose content is not HDF5"
+    return "a file of another kind"
 
 
 def _expect(holds: bool, expected: str, received: str) -> None:

@@ -24,6 +24,7 @@ from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.calibration import divide_logits, fit_temperature, reliability, tempered
 from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.models import ModelEvaluation
+from pocketlens.evaluation.seen import sketch
 from pocketlens.files import replacing, write_bytes
 from pocketlens.quiet import quiet
 from pocketlens.report.html import counted
@@ -253,6 +254,8 @@ def train(
         with replacing(folder / MODEL_NAME) as path, quiet():
             network.save(path)
         measured = measure(network, splits, divided.labels, settings, calibration)
+        readable = {name: split.photos for name, split in splits.items()}
+        known = seen.and_those_of(readable, check.contents)
         card = ModelCard(
             name=out.absolute().name,
             labels=divided.labels,
@@ -268,11 +271,10 @@ def train(
                 "python": platform.python_version(),
                 **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
             },
+            seen=sketch(digest for digest, split in known.splits.items() if split != "test"),
         )
         write_card(folder, card)
-        readable = {name: split.photos for name, split in splits.items()}
-        known = seen.and_those_of(readable, check.contents).to_json()
-        write_split(folder, out, divided.root, divided.labels, readable, known)
+        write_split(folder, out, divided.root, divided.labels, readable, known.to_json())
         write_data_report(folder / REPORT_NAME, check)
         if trainer.augmentation:
             sheet = augmentation_sheet(

@@ -287,3 +287,35 @@ def write_video(path: Path) -> None:
     for value in range(5):
         writer.write(np.full((48, 64, 3), 40 * value, np.uint8))
     writer.release()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["classify", "{run}", "{photos}"],
+        ["inspect", "{run}"],
+        ["live", "{run}", "--source", "{photos}"],
+        ["benchmark", "{run}"],
+        ["service", "install", "{run}", "--source", "0", "--print"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_run_in_place_of_a_file_is_told_how_to_convert(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("model.keras", "split.json"):
+        (folder / name).write_text("")
+    assert run([word.format(run=folder, photos=tmp_path) for word in arguments]) == 2
+    error = capsys.readouterr().err
+    assert f"a training run. Make one with: pocketlens convert {folder} --out DIR" in error
+
+
+def test_the_model_of_a_run_is_told_how_to_convert(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model.keras"
+    model.write_text("something")
+    assert run(["inspect", str(model)]) == 1
+    assert f"pocketlens convert {model} --out DIR" in capsys.readouterr().err

@@ -39,6 +39,15 @@ def test_a_photo_gets_its_path_and_aligned_answers(tiny_tflite, photo, capfd):
     assert len({line.index(line.split()[1]) for line in answers}) == 1
 
 
+def test_numbers_in_names_are_sorted_by_their_value(tiny_tflite, photo, tmp_path, capfd):
+    for number in (10, 9, 100):
+        (tmp_path / f"frame{number}.png").write_bytes(photo.read_bytes())
+    assert classify(tiny_tflite, tmp_path, "--json", "-") == 0
+    pictures = json.loads(capfd.readouterr().out)["pictures"]
+    names = [Path(picture["path"]).name for picture in pictures]
+    assert names == ["frame9.png", "frame10.png", "frame100.png", "good.png"]
+
+
 def test_answers_of_several_labels_are_marked(task_models, photo, capfd):
     model = task_models["multilabel"]["float32"]
     assert classify(model, photo, "--json", "-") == 0

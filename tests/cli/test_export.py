@@ -37,6 +37,22 @@ def test_checksums_and_json(
         assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
 
 
+@pytest.mark.parametrize(("target", "guide"), [("c", "{name}_model.h"), ("android", "README.md")])
+def test_all_files_and_the_next_step_are_said(
+    tiny_tflite: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    guide: str,
+) -> None:
+    out = tmp_path / "out"
+    assert run(["export", str(tiny_tflite), "--target", target, "--out", str(out)]) == 0
+    files, step = capsys.readouterr().out.splitlines()
+    listed = files.removeprefix(f"{out}: ").split(", ")
+    assert set(listed) == {path.name for path in out.iterdir()}
+    assert step == f"Next: {out}/{guide.format(name=tiny_tflite.stem)} says how to use them."
+
+
 def test_replaces_only_what_it_wrote_and_when_asked(
     tiny_tflite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -265,3 +265,28 @@ def test_json_goes_beside_the_normal_output_or_alone_to_standard_output(
     assert type(alone) is type(in_file)
     if isinstance(alone, dict):
         assert alone.keys() == in_file.keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["classify", "--top-k", "0"],
+            "Expected --top-k as a whole number from 1 up. Received: 0.",
+        ),
+        (["live", "--fps", "0"], "Expected --fps as a number from 0.01 to 1000. Received: 0."),
+        (["convert", "--samples", "x"], "Expected --samples as a whole number from 1 up."),
+        (["train", "--batch-size", "x"], "Expected --batch-size as a whole number. Received: x."),
+        (["convert", "--format", "int8", "--format", "int4"], "float16, dynamic, weights8, int8."),
+        (["train", "--task", "both"], "one of multiclass, binary, multilabel. Received: both."),
+    ],
+)
+def test_wrong_values_are_told_in_one_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    more = {"classify": [str(tmp_path)] * 2, "live": [str(tmp_path)]}
+    more |= {name: [str(tmp_path), "--out", str(tmp_path / "o")] for name in ("convert", "train")}
+    assert run([*arguments, *more[arguments[0]]]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1

@@ -48,6 +48,16 @@ def test_nothing_fits(tiny_models, tiny_photos, capsys):
     assert payload["sentences"] == [last.removeprefix("Error: ")]
 
 
+def test_that_no_file_is_small_enough_is_said_before_measuring(
+    tiny_models, tiny_photos, capsys, monkeypatch
+):
+    monkeypatch.setattr("pocketlens.benchmarks.benchmarking.benchmark", lambda *_, **__: 1 / 0)
+    files = [str(tiny_models[name]) for name in ("float32", "int8")]
+    assert run(["recommend", *files, "--photos", str(tiny_photos), "--max-size", "0.001"]) == 1
+    name, size_mb = tiny_models["int8"].name, tiny_models["int8"].stat().st_size / 1e6
+    assert f"none; the smallest is {name} with {size_mb:.2f} MB." in capsys.readouterr().err
+
+
 @pytest.mark.trains
 def test_a_run_is_converted_and_judged_by_its_held_back_photos(tiny_run, tmp_path, capsys):
     pytest.importorskip("tensorflow", reason="converting needs the train extra")

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -269,6 +270,7 @@ def test_a_recording_that_lost_its_name_is_kept_under_another(tmp_path: Path) ->
 # Both wait for the other one between looking and writing.
 RACE = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from pocketlens.errors import OutputExistsError
 from pocketlens.files import open_new, refuse_files, staged_folder, write_text
@@ -461,6 +463,29 @@ def test_no_permission(tmp_path: Path) -> None:
     assert done.returncode == 3, done.stderr
     assert f"Permission denied: {locked} belongs to {locked.owner()}" in done.stdout
     assert not list(locked.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc on this system")
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        lambda path: refuse_files([path], overwrite=False),
+        lambda path: refuse_folder(path, overwrite=True, marker="index.html"),
+    ],
+    ids=["file", "folder"],
+)
+def test_a_place_where_even_root_cannot_write_is_found_at_once(
+    refuse: Callable[[Path], None],
+) -> None:
+    with pytest.raises(OutputError, match="Expected to be able to write /proc/results"):
+        refuse(Path("/proc/results"))
+
+
+def test_looking_leaves_a_folder_as_it_was(tmp_path: Path) -> None:
+    before = tmp_path.stat().st_mtime_ns
+    refuse_files([tmp_path / "a.json"], overwrite=False)
+    assert tmp_path.stat().st_mtime_ns == before
+    assert not list(tmp_path.iterdir())
 
 
 def unprivileged(command: list[str]) -> list[str]:

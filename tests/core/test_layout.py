@@ -207,6 +207,41 @@ def test_commands_on_the_device_import_nothing_heavy(
         assert not HEAVY & loaded_by(statement), arguments
 
 
+def test_wrong_calls_do_not_wait_for_tensorflow(
+    tiny_run: Path, tiny_photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / f"{tiny_run.name}_int8.tflite").write_text("")
+    run, photos, empty, out = map(str, (tiny_run, tiny_photos, tmp_path / "empty", tmp_path / "o"))
+    below_file = str(tmp_path / "file" / "below")
+    calls = [
+        ["train", photos, "--out", out, "--batch-size", "0"],
+        ["train", photos, "--out", out, "--alpha", "0.1"],
+        ["train", photos, "--out", out, "--weights", "nothing-there"],
+        ["train", photos, "--out", out, "--task", "binary"],
+        ["train", photos, "--out", below_file],
+        ["train", empty, "--out", out],
+        ["convert", run, "--out", out, "--samples", "0"],
+        ["convert", run, "--out", out, "--name", "a/b"],
+        ["convert", run, "--out", out, "--mean", "1", "--std", "1"],
+        ["convert", run, "--out", out, "--photos", empty],
+        ["convert", run, "--out", out, "--calibration-photos", empty],
+        ["convert", run, "--out", str(tmp_path / "taken")],
+        ["convert", run, "--out", below_file],
+        ["convert", photos, "--out", out],
+        ["evaluate", run, empty],
+        ["evaluate", run, photos, "--report", below_file],
+        ["evaluate", run, str(tiny_photos.parent), "--json", below_file],
+    ]
+    statement = "from pocketlens.cli.main import run\n" + "\n".join(
+        f"assert run({call!r}) in (1, 2), {call!r}" for call in calls
+    )
+    assert not {"tensorflow", "keras"} & loaded_by(statement)
+    assert not (tmp_path / "o").exists()
+
+
 def test_help_needs_no_numpy() -> None:
     assert not {"numpy", "cv2", "PIL"} & loaded_by(
         "from pocketlens.cli.main import run; run(['--help'])"

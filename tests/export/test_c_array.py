@@ -87,6 +87,21 @@ def test_array_is_the_file_and_header_its_card(
     assert set(exported.sha256) == {f"{model.stem}_model.h", f"{model.stem}_model.c"}
 
 
+@pytest.mark.parametrize(
+    ("threshold", "said"), [(0.0, "THRESHOLD is 0, none is set"), (0.4, "below THRESHOLD do not")]
+)
+def test_the_header_says_whether_there_is_a_threshold(
+    tiny_tflite: Path, tmp_path: Path, threshold: float, said: str
+) -> None:
+    unpacked = unpack(tiny_tflite.read_bytes())
+    assert unpacked.card is not None
+    card = dataclasses.replace(unpacked.card, threshold=threshold)
+    path = tmp_path / "one.tflite"
+    path.write_bytes(pack(unpacked.flatbuffer, card))
+    (model,) = read_candidates([path])
+    assert said in header_text(model)
+
+
 def test_labels_of_any_kind(
     task_models: dict[str, dict[str, Path]], tmp_path: Path, language: str
 ) -> None:

@@ -220,6 +220,30 @@ def test_spaces_around_a_name_are_said_once(
     assert caplog.text.count("has spaces around its name; its class is 'red'") == 1
 
 
+def test_that_classes_hold_only_folders_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("flowers/rose", "flowers/tulip", "animals/cat"):
+        picture(tmp_path / name / "1.png")
+    assert scan(tmp_path).labels == ("animals", "flowers")
+    assert "The classes are animals, flowers, which hold nothing but folders" in caplog.text
+    assert "(cat, rose, tulip)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("cat/old", "cat/new", "dog"), ("cat/cats", "dog/dogs"), ("cat", "dog")],
+    ids=["photos in one", "one folder in each", "photos"],
+)
+def test_folders_in_classes_are_no_matter(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        picture(tmp_path / name / "1.png")
+    assert scan(tmp_path).labels == ("cat", "dog")
+    assert not caplog.text
+
+
 LAYOUTS = {
     ("Training", "Testing"): ("train", "test"),
     ("TRAIN", "Validation", "Test"): ("train", "val", "test"),

@@ -1,5 +1,6 @@
 """No photo of the test split, nor a copy of one, reaches training, validation or calibration."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import keras
 from pocketlens.convert import Demands, convert
 from pocketlens.convert import photos as photos_of
 from pocketlens.evaluation.calibration import tempered
+from pocketlens.evaluation.seen import sketch
 from pocketlens.runtime.photos import LabelledPhotos
 from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import SPLITS, read_run
@@ -160,6 +162,12 @@ def test_test_photos_are_not_augmented(seen: Seen) -> None:
     model = keras.models.load_model(read_run(seen.run).model, compile=False)
     scores = model.predict(pixels_of(seen.run, "test").astype(np.float32), verbose=0)
     np.testing.assert_allclose(scores, seen.test_scores, atol=1e-4)
+
+
+def test_the_card_knows_what_was_learned_from_and_chosen_by(seen: Seen) -> None:
+    known = [*paths_of(seen.run, "train"), *paths_of(seen.run, "val")]
+    digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in known)
+    assert read_run(seen.run).card.seen == sketch(digests)
 
 
 def test_int8_is_calibrated_on_plain_training_photos(

@@ -1,5 +1,6 @@
 """The network: its normalisation, its weights, its still statistics."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -93,22 +94,39 @@ def test_imagenet_file_at_another_size(shared: Path) -> None:
     assert network.input_shape == (None, 160, 160, 3)
 
 
-@pytest.mark.parametrize(
-    ("weights", "text"),
-    [("text", "Received"), ("other", "Received")],
-)
-def test_weights_that_do_not_fit(
-    weights: str, text: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if weights == "text":
-        path = tmp_path / "weights.h5"
-        path.write_text("these are no weights")
-        settings = Settings(alpha=0.35, image_size=96, weights=str(path))
-    else:
-        run = request.getfixturevalue("tiny_run")
-        settings = Settings(alpha=0.5, image_size=96, weights=str(run))
-    with pytest.raises(WeightsError, match=text):
+def test_weights_that_do_not_fit(tiny_run: Path) -> None:
+    settings = Settings(alpha=0.5, image_size=96, weights=str(tiny_run))
+    with pytest.raises(WeightsError, match=r"Received: .*[^.]\. Choose the file"):
         build(2, settings)
+
+
+def test_a_model_that_others_trained_has_no_weights_for_ours(tmp_path: Path) -> None:
+    inputs = keras.Input((96, 96, 3))
+    outputs = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(inputs))
+    keras.Model(inputs, outputs).save(tmp_path / "other.keras")
+    settings = Settings(alpha=0.35, image_size=96, weights=str(tmp_path / "other.keras"))
+    with pytest.raises(WeightsError, match="a model of other layers than pocketlens trains"):
+        build(2, settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("weights.h5", "whose content is not HDF5"),
+        ("model.keras", "whose content is not a Keras model"),
+        ("labels.txt", "a file of another kind"),
+        ("model.tflite", "a file of another kind"),
+        ("", "a folder that is not a run"),
+    ],
+)
+def test_what_is_no_weights_file_is_said_without_keras(
+    name: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if name:
+        path.write_text("these are no weights")
+    with pytest.raises(UsageError, match=rf"Received: --weights {re.escape(str(path))}, {said}\."):
+        Settings(weights=str(path))
 
 
 def test_weights_that_are_not_there() -> None:

@@ -46,7 +46,8 @@ def decode_jpeg(data: bytes) -> Pixels:
 
 
 def _damaged(data: bytes) -> PictureError:
+    kind = "of a damaged one" if data.startswith(_START) else "of something else"
     return PictureError(
-        f"Expected a whole JPEG from the camera. Received: {len(data)} bytes that are none. "
+        f"Expected a whole JPEG from the camera. Received: {len(data)} bytes {kind}. "
         "Check its cable or network."
     )

@@ -145,8 +145,9 @@ def _connect(address: str, name: str, timeout_s: float) -> http.client.HTTPRespo
     kind = response.headers.get_content_type()
     if not kind.startswith("multipart/") or not response.headers.get_boundary():
         response.close()
+        came = f"{kind} without a boundary" if kind.startswith("multipart/") else kind
         raise SourceError(
-            f"Expected an MJPEG stream (multipart/x-mixed-replace) at {name}. Received: {kind}. "
+            f"Expected an MJPEG stream (multipart/x-mixed-replace) at {name}. Received: {came}. "
             "Look up the address of the camera's MJPEG stream."
         )
     return response

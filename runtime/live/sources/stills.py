@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import logging
-import re
 from collections import deque
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import cv2
 
 from pocketlens.errors import PictureError, SourceError
 from pocketlens.runtime.live.sources import SourceRequest
-from pocketlens.runtime.photos import find_pictures
+from pocketlens.runtime.photos import find_pictures, in_natural_order
 from pocketlens.runtime.pictures import Pixels, decode
 
 LOGGER = logging.getLogger("pocketlens")
@@ -39,7 +38,7 @@ class Stills:
 
     def __init__(self, request: SourceRequest) -> None:
         self.fps = request.fps
-        self._paths = deque(sorted(_paths(request.address), key=_natural))
+        self._paths = deque(sorted(_paths(request.address), key=in_natural_order))
         if not self._paths:
             raise SourceError(
                 f"Expected pictures as the source. Received: {request.name} without any. "
@@ -77,8 +76,3 @@ def _paths(address: str) -> list[Path]:
         return [path]
     found = [Path(name) for name in glob.glob(address, recursive=True)]
     return [entry for entry in found if entry.is_file()]
-
-
-def _natural(path: Path) -> list[str | int]:
-    parts = re.split(r"([0-9]+)", str(path))
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)]

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import cv2
 import numpy as np
@@ -120,6 +121,34 @@ def test_what_is_no_whole_jpeg_is_refused(data):
     assert BOMB != JPEG
     with pytest.raises(PictureError, match="Expected a whole JPEG"):
         decode_jpeg(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"hello", "Received: 5 bytes of something else."),
+        (JPEG[:20], "Received: 20 bytes of a damaged one."),
+    ],
+)
+def test_what_came_in_place_of_a_jpeg_is_said(data, said):
+    with pytest.raises(PictureError, match=said):
+        decode_jpeg(data)
+
+
+def test_a_missing_boundary_is_said():
+    class NoBoundary(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), NoBoundary) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(SourceError, match="multipart/x-mixed-replace without a boundary"):
+            open_source(SourceRequest(f"http://127.0.0.1:{server.server_port}/"))
 
 
 def test_padding_after_a_jpeg_is_taken():
