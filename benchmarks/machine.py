@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pocketlens.runtime.machine import (
     HOT_C,
@@ -119,22 +119,16 @@ class Machine:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes the times longer or less steady than they could be, a sentence each."""
-        return tuple(filter(None, self._warnings()))
-
-    @property
-    def later_warnings(self) -> tuple[str, ...]:
-        """Those of `warnings` of which nothing was to be seen before measuring."""
-        before = replace(self, after=None)._warnings()
-        pairs = zip(self._warnings(), before, strict=True)
-        return tuple(now for now, then in pairs if now and not then)
-
-    def _warnings(self) -> tuple[str, ...]:
-        return (
-            self._emulator_warning(),
-            self._load_warning(),
-            self._throttling_warning(),
-            self._heat_warning(),
-            self._governor_warning(),
+        return tuple(
+            text
+            for text in (
+                self._emulator_warning(),
+                self._load_warning(),
+                self._throttling_warning(),
+                self._heat_warning(),
+                self._governor_warning(),
+            )
+            if text
         )
 
     def _emulator_warning(self) -> str:

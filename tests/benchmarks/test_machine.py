@@ -74,14 +74,6 @@ def test_warnings(machine, changed, said):
     assert said in warning
 
 
-def test_what_was_said_before_measuring_is_not_said_again(machine):
-    busy = Condition(1.0)
-    changed = {"before": busy, "after": busy, "emulator": "qemu-aarch64"}
-    assert dataclasses.replace(machine, **changed).later_warnings == ()
-    (later,) = dataclasses.replace(machine, **changed | {"before": QUIET}).later_warnings
-    assert "kept 1.0 of 4 cores busy" in later
-
-
 @pytest.mark.parametrize(
     "changed",
     [
