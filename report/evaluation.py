@@ -129,8 +129,12 @@ def evaluation_context(
         for row, entry in enumerate(written.mistakes)
     )
     pairs = confusions(every)
-    rows = [(result.classes[i], diagnose(result, i)) for i in result.worst_first]
-    advice = [(entry.label, words) for entry, words in rows if entry.support and words]
+    advice = [
+        (result.classes[i].label, words)
+        for i in result.worst_first
+        if result.classes[i].support and (words := diagnose(result, i))
+    ]
+    rows = [result.classes[i] for i in result.worst_first]
     charts = {
         **_matrices(result),
         "roc": roc(answers, result) if answers else None,
@@ -143,9 +147,7 @@ def evaluation_context(
             (name, value.replace("%", "\N{NO-BREAK SPACE}%"), "") for name, value in result.headline
         ],
         "advice": advice[:_ADVICE_SHOWN],
-        "more_advice": counted(len(advice) - _ADVICE_SHOWN, "more class", "more classes")
-        if len(advice) > _ADVICE_SHOWN
-        else "",
+        "more_advice": advice[_ADVICE_SHOWN:],
         "classes": rows[:_CLASSES_OPEN],
         "more_classes": rows[_CLASSES_OPEN:],
         "charts": charts,

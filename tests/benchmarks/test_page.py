@@ -39,7 +39,7 @@ ONE_THREAD = [(kind, mb, correct, {1: ms[1]}) for kind, mb, correct, ms in FIVE]
 NASTY = "<script>alert('x')</script>&amp;\" onload=\"x"
 FLOWERS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 SCHEMES = (("light", "rgb(29, 35, 41)"), ("dark", "rgb(230, 233, 236)"))
-VOID = {"meta", "br", "img", "input", "link", "hr"}
+VOID = {"meta", "br", "img", "input", "link", "hr", "wbr"}
 
 
 def with_pairs(result: Benchmark, pairs: tuple[AnswerPair, ...]) -> Benchmark:
@@ -133,6 +133,10 @@ def test_page_is_whole_and_asks_nobody(result):
     assert "@import" not in text
     assert '<meta name="viewport"' in text
     assert "prefers-color-scheme: dark" in text
+    regions = re.findall(
+        r'<div class="scroll [a-z ]*" role="region" tabindex="0" aria-label="[^"]+">\s*<table', text
+    )
+    assert len(regions) == text.count("<table")
     assert not re.search(r"[^a-z](nan|inf|None)[^a-z]", text.split("</style>")[-1])
 
 
