@@ -44,7 +44,7 @@ from pocketlens.train.lineage import read_seen
 from pocketlens.train.networks import HEAD_NAME, build
 from pocketlens.train.phases import Trainer, predict_scores
 from pocketlens.train.pixel_cache import SplitPixels, load_pixels
-from pocketlens.train.report import Measured, augmented_photos, write_report
+from pocketlens.train.report import Augmented, Measured, augmented_photos, write_report
 from pocketlens.train.settings import FINE_TUNE, GRID, HEAD, SCRATCH, Settings
 from pocketlens.train.splits import DividedPhotos
 from pocketlens.train.unfinished import refuse_run, unfinished_run
@@ -274,7 +274,7 @@ def train(
         known = seen.and_those_of(readable, check.contents).to_json()
         write_split(folder, out, divided.root, divided.labels, readable, known)
         write_data_report(folder / REPORT_NAME, check)
-        augmented = ()
+        augmented: Sequence[Augmented] = ()
         if trainer.augmentation:
             augmented = augmented_photos(
                 splits["train"], divided.labels, trainer.augmentation, settings.seed
