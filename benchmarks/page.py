@@ -43,6 +43,7 @@ _SLOWEST_SHOWN = 10
 # With more answers than this a matrix would not fit on a screen; then the pairs are listed.
 _MOST_IN_MATRIX = 12
 _PAIRS_LISTED = 15
+_FRAMES_FOR_P99 = 100
 # Okabe and Ito's blue and vermilion: the same answer, and another one.
 _SAME, _OTHER = "0, 114, 178", "213, 94, 0"
 
@@ -256,14 +257,18 @@ def _times(benchmark: Benchmark, chosen: Row) -> dict[str, Any]:
     heads = ("file", "threads", "frame, ms", "p95, ms", "p99, ms", "invoke, ms", *ratio_heads)
     pairs = [(file, latency) for file in benchmark.files for latency in file.latencies]
     rows = [(file.name, *_time_cells(latency, several=several)) for file, latency in pairs]
-    ratio = (
-        f" Ratio: to {benchmark.reference.name} with as many threads; intervals hold for another "
-        "run too."
-    )
+    # A run of a few processes has none.
+    below = ""
+    if any(latency.classify.median_interval_ms for _, latency in pairs):
+        below = " with their 95 % intervals over processes"
     note = (
         "Frame: from 1280×720 pixels to labels; p95 and p99 are of frames too; invoke: the bare "
-        f"model. Medians with their 95 % intervals over processes.{ratio if several else ''}"
+        f"model. Medians{below}."
     )
+    if several:
+        note += f" Ratio: to {benchmark.reference.name} with as many threads"
+        has_intervals = any(latency.classify_ratio_interval for _, latency in pairs)
+        note += "; intervals hold for another run too." if has_intervals else "."
     places = [latency is chosen[1] for _, latency in pairs]
     return _table("Latency", heads, rows, places.index(True), note)
 
@@ -314,12 +319,15 @@ def _distribution(benchmark: Benchmark, threads: int) -> Iterator[dict[str, Any]
     if chart is None:
         return
     rows = [page_charts.with_threads(file, threads).classify for file in benchmark.files]
+    runs = min(row.runs for row in rows)
     note = (
-        f"Of at least {min(row.runs for row in rows)} frames of each file with "
-        f"{counted(threads, 'thread')}. Line: median; dashed: 95 % were faster. Of the slowest "
-        "5 %, which may lie beyond the right end, 1 % took more than "
-        f"{max(row.p99_ms for row in rows):.2f} ms with the worst file."
+        f"Of at least {runs} frames of each file with {counted(threads, 'thread')}. Line: median; "
+        "dashed: 95 % were faster; the slowest may lie beyond the right end."
     )
+    # Of fewer frames nobody knows what 1 % is.
+    if runs >= _FRAMES_FOR_P99:
+        worst_ms = max(row.p99_ms for row in rows)
+        note += f" 1 % took more than {worst_ms:.2f} ms with the worst file."
     yield {"title": "Latency distribution", "legend": "", "chart": chart, "note": note}
 
 
@@ -331,10 +339,9 @@ def _threads(benchmark: Benchmark) -> dict[str, Any]:
             "more of them gain."
         )
         return {"title": "Threads", "legend": "", "chart": None, "note": note}
-    names = enumerate(benchmark.short_names)
     return {
         "title": "Threads",
-        "legend": legend((page_charts.colour_of(index), name) for index, name in names),
+        "legend": legend(zip(page_charts.colours(benchmark), benchmark.short_names, strict=True)),
         "chart": page_charts.scaling(benchmark),
         "note": "Of the median time per frame. Dashed: what threads that cost nothing would gain.",
     }

@@ -15,6 +15,7 @@ from matplotlib.transforms import Bbox
 
 from pocketlens.benchmarks.results import Benchmark, FileResult, Latency
 from pocketlens.benchmarks.sustained import Sustained
+from pocketlens.choices import FORMATS
 from pocketlens.report.charts import (
     FAINT,
     HALF,
@@ -27,6 +28,7 @@ from pocketlens.report.charts import (
     fitted,
     fix_layout,
     label_axes,
+    legend_above,
     name_spots,
     tip,
     width_px,
@@ -105,7 +107,8 @@ def distributions(benchmark: Benchmark, threads: int) -> Chart | None:
     def draw(figure: Figure) -> None:
         axes = _rows(figure, len(latencies))
         axes.set_xlim(max(0.0, low - margin), high + margin)
-        for index, (name, latency) in enumerate(zip(benchmark.short_names, latencies, strict=True)):
+        entries = zip(benchmark.short_names, latencies, colours(benchmark), strict=True)
+        for index, (name, latency, colour) in enumerate(entries):
             spread, base, histogram = latency.classify, -index - 0.93, latency.histogram
             assert histogram is not None  # noqa: S101 - looked at above
             counts = np.array(histogram.counts)
@@ -115,7 +118,7 @@ def distributions(benchmark: Benchmark, threads: int) -> Chart | None:
                 edges,
                 baseline=base,
                 fill=True,
-                color=colour_of(index),
+                color=colour,
                 alpha=0.7,
             )
             axes.axhline(base, color=FAINT, linewidth=0.5)
@@ -138,10 +141,10 @@ def scaling(benchmark: Benchmark) -> Chart:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.plot(counts, ideal, "--", color=INK, linewidth=1, alpha=0.5)
-        for index, file in enumerate(benchmark.files):
+        for file, colour in zip(benchmark.files, colours(benchmark), strict=True):
             first_ms = file.latencies[0].classify.median_ms
             speeds = [first_ms / entry.classify.median_ms for entry in file.latencies]
-            axes.plot(counts, speeds, "o-", color=colour_of(index), linewidth=2.5, markersize=6)
+            axes.plot(counts, speeds, "o-", color=colour, linewidth=2.5, markersize=6)
         axes.set_xticks(counts)
         axes.set_ylim(0)
         axes.grid()
@@ -181,9 +184,16 @@ def temperature(sustained: Sustained) -> Chart | None:
     return Chart(draw, "Temperature over the minutes")
 
 
-def colour_of(index: int) -> str:
-    """Return the colour that a file has in all charts."""
-    return SERIES[index % len(SERIES)]
+def colours(benchmark: Benchmark) -> list[str]:
+    """Return the colour that each file has in all charts.
+
+    It is its format's, the same on every page, unless two files are of one format.
+    """
+    formats = [file.format for file in benchmark.files]
+    places = [FORMATS.index(kind) if kind in FORMATS else len(FORMATS) for kind in formats]
+    if len(set(places)) < len(places):
+        places = list(range(len(places)))
+    return [SERIES[place % len(SERIES)] for place in places]
 
 
 def with_threads(file: FileResult, threads: int) -> Latency:
@@ -227,9 +237,11 @@ def _draw_choice(figure: Figure, benchmark: Benchmark, label: str) -> None:
     front.append((axes.get_xlim()[1], front[-1][1]))
     axes.plot(*zip(*front, strict=True), "--", color=INK, linewidth=1, alpha=0.5)
     several = len({fastest(file).threads for file in benchmark.files}) > 1
-    spots, others = [], []
+    own_colours, spots, others = colours(benchmark), list[Spot](), list[_Dot]()
+    # A phone has no room for names beside the circles, where colours tell them apart.
+    has_legend = is_narrow and 1 < len(benchmark.files) <= len(SERIES)
     for dot in dots:
-        is_named, colour = dot.latency is fastest(dot.file), colour_of(dot.index)
+        is_named, colour = dot.latency is fastest(dot.file), own_colours[dot.index]
         mark = axes.scatter(
             dot.time_ms,
             dot.value,
@@ -246,7 +258,13 @@ def _draw_choice(figure: Figure, benchmark: Benchmark, label: str) -> None:
         axes.vlines(dot.time_ms, dot.low, dot.high, colour, linewidth=1)
         threads = f", {counted(dot.latency.threads, 'thread')}" if several else ""
         name = fitted(benchmark.short_names[dot.index], width_px(figure) / 2.5) + threads
+        if has_legend:
+            axes.plot([], [], "o", color=colour, label=name)
+            continue
         spots.append(Spot(name, dot.time_ms, dot.value, dot.radius, dot.low, dot.high))
+    if has_legend:
+        legend_above(figure, 2)
+        return
     fix_layout(figure)
     at = axes.transData.transform
     taken = [Bbox([at((d.time_ms, d.value))] * 2).padded(d.radius) for d in others]

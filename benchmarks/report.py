@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pocketlens.benchmarks.recommendation import (
+    SAME_SPEED,
     Option,
     Recommendation,
     as_fast,
@@ -375,10 +376,15 @@ def _reason(take: Option, found: Recommendation) -> str:
     if limits.max_drop is None and take.accuracy is not None:
         group += f" and {near_best(take.row[0])} of them"
     fastest_ms = min(option.latency_ms for option in beside)
+    as_fast_ms = fastest_ms * (1 + SAME_SPEED)
+    near = len({option.name for option in beside if option.latency_ms <= as_fast_ms})
     if files == 1:
         text = f"It is the only file {group}"
-    elif take.latency_ms > fastest_ms:
-        text = f"It is the smallest of the {files} files {group} that are as fast as the fastest"
+    elif near > 1 and take.latency_ms > fastest_ms:
+        text = (
+            f"Of the {files} files {group}, {near} are within {100 * SAME_SPEED:.0f} % of the "
+            "fastest, and it is the smallest of them"
+        )
     else:
         text = f"It is the fastest of the {files} files {group}"
     return f"{text}{_against_reference(take, found.benchmark)}."
@@ -403,8 +409,12 @@ def _runner_up(take: Option, found: Recommendation) -> str:
     if other is None:
         within = f" within {found.limits.text}" if found.limits.text else ""
         return f"There is no other file{within}."
+    time = other.latency_ms / take.latency_ms
+    if other.threads == take.threads:
+        # As the time beside the reference: of calls in turn, so that the two agree.
+        time = other.row[1].classify_ratio / take.row[1].classify_ratio
     costs = [
-        f"{other.latency_ms / take.latency_ms:.2f} times the time",
+        "as much time" if abs(time - 1) <= SAME_SPEED else f"{time:.2f} times the time",
         f"{other.size_mb / take.size_mb:.2f} times the size",
     ]
     points = ""

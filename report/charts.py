@@ -172,6 +172,11 @@ def label_axes(axes: Axes, x: str, y: str = "") -> None:
     axes.set_title(y, loc="left", color=FAINT)
 
 
+def legend_above(figure: Figure, columns: int = 1) -> None:
+    """Say above the axes what their marks stand for, where it lies over none of them."""
+    figure.legend(loc="outside upper left", ncols=columns)
+
+
 def fitted(words: str, width: float) -> str:
     """Return bold words as they fit into a width in pixels, their end kept, where names differ."""
     kept = words

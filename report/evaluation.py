@@ -26,7 +26,17 @@ from pocketlens.evaluation.metrics import Evaluation, precision_recall_curve, ro
 from pocketlens.evaluation.mistakes import Confusion, Mistake, confusions, diagnose
 from pocketlens.evaluation.models import ModelEvaluation, to_payload
 from pocketlens.files import refuse_folder, staged_folder, write_json, write_text
-from pocketlens.report.charts import ACCENT, FAINT, INK, LINE, PAPER, SERIES, Chart, label_axes
+from pocketlens.report.charts import (
+    ACCENT,
+    FAINT,
+    INK,
+    LINE,
+    PAPER,
+    SERIES,
+    Chart,
+    label_axes,
+    legend_above,
+)
 from pocketlens.report.html import counted, percent, render, thumbnail_url
 from pocketlens.report.records import DamagedError, from_json, not_written
 
@@ -129,8 +139,12 @@ def evaluation_context(
         for row, entry in enumerate(written.mistakes)
     )
     pairs = confusions(every)
-    rows = [(result.classes[i], diagnose(result, i)) for i in result.worst_first]
-    advice = [(entry.label, words) for entry, words in rows if entry.support and words]
+    advice = [
+        (result.classes[i].label, words)
+        for i in result.worst_first
+        if result.classes[i].support and (words := diagnose(result, i))
+    ]
+    rows = [result.classes[i] for i in result.worst_first]
     charts = {
         **_matrices(result),
         "roc": roc(answers, result) if answers else None,
@@ -143,9 +157,7 @@ def evaluation_context(
             (name, value.replace("%", "\N{NO-BREAK SPACE}%"), "") for name, value in result.headline
         ],
         "advice": advice[:_ADVICE_SHOWN],
-        "more_advice": counted(len(advice) - _ADVICE_SHOWN, "more class", "more classes")
-        if len(advice) > _ADVICE_SHOWN
-        else "",
+        "more_advice": advice[_ADVICE_SHOWN:],
         "classes": rows[:_CLASSES_OPEN],
         "more_classes": rows[_CLASSES_OPEN:],
         "charts": charts,
@@ -335,7 +347,7 @@ def thresholds(answers: Answers) -> Chart | None:
         axes.plot(at[points], recall[points], color=SERIES[1], label="recall", linewidth=2)
         if answers.threshold is not None:
             axes.axvline(answers.threshold, color=INK, linewidth=1, linestyle=":")
-        axes.legend(loc="lower left")
+        legend_above(figure, 2)
         label_axes(axes, "threshold")
         _set_percent(axes)
 
@@ -359,7 +371,7 @@ def calibration(result: Evaluation, before: Reliability | None = None) -> Chart:
             scores, old = [entry.score for entry in filled], [entry.share for entry in filled]
             label = f"before the temperature, ECE {percent(before.ece)}"
             upper.plot(scores, old, "o", markersize=5, color=SERIES[1], label=label)
-        upper.legend(loc="upper left")
+        legend_above(figure)
         of = "answers that are correct" if result.task == MULTICLASS else "labels that are true"
         label_axes(upper, "", of)
         _set_percent(upper)
@@ -367,7 +379,9 @@ def calibration(result: Evaluation, before: Reliability | None = None) -> Chart:
         lower.xaxis.set_major_formatter(PercentFormatter(1, 0))
         label_axes(lower, "score", "count")
 
-    return Chart(draw, "Reliability diagram: how often answers were correct, by score", _SIZE)
+    # As large as the other charts, with the legend on top.
+    size = (_SIZE[0], _SIZE[1] + 55)
+    return Chart(draw, "Reliability diagram: how often answers were correct, by score", size)
 
 
 def _points(count: int) -> Any:

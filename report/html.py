@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,16 +21,28 @@ if TYPE_CHECKING:
 THUMBNAIL_SIDE = 160
 
 _TEMPLATES = Path(__file__).parent / "templates"
+# What is not text of the page: a tag, or an element whose content is not ours to change.
+_NOT_TEXT = re.compile(r"(<(style|title|pre|svg)\b.*?</\2>|<[^>]*>)", re.DOTALL)
+# A word that a phone may have no room for, and where it may break: behind "_", "-" and "/", before
+# the ending of a file's name.
+_LONG_WORD = re.compile(r"[^\s<>]{14,}")
+_BREAK = re.compile(r"(?<=\w[_/-])(?=\w)|(?<=\w)(?=\.[A-Za-z])")
 
 
 def render(template: str, **context: object) -> str:
     """Return a page from a file in `templates/`, readable on a phone, in light and dark.
 
     Values are escaped unless they are `markupsafe.Markup`, as charts are; a name that the context
-    lacks is an error. Filters: `percent` (a share of 1 as "93.1 %", None as "–"), `fixed` (a
+    lacks is an error. Long names get places where a line may break, so that it does not break
+    inside their words. Filters: `percent` (a share of 1 as "93.1 %", None as "–"), `fixed` (a
     number with so many digits, None as "–"), `counted` (1 photo, 2 photos).
     """
-    return _environment().get_template(template).render(context)
+    page = _environment().get_template(template).render(context)
+    # Of each three, the first is text, then a tag, then the tag's name, if it is one that is kept.
+    parts = _NOT_TEXT.split(page)
+    parts[::3] = [_LONG_WORD.sub(lambda word: _BREAK.sub("<wbr>", word[0]), t) for t in parts[::3]]
+    del parts[2::3]
+    return "".join(parts)
 
 
 def data_url(content: bytes, kind: str) -> str:

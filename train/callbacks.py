@@ -20,7 +20,7 @@ from pocketlens.files import write_csv
 from pocketlens.progress import track
 from pocketlens.report.html import counted
 from pocketlens.runtime.runs import HISTORY_NAME, LOGS_NAME
-from pocketlens.train.settings import HEAD
+from pocketlens.train.settings import GRID, HEAD
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -69,10 +69,11 @@ class Outcome:
         figures = f"val_loss {self.val_loss:.3f}, val_accuracy {self.val_accuracy:.3f}"
         early = self.epochs < self.planned
         if self.kept is None:
+            # Rounding changes the loss, so that it is not the one that the phase before ended with.
+            before = "only rounded to the int8 grid" if self.phase == GRID else "before this phase"
             return (
-                f"{self.phase}: left out, as the validation loss in {self.epochs} of "
-                f"{self.planned} epochs (best {self.val_loss:.3f}) was never below the "
-                f"{self.loss_before:.3f} before this phase."
+                f"{self.phase}: none of {counted(self.epochs, 'epoch')} kept (lowest val_loss "
+                f"{self.val_loss:.3f}), but the weights {before} (val_loss {self.loss_before:.3f})."
             )
         waited = self.epochs - self.kept
         ended = (

@@ -20,7 +20,7 @@ from pocketlens.errors import UsageError
 from pocketlens.evaluation.models import ModelEvaluation, evaluate_model, photos_for, to_payload
 from pocketlens.evaluation.scorers import open_scorer
 from pocketlens.files import staged_folder, write_bytes, write_json, write_text
-from pocketlens.report.charts import ACCENT, INK, Chart, label_axes
+from pocketlens.report.charts import ACCENT, INK, Chart, label_axes, legend_above
 from pocketlens.report.evaluation import (
     JSON_NAME,
     PAGE_NAME,
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from pocketlens.train.pixel_cache import SplitPixels
 
 SHEET_NAME = "augmentation.png"
+
+Augmented = tuple[str, Sequence[Pixels]]
+"""A label, a training photo of it, and versions of the photo as training makes them."""
 
 # The sheet of augmented photos: how many versions of a photo, of how many classes, how large.
 _VERSIONS = 5
@@ -69,11 +72,11 @@ def write_report(
     history: History,
     photos: Mapping[str, Sequence[Photo]],
     seen: SeenPhotos,
+    augmented: Sequence[Augmented] = (),
 ) -> None:
     """Write a run's `index.html`, `report.json` and the charts on the page into a folder.
 
-    The page links to the one about the photos, which `write_data_report` writes beside it, and
-    shows the sheet of augmented photos if it is in the folder.
+    The page links to the one about the photos, which `write_data_report` writes beside it.
     """
     # Checking photos needs the extra `train`, the page of an evaluation does not.
     from pocketlens.train.data_report import PAGE_NAME as DATA_PAGE_NAME
@@ -93,7 +96,8 @@ def write_report(
     context = evaluation_context(to_payload(shown), shown.answers, shown.before)
     context["charts"] |= {"loss": curve(epochs, "loss"), "accuracy": curve(epochs, "accuracy")}
     write_charts(context, folder)
-    sheet = folder / SHEET_NAME
+    if augmented:
+        write_bytes(folder / SHEET_NAME, augmentation_sheet(augmented))
     page = render(
         "training.html",
         title=f"{card.name}: training report",
@@ -103,7 +107,7 @@ def write_report(
         phases=[entry.text for entry in outcomes],
         card=card,
         data_page=DATA_PAGE_NAME,
-        sheet=data_url(sheet.read_bytes(), "png") if sheet.is_file() else "",
+        augmented=[(label, [*map(pixels_url, versions)]) for label, versions in augmented],
         settings={**card.training, **card.versions},
         maps=None,
         **context,
@@ -215,30 +219,36 @@ def curve(epochs: Sequence[Epoch], what: str) -> Chart:
         if what == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid()
-        axes.legend()
+        legend_above(figure, 3)
         label_axes(axes, "epoch", what)
 
     alt = f"{what} of training and validation over the epochs"
     return Chart(draw, alt[0].upper() + alt[1:], (410.0, 320.0))
 
 
-def augmentation_sheet(
+def augmented_photos(
     split: SplitPixels, labels: Sequence[str], augment: Change, seed: int
-) -> bytes:
-    """Draw a training photo of every class, up to twelve, and what training makes of it, as PNG.
+) -> list[Augmented]:
+    """Return a training photo of every class, up to twelve, and what training makes of it.
 
     So one sees whether one would still recognise what is on them.
     """
     rng = np.random.default_rng(seed)
-    shown = labels[:_MAX_CLASSES]
-    size = (_INCHES * (_VERSIONS + 1), _INCHES * len(shown) + 0.4)
-    figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(shown), _VERSIONS + 1, squeeze=False)
-    for index, (label, axes) in enumerate(zip(shown, grid, strict=True)):
+    augmented = list[Augmented]()
+    for index, label in enumerate(labels[:_MAX_CLASSES]):
         has_label = split.labels == index if split.labels.ndim == 1 else split.labels[:, index] > 0
         photo = split.pixels[int(np.argmax(has_label))]
-        versions = augment(np.stack([photo] * _VERSIONS), rng)
-        for axis, pixels in zip(axes, [photo, *versions], strict=True):
+        augmented.append((label, [photo, *augment(np.stack([photo] * _VERSIONS), rng)]))
+    return augmented
+
+
+def augmentation_sheet(augmented: Sequence[Augmented]) -> bytes:
+    """Draw augmented photos, a row for each label, as PNG."""
+    size = (_INCHES * (_VERSIONS + 1), _INCHES * len(augmented) + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(augmented), _VERSIONS + 1, squeeze=False)
+    for (label, versions), axes in zip(augmented, grid, strict=True):
+        for axis, pixels in zip(axes, versions, strict=True):
             axis.imshow(pixels)
             axis.set(xticks=[], yticks=[])
         is_short = len(label) <= _LABEL_LETTERS

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from pocketlens.evaluation.calibration import divide_logits, fit_temperature, re
 from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.models import ModelEvaluation
 from pocketlens.evaluation.seen import sketch
-from pocketlens.files import replacing, write_bytes
+from pocketlens.files import replacing
 from pocketlens.quiet import quiet
 from pocketlens.report.html import counted
 from pocketlens.runtime.runs import (
@@ -35,18 +35,18 @@ from pocketlens.runtime.runs import (
     write_split,
 )
 from pocketlens.train.batches import EpochPictures
-from pocketlens.train.callbacks import History
+from pocketlens.train.callbacks import History, Outcome
 from pocketlens.train.checkpoints import Checkpoints, read_checkpoint
 from pocketlens.train.data_check import check_data
 from pocketlens.train.data_report import log_check, write_data_report
-from pocketlens.train.devices import all_gpus
+from pocketlens.train.devices import FLOAT32, all_gpus, precision
 from pocketlens.train.found_photos import refuse_inside
 from pocketlens.train.lineage import read_seen
 from pocketlens.train.networks import HEAD_NAME, build
 from pocketlens.train.phases import Trainer, predict_scores
 from pocketlens.train.pixel_cache import SplitPixels, load_pixels
-from pocketlens.train.report import SHEET_NAME, Measured, augmentation_sheet, write_report
-from pocketlens.train.settings import Settings
+from pocketlens.train.report import Augmented, Measured, augmented_photos, write_report
+from pocketlens.train.settings import FINE_TUNE, GRID, HEAD, SCRATCH, Settings
 from pocketlens.train.splits import DividedPhotos
 from pocketlens.train.unfinished import refuse_run, unfinished_run
 
@@ -265,7 +265,7 @@ def train(
             threshold=DEFAULT_THRESHOLDS[settings.task],
             data_hash=divided.data_hash,
             metrics=measured.metrics,
-            training=_described(settings, len(splits["train"].labels)),
+            training=_described(settings, len(splits["train"].labels), history.outcomes()),
             versions={
                 "pocketlens": __version__,
                 "python": platform.python_version(),
@@ -276,19 +276,32 @@ def train(
         write_card(folder, card)
         write_split(folder, out, divided.root, divided.labels, readable, known.to_json())
         write_data_report(folder / REPORT_NAME, check)
+        augmented: Sequence[Augmented] = ()
         if trainer.augmentation:
-            sheet = augmentation_sheet(
+            augmented = augmented_photos(
                 splits["train"], divided.labels, trainer.augmentation, settings.seed
             )
-            write_bytes(folder / REPORT_NAME / SHEET_NAME, sheet)
-        write_report(folder / REPORT_NAME, card, measured, history, readable, seen)
+        write_report(folder / REPORT_NAME, card, measured, history, readable, seen, augmented)
     test = measured.test.result if measured.test else None
     return Training(out, card, measured.val.result, test, seen.unknown)
 
 
-def _described(settings: Settings, photos: int) -> dict[str, object]:
-    """Return the settings for the card, with a weights file by its name only."""
+def _described(settings: Settings, photos: int, outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Return what a training was done with: the settings, and the defaults that it took.
+
+    A weights file is named without its folder. `kept_*_epochs` says how many epochs of each phase
+    are in the weights: none where the phase made them no better.
+    """
     values = dataclasses.asdict(settings)
     values["weights"] = Path(settings.weights).name
-    values["fine_tune_epochs"] = settings.main_epochs(photos)
+    values["mixed_precision"] = precision(settings.mixed_precision) != FLOAT32
+    planned = settings.planned_epochs(photos)
+    kept = {entry.phase: entry.kept or 0 for entry in outcomes}
+    main = FINE_TUNE if settings.pretrained else SCRATCH
+    options = {HEAD: ("head_", "head_"), main: ("fine_tune_", ""), GRID: ("grid_", "grid_")}
+    for (phase, (epochs, rate)), start in zip(options.items(), settings.rates, strict=True):
+        values[f"{epochs}epochs"] = planned.get(phase, 0)
+        values[f"{rate}learning_rate"] = float(f"{start:.6g}") if phase in planned else None
+        if phase in planned:
+            values[f"kept_{epochs}epochs"] = kept[phase]
     return values

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,17 @@ def test_sentences(made_up):
     ("files", "limits", "said"),
     [
         pytest.param(FILES[3:], {}, ["the only file", "There is no other file."], id="one file"),
-        pytest.param(FILES[:2], {}, ["the smallest of the 2 files", "is as fast at"], id="a tie"),
+        pytest.param(
+            FILES[:2],
+            {},
+            [
+                "Of the 2 files to choose from and within 1 point of the best of them, 2 are",
+                "2 are within 5 % of the fastest, and it is the smallest of them",
+                "is as fast at",
+                "costs as much time",
+            ],
+            id="a tie",
+        ),
         pytest.param(FILES[:1] + FILES[3:], {}, ["that the others were compared"], id="float32"),
         pytest.param(
             FILES, {"max_size_mb": 3.9}, ["no other file within 3.9 MB."], id="alone in the limits"
@@ -144,6 +155,17 @@ def test_sentences(made_up):
 def test_sentences_for_other_cases(made_up, files, limits, said):
     text = " ".join(explain(recommend(made_up(*files), Limits(**limits))))
     assert all(part in text for part in said), text
+
+
+def test_both_ratios_of_a_time_are_of_calls_in_turn(made_up):
+    found = made_up(FILES[0], FILES[3])
+    # A busy machine: medians of calls at different times are further apart than calls in turn.
+    slow, fast = found.files
+    latencies = tuple(replace(entry, classify_ratio=0.5) for entry in fast.latencies)
+    found = replace(found, files=(slow, replace(fast, latencies=latencies)))
+    text = " ".join(explain(recommend(found, Limits(max_drop=5))))
+    assert "it is 2.0 times as fast" in text
+    assert "costs 2.00 times the time" in text
 
 
 def test_printed(made_up):

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from pocketlens.cli.main import run
@@ -15,7 +17,7 @@ from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.calibration import reliability
 from pocketlens.evaluation.metrics import evaluate
 from pocketlens.evaluation.models import ModelEvaluation, to_payload
-from pocketlens.report.evaluation import write_evaluation
+from pocketlens.report.evaluation import calibration, thresholds, write_evaluation
 from pocketlens.runtime.photos import Photo
 
 PHOTOS = 120
@@ -81,6 +83,22 @@ def test_report_of_every_task(
     assert "<i>.png" not in page
     assert "&lt;b&gt;&amp;$x$" in page
     assert "divided by a temperature of 1.20" in page
+    # What to do stands above the tables, not in them as well.
+    assert page.count(": add ") > 0
+    assert ": add " not in "".join(re.findall("<table.*?</table>", page, re.DOTALL))
+
+
+def test_legends_lie_over_no_marks(photo: Path) -> None:
+    measured = evaluation("binary", 2, photo)
+    for chart in (calibration(measured.result, measured.before), thresholds(measured.answers)):
+        assert chart is not None
+        figure = Figure(layout="constrained")
+        chart.draw(figure)
+        figure.draw_without_rendering()
+        (own,) = figure.legends
+        assert not own.get_window_extent().count_overlaps(
+            [axes.get_window_extent() for axes in figure.axes]
+        )
 
 
 @pytest.mark.parametrize(("task", "classes"), [("multiclass", 3), ("binary", 2), ("multilabel", 4)])

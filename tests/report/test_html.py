@@ -91,3 +91,39 @@ def test_contrast_and_width(open_page, lowest_contrast, tmp_path, scheme, width)
     assert lowest_contrast(page) >= 4.5
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert len(page.requested) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "Take flowers_mobilenet_v2_0.35_int8.tflite now.",
+            "Take flowers_<wbr>mobilenet_<wbr>v2_<wbr>0.35_<wbr>int8<wbr>.tflite now.",
+        ),
+        ("runs/flowers-2024/a.tflite", "runs/<wbr>flowers-<wbr>2024/<wbr>a<wbr>.tflite"),
+        ("int8.tflite 0.123456789012", None),
+        (Markup('<a href="a_long_name_of_a.tflite">b</a>'), None),
+        (Markup("<pre>pocketlens convert runs/a_long_name</pre>"), None),
+        (Markup("<svg><text>a_long_name_of_a.tflite</text></svg>"), None),
+    ],
+    ids=["file", "path", "short", "attribute", "command", "chart"],
+)
+def test_long_names_break_between_words(text, shown):
+    page = render("plain.html", title="a_long_title_of.tflite", body=text)
+    assert (shown or text) in page
+    assert "<title>a_long_title_of.tflite</title>" in page
+
+
+def test_a_table_that_is_too_wide_shows_it(open_page, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(render("plain.html", title="t", body=BODY), "utf-8")
+    page = open_page(path.as_uri(), (390, 900))
+    box = page.locator(".scroll")
+
+    def edges():
+        shot = np.asarray(Image.open(io.BytesIO(box.screenshot())).convert("L"))
+        return (shot[:, -1] < 240).mean() > 0.5
+
+    assert edges()
+    box.evaluate("box => { box.scrollLeft = box.scrollWidth }")
+    assert not edges()

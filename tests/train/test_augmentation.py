@@ -12,7 +12,7 @@ from PIL import Image
 
 from pocketlens.train.augmentation import PRESETS, Ranges, augment
 from pocketlens.train.pixel_cache import SplitPixels
-from pocketlens.train.report import augmentation_sheet
+from pocketlens.train.report import augmentation_sheet, augmented_photos
 
 STILL = Ranges(0, 0, 0, 0, 0)
 LIGHT, STRONG = PRESETS["light"], PRESETS["strong"]
@@ -105,7 +105,9 @@ def test_sheet_has_a_row_for_each_of_twelve_classes(several: bool) -> None:
         count: Image.open(
             io.BytesIO(
                 augmentation_sheet(
-                    split, names[:count], lambda pixels, rng: augment(pixels, rng, LIGHT), 0
+                    augmented_photos(
+                        split, names[:count], lambda pixels, rng: augment(pixels, rng, LIGHT), 0
+                    )
                 )
             )
         )

@@ -42,17 +42,25 @@ def epochs(phase: str, *losses: float, seconds: float = 1.0) -> list[Epoch]:
             Phase("fine-tune", 10, 0.7),
             (0.9, 0.7),
             (
-                "fine-tune: left out, as the validation loss in 2 of 10 epochs (best 0.700) was "
-                "never below the 0.700 before this phase."
+                "fine-tune: none of 2 epochs kept (lowest val_loss 0.700), but the weights before "
+                "this phase (val_loss 0.700)."
+            ),
+        ),
+        (
+            Phase("grid", 4, 0.69),
+            (0.9, 0.7),
+            (
+                "grid: none of 2 epochs kept (lowest val_loss 0.700), but the weights only rounded "
+                "to the int8 grid (val_loss 0.690)."
             ),
         ),
     ],
-    ids=["whole", "early", "better", "no better"],
+    ids=["whole", "early", "better", "no better", "rounding is better"],
 )
 def test_outcome_of_a_phase(phase: Phase, losses: tuple[float, ...], text: str) -> None:
     found = outcome(phase, epochs(phase.name, *losses))
     assert found.text == text
-    assert (found.kept is None) == ("left out" in text)
+    assert (found.kept is None) == ("none of" in text)
 
 
 @pytest.mark.parametrize("better", [True, False])

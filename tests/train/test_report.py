@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow", reason="training needs the train extra")
@@ -22,18 +23,19 @@ EPOCHS = [
     Epoch("fine_tune", 1, 0.5, 0.8, 0.7, 0.7, 1e-4, 3.0),
 ]
 
+AUGMENTED = [("circle", list(np.full((6, 40, 40, 3), 90, np.uint8)))]
+
 
 @pytest.fixture(scope="module")
 def report(tiny_run: Path, tiny_tflite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     run = read_run(tiny_run)
-    shutil.copy(tiny_run / "report" / "augmentation.png", folder)
     photos = {split: run.photos(split).photos for split in ("train", "val", "test")}
     history = History(tmp_path_factory.mktemp("history"))
     history.restore(EPOCHS, [Phase("head", 2), Phase("fine_tune", 1, 0.6)])
     val, test = (evaluate_model(tiny_tflite, run.photos(split)) for split in ("val", "test"))
     seen = SeenPhotos({"0" * 64: "train"})
-    write_report(folder, run.card, Measured({}, val, test), history, photos, seen)
+    write_report(folder, run.card, Measured({}, val, test), history, photos, seen, AUGMENTED)
     return folder
 
 
@@ -76,13 +78,16 @@ def test_page_of_a_run(report: Path) -> None:
     for text in (
         'href="data.html"',
         "head: epoch 2 of 2 kept (val_loss 1.000, val_accuracy 0.600); all epochs done.",
-        "fine_tune: left out",
+        "fine_tune: none of 1 epoch kept (lowest val_loss 0.700), but the weights before",
         "<h2>Settings",
-        "image/png",
+        "<h3>circle</h3>",
         "nor by the runs that its weights come from",
         "Validation: ",
     ):
         assert text in page
+    assert page.count("data:image/jpeg") >= 6
+    # A sheet of all, drawn on white, would be white in the dark.
+    assert "image/png" not in page
     assert "://" not in page
     payload = json.loads((report / "report.json").read_text())
     assert payload["photos"]["test"] == payload["test"]["count"]
