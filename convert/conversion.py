@@ -216,10 +216,10 @@ def convert(
     if not wanted.isdisjoint(formats):
         photos = representative_pixels(origin, representative, samples)
     reference = reference_photos(origin, data, representative, samples)
-    lost = count_not_finite(reference.scores)
-    if lost:
+    broken = count_not_finite(reference.scores)
+    if broken:
         raise ModelFileError(
-            f"Expected finite scores of {model}. Received: NaN or infinite ones for {lost} of "
+            f"Expected finite scores of {model}. Received: NaN or infinite ones for {broken} of "
             f"{counted(len(reference.scores))}. Look at its weights, or train it again."
         )
     with quiet():
