@@ -26,17 +26,19 @@ from pocketlens.convert.formats import (
     EIGHT_BIT,
     Shortfall,
     check_promise,
+    count_not_finite,
     find_shortfall,
     rerun,
 )
 from pocketlens.convert.metadata import standard_metadata
 from pocketlens.convert.origins import read_origin
 from pocketlens.convert.photos import reference_photos, representative_pixels
-from pocketlens.errors import ConversionError
+from pocketlens.errors import ConversionError, ModelFileError
 from pocketlens.evaluation.agreement import Comparison, Reference
 from pocketlens.files import write_bytes
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
+from pocketlens.report.html import counted
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.metadata import METADATA_NAME
 from pocketlens.runtime.model_files import SUFFIX
@@ -51,9 +53,9 @@ _PACKAGES = ("tensorflow", "keras", "ai-edge-quantizer", "ai-edge-litert")
 
 
 def calibration(photos: int, chosen: bool) -> dict[str, Any]:
-    """Return what the card says of the representative photos."""
-    source = "a folder that was given" if chosen else "training part, stratified"
-    return {"photos": photos, "source": source}
+    """Return what the card says of the representative photos, nothing where there were none."""
+    source = "a folder that was given" if chosen else "training photos, stratified"
+    return {"photos": photos, "source": source} if photos else {}
 
 
 def for_format(card: ModelCard, entry: str, calibrated: Mapping[str, Any]) -> ModelCard:
@@ -161,7 +163,8 @@ def convert(
     Raises:
         UsageError, OutputExistsError: an argument cannot be.
         DataError: the photos are gone or unreadable.
-        ModelFileError: the model is not an image classifier, or cannot be loaded safely.
+        ModelFileError: the model is not an image classifier, cannot be loaded safely, or does not
+            give finite scores.
         DropError: a file loses more than the limit. The others have been written.
         IncompleteError: a format cannot be made of this model. The others have been written.
     """
@@ -186,6 +189,12 @@ def convert(
     if not wanted.isdisjoint(formats):
         photos = representative_pixels(origin, representative, samples)
     reference = reference_photos(origin, data, representative, samples)
+    broken = count_not_finite(reference.scores)
+    if broken:
+        raise ModelFileError(
+            f"Expected finite scores of {model}. Received: NaN or infinite ones for {broken} of "
+            f"{counted(len(reference.scores))}. Look at its weights, or train it again."
+        )
     with quiet():
         float_model = origin.float_model()
     activation = origin.activation

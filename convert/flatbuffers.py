@@ -71,6 +71,39 @@ def add_tensor(model: Any, name: bytes, kind: int, shape: Any) -> int:
     return len(tensors) - 1
 
 
+def drop_unused(model: Any) -> None:
+    """Take out of a model's graph what no output needs, as the outputs that were not chosen.
+
+    Nothing can be measured on it: the interpreter gives its tensors no memory.
+    """
+    graph = model.subgraphs[0]
+    needed = {int(index) for index in graph.outputs}
+    kept = []
+    for operator in reversed(graph.operators):
+        # One that gives nothing does something, like setting a variable.
+        outputs, inputs = (
+            set(map(int, indices)) if indices is not None else set()
+            for indices in (operator.outputs, operator.inputs)
+        )
+        if not outputs or outputs & needed:
+            needed |= inputs | outputs
+            kept.append(operator)
+    graph.operators = kept[::-1]
+    for index, tensor in enumerate(graph.tensors):
+        if index not in needed:
+            tensor.buffer = 0
+    used = {tensor.buffer for each in model.subgraphs for tensor in each.tensors}
+    used |= {entry.buffer for entry in model.metadata or []}
+    for index, buffer in enumerate(model.buffers):
+        if index not in used:
+            buffer.data = None
+    for signature in model.signatureDefs or []:
+        if signature.subgraphIndex == 0:
+            signature.outputs = [
+                entry for entry in signature.outputs if entry.tensorIndex in graph.outputs
+            ]
+
+
 # What the schema asks for with `force_align`, which the generated Python code does not know.
 _DATA_ALIGNMENT = 16
 

@@ -14,6 +14,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from pocketlens.convert.flatbuffers import (
     add_tensor,
+    drop_unused,
     operator_code,
     pack_model,
     unpack_model,
@@ -126,6 +127,7 @@ def take_raw_pixels(flatbuffer: bytes, normalisation: Normalisation, path: Path)
 def with_raw_pixels(flatbuffer: bytes, normalisation: Normalisation) -> bytes:
     """Return a network with a float32 input that takes raw pixels, for one picture at a time."""
     model = unpack_model(flatbuffer)
+    drop_unused(model)
     graph = model.subgraphs[0]
     for tensor in graph.tensors:
         # The batch that a converter left open is one picture here.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pocketlens.card import ModelCard
 from pocketlens.convert.encoders import MAKING
 from pocketlens.errors import ConversionError
+from pocketlens.report.html import counted
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.model_files import ModelFile, Signature
 from pocketlens.runtime.operators import Operators, describe_operators
@@ -101,6 +102,11 @@ def _fail(name: str, expected: str, received: str) -> None:
 _THREADS = 2
 
 
+def count_not_finite(scores: NDArray[np.float32]) -> int:
+    """Return for how many photos of scores (photos, outputs) one is NaN or infinite."""
+    return int((~np.isfinite(scores).all(axis=1)).sum())
+
+
 @dataclass(frozen=True)
 class Rerun:
     """A file, loaded again as the device will: what it consists of and what it answers."""
@@ -120,8 +126,16 @@ def rerun(
         card: what it means.
         pixels: uint8 (height, width, 3) RGB each.
         path: what it is called in errors.
+
+    Raises:
+        ConversionError: scores of a photo are not finite.
     """
     model = ModelFile(str(path), flatbuffer, len(flatbuffer), card, card.labels)
     with Classifier(model, threads=_THREADS) as classifier:
         scores = np.stack([classifier.scores(entry) for entry in pixels])
+        lost = count_not_finite(scores)
+        if lost:
+            raise ConversionError(
+                f"it gives NaN or infinite scores for {lost} of {counted(len(scores))}"
+            )
         return Rerun(classifier.signature, describe_operators(classifier.interpreter), scores)

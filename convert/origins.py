@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -114,6 +115,9 @@ def _text(shape: Shape) -> str:
 # What they are called by TensorFlow and Keras, by TensorFlow Hub, and by Keras beside the first.
 _SIGNATURES = ("serving_default", "default", "serve")
 _HEAD_BYTES = 64
+# The operation that cannot be frozen.
+_SETS_VARIABLE = "AssignVariableOp"
+_MOST_REASON = 200
 _BATCH = 32
 
 # Operations of a SavedModel that reach beyond its own tensors: code of the machine and files.
@@ -176,7 +180,8 @@ def _from_keras(path: Path, hints: ModelHints) -> Origin:
     # A Sequential model has one output and no list of their names.
     names = getattr(model, "output_names", [model.layers[-1].name])
     chosen = choose_output(path, names, hints)
-    if len(names) > 1:
+    if not isinstance(model.output, keras.KerasTensor):
+        # Several, or one in a list or a dictionary.
         output = model.outputs[names.index(chosen)]
         model = keras.Model(model.inputs, output, name=model.name)
     size_wh = picture_size(path, tuple(model.inputs[0].shape), hints)
@@ -189,7 +194,8 @@ def _from_keras(path: Path, hints: ModelHints) -> Origin:
     if hints.mean is not None:
         scale, offset = rescaling(hints)
         values = keras.layers.Rescaling(scale, offset, name="normalisation")(pixels)
-    wrapped = keras.Model(pixels, model(values), name="pocketlens")
+    with _one_sentence(path, f"a model for pictures of {size_wh[0]}x{size_wh[1]}"):
+        wrapped = keras.Model(pixels, model(values), name="pocketlens")
     labels = require_labels(path, hints.read_labels())
     card = describe(path, size_wh, classes, labels=labels, hints=hints)
     return Origin(card, _keras_scores(wrapped), lambda: trace(wrapped), activation=None)
@@ -206,14 +212,8 @@ def _from_saved_model(path: Path, hints: ModelHints) -> Origin:
             f"Expected a SavedModel that only computes. Received: {path} with "
             f"{', '.join(refused)}, which can run code or reach files. Export the network alone."
         )
-    try:
-        with quiet():
-            loaded = tf.saved_model.load(str(path))
-    except Exception as error:  # TensorFlow raises everything from KeyError to its own.
-        reason = " ".join(str(error).split())[:200]
-        raise ModelFileError(
-            f"Expected a SavedModel at {path}. Received: {reason}. Export it again."
-        ) from error
+    with _one_sentence(path, "a SavedModel"):
+        loaded = tf.saved_model.load(str(path))
     function = _signature(path, loaded.signatures)
     inputs, outputs = function.structured_input_signature[1], function.structured_outputs
     if len(inputs) != 1:
@@ -230,13 +230,30 @@ def _from_saved_model(path: Path, hints: ModelHints) -> Origin:
     def network(values: Any) -> Any:
         return function(**{input_name: values})[output_name]
 
-    with quiet():
+    with _one_sentence(path, f"a SavedModel for pictures of {size_wh[0]}x{size_wh[1]}"):
         graphs = trace_function(network, size_wh, scale, offset)
     # Known for pictures of this size, also where the signature leaves it open.
     classes = count_classes(path, _shape(graphs.pixels.outputs[0]))
     labels = require_labels(path, hints.read_labels())
     card = describe(path, size_wh, classes, labels=labels, hints=hints)
     return Origin(card, _graph_scores(graphs), lambda: graphs, activation=None)
+
+
+@contextlib.contextmanager
+def _one_sentence(path: Path, expected: str) -> Iterator[None]:
+    """Turn whatever TensorFlow or Keras raises about a model into a ModelFileError."""
+    try:
+        with quiet():
+            yield
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        advice = "Export it again."
+        if _SETS_VARIABLE in reason:
+            reason = "a graph that sets variables, as augmentation layers do"
+            advice = "Convert the .keras file, or export the model without them."
+        raise ModelFileError(
+            f"Expected {expected} at {path}. Received: {reason[:_MOST_REASON]}. {advice}"
+        ) from error
 
 
 def _signature(path: Path, signatures: Mapping[str, Any]) -> Any:

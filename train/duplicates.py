@@ -65,8 +65,10 @@ class Fingerprint:
 
     @classmethod
     def from_hex(cls, text: str) -> Fingerprint:
-        """Return what `to_hex` made text of."""
+        """Return what `to_hex` made text of; ValueError where it made no such text."""
         data = bytes.fromhex(text)
+        if len(data) != 8 * _HASH_WORDS + 3 * _COLOUR_SIDE**2:
+            raise ValueError(f"a fingerprint of {len(data)} bytes")
         return cls(data[: 8 * _HASH_WORDS], data[8 * _HASH_WORDS :])
 
 

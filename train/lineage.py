@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pocketlens.errors import PocketlensError
+from pocketlens.errors import ModelFileError, PocketlensError
 from pocketlens.report.html import counted
 from pocketlens.runtime.photos import Photo
-from pocketlens.runtime.runs import MODEL_NAME, RunSplit, is_run, read_run, read_split
-from pocketlens.train.duplicates import FINGERPRINT_VERSION
+from pocketlens.runtime.runs import (
+    MODEL_NAME,
+    SPLIT_NAME,
+    SPLITS,
+    RunSplit,
+    is_run,
+    read_run,
+    read_split,
+)
+from pocketlens.train.duplicates import FINGERPRINT_VERSION, Fingerprint
 from pocketlens.train.photo_facts import read_facts
 from pocketlens.train.settings import WEIGHTS_IMAGENET, WEIGHTS_NONE
-from pocketlens.train.splits import Contents, most_bound
+from pocketlens.train.splits import Contents, DividedPhotos, most_bound
 
 _PUBLISHED = (WEIGHTS_IMAGENET, WEIGHTS_NONE)
 
@@ -44,7 +53,7 @@ class SeenPhotos:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `read_seen` reads: by split, the fingerprint of each photo by its SHA-256."""
-        by_split: dict[str, dict[str, str]] = {"train": {}, "val": {}, "test": {}}
+        by_split: dict[str, dict[str, str]] = {split: {} for split in SPLITS}
         for digest, split in self.splits.items():
             by_split[split][digest] = self.fingerprints.get(digest, "")
         return {
@@ -73,47 +82,62 @@ def read_seen(weights: str) -> SeenPhotos:
     if not is_run(folder):
         return SeenPhotos(unknown=f"which photos {weights} was trained on is not known")
     split = read_split(folder)
-    return _read_again(folder, split) if split.seen is None else _from_json(split.seen)
+    try:
+        return _read_again(folder, split) if split.seen is None else _from_json(folder, split.seen)
+    except PocketlensError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(
+            f"Expected which photo had which split in {folder / SPLIT_NAME}. Received: {error!r}. "
+            "Train again."
+        ) from error
 
 
-def _from_json(values: Mapping[str, Any]) -> SeenPhotos:
-    parts = {split: values[split] for split in ("train", "val", "test")}
-    fingerprints = {}
+def _from_json(folder: Path, values: Mapping[str, Any]) -> SeenPhotos:
+    parts = {split: values[split] for split in SPLITS}
+    unknown, fingerprints = str(values["unknown"]), {}
     if values["fingerprint_version"] == FINGERPRINT_VERSION:
         fingerprints = {
-            digest: entry for part in parts.values() for digest, entry in part.items() if entry
+            digest: Fingerprint.from_hex(entry).to_hex()
+            for part in parts.values()
+            for digest, entry in part.items()
+            if entry
         }
+    elif not unknown:
+        unknown = f"of photos of {folder}, which another version trained, near copies are not found"
     return SeenPhotos(
-        {digest: split for split, part in parts.items() for digest in part},
-        fingerprints,
-        str(values["unknown"]),
+        {digest: split for split, part in parts.items() for digest in part}, fingerprints, unknown
     )
 
 
 def _read_again(folder: Path, split: RunSplit) -> SeenPhotos:
     named = {split.root / name: part for part, names in split.parts.items() for name in names}
-    there = [path for path in named if path.is_file()]
-    facts = read_facts(split.root, there)
-    seen = {facts[path].digest: named[path] for path in there}
-    fingerprints = {facts[path].digest: facts[path].fingerprint for path in there}
-    return SeenPhotos(
-        seen,
-        {digest: entry for digest, entry in fingerprints.items() if entry},
-        _unknown(folder, len(named) - len(there), len(named)),
-    )
+    facts = read_facts(split.root, [path for path in named if path.is_file()])
+    seen: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
+    readable = {path: entry for path, entry in facts.items() if entry.error is None}
+    for path, entry in readable.items():
+        seen[entry.digest] = most_bound((named[path], seen.get(entry.digest, named[path])))
+        fingerprints[entry.digest] = entry.fingerprint
+    digests = {path: entry.digest for path, entry in readable.items()}
+    return SeenPhotos(seen, fingerprints, _unknown(folder, split, digests, len(named)))
 
 
-def _unknown(folder: Path, gone: int, total: int) -> str:
+def _unknown(folder: Path, split: RunSplit, digests: Mapping[Path, str], total: int) -> str:
     """Return what an earlier version did not write down and nobody can find out."""
-    if gone:
+    if len(digests) < total:
         return (
-            f"{gone} of the {counted(total)} of {folder} {'is' if gone == 1 else 'are'} gone, and "
-            "what they showed is not known"
+            f"{total - len(digests)} of the {counted(total)} of {folder} cannot be read any more, "
+            "and what they showed is not known"
         )
-    try:
-        weights = str(read_run(folder).card.training.get("weights", WEIGHTS_NONE))
-    except PocketlensError:
-        weights = "other weights"
+    weights = "other weights"
+    with contextlib.suppress(PocketlensError):
+        run = read_run(folder)
+        weights = str(run.card.training.get("weights", WEIGHTS_NONE))
+        photos = {name: run.photos(name).photos for name in split.parts}
+        now = DividedPhotos(split.root, run.card.labels, photos, digests)
+        if now.data_hash != run.card.data_hash:
+            return f"not all photos of {folder} are known to be those that it was trained on"
     if weights in _PUBLISHED:
         return ""
     return f"{folder} started from {weights}, and which photos that was trained on is not known"

@@ -29,7 +29,7 @@ from pocketlens.train.pixel_cache import PIXELS_VERSION
 from pocketlens.workers import count_cores, describe_exit, map_ahead, start_child
 
 # To be raised when the facts or their meaning change.
-FACTS_VERSION = 2
+FACTS_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,8 @@ _CHUNK = 16
 def read_facts(root: Path, paths: Sequence[Path]) -> dict[Path, PhotoFacts]:
     """Read photos below `root` on all cores, with a progress bar.
 
-    Facts are kept in the cache folder; a file is read again when its size or its time of change
-    is another.
+    Facts are kept in the cache folder; a file is read again when its stamp is another. One that
+    could not be read is read again always: by now a decoder may be installed, or memory free.
     """
     known = _load(root)
     stamps = {path: _stamp(path) for path in paths}
@@ -190,12 +190,18 @@ def read_facts(root: Path, paths: Sequence[Path]) -> dict[Path, PhotoFacts]:
     return facts
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+# Size and time of change, by which a file that was written is known to be another, and number and
+# time of the last renaming, by which one is that took its name: two files of one size that came out
+# of the same archive differ in nothing else.
+_Stamp = tuple[int, ...]
+
+
+def _stamp(path: Path) -> _Stamp:
     try:
         status = path.stat()
     except OSError:
-        return (-1, -1)
-    return (status.st_size, status.st_mtime_ns)
+        return (-1, -1, -1, -1)
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _cache_path(root: Path) -> Path:
@@ -203,7 +209,7 @@ def _cache_path(root: Path) -> Path:
     return cache_folder() / f"facts-{hashlib.sha256(repr(versions).encode()).hexdigest()[:32]}.json"
 
 
-def _load(root: Path) -> dict[str, tuple[tuple[int, int], PhotoFacts]]:
+def _load(root: Path) -> dict[str, tuple[_Stamp, PhotoFacts]]:
     try:
         digest, text = _cache_path(root).read_text("utf-8").split("\n", 1)
         if digest != hashlib.sha256(text.encode()).hexdigest():
@@ -211,7 +217,7 @@ def _load(root: Path) -> dict[str, tuple[tuple[int, int], PhotoFacts]]:
         kept: dict[str, dict[str, Any]] = json.loads(text)
         return {
             name: (
-                (entry["stamp"][0], entry["stamp"][1]),
+                tuple(entry["stamp"]),
                 PhotoFacts(**{**entry["facts"], "size_wh": tuple(entry["facts"]["size_wh"])}),
             )
             for name, entry in kept.items()
@@ -221,13 +227,11 @@ def _load(root: Path) -> dict[str, tuple[tuple[int, int], PhotoFacts]]:
         return {}
 
 
-def _store(
-    root: Path, entries: dict[str, tuple[tuple[int, int], PhotoFacts]], started_ns: int
-) -> None:
+def _store(root: Path, entries: dict[str, tuple[_Stamp, PhotoFacts]], started_ns: int) -> None:
     kept = {
         name: {"stamp": stamp, "facts": asdict(facts)}
         for name, (stamp, facts) in entries.items()
-        if facts.digest and stamp[1] < started_ns - _SETTLED_NS
+        if facts.error is None and stamp[1] < started_ns - _SETTLED_NS
     }
     # A cache that cannot be written costs time, not the check.
     with contextlib.suppress(OutputError):

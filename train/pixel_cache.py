@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -54,8 +52,6 @@ def read_array(path: Path) -> NDArray[Any]:
 
 # To be raised when decode or resize change what they give.
 PIXELS_VERSION = 3
-# Nobody writes to a file that has been left alone for so long.
-_ABANDONED_S = 3600
 
 
 @dataclass(frozen=True)
@@ -88,14 +84,10 @@ def load_pixels(
     ).hexdigest()[:32]
     pixels_path = cache_folder() / f"{key}.npy"
     bad_path = cache_folder() / f"{key}.json"
-    shape = (len(everything), size_wh[1], size_wh[0], 3)
-    cached = _read(pixels_path, bad_path, shape)
-    if cached is None:
-        _remove_abandoned()
-        cached = _fill(pixels_path, bad_path, everything, size_wh, resize_mode)
-    pixels, unreadable = cached
-    report_skipped([PictureError(text) for text in unreadable.values()], len(everything))
-    return _splits(divided, pixels, set(unreadable))
+    cached = _read(pixels_path, bad_path, everything, size_wh, resize_mode)
+    pixels, errors = cached or _fill(pixels_path, bad_path, everything, size_wh, resize_mode)
+    report_skipped(list(errors.values()), len(everything))
+    return _splits(divided, pixels, set(errors))
 
 
 def _fill(
@@ -104,14 +96,14 @@ def _fill(
     photos: list[Photo],
     size_wh: tuple[int, int],
     resize_mode: str,
-) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    errors: dict[int, str] = {}
+) -> tuple[NDArray[np.uint8], dict[int, PictureError]]:
+    errors: dict[int, PictureError] = {}
 
     def readable() -> Iterator[NDArray[np.uint8]]:
         decoded = read_pixels([photo.path for photo in photos], size_wh, resize_mode)
         for index, result in enumerate(track(decoded, "Decoding photos", len(photos))):
             if isinstance(result, PictureError):
-                errors[index] = str(result)
+                errors[index] = result
             else:
                 yield result
 
@@ -119,14 +111,19 @@ def _fill(
     shape = (len(photos), size_wh[1], size_wh[0], 3)
     pixels = write_array(pixels_path, shape, np.uint8, readable())
     # Last, since its presence says that the pixels are complete.
-    write_text(bad_path, json.dumps({"checksum": _checksum(pixels), "unreadable": errors}))
+    write_text(bad_path, json.dumps({"checksum": _checksum(pixels), "unreadable": list(errors)}))
     return pixels, errors
 
 
 def _read(
-    pixels_path: Path, bad_path: Path, shape: tuple[int, ...]
-) -> tuple[NDArray[np.uint8], dict[int, str]] | None:
-    """Return what `_fill` has written; None where it is not there as it was written."""
+    pixels_path: Path,
+    bad_path: Path,
+    photos: list[Photo],
+    size_wh: tuple[int, int],
+    resize_mode: str,
+) -> tuple[NDArray[np.uint8], dict[int, PictureError]] | None:
+    """Return what `_fill` has written; None where it is not there as it would be written now."""
+    shape = (len(photos), size_wh[1], size_wh[0], 3)
     try:
         kept = json.loads(bad_path.read_text("utf-8"))
         pixels = read_array(pixels_path)
@@ -134,9 +131,16 @@ def _read(
             return None
         if _checksum(pixels) != kept["checksum"]:
             return None
-        return pixels, {int(index): str(text) for index, text in kept["unreadable"].items()}
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+        unreadable = [int(index) for index in kept["unreadable"]]
+        paths = [photos[index].path for index in unreadable]
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None
+    # By now a decoder may be installed, or memory free; and a file may have another name.
+    again = read_pixels(paths, size_wh, resize_mode) if paths else ()
+    errors = [result for result in again if isinstance(result, PictureError)]
+    if len(errors) < len(unreadable):
+        return None
+    return pixels, dict(zip(unreadable, errors, strict=True))
 
 
 def _checksum(pixels: NDArray[np.uint8]) -> int:
@@ -168,11 +172,3 @@ def _splits(
         first += len(photos)
         row += len(readable)
     return splits
-
-
-def _remove_abandoned() -> None:
-    """Remove what processes that were killed while they wrote have left."""
-    for path in cache_folder().glob(".*.partial.*"):
-        with contextlib.suppress(OSError):
-            if path.stat().st_mtime < time.time() - _ABANDONED_S:
-                path.unlink()

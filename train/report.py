@@ -176,9 +176,6 @@ def evaluate_with_report(
         maps = feature_maps(scorer.network, seen)
         shown = _shown(feature_photo.name, seen, maps)
     with staged_folder(report, overwrite=overwrite, marker=JSON_NAME) as folder:
-        shown = (
-            _shown(feature_photo.name, seen, maps) if feature_photo and seen is not None else None
-        )
         write_evaluation(evaluation, folder, shown)
         for number, entry in enumerate(maps, 1):
             write_bytes(folder / f"feature_maps_{number}.png", entry.png)

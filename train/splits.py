@@ -10,7 +10,7 @@ Three rules come before the hash:
 
 - Near copies are in one split: that of the smallest SHA-256 among them. A near copy that is added
   to n others moves all of them, together, if its own is the smallest (in one case of n + 1) and
-  says another split.
+  says another split. Near copies of what a layout has in another split stay in `train`.
 - A split that would have nothing of a class gets what is nearest to it by hash. So of a class of
   few photos, those at a boundary may move when others are added; from 40 photos on, 998 of 1,000
   classes need it in no split.
@@ -189,11 +189,18 @@ def divide_photos(
     missing = [name for name in SPLITS if name not in found.splits and (test or name != "test")]
     placed: dict[str, str] = {}
     if missing:
+        elsewhere = {
+            contents.groups[photo.path]
+            for name, photos in found.splits.items()
+            for photo in photos
+            if name != "train"
+        }
         groups: dict[str, list[Labels]] = defaultdict(list)
         for photo in found.splits["train"]:
+            group = contents.groups[photo.path]
             # A photo that nobody can read would fill a gap and give it nothing.
-            if photo.path not in contents.unreadable:
-                groups[contents.groups[photo.path]].append(photo.label_indices)
+            if photo.path not in contents.unreadable and group not in elsewhere:
+                groups[group].append(photo.label_indices)
         if found.task != MULTILABEL:
             _check_groups(found.labels, groups, len(missing) + 1)
         placed = divide_groups(groups, ("train", *missing), seed, contents.bound)

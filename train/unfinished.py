@@ -106,7 +106,7 @@ def unfinished_run(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Unfi
             yield unfinished
             with output_errors(out):
                 _sync_all(unfinished.run)
-                exchange(unfinished.run, out)
+                _exchange(unfinished, out)
             unfinished.checkpoint.unlink(missing_ok=True)
         finally:
             shutil.rmtree(unfinished.scratch, ignore_errors=True)
@@ -129,6 +129,18 @@ def saying_how_to_resume(out: Path) -> Iterator[None]:
         elif isinstance(error, KeyboardInterrupt):
             LOGGER.warning("No epoch was finished, so there is nothing to resume.")
         raise
+
+
+def _exchange(unfinished: UnfinishedRun, out: Path) -> None:
+    try:
+        exchange(unfinished.run, out)
+    except OutputExistsError as error:
+        if not unfinished.checkpoint.is_file():
+            raise
+        raise OutputExistsError(
+            f"{out} appeared or changed during the training, so it was left as it is. Move it away "
+            "and give the same command with --resume: no epoch is trained again."
+        ) from error
 
 
 def _recover(unfinished: UnfinishedRun, out: Path) -> None:

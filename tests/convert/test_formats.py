@@ -7,9 +7,12 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="conversion needs the train extra")
 
+import tensorflow as tf
+
+from pocketlens.card import ModelCard
 from pocketlens.convert import FORMATS
 from pocketlens.convert.flatbuffers import slim
-from pocketlens.convert.formats import check_promise, find_shortfall
+from pocketlens.convert.formats import check_promise, find_shortfall, rerun
 from pocketlens.errors import ConversionError
 from pocketlens.runtime.interpreters import load_interpreter
 from pocketlens.runtime.model_files import Signature, Tensor, read_model_file
@@ -66,3 +69,16 @@ def test_slimming_changes_no_answer(tiny_models: dict[str, Path]) -> None:
             interpreter.invoke()
             answers.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
         np.testing.assert_array_equal(*answers)
+
+
+def test_file_without_finite_scores_for_a_photo() -> None:
+    """Zeros and noise, on which every file is tried, need not show it."""
+    function = tf.function(
+        lambda pixels: tf.math.sqrt(200.0 - tf.reduce_mean(pixels, axis=(1, 2))),
+        input_signature=[tf.TensorSpec((1, 8, 8, 3), tf.float32)],
+    ).get_concrete_function()
+    flatbuffer = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
+    card = ModelCard("model", ("a", "b", "c"), (8, 8))
+    photos = [np.full((8, 8, 3), value, np.uint8) for value in (0, 100, 250)]
+    with pytest.raises(ConversionError, match="NaN or infinite scores for 1 of 3 photos"):
+        rerun(flatbuffer, card, photos, Path("model.tflite"))

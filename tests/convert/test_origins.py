@@ -165,6 +165,37 @@ def test_one_of_two_outputs(kind: str, labels: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(origin.scores(PIXELS), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("wrap", [lambda x: {"scores": x}, lambda x: [x]], ids=["dict", "list"])
+def test_one_output_in_a_dictionary(wrap, labels: Path, tmp_path: Path) -> None:
+    plain = network()
+    model = keras.Model(plain.inputs, wrap(plain.outputs[0]))
+    origin = read_origin(
+        saved(model, tmp_path, "keras"), ModelHints(labels=labels, mean=127.5, std=127.5)
+    )
+    np.testing.assert_allclose(origin.scores(PIXELS), normalised_scores(plain), atol=1e-5)
+    assert origin.float_model().float32()
+
+
+def test_saved_model_with_augmentation(labels: Path, tmp_path: Path) -> None:
+    """Its random layers set the state of their generator, also where they change nothing."""
+    plain = network()
+    pixels = keras.Input((SIZE, SIZE, 3))
+    model = keras.Model(pixels, plain(keras.layers.RandomFlip()(pixels)))
+    hints = ModelHints(labels=labels, mean=127.5, std=127.5)
+    with pytest.raises(ModelFileError, match=r"sets variables.* Convert the \.keras file"):
+        read_origin(saved(model, tmp_path, "SavedModel"), hints)
+    origin = read_origin(saved(model, tmp_path, "keras"), hints)
+    np.testing.assert_allclose(origin.scores(PIXELS), normalised_scores(plain), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["keras", "SavedModel"])
+def test_size_that_is_too_small(kind: str, labels: Path, tmp_path: Path) -> None:
+    model = network(size=None)
+    hints = ModelHints(labels=labels, mean=127.5, std=127.5, image_size=1)
+    with pytest.raises(ModelFileError, match=r"for pictures of 1x1 at .* Received: "):
+        read_origin(saved(model, tmp_path, kind), hints)
+
+
 def signed(model: keras.Model, folder: Path, **signatures: tf.TensorSpec) -> Path:
     """Save a model with signatures of other names or shapes than usual."""
     module = tf.Module()

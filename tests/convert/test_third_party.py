@@ -14,7 +14,7 @@ import tensorflow as tf
 from pocketlens.cli.main import run
 from pocketlens.convert import FORMATS, Demands, convert
 from pocketlens.convert.graphs import trace_function
-from pocketlens.errors import UsageError
+from pocketlens.errors import ModelFileError, UsageError
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.photos import read_pixels
@@ -114,3 +114,75 @@ def test_int8_needs_photos(models: dict[str, Path], tiny_photos: Path, tmp_path:
     hints = ModelHints(models["labels"], 127.5, 127.5)
     with pytest.raises(UsageError, match="--calibration-photos"):
         convert(models["keras"], tmp_path, ["int8"], hints=hints, data=tiny_photos)
+
+
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_one_of_two_outputs(chosen: int, tiny_photos: Path, tmp_path: Path) -> None:
+    """What only the other output needs is left out: nothing can be measured on it."""
+    keras.utils.set_random_seed(2)
+    pixels = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(pixels)
+    x = keras.layers.Conv2D(24, 3, strides=2, activation="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    sharp = keras.initializers.RandomNormal(stddev=8.0, seed=3)
+    heads = [
+        keras.layers.Dense(3, activation="softmax", kernel_initializer=sharp)(x),
+        keras.layers.Dense(4, activation="softmax", kernel_initializer=sharp)(
+            keras.layers.Dense(20_000)(x)
+        ),
+    ]
+    model = keras.Model(pixels, heads)
+    path = tmp_path / "two.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    files = convert(
+        path,
+        tmp_path,
+        hints=ModelHints(tuple("abcd")[: 3 + chosen], mean=0, std=1, output=f"output_{chosen}"),
+        representative=tiny_photos,
+        samples=60,
+        demands=Demands(max_drop=100),
+    )
+    assert [file.format for file in files] == list(FORMATS)
+    # The second head has 560,000 weights.
+    assert (files[0].size_bytes > 1_000_000) == bool(chosen)
+    photo = next(tiny_photos.rglob("*.png"))
+    (values,) = read_pixels([photo], (SIZE, SIZE), "stretch")
+    expected = model.predict(values[None].astype(np.float32), verbose=0)[chosen][0]
+    for file in files:
+        with Classifier(file.path) as classifier:
+            scores = classifier.scores(values)
+        assert scores == pytest.approx(expected, abs=TOLERANCES[file.format])
+        assert file.comparison.agreement > 0.9
+
+
+def test_model_without_finite_scores(
+    network: keras.Model, models: dict[str, Path], tiny_photos: Path, tmp_path: Path
+) -> None:
+    """int8 has no NaN: its file would have some answer for every photo, and agree with itself."""
+    broken = keras.models.clone_model(network)
+    broken.set_weights([np.full_like(values, np.nan) for values in network.get_weights()])
+    broken.save(tmp_path / "broken.keras")
+    with pytest.raises(ModelFileError, match=r"NaN or infinite ones for 30 of 30 photos\."):
+        convert(
+            tmp_path / "broken.keras",
+            tmp_path / "out",
+            hints=ModelHints(models["labels"], mean=0, std=1),
+            representative=tiny_photos,
+            samples=60,
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_card_without_calibration_photos(
+    models: dict[str, Path], tiny_photos: Path, tmp_path: Path
+) -> None:
+    (file,) = convert(
+        models["keras"],
+        tmp_path,
+        ["dynamic"],
+        hints=ModelHints(models["labels"], mean=127.5, std=127.5),
+        data=tiny_photos,
+        demands=Demands(max_drop=100),
+    )
+    with Classifier(file.path) as classifier:
+        assert classifier.card.calibration == {}

@@ -1,5 +1,6 @@
 """What `check_data` finds in folders of photos, kind by kind, and on every awkward file."""
 
+import hashlib
 import io
 import logging
 import os
@@ -14,7 +15,7 @@ from PIL import Image
 
 pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
-from pocketlens.errors import DataError
+from pocketlens.errors import DataError, PictureError
 from pocketlens.runtime import decoding
 from pocketlens.runtime.runs import SPLITS, read_run
 from pocketlens.train import photo_facts as known_facts
@@ -277,6 +278,45 @@ def test_second_check_reads_only_what_changed(
     again = check_data(photos)
     assert read == ["a/0.png"]
     assert set(again.unreadable) == {"a/0.png"}
+
+
+@pytest.mark.parametrize("way", ["photos", "folders", "links"])
+def test_photos_that_change_places_are_read_again(tmp_path: Path, way: str) -> None:
+    """Out of one archive, of one size and one time of change, they differ in nothing else."""
+    root = tmp_path / "photos"
+    for label in ("a", "b"):
+        for index in range(6):
+            path = root / label / f"{index}.bmp"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            place = tmp_path / f"{label}{index}.bmp" if way == "links" else path
+            draw(place, 100 * ord(label) + index)
+            os.utime(place, (1e9, 1e9))
+            if way == "links":
+                path.symlink_to(place)
+    check_data(root)
+    names = ("a", "b") if way == "folders" else ("a/0.bmp", "b/0.bmp")
+    first, second = (root / name for name in names)
+    first.rename(tmp_path / "aside")
+    second.rename(first)
+    (tmp_path / "aside").rename(second)
+    for path, digest in check_data(root).contents.digests.items():
+        assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_photo_that_could_not_be_read_is_tried_again(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By now a decoder may be installed, or memory free."""
+    for path in photos.rglob("*.png"):
+        os.utime(path, (1e9, 1e9))
+    with monkeypatch.context() as patch:
+
+        def fail(*_: object, **__: object) -> None:
+            raise PictureError("No decoder.")
+
+        patch.setattr(photo_readers, "decode_resized", fail)
+        assert len(check_data(photos).unreadable) == 16
+    assert not check_data(photos).unreadable
 
 
 def test_photo_that_was_just_written_is_read_again(

@@ -4,8 +4,9 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -119,8 +120,11 @@ def run(tmp_path: Path, tiny_photos: Path, tiny_run: Path) -> Path:
     """A run on the tiny photos beside it, without the rest of what a run has."""
     shutil.copytree(tiny_photos, tmp_path / "photos")
     check = check_data(tmp_path / "photos")
-    write_run(tmp_path / "run", check, check.divide(3), SeenPhotos())
-    shutil.copy(tiny_run / "card.json", tmp_path / "run")
+    divided = check.divide(3)
+    write_run(tmp_path / "run", check, divided, SeenPhotos())
+    card = json.loads((tiny_run / "card.json").read_text())
+    card["data_hash"] = divided.data_hash
+    (tmp_path / "run" / "card.json").write_text(json.dumps(card))
     return tmp_path / "run"
 
 
@@ -133,7 +137,9 @@ def test_old_run_s_photos_are_read_again(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "unknown"),
     [
-        ("photo", "1 of the 90 photos of {run} is gone"),
+        ("photo", "1 of the 90 photos of {run} cannot be read any more"),
+        ("truncated", "1 of the 90 photos of {run} cannot be read any more"),
+        ("swapped", "not all photos of {run} are known to be those"),
         ("weights", "{run} started from earlier, and which photos that was trained on"),
         ("card", "{run} started from other weights"),
     ],
@@ -142,6 +148,12 @@ def test_what_an_old_run_does_not_tell_is_said(run: Path, change: str, unknown: 
     as_old_run(run)
     if change == "photo":
         next((run.parent / "photos" / "cross").iterdir()).unlink()
+    elif change == "truncated":
+        path = next((run.parent / "photos" / "cross").iterdir())
+        path.write_bytes(path.read_bytes()[:50])
+    elif change == "swapped":
+        one, other, *_ = (run.parent / "photos" / "cross").iterdir()
+        one.write_bytes(other.read_bytes())
     elif change == "weights":
         card = json.loads((run / "card.json").read_text())
         card["training"]["weights"] = "earlier"
@@ -172,6 +184,56 @@ def test_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(ModelFileError, match="which photo had which split in"):
         read_split(tmp_path)
+
+
+def spoil(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = run / "split.json"
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            lambda values, key=key: values["seen"].pop(key)
+            for key in ("train", "unknown", "fingerprint_version")
+        ),
+        lambda values: values.update(seen=[]),
+        lambda values: values["seen"].update(val=["0" * 64]),
+        lambda values: values["seen"]["val"].update({"0" * 64: "zz"}),
+        lambda values: values["seen"]["val"].update({"0" * 64: "00ff"}),
+        lambda values: values["seen"]["val"].update({"0" * 64: 5}),
+        lambda values: values.update(seen=None, parts=[]),
+    ],
+)
+def test_damaged_contents_are_refused(run: Path, change: Callable[[Any], object]) -> None:
+    spoil(run, change)
+    with pytest.raises(ModelFileError, match="which photo had which split in"):
+        read_seen(str(run))
+
+
+def test_fingerprints_of_another_version_are_no_knowledge(run: Path) -> None:
+    spoil(run, lambda values: values["seen"].update(fingerprint_version=0))
+    seen = read_seen(str(run))
+    assert len(seen.splits) == 90
+    assert f"of photos of {run}, which another version trained, near copies" in seen.unknown
+
+
+def test_old_run_with_a_photo_in_two_splits(run: Path) -> None:
+    """The split counts that binds most, whichever comes last."""
+    known = read_seen(str(run))
+    as_old_run(run)
+
+    def twice(values: dict[str, Any]) -> None:
+        name, label = next(iter(values["parts"]["train"].items()))
+        copy = f"{Path(name).parent}/copy.png"
+        shutil.copy(run.parent / "photos" / name, run.parent / "photos" / copy)
+        values["parts"]["test"][copy] = label
+
+    spoil(run, twice)
+    assert read_seen(str(run)).splits == known.splits
 
 
 def digests(photos: Sequence[Photo]) -> set[str]:

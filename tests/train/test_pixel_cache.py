@@ -1,14 +1,17 @@
 """The cache of decoded photos: used as it was written, or made again."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
+from pocketlens.errors import PictureError
+from pocketlens.runtime.photos import read_pixels
 from pocketlens.train import pixel_cache
 from pocketlens.train.data_check import check_data
 from pocketlens.train.pixel_cache import load_pixels
@@ -68,3 +71,25 @@ def test_a_good_cache_is_used(divided: DividedPhotos, monkeypatch: pytest.Monkey
     load_pixels(divided, SIZE, "stretch")
     monkeypatch.setattr(pixel_cache, "read_pixels", None)
     assert len(load_pixels(divided, SIZE, "stretch")["train"].pixels)
+
+
+def test_a_photo_that_could_not_be_read_gets_another_chance(
+    divided: DividedPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder may be installed since, or memory free: the cache must not say otherwise."""
+    lost = divided.splits["train"][3]
+    fills = []
+
+    def read(paths: list[Path], *how: Any) -> Iterator[Any]:
+        fills.append(len(paths))
+        for path, pixels in zip(paths, read_pixels(paths, *how), strict=True):
+            yield PictureError("No decoder.") if path == lost.path else pixels
+
+    every = sum(map(len, divided.splits.values()))
+    with monkeypatch.context() as patch:
+        patch.setattr(pixel_cache, "read_pixels", read)
+        for _ in range(2):
+            assert lost not in load_pixels(divided, SIZE, "stretch")["train"].photos
+        # The second time from the cache, but for that one.
+        assert fills == [every, 1]
+    assert load_pixels(divided, SIZE, "stretch")["train"].photos == divided.splits["train"]

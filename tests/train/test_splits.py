@@ -285,6 +285,30 @@ def test_missing_split_comes_from_training(tmp_path: Path) -> None:
     assert note == f"There is no val split: {count} of the 80 photos of train are taken for it."
 
 
+@pytest.mark.parametrize(("given", "missing"), [("val", "test"), ("test", "val")])
+def test_missing_split_gets_no_near_copies_of_another(
+    tmp_path: Path, given: str, missing: str
+) -> None:
+    """Else a photo by which the epochs were chosen would be tested on, or the other way round."""
+    root = tmp_path / "photos"
+    for number, label in enumerate(("a", "b")):
+        fill(root / "train" / label, 30, number)
+        fill(root / given / label, 10, 10 + number)
+        for path in (root / given / label).iterdir():
+            picture = Image.open(path).resize((80, 80))
+            picture.save(path)
+            picture.resize((60, 60)).save(root / "train" / label / path.name)
+    check = check_data(root)
+    assert len(check.across) == 20
+    divided = check.divide(0)
+    there, made = (
+        {check.contents.groups[photo.path] for photo in divided.splits[split]}
+        for split in (given, missing)
+    )
+    assert made
+    assert not there & made
+
+
 def test_few_photos_of_a_class_to_measure_with_are_named(tmp_path: Path) -> None:
     counts = {"train": (10, 10, 10), "val": (1, 10, 10), "test": (4, 10, 2)}
     for number, (split, sizes) in enumerate(counts.items()):

@@ -143,3 +143,24 @@ def interrupt(out: Path, *, finished: bool) -> None:
         if finished:
             unfinished.checkpoint.write_bytes(b"an epoch")
         raise KeyboardInterrupt
+
+
+def test_run_that_appears_during_the_training(tmp_path: Path) -> None:
+    """It stays, and so do the hours of training: --overwrite alone would begin anew."""
+    out = tmp_path / "run"
+
+    def make(*, resume: bool) -> None:
+        with unfinished_run(out, overwrite=False, resume=resume) as unfinished:
+            (unfinished.run / "model.keras").write_text("ours")
+            assert unfinished.checkpoint.is_file() == resume
+            unfinished.checkpoint.write_text("last epoch")
+            if not resume:
+                out.mkdir()
+                (out / "model.keras").write_text("theirs")
+
+    with pytest.raises(OutputExistsError, match=r"Move it away .* with --resume: no epoch"):
+        make(resume=False)
+    assert (out / "model.keras").read_text() == "theirs"
+    out.rename(tmp_path / "aside")
+    make(resume=True)
+    assert (out / "model.keras").read_text() == "ours"
