@@ -119,7 +119,8 @@ def _write_images(folder: Path, number: int, seed: int) -> None:
     for index, (image, label_index) in enumerate(zip(images, labels, strict=True)):
         path = folder / LABELS[label_index] / f"{index:05}.png"
         # Little compression: writing and reading 3,000 files counts, 60 MB do not.
-        cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        png = cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        path.write_bytes(png)
 
 
 def _train(folder: Path, scale: Scale, seed: int) -> Training:
@@ -154,7 +155,7 @@ class _Recorder(Recorder):
         self.results.append(result)
         if result.number % self._step == self._step // 2:
             name = f"{result.time_s:04.1f}s.jpg"
-            cv2.imwrite(str(self._folder / "frames" / name), frame_bgr)
+            (self._folder / "frames" / name).write_bytes(cv2.imencode(".jpg", frame_bgr)[1])
 
 
 def _classify_video(folder: Path, model: Path, seconds: float) -> tuple[float, float]:

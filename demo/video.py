@@ -14,6 +14,7 @@ from numpy.random import Generator
 from pocketlens.demo.backdrops import add_backdrop
 from pocketlens.demo.cards import LABELS, NOTHING, Picture, draw_card
 from pocketlens.demo.scenes import Corners, Pose, add_card, expose, random_light, visible_share
+from pocketlens.runtime.live.sources.opencv import plain_path
 
 UNSURE: Final = ""
 """The label of a frame in which a card is only partly to be seen."""
@@ -79,7 +80,8 @@ def write_video(
     add_backdrop(scene, rng)
     light = random_light(rng, size_wh)
     turns = [_random_turn(str(label), rng, size_wh) for label in rng.permutation(_CARDS)]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size_wh)
+    with plain_path(path) as plain:
+        writer = cv2.VideoWriter(plain, cv2.VideoWriter.fourcc(*"mp4v"), fps, size_wh)
     if not writer.isOpened():
         raise OSError(f"cannot write a video to {path}")
     labels = []

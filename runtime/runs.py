@@ -48,10 +48,16 @@ class Run:
                 "Give a folder of photos instead of the run."
             )
         index = {label: position for position, label in enumerate(self.card.labels)}
-        photos = tuple(
-            Photo(divided.root / name, tuple(index[label] for label in _as_list(labels)))
-            for name, labels in divided.parts[split].items()
-        )
+        try:
+            photos = tuple(
+                Photo(divided.root / name, tuple(index[label] for label in _as_list(labels)))
+                for name, labels in divided.parts[split].items()
+            )
+        except (KeyError, TypeError) as error:
+            raise ModelFileError(
+                f"Expected labels of {self.folder / CARD_NAME} in {self.folder / SPLIT_NAME}. "
+                f"Received: {error}. Train again."
+            ) from error
         if not any(photo.path.is_file() for photo in photos):
             raise DataError(
                 f"Expected the {split} photos of {self.folder} below {divided.root}. Received: "
@@ -83,8 +89,9 @@ def read_split(folder: Path) -> RunSplit:
     path = folder / SPLIT_NAME
     try:
         values = json.loads(path.read_text("utf-8"))
-        return RunSplit(folder / values["photos"], values["parts"], values.get("seen"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        parts = {split: dict(photos.items()) for split, photos in values["parts"].items()}
+        return RunSplit(folder / values["photos"], parts, values.get("seen"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(
             f"Expected which photo had which split in {path}. Received: {error!r}. Train again."
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -294,6 +295,11 @@ class History(keras.callbacks.Callback):
         self._writers[folder].flush()
 
 
+def _comparable(loss: float) -> float:
+    """Return a loss, or infinity for NaN, below which nothing is."""
+    return float("inf") if math.isnan(loss) else loss
+
+
 class BestWeights(keras.callbacks.Callback):
     """Leaves the model at its best validation loss and ends a phase that no longer gets better.
 
@@ -329,12 +335,12 @@ class BestWeights(keras.callbacks.Callback):
         """Keep the weights from before the phase, if they count."""
         del logs
         if self._before is not None:
-            self._best, self._weights = self._before, self.model.get_weights()
+            self._best, self._weights = _comparable(self._before), self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep the weights if the epoch was the best; stop if the best is too long ago."""
         del epoch
-        loss = float((logs or {})["val_loss"])
+        loss = _comparable(float((logs or {})["val_loss"]))
         if loss < self._best or not self._weights:
             self._best, self._waited = loss, 0
             self._weights = self.model.get_weights()

@@ -1,3 +1,5 @@
+import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -73,3 +75,11 @@ def test_too_short_film_is_refused(tmp_path: Path) -> None:
 def test_unwritable_place_is_reported(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot write"):
         write_video(tmp_path / "missing" / "film.mp4", 0, size_wh=(64, 48))
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="other systems have no such names")
+def test_a_name_that_is_no_unicode_does_not_end_python(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    write_video(folder / "film.mp4", 0, seconds=10, fps=10, size_wh=(64, 48))
+    assert (folder / "film.mp4").stat().st_size > 1000

@@ -85,6 +85,19 @@ def test_weights_from_before_stay_unless_an_epoch_is_better(better: bool) -> Non
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("before", [None, float("nan")])
+def test_any_loss_is_better_than_nan(before: float | None) -> None:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    best = BestWeights(2, before)
+    best.set_model(model)
+    best.on_train_begin()
+    for epoch, loss in enumerate((float("nan"), 0.5, 0.7)):
+        model.set_weights([np.full((1, 1), epoch), np.zeros(1)])
+        best.on_epoch_end(epoch, {"val_loss": loss})
+    best.on_train_end()
+    assert model.get_weights()[0] == 1
+
+
 PLANNED = {"head": 10, "fine-tune": 4, "grid": 2}
 
 
