@@ -192,3 +192,5 @@ def test_either_of_two_labels_of_one_name_is_right():
     assert same_labels(labels, {"crane", "red"}) == {2: 0}
     assert same_labels(labels, {"crane", "crane (2)"}) == {}
     assert same_labels(("1 (2)", "1"), {"1"}) == {0: 1}
+    assert same_labels(("a", "a (2)", "a (3)"), {"a"}) == {1: 0, 2: 0}
+    assert same_labels(("Beetle", "Beetle (1998)", "Beetle (1)"), {"Beetle"}) == {}
