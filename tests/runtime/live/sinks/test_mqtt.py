@@ -333,26 +333,14 @@ def test_a_program_that_is_killed_is_offline(open_broker, listen):
 
 
 def test_tls_with_a_certificate_that_is_trusted_and_one_that_is_not(
-    open_broker, tmp_path, monkeypatch, caplog
+    open_broker, certificate, monkeypatch, caplog
 ):
-    if not shutil.which("openssl"):
-        pytest.skip("openssl, which makes certificates, is not installed")
-    own = tmp_path / "own"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", f"{own}.key", "-out", f"{own}.pem"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    broker = open_broker(certificate=own)
+    broker = open_broker(certificate=certificate)
     caplog.set_level("INFO", "pocketlens")
     url = url_of(broker, scheme="mqtts", host="localhost")
     with open_output(url):
         wait_for(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text or "certificate" in caplog.text)
-    monkeypatch.setenv("SSL_CERT_FILE", f"{own}.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.pem")
     with open_output(url) as output:
         wait_for(lambda: output.connected)
 
