@@ -195,8 +195,10 @@ def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
     """
     out = _real(out)
     found = _state(out)
-    _refuse_unwritable(out)
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    with output_errors(out):
+        _refuse_unwritable(out)
+        free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if free:
         _found[out] = found
         return
     if out.is_dir() and (out / marker).is_file():
@@ -291,9 +293,10 @@ def exchange(new: Path, out: Path) -> None:
 def set_aside(new: Path) -> Path:
     """Return where `exchange` keeps the old folder while `new` takes its place.
 
-    Only where the system cannot exchange the two in one step.
+    Only where the system cannot exchange the two in one step. Its name is no partial one's: nobody
+    removes it when this process is killed in between.
     """
-    return new.with_suffix(".old")
+    return new.with_name(f"{new.name.replace('.partial', '')}.old")
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -455,15 +458,21 @@ def _renameat2(old: Path, new: Path, flags: int) -> bool:
 
 def _refuse_unwritable(path: Path) -> None:
     """Raise OutputError where nothing can be made at `path`, before work is done for it."""
-    if path.is_symlink():
+    if os.path.islink(path):
         raise OutputError(
             f"Expected a place for the results. Received: {path}, a symbolic link that leads "
             "nowhere. Remove it or choose another place."
         )
-    folder = next(parent for parent in path.parents if parent.exists())
+    folder = _nearest_folder(path)
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
         with output_errors(path):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Return the first folder above a path that is there, as far as one may look."""
+    # A drive of Windows may not be there at all. `Path.exists` raises where nobody may look.
+    return next((parent for parent in path.parents if os.path.exists(parent)), path.parent)
 
 
 @contextlib.contextmanager
@@ -505,7 +514,7 @@ def _reason(error: OSError, path: Path) -> str:
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno not in (errno.EACCES, errno.EPERM):
         return reason
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    folder = _nearest_folder(path.absolute())
     if os.access(folder, os.W_OK):
         folder = path
     try:

@@ -447,6 +447,49 @@ def test_targets_of_options(tmp_path: Path) -> None:
         refuse_targets("-", str(taken), overwrite=False)
 
 
+ASIDE = """
+import ctypes, os, sys
+from pathlib import Path
+from pocketlens.files import refuse_files, write_text
+replace = os.replace
+def kill(source, target):
+    replace(source, target)
+    os.kill(os.getpid(), 9)
+ctypes.CDLL = lambda *_, **__: object()
+os.replace = kill
+file = Path(sys.argv[1])
+refuse_files([file], overwrite=True)
+write_text(file, "new")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal on Windows")
+def test_what_was_set_aside_by_a_killed_process_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("old")
+    done = subprocess.run([sys.executable, "-c", ASIDE, str(file)], check=False)
+    assert done.returncode == -9
+    write_text(tmp_path / "b", "")
+    assert "old" in [path.read_text() for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("call", ["refuse_files([path], overwrite=True)", "write_text(path, 'x')"])
+def test_a_folder_that_may_not_be_entered(tmp_path: Path, call: str) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0)
+    code = (
+        "from pocketlens.files import refuse_files, write_text; from pathlib import Path\n"
+        "from pocketlens.errors import OutputError; import sys\n"
+        "path = Path(sys.argv[1])\n"
+        f"try: {call}\n"
+        "except OutputError as error: print(error); sys.exit(3)"
+    )
+    command = [sys.executable, "-c", code, str(locked / "in" / "a.txt")]
+    done = subprocess.run(unprivileged(command), capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert f"Permission denied: {locked} belongs to" in done.stdout
+
+
 def test_no_permission(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
