@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.choices import MULTICLASS
+from pocketlens.choices import MULTICLASS, SIGMOID, SOFTMAX
 from pocketlens.errors import DataError, ModelFileError, PictureError
 from pocketlens.evaluation.answers import Answers, same_labels, to_answers, truth
 from pocketlens.evaluation.calibration import Reliability
@@ -18,6 +18,7 @@ from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.mistakes import confusions, mistakes
 from pocketlens.evaluation.scorers import Scorer, open_scorer, run_models
 from pocketlens.progress import track
+from pocketlens.runtime.answers import ACTIVATE
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.photos import LabelledPhotos, Photo, read_labelled, report_skipped
 from pocketlens.runtime.runs import evaluation_photos
@@ -151,7 +152,5 @@ def _as_shares(scores: NDArray[np.float32], task: str, model: Path) -> NDArray[n
     if scores.min() >= -_MARGIN and scores.max() <= 1 + _MARGIN:
         return scores.clip(0, 1)
     LOGGER.warning("The scores of %s are not in 0-1: taken as logits.", model)
-    if task != MULTICLASS:
-        return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+    activate = ACTIVATE[SOFTMAX if task == MULTICLASS else SIGMOID]
+    return np.stack([activate(row) for row in scores])
