@@ -335,12 +335,17 @@ def _make_partial(path: Path, suffix: str | None = None, mode: int = 0o777) -> t
             os.close(os.open(partial, flags, mode))
         return partial, -1
     number = os.open(partial, flags, mode)
-    # Some network file systems cannot lock; then nobody removes it either.
-    with contextlib.suppress(OSError):
+    taken = False
+    try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    if _same(number, partial):
+    except BlockingIOError:
+        taken = True
+    except OSError:
+        # Some network file systems cannot lock; then nobody removes it either.
+        pass
+    if not taken and _same(number, partial):
         return partial, number
-    # Between making and locking it somebody took it for abandoned.
+    # Between making and locking it somebody took it for abandoned, who removes it.
     os.close(number)
     return _make_partial(path, suffix, mode)
 

@@ -373,6 +373,29 @@ def test_what_a_killed_process_left_is_removed_and_never_what_another_makes(tmp_
         alive.kill()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks on Windows")
+def test_what_somebody_takes_for_abandoned_before_it_is_locked_is_left_to_him(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    flock, taken = fcntl.flock, []
+
+    def taken_first(number: int, operation: int) -> None:
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            raise BlockingIOError
+        flock(number, operation)
+
+    monkeypatch.setattr(fcntl, "flock", taken_first)
+    with staged_folder(tmp_path / "run", overwrite=False, marker="m") as folder:
+        assert [folder] != taken != []
+        # As he does.
+        taken[0].rmdir()
+        (folder / "m").write_text("new")
+    assert (tmp_path / "run" / "m").read_text() == "new"
+
+
 def test_secrets_are_nobody_elses_from_the_first_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
