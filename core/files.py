@@ -148,8 +148,7 @@ def replacing(path: Path, *, mode: int = 0o666, keep: bool = False) -> Iterator[
             sync(path.parent)
     finally:
         _unlock(lock)
-        if partial.exists():
-            partial.unlink()
+        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -436,10 +435,14 @@ def _swap(new: Path, out: Path, expected: _State) -> None:
 
 
 def _remove(path: Path) -> None:
+    """Remove a file or a folder, of which others may do the same as `remove_abandoned`."""
     if path.is_dir():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            # Says why.
+            shutil.rmtree(path)
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _renameat2(old: Path, new: Path, flags: int) -> bool:

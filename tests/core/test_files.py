@@ -230,6 +230,40 @@ def test_what_was_there_is_replaced_with_overwrite(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [file, folder]
 
 
+@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.usefixtures("rename")
+def test_the_old_one_may_be_removed_by_others_once_it_has_stepped_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    out = tmp_path / "out"
+    look = Path.lstat
+
+    def removed_then(path: Path) -> os.stat_result:
+        status = look(path)
+        if path != out and path.is_dir() and (path / "m").read_text() == "old":
+            for entry in path.iterdir():
+                entry.unlink()
+            path.rmdir()
+        elif path != out and path.is_file() and path.read_text() == "old":
+            path.unlink()
+        return status
+
+    if kind == "file":
+        out.write_text("old")
+        refuse_files([out], overwrite=True)
+        monkeypatch.setattr(Path, "lstat", removed_then)
+        write_text(out, "new")
+    else:
+        out.mkdir()
+        (out / "m").write_text("old")
+        with staged_folder(out, overwrite=True, marker="m") as folder:
+            (folder / "m").write_text("new")
+            monkeypatch.setattr(Path, "lstat", removed_then)
+    monkeypatch.undo()
+    assert (out if kind == "file" else out / "m").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [out]
+
+
 @pytest.mark.usefixtures("rename")
 def test_lines_replace_only_what_was_there(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
