@@ -402,6 +402,19 @@ def test_sensors_of_a_model_that_is_no_more_are_taken_back(open_broker, listen):
     assert listener.topics[kept]
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "no JSON", "[]", '{"state_topic": 1}'])
+def test_what_others_leave_at_the_topics_of_sensors_ends_nothing(open_broker, listen, text):
+    broker = open_broker()
+    listener = listen(broker)
+    listener.publish("homeassistant/sensor/farm_barn/odd/config", text)
+    wait_for(lambda: listener.topics)
+    with open_output(url_of(broker)) as output:
+        output.result(FRAME, result(0, "cat"))
+        wait_for(lambda: listener.label == "cat")
+        output.result(FRAME, result(1, "käfer"))
+        wait_for(lambda: listener.label == "käfer")
+
+
 def test_the_state_says_when_and_where_from(open_broker, listen):
     broker = open_broker()
     listener = listen(broker)
