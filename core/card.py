@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 CARD_NAME = "card.json"
 LABELS_NAME = "labels.txt"
 SCHEMA_VERSION = 1
+LONGEST_LABEL = 1000
+"""Characters of a label; what is longer is no name but a text, or damage."""
 DEFAULT_THRESHOLDS = {MULTICLASS: 0.0, BINARY: 0.5, MULTILABEL: 0.5}
 
 # Of what a third-party file brings: labels of every class there is take less. A damaged or hostile
@@ -41,7 +43,6 @@ _MOST_TEXT_BYTES = 16 << 20
 _TEXT_SUFFIXES = (".txt", ".json", ".csv", ".names", ".labels")
 _LABELS_CALLED = re.compile("label|class|names")
 _MOST_FILES = 1000
-_LONGEST_LABEL = 1000
 _ENTRY = b"PK\x01\x02"
 
 
@@ -159,9 +160,9 @@ class ModelCard:
 def refuse_long(labels: Sequence[str]) -> None:
     """Raise ModelFileError for a label that is no name but a text or damage."""
     longest = max(map(len, labels), default=0)
-    if longest > _LONGEST_LABEL:
+    if longest > LONGEST_LABEL:
         raise ModelFileError(
-            f"Expected labels of at most {_LONGEST_LABEL} characters. Received: one of {longest}. "
+            f"Expected labels of at most {LONGEST_LABEL} characters. Received: one of {longest}. "
             "Write one label per line."
         )
 

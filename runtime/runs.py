@@ -48,10 +48,13 @@ class Run:
                 "Give a folder of photos instead of the run."
             )
         index = {label: position for position, label in enumerate(self.card.labels)}
-        photos = tuple(
-            Photo(divided.root / name, tuple(index[label] for label in _as_list(labels)))
-            for name, labels in divided.parts[split].items()
-        )
+        try:
+            photos = tuple(
+                Photo(divided.root / name, tuple(index[label] for label in _as_list(labels)))
+                for name, labels in divided.parts[split].items()
+            )
+        except KeyError as error:
+            raise _damaged(self.folder / SPLIT_NAME, error) from error
         if not any(photo.path.is_file() for photo in photos):
             raise DataError(
                 f"Expected the {split} photos of {self.folder} below {divided.root}. Received: "
@@ -83,11 +86,19 @@ def read_split(folder: Path) -> RunSplit:
     path = folder / SPLIT_NAME
     try:
         values = json.loads(path.read_text("utf-8"))
+        for photos in values["parts"].values():
+            for labels in photos.values():
+                "".join(_as_list(labels))
         return RunSplit(folder / values["photos"], values["parts"], values.get("seen"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(
-            f"Expected which photo had which split in {path}. Received: {error!r}. Train again."
-        ) from error
+    # RecursionError: a list in a list in a list …
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"Expected which photo had which split in {path}. Received: {error!r}. Train again."
+    )
 
 
 def is_run(folder: Path) -> bool:

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from pocketlens.card import ModelCard
 from pocketlens.errors import ModelFileError
 from pocketlens.runtime.photos import Photo
-from pocketlens.runtime.runs import read_split, write_split
+from pocketlens.runtime.runs import Run, read_split, write_split
 from pocketlens.train.data_check import DataCheck, check_data
 from pocketlens.train.lineage import SeenPhotos, read_seen
 from pocketlens.train.splits import DividedPhotos
@@ -167,11 +168,31 @@ def test_weights_files_tell_nothing(tmp_path: Path) -> None:
     assert read_seen("imagenet") == read_seen("none") == SeenPhotos()
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"parts": {}}', '{"photos": 3, "parts": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"parts": {}}',
+        '{"photos": 3, "parts": {}}',
+        '{"photos": ".", "parts": []}',
+        '{"photos": ".", "parts": {"test": ["a.jpg"]}}',
+        '{"photos": ".", "parts": {"test": {"a.jpg": 3}}}',
+        '{"photos": ".", "parts": {"test": {"a.jpg": [3]}}}',
+    ],
+    ids=lambda text: text[:60],
+)
 def test_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(ModelFileError, match="which photo had which split in"):
         read_split(tmp_path)
+
+
+def test_record_with_a_label_that_the_card_lacks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "split.json").write_text('{"photos": ".", "parts": {"test": {"a.jpg": "c"}}}')
+    with pytest.raises(ModelFileError, match="which photo had which split in"):
+        Run(tmp_path, ModelCard("m", ("a", "b"), (8, 8))).photos("test")
 
 
 def digests(photos: Sequence[Photo]) -> set[str]:
