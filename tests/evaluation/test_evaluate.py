@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from pocketlens.card import ModelCard, unpack
 from pocketlens.cli.main import run
 from pocketlens.errors import LabelsError
 from pocketlens.evaluation import evaluate_model
 from pocketlens.evaluation.answers import label_matrix, same_labels
+from pocketlens.evaluation.mistakes import mistakes
 from pocketlens.evaluation.scorers import Scorer
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.hints import ModelHints
@@ -198,6 +200,26 @@ def test_either_of_two_labels_of_one_name_is_right():
     assert same_labels(("1 (2)", "1"), {"1"}) == {0: 1}
     assert same_labels(("a", "a (2)", "a (3)"), {"a"}) == {1: 0, 2: 0}
     assert same_labels(("Beetle", "Beetle (1998)", "Beetle (1)"), {"Beetle"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("scores", "answer"),
+    [((0.3, 0.4, 0.3), "red"), ((0.1, 0.4, 0.5), "crane"), ((0.5, 0.4, 0.1), "crane")],
+)
+def test_two_labels_of_one_name_together_beat_no_other(
+    scores: tuple[float, ...], answer: str, tmp_path: Path
+) -> None:
+    for label in ("crane", "red"):
+        (tmp_path / label).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / label / "1.png")
+    card = ModelCard("m", ("crane", "red", "crane (2)"), (8, 8))
+
+    def score(pictures: Sequence[Pixels]) -> list[NDArray[np.float32]]:
+        return [np.array(scores, np.float32) for _ in pictures]
+
+    found = evaluate_model(Scorer(Path("m"), card, (score,)), tmp_path)
+    (wrong,) = mistakes(found.answers)
+    assert wrong.answer == answer
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
