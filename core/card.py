@@ -33,14 +33,16 @@ if TYPE_CHECKING:
 CARD_NAME = "card.json"
 LABELS_NAME = "labels.txt"
 SCHEMA_VERSION = 1
+LONGEST_LABEL = 1000
+"""Characters of a label; what is longer is no name but a text, or damage."""
 DEFAULT_THRESHOLDS = {MULTICLASS: 0.0, BINARY: 0.5, MULTILABEL: 0.5}
 
 # Of what a third-party file brings: labels of every class there is take less. A damaged or hostile
 # archive says one size and unpacks to another, so that all of it is read within these bounds.
 _MOST_TEXT_BYTES = 16 << 20
 _TEXT_SUFFIXES = (".txt", ".json", ".csv", ".names", ".labels")
+_LABELS_CALLED = re.compile("label|class|names")
 _MOST_FILES = 1000
-_LONGEST_LABEL = 1000
 _ENTRY = b"PK\x01\x02"
 
 
@@ -162,9 +164,9 @@ class ModelCard:
 def refuse_long(labels: Sequence[str]) -> None:
     """Raise ModelFileError for a label that is no name but a text or damage."""
     longest = max(map(len, labels), default=0)
-    if longest > _LONGEST_LABEL:
+    if longest > LONGEST_LABEL:
         raise ModelFileError(
-            f"Expected labels of at most {_LONGEST_LABEL} characters. Received: one of {longest}. "
+            f"Expected labels of at most {LONGEST_LABEL} characters. Received: one of {longest}. "
             "Write one label per line."
         )
 
@@ -250,16 +252,22 @@ def _unpack_other(model_bytes: bytes) -> Unpacked:
     try:
         with zipfile.ZipFile(io.BytesIO(model_bytes)) as archive:
             texts = _read_texts(archive)
-        label_files = [text for name, text in texts.items() if name != CARD_NAME]
-        labels = None
-        if len(label_files) == 1:
-            labels = parse_labels(label_files[0].decode("utf-8-sig"))
+        labels_name = _labels_name(texts)
+        labels = parse_labels(texts[labels_name].decode("utf-8-sig")) if labels_name else None
     # `zipfile` runs over damaged fields with whatever they make it do.
     except Exception as error:
         raise _damaged(str(error) or type(error).__name__) from error
     if CARD_NAME in texts:
         raise _damaged("one that was changed afterwards")
     return Unpacked(model_bytes, None, labels, texts)
+
+
+def _labels_name(texts: Mapping[str, bytes]) -> str | None:
+    """Return which text has the labels by its name, where no metadata tells it from a licence."""
+    names = [name for name in texts if name != CARD_NAME]
+    plain = [name for name in names if name.endswith(".txt")]
+    called = [name for name in names if _LABELS_CALLED.search(name.lower())]
+    return next((found[0] for found in (plain, called) if len(found) == 1), None)
 
 
 def _read_texts(archive: zipfile.ZipFile) -> dict[str, bytes]:
@@ -297,7 +305,7 @@ def parse_labels(text: str) -> tuple[str, ...]:
     be alike without them.
 
     Raises:
-        LabelsError: a label is longer than any name.
+        ModelFileError: a label is longer than any name.
     """
     labels = None
     if text.lstrip()[:1] in ("{", "["):
@@ -314,7 +322,7 @@ def parse_labels(text: str) -> tuple[str, ...]:
 
 
 def _without_numbers(lines: tuple[str, ...]) -> tuple[str, ...]:
-    found = [re.match(r"(\d+)[\s.,:;)-]+(\S.*)", line, re.ASCII) for line in lines]
+    found = [re.match(r"(\d{1,9})[\s.,:;)-]+(\S.*)", line, re.ASCII) for line in lines]
     if not all(found):
         return lines
     numbers = [int(match[1]) for match in found if match]

@@ -148,8 +148,7 @@ def replacing(path: Path, *, mode: int = 0o666, keep: bool = False) -> Iterator[
             sync(path.parent)
     finally:
         _unlock(lock)
-        if partial.exists():
-            partial.unlink()
+        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -195,8 +194,10 @@ def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
     """
     out = _real(out)
     found = _state(out)
-    refuse_unwritable(out)
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    with output_errors(out):
+        refuse_unwritable(out)
+        free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if free:
         _found[out] = found
         return
     if out.is_dir() and (out / marker).is_file():
@@ -291,9 +292,10 @@ def exchange(new: Path, out: Path) -> None:
 def set_aside(new: Path) -> Path:
     """Return where `exchange` keeps the old folder while `new` takes its place.
 
-    Only where the system cannot exchange the two in one step.
+    Only where the system cannot exchange the two in one step. Its name is no partial one's: nobody
+    removes it when this process is killed in between.
     """
-    return new.with_suffix(".old")
+    return new.with_name(f"{new.name.replace('.partial', '')}.old")
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -332,12 +334,17 @@ def _make_partial(path: Path, suffix: str | None = None, mode: int = 0o777) -> t
             os.close(os.open(partial, flags, mode))
         return partial, -1
     number = os.open(partial, flags, mode)
-    # Some network file systems cannot lock; then nobody removes it either.
-    with contextlib.suppress(OSError):
+    taken = False
+    try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    if _same(number, partial):
+    except BlockingIOError:
+        taken = True
+    except OSError:
+        # Some network file systems cannot lock; then nobody removes it either.
+        pass
+    if not taken and _same(number, partial):
         return partial, number
-    # Between making and locking it somebody took it for abandoned.
+    # Between making and locking it somebody took it for abandoned, who removes it.
     os.close(number)
     return _make_partial(path, suffix, mode)
 
@@ -428,10 +435,14 @@ def _swap(new: Path, out: Path, expected: _State) -> None:
 
 
 def _remove(path: Path) -> None:
+    """Remove a file or a folder, of which others may do the same as `remove_abandoned`."""
     if path.is_dir():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            # Says why.
+            shutil.rmtree(path)
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def _renameat2(old: Path, new: Path, flags: int) -> bool:
@@ -455,12 +466,12 @@ def _renameat2(old: Path, new: Path, flags: int) -> bool:
 
 def refuse_unwritable(path: Path) -> None:
     """Raise OutputError where nothing can be made at `path`, before work is done for it."""
-    if path.is_symlink():
+    if os.path.islink(path):
         raise OutputError(
             f"Expected a place for the results. Received: {path}, a symbolic link that leads "
             "nowhere. Remove it or choose another place."
         )
-    folder = next(parent for parent in path.parents if parent.exists())
+    folder = _nearest_folder(path)
     # Only trying tells: rights say nothing of /proc, of a full disk and of some network drives.
     probe = folder / f".probe.{os.urandom(8).hex()}.partial"
     with output_errors(path):
@@ -472,6 +483,12 @@ def refuse_unwritable(path: Path) -> None:
     # By its time a folder is known to be the one that was checked.
     with contextlib.suppress(OSError):
         os.utime(folder, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Return the first folder above a path that is there, as far as one may look."""
+    # A drive of Windows may not be there at all. `Path.exists` raises where nobody may look.
+    return next((parent for parent in path.parents if os.path.exists(parent)), path.parent)
 
 
 @contextlib.contextmanager
@@ -513,7 +530,7 @@ def _reason(error: OSError, path: Path) -> str:
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno not in (errno.EACCES, errno.EPERM):
         return reason
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    folder = _nearest_folder(path.absolute())
     if os.access(folder, os.W_OK):
         folder = path
     try:

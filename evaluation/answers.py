@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,8 @@ def same_labels(labels: Sequence[str], known: Collection[str]) -> dict[int, int]
     """Return which labels of a third-party model are another one, by their indices.
 
     One that was renamed "crane (2)", since there were two (ImageNet has a bird and a machine), is a
-    right answer for photos of "crane", unless photos are labelled "crane (2)" themselves.
+    right answer for photos of "crane", unless photos are labelled "crane (2)" themselves. A number
+    that does not follow from the one before, as in "Beetle (1998)", is part of a name.
 
     Args:
         labels: the model's, see `runtime.answers.describe`.
@@ -89,9 +91,12 @@ def same_labels(labels: Sequence[str], known: Collection[str]) -> dict[int, int]
     indices = {label: index for index, label in enumerate(labels)}
     found = {}
     for label, index in indices.items():
-        name, _, number = label.rpartition(" (")
-        if name in indices and number[:-1].isdecimal() and label not in known:
-            found[index] = indices[name]
+        match = re.fullmatch(r"(.+) \((\d{1,4})\)", label, re.ASCII | re.DOTALL)
+        if not match or match[1] not in indices or label in known:
+            continue
+        number = int(match[2])
+        if number == 2 or (number > 2 and f"{match[1]} ({number - 1})" in indices):
+            found[index] = indices[match[1]]
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.choices import MULTICLASS
+from pocketlens.choices import MULTICLASS, SIGMOID, SOFTMAX
 from pocketlens.errors import DataError, ModelFileError, PictureError
 from pocketlens.evaluation.answers import Answers, same_labels, to_answers, truth
 from pocketlens.evaluation.calibration import Reliability
@@ -19,6 +19,7 @@ from pocketlens.evaluation.mistakes import confusions, mistakes
 from pocketlens.evaluation.scorers import Scorer, open_scorer, run_models
 from pocketlens.evaluation.seen import warn_if_seen
 from pocketlens.progress import track
+from pocketlens.runtime.answers import ACTIVATE
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.photos import LabelledPhotos, Photo, read_labelled, report_skipped
 from pocketlens.runtime.runs import evaluation_photos, is_run, read_run
@@ -93,7 +94,8 @@ def evaluate_model(
         # Nobody's own photos named its classes.
         known = {card.labels[index] for photo in readable for index in photo.label_indices}
         for index, first in same_labels(card.labels, known).items():
-            shares[:, first] += shares[:, index]
+            # The greater one and no sum, which might beat what `classify` answers.
+            shares[:, first] = np.maximum(shares[:, first], shares[:, index])
             shares[:, index] = 0
     answers = to_answers(
         shares,
@@ -173,7 +175,5 @@ def _as_shares(scores: NDArray[np.float32], task: str, model: Path) -> NDArray[n
     if scores.min() >= -_MARGIN and scores.max() <= 1 + _MARGIN:
         return scores.clip(0, 1)
     LOGGER.warning("The scores of %s are not in 0-1: taken as logits.", model)
-    if task != MULTICLASS:
-        return np.asarray(1 / (1 + np.exp(-scores)), np.float32)
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+    activate = ACTIVATE[SOFTMAX if task == MULTICLASS else SIGMOID]
+    return np.stack([activate(row) for row in scores])

@@ -131,6 +131,11 @@ def _size_and_outputs(
             f"or with --image-size, and an output (batch, classes). Received: {model} with "
             f"{shapes[0]} and {shapes[1]}."
         )
+    if image_size not in (None, *taken[1:3]):
+        raise UsageError(
+            f"Expected no --image-size for {model}, whose input is {taken[2]}x{taken[1]}. "
+            f"Received: {image_size}."
+        )
     return (taken[2], taken[1]), given[1]
 
 

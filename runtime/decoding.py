@@ -186,6 +186,9 @@ def opened(
 
 def memory_needed(path: str | Path) -> int:
     """Return how many bytes the picture at `path` takes to decode; 0 where that is refused."""
+    # Opening a pipe waits for its other end.
+    if not os.path.isfile(path):
+        return 0
     try:
         with open(path, "rb") as file, open_image(file) as image:
             return _needed_bytes(image, b"", 1) + os.fstat(file.fileno()).st_size

@@ -174,6 +174,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     Raises:
         UsageError: there is no such file.
         LabelsError: it holds no text.
+        ModelFileError: a label in it is longer than any name.
     """
     if not os.path.isfile(path):
         raise UsageError(f"Expected a file with labels at {path}. Received: nothing there.")

@@ -161,7 +161,7 @@ def class_folders(folder: Path) -> list[Path]:
             f"Expected a folder of photos at {shown(folder)}. Received: {error.strerror}. "
             "Make it readable."
         ) from error
-    return [child for child in children if child.is_dir() and not _is_litter(child.name)]
+    return [child for child in children if os.path.isdir(child) and not _is_litter(child.name)]
 
 
 def _level_above(folder: Path) -> Path | None:
@@ -218,7 +218,7 @@ def find_others(folder: Path) -> Iterator[Path]:
 
 def _is_locked(path: Path) -> bool:
     """Tell whether a path that was found is a folder, which could not be listed then."""
-    return path.is_dir()
+    return os.path.isdir(path)
 
 
 def _visible_files(folder: Path) -> Iterator[Path]:
@@ -244,7 +244,8 @@ def _visible_files(folder: Path) -> Iterator[Path]:
             path = current / name
             if name.startswith("."):
                 continue
-            if not path.is_dir():
+            # Other than `Path.is_dir` it raises nothing where even that must not be asked.
+            if not os.path.isdir(path):
                 # So is a link to nothing.
                 yield path
             elif not _is_litter(name):

@@ -53,11 +53,8 @@ class Run:
                 Photo(divided.root / name, tuple(index[label] for label in _as_list(labels)))
                 for name, labels in divided.parts[split].items()
             )
-        except (KeyError, TypeError) as error:
-            raise ModelFileError(
-                f"Expected labels of {self.folder / CARD_NAME} in {self.folder / SPLIT_NAME}. "
-                f"Received: {error}. Train again."
-            ) from error
+        except KeyError as error:
+            raise _damaged(self.folder / SPLIT_NAME, error) from error
         if not any(photo.path.is_file() for photo in photos):
             raise DataError(
                 f"Expected the {split} photos of {self.folder} below {divided.root}. Received: "
@@ -89,12 +86,19 @@ def read_split(folder: Path) -> RunSplit:
     path = folder / SPLIT_NAME
     try:
         values = json.loads(path.read_text("utf-8"))
-        parts = {split: dict(photos.items()) for split, photos in values["parts"].items()}
-        return RunSplit(folder / values["photos"], parts, values.get("seen"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelFileError(
-            f"Expected which photo had which split in {path}. Received: {error!r}. Train again."
-        ) from error
+        for photos in values["parts"].values():
+            for labels in photos.values():
+                "".join(_as_list(labels))
+        return RunSplit(folder / values["photos"], values["parts"], values.get("seen"))
+    # RecursionError: a list in a list in a list …
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"Expected which photo had which split in {path}. Received: {error!r}. Train again."
+    )
 
 
 def is_run(folder: Path) -> bool:

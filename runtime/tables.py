@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pocketlens.card import LONGEST_LABEL
 from pocketlens.errors import DataError, UsageError
 from pocketlens.names import say_once, shown, to_label
 from pocketlens.runtime.photos import Photo, class_folders
@@ -194,7 +195,8 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[_Row]:
             continue
         try:
             values = json.loads(content)
-        except ValueError as error:
+        # RecursionError: a list in a list in a list …
+        except (ValueError, RecursionError) as error:
             _fail(path, line, "a JSON object", str(error))
         if not isinstance(values, dict):
             _fail(path, line, "a JSON object", content.strip()[:40])
@@ -232,6 +234,10 @@ def _row(
         if not isinstance(entry, str) or not entry.strip() or len(entry.splitlines()) > 1:
             _fail(path, line, "each label as a single line of text", repr(entry))
         labels.append(to_label(entry))
+        if len(labels[-1]) > LONGEST_LABEL:
+            # Now, and not when all is trained.
+            expected = f"labels of at most {LONGEST_LABEL} characters"
+            _fail(path, line, expected, f"one of {len(labels[-1])}")
     if len(set(labels)) < len(labels):
         _fail(path, line, "each label of a photo once", ", ".join(labels))
     split = None if split_column is None else _split(path, line, values[split_column])

@@ -107,11 +107,26 @@ def test_file_without_card() -> None:
     assert (unpacked.flatbuffer, unpacked.card, unpacked.labels) == (MODEL, None, None)
 
 
-def test_labels_of_a_file_from_elsewhere() -> None:
+@pytest.mark.parametrize(
+    ("texts", "labels"),
+    [
+        ({"labels.txt": "cat\ndog\n"}, ("cat", "dog")),
+        ({"labels.json": '["cat", "dog"]', "config.json": "{}"}, ("cat", "dog")),
+        ({"classes.txt": "cat\ndog\n", "config.json": "{}", "LICENSE": "MIT"}, ("cat", "dog")),
+        ({"class_names.txt": "cat\ndog\n", "README.txt": "Read me"}, ("cat", "dog")),
+        ({"LICENSE": "MIT"}, None),
+        ({"config.json": "{}"}, None),
+    ],
+    ids=str,
+)
+def test_labels_of_a_file_from_elsewhere(
+    texts: dict[str, str], labels: tuple[str, ...] | None
+) -> None:
     buffer = io.BytesIO(MODEL)
     with zipfile.ZipFile(buffer, "a") as archive:
-        archive.writestr("labels.txt", "cat\ndog\n")
-    assert unpack(buffer.getvalue()).labels == ("cat", "dog")
+        for name, text in texts.items():
+            archive.writestr(name, text)
+    assert unpack(buffer.getvalue()).labels == labels
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,40 @@ def test_what_was_there_is_replaced_with_overwrite(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [file, folder]
 
 
+@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.usefixtures("rename")
+def test_the_old_one_may_be_removed_by_others_once_it_has_stepped_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    out = tmp_path / "out"
+    look = Path.lstat
+
+    def removed_then(path: Path) -> os.stat_result:
+        status = look(path)
+        if path != out and path.is_dir() and (path / "m").read_text() == "old":
+            for entry in path.iterdir():
+                entry.unlink()
+            path.rmdir()
+        elif path != out and path.is_file() and path.read_text() == "old":
+            path.unlink()
+        return status
+
+    if kind == "file":
+        out.write_text("old")
+        refuse_files([out], overwrite=True)
+        monkeypatch.setattr(Path, "lstat", removed_then)
+        write_text(out, "new")
+    else:
+        out.mkdir()
+        (out / "m").write_text("old")
+        with staged_folder(out, overwrite=True, marker="m") as folder:
+            (folder / "m").write_text("new")
+            monkeypatch.setattr(Path, "lstat", removed_then)
+    monkeypatch.undo()
+    assert (out if kind == "file" else out / "m").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [out]
+
+
 @pytest.mark.usefixtures("rename")
 def test_lines_replace_only_what_was_there(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
@@ -375,6 +409,29 @@ def test_what_a_killed_process_left_is_removed_and_never_what_another_makes(tmp_
         alive.kill()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks on Windows")
+def test_what_somebody_takes_for_abandoned_before_it_is_locked_is_left_to_him(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    flock, taken = fcntl.flock, []
+
+    def taken_first(number: int, operation: int) -> None:
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            raise BlockingIOError
+        flock(number, operation)
+
+    monkeypatch.setattr(fcntl, "flock", taken_first)
+    with staged_folder(tmp_path / "run", overwrite=False, marker="m") as folder:
+        assert [folder] != taken != []
+        # As he does.
+        taken[0].rmdir()
+        (folder / "m").write_text("new")
+    assert (tmp_path / "run" / "m").read_text() == "new"
+
+
 def test_secrets_are_nobody_elses_from_the_first_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -447,6 +504,49 @@ def test_targets_of_options(tmp_path: Path) -> None:
     refuse_targets(str(taken), overwrite=True)
     with pytest.raises(OutputExistsError):
         refuse_targets("-", str(taken), overwrite=False)
+
+
+ASIDE = """
+import ctypes, os, sys
+from pathlib import Path
+from pocketlens.files import refuse_files, write_text
+replace = os.replace
+def kill(source, target):
+    replace(source, target)
+    os.kill(os.getpid(), 9)
+ctypes.CDLL = lambda *_, **__: object()
+os.replace = kill
+file = Path(sys.argv[1])
+refuse_files([file], overwrite=True)
+write_text(file, "new")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal on Windows")
+def test_what_was_set_aside_by_a_killed_process_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text("old")
+    done = subprocess.run([sys.executable, "-c", ASIDE, str(file)], check=False)
+    assert done.returncode == -9
+    write_text(tmp_path / "b", "")
+    assert "old" in [path.read_text() for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("call", ["refuse_files([path], overwrite=True)", "write_text(path, 'x')"])
+def test_a_folder_that_may_not_be_entered(tmp_path: Path, call: str) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0)
+    code = (
+        "from pocketlens.files import refuse_files, write_text; from pathlib import Path\n"
+        "from pocketlens.errors import OutputError; import sys\n"
+        "path = Path(sys.argv[1])\n"
+        f"try: {call}\n"
+        "except OutputError as error: print(error); sys.exit(3)"
+    )
+    command = [sys.executable, "-c", code, str(locked / "in" / "a.txt")]
+    done = subprocess.run(unprivileged(command), capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert f"Permission denied: {locked} belongs to" in done.stdout
 
 
 def test_no_permission(tmp_path: Path) -> None:

@@ -4,20 +4,26 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
-from pocketlens.card import unpack
+from pocketlens.card import ModelCard, unpack
 from pocketlens.cli.main import run
 from pocketlens.errors import LabelsError
 from pocketlens.evaluation import evaluate_model
 from pocketlens.evaluation.answers import label_matrix, same_labels
+from pocketlens.evaluation.mistakes import mistakes
+from pocketlens.evaluation.scorers import Scorer
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.hints import ModelHints
-from pocketlens.runtime.photos import LabelledPhotos
+from pocketlens.runtime.photos import LabelledPhotos, scan
+from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.runs import evaluation_photos
 
 TASKS = ("multiclass", "binary", "multilabel")
@@ -192,3 +198,37 @@ def test_either_of_two_labels_of_one_name_is_right():
     assert same_labels(labels, {"crane", "red"}) == {2: 0}
     assert same_labels(labels, {"crane", "crane (2)"}) == {}
     assert same_labels(("1 (2)", "1"), {"1"}) == {0: 1}
+    assert same_labels(("a", "a (2)", "a (3)"), {"a"}) == {1: 0, 2: 0}
+    assert same_labels(("Beetle", "Beetle (1998)", "Beetle (1)"), {"Beetle"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("scores", "answer"),
+    [((0.3, 0.4, 0.3), "red"), ((0.1, 0.4, 0.5), "crane"), ((0.5, 0.4, 0.1), "crane")],
+)
+def test_two_labels_of_one_name_together_beat_no_other(
+    scores: tuple[float, ...], answer: str, tmp_path: Path
+) -> None:
+    for label in ("crane", "red"):
+        (tmp_path / label).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / label / "1.png")
+    card = ModelCard("m", ("crane", "red", "crane (2)"), (8, 8))
+
+    def score(pictures: Sequence[Pixels]) -> list[NDArray[np.float32]]:
+        return [np.array(scores, np.float32) for _ in pictures]
+
+    found = evaluate_model(Scorer(Path("m"), card, (score,)), tmp_path)
+    (wrong,) = mistakes(found.answers)
+    assert wrong.answer == answer
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_logits_of_any_size_are_taken_as_such(tiny_photos: Path) -> None:
+    labels = scan(tiny_photos).labels
+    card = ModelCard("logits", labels, (8, 8), task="multilabel")
+
+    def logits(pictures: Sequence[Pixels]) -> list[NDArray[np.float32]]:
+        return [np.array([-200, 200, 0], np.float32) for _ in pictures]
+
+    found = evaluate_model(Scorer(Path("logits"), card, (logits,)), tiny_photos)
+    assert (found.answers.scores == (0, 1, 0.5)).all()

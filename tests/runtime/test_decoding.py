@@ -280,6 +280,17 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
             decode(path)
 
 
+def test_the_memory_for_what_is_no_file_is_told_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.jpg")
+    told: list[int] = []
+    asking = threading.Thread(
+        target=lambda: told.append(decoding.memory_needed(tmp_path / "x.jpg")), daemon=True
+    )
+    asking.start()
+    asking.join(5)
+    assert told == [0]
+
+
 def png_of(width: int, height: int) -> bytes:
     """Return a PNG that says this size and has next to no content."""
 

@@ -189,6 +189,27 @@ def test_a_folder_that_cannot_be_listed_is_named(
     assert "red/locked: Permission denied" in str(bad)
 
 
+def test_a_folder_that_can_be_listed_but_not_entered_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "red" / "1.png")
+    picture(tmp_path / "red" / "locked" / "2.png")
+    stat = os.stat
+
+    def refusing(path: Any, **options: Any) -> os.stat_result:
+        # Nothing is locked for root, as whom tests may run.
+        if isinstance(path, Path | str) and Path(path).parent.name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    photos = scan(tmp_path)
+    good, bad = read_pixels([photo.path for photo in photos.photos], (4, 4), "stretch")
+    assert isinstance(good, np.ndarray)
+    assert isinstance(bad, PictureError)
+    assert "2.png: Permission denied" in str(bad)
+
+
 @pytest.mark.parametrize(
     ("names", "label"),
     [

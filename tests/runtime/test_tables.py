@@ -88,6 +88,8 @@ def test_absolute_paths(tmp_path: Path) -> None:
         ("a.jsonl", "{}\n", "line 1 .* Received: nothing"),
         ("a.jsonl", '{"path": "1.jpg", "label": "a"}\n[1]\n', "a JSON object in line 2"),
         ("a.jsonl", '{"path": "1.jpg", "label": "a"}\n{"path"\n', "a JSON object in line 2"),
+        ("a.jsonl", "[" * 100_000, "a JSON object in line 1"),
+        ("a.csv", f"path,label\n1.jpg,{'a' * 1001}\n", "at most 1000 characters in line 2"),
         ("a.jsonl", '{"path": "1.jpg", "label": 3}\n', "line of text in line 1 .* Received: 3"),
         ("a.jsonl", '{"path": 1, "label": "a"}\n', "path of a photo in line 1 .* Received: 1"),
         ("a.jsonl", '{"path": "1.jpg", "labels": "a"}\n', "as a list in line 1 .* Received: 'a'"),
@@ -98,7 +100,7 @@ def test_absolute_paths(tmp_path: Path) -> None:
         ),
         ("a.jsonl", '{"path": "1.jpg", "label": "a", "part": null}\n', "line 1 .* Received: None"),
     ],
-    ids=str,
+    ids=lambda text: text[:60],
 )
 def test_bad_table(tmp_path: Path, name: str, text: str, words: str) -> None:
     with pytest.raises(DataError, match=words) as caught:

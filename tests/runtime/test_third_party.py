@@ -412,6 +412,13 @@ def test_labels_as_others_write_them(text: str, labels: tuple[str, ...], tmp_pat
     assert read_labels(path) == labels
 
 
+def test_numbers_too_long_to_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "names"
+    path.write_text(f"{'0' * 5000} rose\n{'1' * 5000} tulip\n")
+    with pytest.raises(ModelFileError, match="at most 1000 characters"):
+        read_labels(path)
+
+
 def test_labels_as_json_beside_the_file(logits: Path) -> None:
     logits.with_name("labels.json").write_text('["rose", "tulip", "lily"]')
     with Classifier(logits, hints=RAW) as classifier:

@@ -16,6 +16,7 @@ pytest.importorskip("tensorflow", reason="evaluation needs the train extra")
 import keras
 
 from pocketlens.cli.main import run
+from pocketlens.errors import UsageError
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.runs import read_run
 from pocketlens.train import evaluate_model, evaluate_with_report
@@ -180,6 +181,13 @@ def test_third_party_keras_that_is_no_classifier(
     arguments = ["evaluate", str(tmp_path / "odd.keras"), str(red_and_blue)]
     assert run([*arguments, "--labels", str(labels)]) == 1
     assert "Expected an image classifier with an input" in capsys.readouterr().err
+
+
+def test_another_size_than_a_keras_model_has_is_refused(red_and_blue: Path, tmp_path: Path) -> None:
+    model = small_keras(tmp_path / "red.keras", 2, "softmax")
+    hints = ModelHints(("blue", "red"), 127.5, 127.5, image_size=32)
+    with pytest.raises(UsageError, match=r"no --image-size for .*red\.keras, whose input is 8x8"):
+        evaluate_model(model, red_and_blue, hints)
 
 
 def test_scores_that_are_no_numbers(

@@ -179,7 +179,21 @@ def test_weights_files_tell_nothing(tmp_path: Path) -> None:
     assert read_seen("imagenet") == read_seen("none") == SeenPhotos()
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"parts": {}}', '{"photos": 3, "parts": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"parts": {}}',
+        '{"photos": 3, "parts": {}}',
+        '{"photos": ".", "parts": []}',
+        '{"photos": ".", "parts": {"test": ["a.jpg"]}}',
+        '{"photos": ".", "parts": {"test": {"a.jpg": 3}}}',
+        '{"photos": ".", "parts": {"test": {"a.jpg": [3]}}}',
+    ],
+    ids=lambda text: text[:60],
+)
 def test_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
     with pytest.raises(ModelFileError, match="which photo had which split in"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -124,38 +125,42 @@ def _serve_file(
     """
     lock = threading.Lock()
     asked = threading.Semaphore(0)
+    ended = threading.Event()
 
     def send(message: Ready | Opened | Failed | Next | Ended | Said) -> None:
         with lock:
             connection.send(message)
 
     def listen() -> None:
-        try:
+        with contextlib.suppress(EOFError, OSError):
             while True:
                 connection.recv()
                 asked.release()
-        except (EOFError, OSError):
-            time.sleep(_GRACE_S)
-            os._exit(0)
+        ended.set()
+        asked.release()
+        # The source gets a moment to be closed properly; one that hangs is left to the system.
+        time.sleep(_GRACE_S)
+        os._exit(0)
 
     _forward_log(send)
+    # Before the source opens, which may hang: who is alone then ends, too.
+    threading.Thread(target=listen, name="listen", daemon=True).start()
     send(Ready())
     try:
-        source = open_source()
-        send(Opened(source.fps))
-        threading.Thread(target=listen, name="listen", daemon=True).start()
-        slot = 0
-        while asked.acquire():
-            try:
-                frame_bgr = source.read()
-            except PictureError as error:
-                send(Failed(error))
-                continue
-            if frame_bgr is None:
-                send(Ended())
-                continue
-            slot = (slot + 1) % SLOTS
-            send(Next(source.time_s, writer.write(slot, frame_bgr), frame_bgr.shape))
+        with contextlib.closing(open_source()) as source:
+            send(Opened(source.fps))
+            slot = 0
+            while asked.acquire() and not ended.is_set():
+                try:
+                    frame_bgr = source.read()
+                except PictureError as error:
+                    send(Failed(error))
+                    continue
+                if frame_bgr is None:
+                    send(Ended())
+                    continue
+                slot = (slot + 1) % SLOTS
+                send(Next(source.time_s, writer.write(slot, frame_bgr), frame_bgr.shape))
     except Exception as error:
         send(Failed(_as_source_error(error)))
 

@@ -222,7 +222,8 @@ class Mqtt(Sender[tuple[str, str]]):
         """Take back a retained sensor of ours that this model does not have."""
         if not (message.retain and message.payload) or message.topic in self._configs:
             return
-        with contextlib.suppress(ValueError, AttributeError):
+        # Anybody may leave anything there.
+        with contextlib.suppress(ValueError, AttributeError, RecursionError):
             if json.loads(message.payload).get("state_topic") == self._state_topic:
                 client.publish(message.topic, b"", qos=1, retain=True)
 

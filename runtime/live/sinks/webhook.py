@@ -132,15 +132,20 @@ class Webhook(Sender[dict[str, Any]]):
         self.outbox.pause(pause_s)
 
     def _post(self, body: bytes) -> int:
-        """Post a body and return the answer's status; all of it has five seconds.
+        """Post a body and return the answer's status.
 
-        A server that gives its answer byte by byte is no reason to wait longer.
+        All of it has five seconds, whatever the server does, once one of its addresses answers;
+        each has five seconds to do so.
         """
         hook = self._hook
-        tls = ssl.create_default_context() if hook.secure else None
-        connection = http.client.HTTPConnection(hook.host, hook.port)
+        connection: http.client.HTTPConnection
+        if hook.secure:
+            tls = ssl.create_default_context()
+            connection = http.client.HTTPSConnection(hook.host, hook.port, context=tls)
+        else:
+            connection = http.client.HTTPConnection(hook.host, hook.port)
         connection.sock = socket.create_connection((hook.host, hook.port), _TIMEOUT_S)
-        if tls:
+        if hook.secure:
             connection.sock = tls.wrap_socket(
                 connection.sock, server_hostname=hook.host, do_handshake_on_connect=False
             )
@@ -176,6 +181,8 @@ def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         usable = parts.hostname and parts.port != 0
+        # Names with an empty or too long part raise a UnicodeError.
+        (parts.hostname or "").encode("idna")
     except ValueError:
         return None
     return parts if usable and parts.scheme.lower() in ("http", "https") else None

@@ -81,7 +81,7 @@ class Guard:
         refusal = self._refusal(request)
         if refusal is None:
             self._admit(scope)
-        elif refusal.status_code == _NO_TOKEN and _brings_token(request):
+        elif refusal.status_code == _NO_TOKEN and self._brings_token(request):
             await asyncio.sleep(_WRONG_TOKEN_S)
         app: ASGIApp = refusal or self._app
         try:
@@ -132,6 +132,10 @@ class Guard:
             {"www-authenticate": "Bearer"},
         )
 
-
-def _brings_token(request: Request) -> bool:
-    return "token" in request.query_params or "authorization" in request.headers
+    def _brings_token(self, request: Request) -> bool:
+        """Tell whether a request brings a token in any of the ways in which one may guess it."""
+        return (
+            "token" in request.query_params
+            or "authorization" in request.headers
+            or self._access.cookie in request.cookies
+        )

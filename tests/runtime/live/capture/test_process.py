@@ -17,6 +17,7 @@ import pytest
 from pocketlens.errors import SourceError
 from pocketlens.runtime.classifier import Category, Result
 from pocketlens.runtime.live.capture import process as process_capture
+from pocketlens.runtime.live.capture.file import ChildSource
 from pocketlens.runtime.live.capture.process import ProcessCapture
 from pocketlens.runtime.live.frames import LIVE, STALE, Captured, CaptureLimits, Sink, SourceState
 from pocketlens.runtime.live.loop import classify_source
@@ -389,6 +390,36 @@ def test_a_killed_parent_leaves_nothing_behind(fault):
         time.sleep(0.05)
     assert errors == ""
     assert shared_memory() <= before
+
+
+def test_a_parent_killed_while_a_file_opens_leaves_nothing_behind():
+    program = (
+        "import time\n"
+        "from functools import partial\n"
+        "from pocketlens.runtime.live.capture.link import CaptureChild\n"
+        "child = CaptureChild(partial(time.sleep, 60), in_order=True)\n"
+        "child.receive(20)\n"
+        "print(child._process.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate(timeout=20)
+    deadline_s = time.monotonic() + 20
+    while is_running(child):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+
+
+def test_the_process_of_a_file_ends_at_once():
+    source = ChildSource(partial(FakeCamera, live=False), "v.mp4")
+    assert source.read() is not None
+    # All that was asked for is there, so that it waits.
+    time.sleep(0.3)
+    started_s = time.monotonic()
+    source.close()
+    assert time.monotonic() - started_s < 0.8
 
 
 def test_opening_and_closing_leaves_no_process_descriptor_or_thread():

@@ -333,26 +333,14 @@ def test_a_program_that_is_killed_is_offline(open_broker, listen):
 
 
 def test_tls_with_a_certificate_that_is_trusted_and_one_that_is_not(
-    open_broker, tmp_path, monkeypatch, caplog
+    open_broker, certificate, monkeypatch, caplog
 ):
-    if not shutil.which("openssl"):
-        pytest.skip("openssl, which makes certificates, is not installed")
-    own = tmp_path / "own"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", f"{own}.key", "-out", f"{own}.pem"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    broker = open_broker(certificate=own)
+    broker = open_broker(certificate=certificate)
     caplog.set_level("INFO", "pocketlens")
     url = url_of(broker, scheme="mqtts", host="localhost")
     with open_output(url):
         wait_for(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text or "certificate" in caplog.text)
-    monkeypatch.setenv("SSL_CERT_FILE", f"{own}.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.pem")
     with open_output(url) as output:
         wait_for(lambda: output.connected)
 
@@ -412,6 +400,19 @@ def test_sensors_of_a_model_that_is_no_more_are_taken_back(open_broker, listen):
         wait_for(lambda: not any(v for t, v in listener.topics.items() if "binary_sensor" in t))
     assert listener.topics[CONFIG]
     assert listener.topics[kept]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "no JSON", "[]", '{"state_topic": 1}'])
+def test_what_others_leave_at_the_topics_of_sensors_ends_nothing(open_broker, listen, text):
+    broker = open_broker()
+    listener = listen(broker)
+    listener.publish("homeassistant/sensor/farm_barn/odd/config", text)
+    wait_for(lambda: listener.topics)
+    with open_output(url_of(broker)) as output:
+        output.result(FRAME, result(0, "cat"))
+        wait_for(lambda: listener.label == "cat")
+        output.result(FRAME, result(1, "käfer"))
+        wait_for(lambda: listener.label == "käfer")
 
 
 def test_the_state_says_when_and_where_from(open_broker, listen):

@@ -5,6 +5,7 @@ import contextlib
 import http.server
 import json
 import socket
+import ssl
 import threading
 import time
 
@@ -74,6 +75,11 @@ class Receiver:
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
+    def encrypt(self, certificate):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{certificate}.pem", f"{certificate}.key")
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+
     @property
     def frames(self):
         return [entry["frame"] for entry in self.taken]
@@ -126,6 +132,25 @@ def test_user_and_password_become_a_header(receiver):
         hook.result(FRAME, result(0))
     expected = base64.b64encode(f"me@home:{SECRET}".encode()).decode()
     assert receiver.headers[0]["Authorization"] == f"Basic {expected}"
+
+
+@pytest.mark.parametrize(("port", "host"), [("", "localhost"), (":80", "localhost:80")])
+def test_the_host_is_named_as_its_scheme_wants(receiver, certificate, monkeypatch, port, host):
+    receiver.encrypt(certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.pem")
+    connect = socket.create_connection
+
+    def redirected(address, *more):
+        assert address == ("localhost", 80 if port else 443)
+        return connect(("127.0.0.1", receiver.port), *more)
+
+    monkeypatch.setattr(socket, "create_connection", redirected)
+    hook = Webhook(parse_hook(f"https://localhost{port}/hook"))
+    hook.opened(RUN)
+    hook.result(FRAME, result(1))
+    wait_for(lambda: receiver.frames == [1])
+    hook.closed()
+    assert receiver.headers[0]["Host"] == host
 
 
 def test_what_fails_is_tried_again_in_order_and_said_once(receiver, caplog):
@@ -206,6 +231,9 @@ def test_the_end_does_not_wait_for_a_server_that_is_away(receiver):
         "http://host/a b",
         "http://host/a\r\nX-Evil: 1",
         "http://höst/",
+        "http://.host/",
+        "http://a..b/",
+        f"http://{'a' * 64}.example/",
         f"htp://me:{SECRET}@host/",
         f"http://me:{SECRET}@host:port/",
     ],

@@ -1,6 +1,7 @@
 """HTTP streams of JPEGs, from a real server on loopback that behaves badly on purpose."""
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -74,6 +75,33 @@ def test_parts_come_out_however_they_arrive(size, declared, boundary):
 def test_a_part_is_given_before_the_next_begins(declared):
     stream = part(JPEG, length=len(JPEG) if declared else None)
     assert Parts("frame").feed(stream.removesuffix(b"\r\n")) == [JPEG]
+
+
+@pytest.mark.parametrize("size", [1, 20, 50])
+def test_a_boundary_that_arrives_in_pieces_is_found_whatever_dashes_it_has(size):
+    stream = b"".join(part(JPEG[:200], name="-" * 26 + "7d3") for _ in range(20))
+    parts = Parts("-" * 26 + "7d3")
+    found = [
+        entry for at in range(0, len(stream), size) for entry in parts.feed(stream[at : at + size])
+    ]
+    assert found == [JPEG[:200]] * 19
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["length", "no-length"])
+def test_looking_for_boundaries_takes_a_small_part_of_a_patterns_time(declared):
+    picture = b"\xff\xd8" + np.random.default_rng(0).bytes(500_000) + b"\xff\xd9"
+    stream = part(picture, length=len(picture) if declared else None) * 20
+    parts = Parts("frame")
+    before_s = time.process_time()
+    found = [
+        part
+        for at in range(0, len(stream), 1 << 16)
+        for part in parts.feed(stream[at : at + (1 << 16)])
+    ]
+    between_s = time.process_time()
+    re.search(rb"(?:\r?\n|(?<=\xff\xd9))-*--name", stream)
+    assert len(found) == 20
+    assert between_s - before_s < 0.5 * (time.process_time() - between_s)
 
 
 def test_a_frame_that_is_cut_short_costs_only_itself():

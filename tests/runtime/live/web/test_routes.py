@@ -336,4 +336,5 @@ def test_wrong_tokens_are_answered_slowly_and_missing_ones_at_once(guarded, monk
 
     assert seconds(**bearer("wrong-horse-battery")) >= 1.0
     assert seconds("/?token=wrong-horse-battery") >= 1.0
+    assert seconds(Cookie=f"pocketlens-{guarded.port}={'0' * 64}") >= 1.0
     assert min(seconds() for _ in range(3)) < 1.0
