@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from pocketlens.benchmarks.candidates import Candidate
+from pocketlens.choices import MULTILABEL
 from pocketlens.errors import DataError, PictureError
 from pocketlens.evaluation.agreement import AnswerPair, pair_answers
 from pocketlens.evaluation.answers import best_five, same_labels
@@ -51,6 +52,7 @@ def evaluate_files(
     cores = count_cores()
     replies: dict[int, list[Reply]] = {}
     labels: dict[int, tuple[str, ...]] = {}
+    tasks: dict[int, str] = {}
     truth: list[Answer] = []
     skipped: list[PictureError] = []
     for size_wh, resize_mode in dict.fromkeys(shapes):
@@ -63,7 +65,7 @@ def evaluate_files(
             crews: list[list[Worker[Reply]]] = []
             for index in group:
                 crew = [stack.enter_context(candidates[index].load()) for _ in range(copies)]
-                labels[index] = crew[0].labels
+                labels[index], tasks[index] = crew[0].labels, crew[0].task
                 crews.append([_worker(classifier) for classifier in crew])
             samples = read_labelled(photos, size_wh, resize_mode, skipped)
             read, found = run_models(
@@ -72,7 +74,10 @@ def evaluate_files(
         truth = [photo.label_indices for photo in read]
         for index, own in zip(group, found, strict=True):
             card = candidates[index].model.card
-            same = {} if card and card.data_hash else same_labels(labels[index], photos.labels)
+            # Nobody's own photos named the classes of a third-party model.
+            is_own = card is not None and card.data_hash
+            has_none = is_own or tasks[index] == MULTILABEL
+            same = {} if has_none else same_labels(labels[index], photos.labels)
             replies[index] = [_renamed(reply, same) for reply in own] if same else own
     report_skipped(skipped, len(photos.photos))
     indices = range(len(candidates))

@@ -55,7 +55,7 @@ def picture_size(path: Path, shape: Shape, hints: ModelHints) -> tuple[int, int]
                 "Add --image-size."
             )
         return chosen, chosen
-    if chosen not in (None, height, width):
+    if chosen is not None and {height, width} != {chosen}:
         raise UsageError(
             f"Expected the size that {path} has, {width}x{height}. Received: --image-size "
             f"{chosen}. Leave it out."

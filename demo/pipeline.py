@@ -120,7 +120,7 @@ def _write_images(folder: Path, number: int, seed: int) -> None:
         path = folder / LABELS[label_index] / f"{index:05}.png"
         # Little compression: writing and reading 3,000 files counts, 60 MB do not.
         png = cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-        path.write_bytes(png)
+        path.write_bytes(png.tobytes())
 
 
 def _train(folder: Path, scale: Scale, seed: int) -> Training:
@@ -155,7 +155,9 @@ class _Recorder(Recorder):
         self.results.append(result)
         if result.number % self._step == self._step // 2:
             name = f"{result.time_s:04.1f}s.jpg"
-            (self._folder / "frames" / name).write_bytes(cv2.imencode(".jpg", frame_bgr)[1])
+            (self._folder / "frames" / name).write_bytes(
+                cv2.imencode(".jpg", frame_bgr)[1].tobytes()
+            )
 
 
 def _classify_video(folder: Path, model: Path, seconds: float) -> tuple[float, float]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.choices import MULTICLASS, SIGMOID, SOFTMAX
-from pocketlens.errors import DataError, ModelFileError, PictureError
+from pocketlens.choices import MULTICLASS, NO_ACTIVATION, SIGMOID, SOFTMAX
+from pocketlens.errors import DataError, ModelFileError, PictureError, UsageError
 from pocketlens.evaluation.answers import Answers, same_labels, to_answers, truth
 from pocketlens.evaluation.calibration import Reliability
 from pocketlens.evaluation.metrics import Evaluation, evaluate
@@ -89,7 +89,7 @@ def evaluate_model(
     report_skipped(skipped, len(photos.photos))
     if not readable:
         raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
-    shares = _as_shares(np.stack(scores), card.task, scorer.path)
+    shares = _as_shares(np.stack(scores), card.task, scorer.path, hints)
     if not card.data_hash and card.task == MULTICLASS:
         # Nobody's own photos named its classes.
         known = {card.labels[index] for photo in readable for index in photo.label_indices}
@@ -165,7 +165,9 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
     }
 
 
-def _as_shares(scores: NDArray[np.float32], task: str, model: Path) -> NDArray[np.float32]:
+def _as_shares(
+    scores: NDArray[np.float32], task: str, model: Path, hints: ModelHints | None
+) -> NDArray[np.float32]:
     """Return scores in 0-1; those of a model that ends in logits get their softmax or sigmoid."""
     if not np.isfinite(scores).all():
         raise ModelFileError(
@@ -174,6 +176,11 @@ def _as_shares(scores: NDArray[np.float32], task: str, model: Path) -> NDArray[n
         )
     if scores.min() >= -_MARGIN and scores.max() <= 1 + _MARGIN:
         return scores.clip(0, 1)
+    if hints is not None and hints.activation == NO_ACTIVATION:
+        raise UsageError(
+            f"Expected scores in 0-1 of {model}, since --activation says none. Received: "
+            f"{scores.min():.3g} to {scores.max():.3g}. Leave the option out."
+        )
     LOGGER.warning("The scores of %s are not in 0-1: taken as logits.", model)
     activate = ACTIVATE[SOFTMAX if task == MULTICLASS else SIGMOID]
     return np.stack([activate(row) for row in scores])

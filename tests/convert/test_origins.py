@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from pocketlens.convert.flatbuffers import pack_model, unpack_model
 from pocketlens.convert.graphs import trace_function
-from pocketlens.convert.origins import read_origin
+from pocketlens.convert.origins import picture_size, read_origin
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.hints import ModelHints
@@ -92,6 +92,12 @@ def test_any_size_needs_one(labels: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--image-size"):
         read_origin(path, ModelHints(labels))
     assert read_origin(path, ModelHints(labels, image_size=48)).card.input_size_wh == (48, 48)
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_no_size_is_that_of_an_oblong_input(size: int) -> None:
+    with pytest.raises(UsageError, match=f"has, 48x32. Received: --image-size {size}"):
+        picture_size(Path("m"), (1, 32, 48, 3), ModelHints(image_size=size))
 
 
 @pytest.mark.parametrize("kind", ["keras", "SavedModel", "tflite"])

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pocketlens.card import ModelCard, unpack
 from pocketlens.cli.main import run
-from pocketlens.errors import LabelsError
+from pocketlens.errors import LabelsError, UsageError
 from pocketlens.evaluation import evaluate_model
 from pocketlens.evaluation.answers import label_matrix, same_labels
 from pocketlens.evaluation.mistakes import mistakes
@@ -232,3 +232,7 @@ def test_logits_of_any_size_are_taken_as_such(tiny_photos: Path) -> None:
 
     found = evaluate_model(Scorer(Path("logits"), card, (logits,)), tiny_photos)
     assert (found.answers.scores == (0, 1, 0.5)).all()
+    with pytest.raises(UsageError, match=r"--activation says none. Received: -200 to 200"):
+        evaluate_model(
+            Scorer(Path("logits"), card, (logits,)), tiny_photos, ModelHints(activation="none")
+        )
