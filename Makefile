@@ -103,7 +103,7 @@ peers: build/peers/installed
 	build/peers/bin/python tests/peers/exported_folder.py $(PHOTOS) $(MODELS)
 	build/peers/bin/python tests/measure/classify_speed.py $(MODELS) --photos $(PHOTOS) --mediapipe
 
-# The table of docs/peers.md: the same network and frames with what people would use instead.
+# The table of docs/reference/peers.md: the same network and frames with what people would use instead.
 # make peers-table RUN=runs/flowers NAME=models/flowers PHOTOS=folder-per-class
 peers-table: build/peers/installed
 	build/peers/bin/python tests/peers/frame_times.py $(RUN) $(NAME) $(PHOTOS)
