@@ -5,6 +5,7 @@ MkDocs calls the functions named `on_...` while it builds the site.
 
 from __future__ import annotations
 
+import html
 import inspect
 import json
 import re
@@ -92,5 +93,5 @@ def _list(options: dict[str, str]) -> Iterator[str]:
 
 def _text(text: str | None) -> str:
     """Return help text as Markdown: options in code, no characters that mean something there."""
-    escaped = re.sub(r"([*_<\[\]])", r"\\\1", inspect.cleandoc(text or ""))
+    escaped = re.sub(r"([*_\[\]])", r"\\\1", html.escape(inspect.cleandoc(text or ""), quote=False))
     return re.sub(r"(?<![\w`-])(--[a-z][a-z-]*)(?![\w-])", r"`\1`", escaped)
