@@ -127,11 +127,13 @@ def flowers(
 
 
 @pytest.fixture
-def desk(flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that folder, which is the current one."""
+def desk(flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work in a copy of that folder."""
     shutil.copytree(flowers, tmp_path / "desk", symlinks=True)
-    monkeypatch.chdir(tmp_path / "desk")
-    return tmp_path / "desk"
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path / "desk")
+        yield
+    shutil.rmtree(tmp_path / "desk")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -146,7 +148,8 @@ def test_blocks_say_what_becomes_of_them(page):
 
 
 @pytest.mark.parametrize("page", marked("run"))
-def test_blocks_run(page, desk):
+@pytest.mark.usefixtures("desk")
+def test_blocks_run(page):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for block in blocks(page):
         if block.mark == "run":
@@ -174,7 +177,8 @@ def calls(text: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("page", marked("needs"))
-def test_other_commands_can_be_called(page, desk):
+def test_other_commands_can_be_called(page, flowers, monkeypatch):
+    monkeypatch.chdir(flowers)
     for block in blocks(page):
         if block.language == "sh" and block.mark != "run":
             for words in calls(block.text):
