@@ -11,7 +11,7 @@ export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 .PHONY: demo test test-wheel test-old-runtime test-arm64 check format lock flowers head-cache \
 	input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet peers peers-table \
 	soak viewers classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
-	video-rate web-app litertjs clean
+	video-rate web-app litertjs docs docs-serve clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -46,6 +46,16 @@ check: $(VENV)/installed
 format: $(VENV)/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The documentation: strictly built into build/site, or shown at http://127.0.0.1:8000/ while it is
+# written.
+docs docs-serve: export NO_MKDOCS_2_WARNING = 1
+
+docs: $(VENV)/installed
+	$(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/installed
+	$(BIN)/mkdocs serve
 
 lock: $(VENV)/installed
 	$(BIN)/uv pip compile --universal --upgrade --no-emit-index-url --no-emit-find-links \
@@ -103,7 +113,7 @@ peers: build/peers/installed
 	build/peers/bin/python tests/peers/exported_folder.py $(PHOTOS) $(MODELS)
 	build/peers/bin/python tests/measure/classify_speed.py $(MODELS) --photos $(PHOTOS) --mediapipe
 
-# The table of docs/peers.md: the same network and frames with what people would use instead.
+# The table of docs/reference/peers.md: the same network and frames with what people would use instead.
 # make peers-table RUN=runs/flowers NAME=models/flowers PHOTOS=folder-per-class
 peers-table: build/peers/installed
 	build/peers/bin/python tests/peers/frame_times.py $(RUN) $(NAME) $(PHOTOS)

@@ -39,7 +39,7 @@ _SHARES = {MULTICLASS: "top1", BINARY: "accuracy", MULTILABEL: "exact_match"}
 def to_payload(benchmark: Benchmark) -> dict[str, Any]:
     """Return what `benchmark --json` writes, as plain JSON values.
 
-    Its fields are listed in docs/benchmark-json.md.
+    Its fields are listed in docs/reference/benchmark-json.md.
     """
     sustained = benchmark.sustained
     return {
@@ -69,7 +69,7 @@ def to_payload(benchmark: Benchmark) -> dict[str, Any]:
 
 
 def accuracy_payload(accuracy: Accuracy | None, task: str) -> dict[str, Any] | None:
-    """Return what `--json` says of a file's accuracy; its fields are in docs/benchmark-json.md."""
+    """Return what `--json` says of a file's accuracy: docs/reference/benchmark-json.md."""
     if accuracy is None:
         return None
     # Whatever the record has; only these have names of their own.
@@ -89,7 +89,7 @@ def accuracy_payload(accuracy: Accuracy | None, task: str) -> dict[str, Any] | N
 
 
 def recommendation_payload(found: Recommendation) -> dict[str, Any]:
-    """Return what `recommend --json` writes; its fields are listed in docs/recommend-json.md."""
+    """Return what `recommend --json` writes: docs/reference/recommend-json.md."""
     return {
         "schema_version": RECOMMENDATION_SCHEMA_VERSION,
         "limits": dataclasses.asdict(found.limits),

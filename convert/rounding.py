@@ -6,7 +6,7 @@ after the other, and after each the ones that are still free are moved by what m
 (E. Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
 Transformers", ICLR 2023, arXiv:2210.17323; the step is B. Hassibi and D. Stork's optimal brain
 surgeon, NIPS 1992). It costs nothing at inference. Of ImageNet's MobileNetV2, which never saw the
-grid, it halves what 8-bit weights change (docs/formats.md).
+grid, it halves what 8-bit weights change (docs/reference/formats.md).
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ def test_printed(made_up):
 
 
 def test_json_is_documented(made_up):
-    document = Path(__file__).parents[2] / "docs" / "recommend-json.md"
+    document = Path(__file__).parents[2] / "docs" / "reference" / "recommend-json.md"
     if not document.is_file():
         pytest.skip("not run from a checkout")
     documented = re.findall(r"^\| `([^`]+)` \|", document.read_text("utf-8"), re.MULTILINE)

@@ -19,7 +19,7 @@ from pocketlens.errors import UsageError
 from pocketlens.evaluation.agreement import AnswerPair, ClassFlips, Flips
 from pocketlens.runtime.machine import Governor, Throttling
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmark-json.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "benchmark-json.md"
 FILES = [("float32", 14, 904, {1: 7.0}), ("int8", 4, 900, {1: 3.3})]
 
 FLIPS = Flips(6, 2, 0.29, (ClassFlips("rose", 200, 6, 2),))

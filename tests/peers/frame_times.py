@@ -1,10 +1,10 @@
 """What a 720p frame takes here, and with what people would use instead, on the same network.
 
 `make peers-table RUN=runs/flowers NAME=models/flowers PHOTOS=folder-per-class` prints the table of
-docs/peers.md. RUN has the Keras model, NAME_float32.tflite and NAME_int8.tflite are its files. Each
-function below is one way, as its own tutorial has it: it gets ready and returns what turns a frame
-into a label. All ways are timed in turn in one process, once with one thread and once with as many
-as there are cores; MediaPipe's Python classifier leaves no choice.
+docs/reference/peers.md. RUN has the Keras model, NAME_float32.tflite and NAME_int8.tflite are its
+files. Each function below is one way, as its own tutorial has it: it gets ready and returns what
+turns a frame into a label. All ways are timed in turn in one process, once with one thread and once
+with as many as there are cores; MediaPipe's Python classifier leaves no choice.
 """
 
 from __future__ import annotations
