@@ -8,8 +8,8 @@ DEMO ?= demo-out
 # Test models that the light environment's tests read, since it cannot train any.
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
-.PHONY: demo test test-wheel test-old-runtime test-arm64 check format lock flowers head-cache \
-	input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet peers peers-table \
+.PHONY: demo test test-matrix test-wheel test-old-runtime test-oldest test-arm64 check format lock \
+	flowers head-cache input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet peers peers-table \
 	soak viewers classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
 	video-rate web-app litertjs docs docs-serve clean
 
@@ -22,8 +22,9 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/runtime --ignore tests/benchmarks \
 		--ignore tests/cli/test_live.py --ignore tests/cli/test_live_network.py
 	$(BIN)/python -m pytest tests/runtime tests/benchmarks tests/cli/test_live.py tests/cli/test_live_network.py
-	$(MAKE) test-wheel
-	$(MAKE) test-old-runtime
+
+# The device's tests in other environments, with the models of an earlier `make test`.
+test-matrix: test-wheel test-old-runtime test-oldest
 
 # The wheel alone, in an environment without any extra and outside the repository.
 test-wheel: $(VENV)/installed
@@ -32,6 +33,10 @@ test-wheel: $(VENV)/installed
 # The wheel with tflite-runtime: the device's tests, and the same answers from all five files as here.
 test-old-runtime: $(VENV)/installed
 	sh tests/old_runtime/run.sh $(BIN)/python
+
+# The wheel with the oldest packages that pyproject.toml allows.
+test-oldest: $(VENV)/installed
+	sh tests/oldest/run.sh $(BIN)/python
 
 # The wheel on an emulated Raspberry Pi 4 with both interpreters; needs qemu-user-static. The models
 # are those of an earlier `make test`, or MODELS='models/*.tflite' PHOTOS=folder.
