@@ -39,7 +39,7 @@ test-arm64: $(VENV)/installed
 	sh tests/arm64/run.sh $(BIN)/python
 
 # Both container images, built of Debian's packages and tried, and their sizes; needs root, buildah,
-# debootstrap and iproute2. The models are those of an earlier `make test`.
+# debootstrap and iproute2. The photos are those of an earlier `make test`.
 images: $(VENV)/installed
 	sh tests/images/run.sh $(BIN)/python
 

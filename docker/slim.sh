@@ -1,5 +1,5 @@
 #!/bin/sh
-# Takes out of an environment what no command of the device reads: 100 MB of 330.
+# Takes a third out of an environment: what no command of the device reads.
 # Usage: slim.sh ENVIRONMENT
 set -eu
 python=$1/bin/python
@@ -16,9 +16,7 @@ find . \( -name '*.a' -o -name '*.pxd' -o -name '*.pyi' \) -delete
 # 40 MB of matrix code for each processor, which OpenCV needs for equations with more than a hundred
 # unknowns. Debian's has the same functions, slower, in 8.
 lapack=$(ldconfig -p | sed -n 's/.*liblapack\.so\.3 .*=> //p' | head -n 1)
-for blas in opencv_python_headless.libs/libopenblas*; do
-    ln -sf "$lapack" "$blas"
-done
+find opencv_python_headless.libs -name 'libopenblas*' -exec ln -sf "$lapack" {} \;
 rm -f opencv_python_headless.libs/libgfortran* opencv_python_headless.libs/libquadmath*
 
 find . -name '*.so*' -type f -exec strip --strip-unneeded {} +
