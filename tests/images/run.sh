@@ -26,7 +26,7 @@ fail() {
     exit 1
 }
 
-# --- The base: what Debian's own slim image is, less than a megabyte apart.
+# The base: what Debian's own slim image is, less than a megabyte apart.
 if ! $buildah inspect --type image "$base" > "$work/base.json" 2>&1; then
     echo "making $base with debootstrap"
     system=$work/system
@@ -44,7 +44,7 @@ if ! $buildah inspect --type image "$base" > "$work/base.json" 2>&1; then
     rm -rf "$system"
 fi
 
-# --- How this machine reaches packages. Nothing of it stays in the images.
+# How this machine reaches packages. Nothing of it stays in the images.
 set --
 pip_setting() {
     python3 -m pip config get "global.$1" 2> "$work/no_setting" || true
@@ -76,7 +76,7 @@ build() {
 build runtime "$@"
 build train "$@"
 
-# --- Runs a command in an image as its user, without rights, on a root that nobody can write. /tmp
+# Runs a command in an image as its user, without rights, on a root that nobody can write. /tmp
 # is the folder $work/IMAGE; for training /cache is a volume. No network but the container's own.
 contained() {
     image=$1
@@ -126,7 +126,7 @@ fi
 $buildah inspect --type image --format '{{.Docker.Config.Healthcheck.Test}}' \
     localhost/pocketlens-runtime | grep -x '\[CMD python /opt/pocketlens/healthz.py\]'
 
-# --- From photos to files in one image. The photos are those of the tests.
+# From photos to files in one image. The photos are those of the tests.
 cp -R "$POCKETLENS_TEST_MODELS/photos" "$work/media"
 contained train pocketlens train /media/photos --arch cnn_small --image-size 32 \
     --fine-tune-epochs 20 --grid-epochs 1 --out /tmp/run > "$work/train.log" 2>&1 ||
@@ -135,7 +135,7 @@ contained train pocketlens convert /tmp/run --format float32 --format int8 --out
     > "$work/convert.log" 2>&1 || { tail "$work/convert.log"; exit 1; }
 cp "$work"/train/models/*.tflite "$work/media"
 
-# --- With them the same work in the other image and outside.
+# With them the same work in the other image and outside.
 "$python" "$root/tests/old_runtime/same_answers.py" video "$work/media/clip.mp4" "$work/media/photos"
 mkdir "$work/here" "$work/runtime/there"
 chmod 1777 "$work/runtime/there"
@@ -146,7 +146,7 @@ contained runtime python /mnt/inside.py run \
     python /opt/pocketlens/healthz.py /media /tmp/there
 "$python" "$here/inside.py" compare "$work/here" "$work/runtime/there"
 
-# --- Sizes, of the files uncompressed, in megabytes.
+# Sizes, of the files uncompressed, in megabytes.
 megabytes() {
     container=$($buildah from --pull-never "$1")
     du --summarize --bytes --one-file-system "$($buildah mount "$container")$2" |
