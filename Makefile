@@ -9,9 +9,9 @@ DEMO ?= demo-out
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test test-matrix test-wheel test-old-runtime test-oldest test-arm64 check format lock \
-	flowers head-cache input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet peers peers-table \
-	soak viewers classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
-	video-rate web-app litertjs docs docs-serve clean
+	flowers head-cache input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet \
+	peers peers-table soak viewers classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
+	video-rate web-app litertjs images image-lock docs docs-serve clean
 
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
@@ -43,6 +43,11 @@ test-oldest: $(VENV)/installed
 test-arm64: $(VENV)/installed
 	sh tests/arm64/run.sh $(BIN)/python
 
+# Both container images, built of Debian's packages and tried, and their sizes; needs root, buildah,
+# debootstrap and iproute2. The photos are those of an earlier `make test`.
+images: $(VENV)/installed
+	sh tests/images/run.sh $(BIN)/python
+
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -66,6 +71,19 @@ lock: $(VENV)/installed
 	$(BIN)/uv pip compile --universal --upgrade --no-emit-index-url --no-emit-find-links \
 		--no-header --no-annotate --python-version 3.10 --extra dev \
 		--output-file constraints.txt pyproject.toml
+	$(MAKE) image-lock
+
+# The images' packages, by hash, in the versions of constraints.txt: for Debian's Python. The device's
+# image leaves out what other packages ask for and no command of the device imports.
+IMAGE_LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-header --no-annotate --no-python-downloads --python-version 3.13
+UNUSED := backports-strenum flatbuffers markdown-it-py mdurl ml-dtypes protobuf pygments tqdm
+image-lock: $(VENV)/installed
+	$(IMAGE_LOCK) --constraint constraints.txt --extra train --extra heic \
+		--output-file docker/train.txt pyproject.toml
+	$(IMAGE_LOCK) --constraint constraints.txt --extra web --extra mqtt \
+		$(UNUSED:%=--no-emit-package %) --output-file docker/runtime.txt pyproject.toml
+	echo 'setuptools>=77' | $(IMAGE_LOCK) --output-file docker/build.txt -
 
 # The full pipeline on real photos, some seeds, with and without the grid: about an hour.
 # make flowers PHOTOS=folder-per-class WEIGHTS=imagenet|FILE [OPTIONS='--seeds 0 1 --arch NAME']

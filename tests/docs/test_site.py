@@ -43,6 +43,7 @@ PAGES = {
 NEEDS = {
     "camera",
     "clone",  # make, a virtual environment and constraints.txt
+    "docker",  # or Podman
     "device",  # a board, a phone, or systemd
     "minutes",  # training, converting and measuring; the demo does all three
     "network",  # another machine, or packages from an index
