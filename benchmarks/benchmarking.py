@@ -73,8 +73,7 @@ def benchmark(
     readable, left_out = read_candidates(models, hints)
     photos = None if data is None else evaluation_photos(data)
     machine = describe_machine(hints.backend if hints else None)
-    for warning in machine.warnings:
-        LOGGER.warning("%s", warning)
+    seen: tuple[str, ...] = ()
     with ExitStack() as stack:
         loaded, failed = load_candidates(readable, threads, stack)
         left_out += failed
@@ -89,7 +88,9 @@ def benchmark(
                 photos.with_labels(one.labels, one.task)
             # Files of one model have seen the same.
             for one in {one.card.seen: one for one in reversed(one_each)}.values():
-                warn_if_seen(Path(one.model.path), one.card, photos.photos)
+                seen += warn_if_seen(Path(one.model.path), one.card, photos.photos)
+    for warning in machine.warnings:
+        LOGGER.warning("%s", warning)
     # Latency comes before accuracy, whose work on all cores heats a small board up.
     watch = Watch()
     latencies = summarise(time_in_processes(candidates, threads, settings), reference)
@@ -123,7 +124,14 @@ def benchmark(
         for index, candidate in enumerate(candidates)
     )
     result = Benchmark(
-        files, reference, machine, settings, len(skipped), tasks[reference], left_out
+        files,
+        reference,
+        machine,
+        settings,
+        len(skipped),
+        tasks[reference],
+        left_out,
+        seen_photos=seen,
     )
     if not settings.sustained_mins:
         return result

@@ -122,7 +122,7 @@ def _context(benchmark: Benchmark, chosen: Row) -> dict[str, Any]:
     left_out = [f"{entry.name} was left out. {entry.reason}" for entry in benchmark.left_out]
     settings = dataclasses.asdict(benchmark.settings).items()
     return {
-        "warnings": [*left_out, *benchmark.machine.warnings, *drift_sentences(benchmark)],
+        "warnings": [*left_out, *benchmark.warnings, *drift_sentences(benchmark)],
         "reference": benchmark.reference_name,
         "figures": list(_tiles(benchmark, chosen)),
         "choice": _choice(benchmark),

@@ -45,7 +45,8 @@ def to_payload(benchmark: Benchmark) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "machine": dataclasses.asdict(benchmark.machine),
-        "warnings": list(benchmark.machine.warnings),
+        "warnings": list(benchmark.warnings),
+        "seen_photos": list(benchmark.seen_photos),
         "settings": dataclasses.asdict(benchmark.settings),
         "reference": benchmark.reference.name,
         "task": benchmark.task,
@@ -232,6 +233,7 @@ def _benchmark(payload: dict[str, Any]) -> Benchmark:
         sustained=from_json(Sustained, payload["sustained"], "sustained")
         if payload.get("sustained")
         else None,
+        seen_photos=from_json(tuple[str, ...], payload.get("seen_photos", []), "seen_photos"),
     )
 
 

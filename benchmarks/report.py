@@ -50,7 +50,7 @@ def print_report(benchmark: Benchmark, stream: IO[str] | None = None) -> None:
     console.print(files_table(benchmark))
     console.print(latency_table(benchmark))
     for sentence in (
-        *benchmark.machine.warnings,
+        *benchmark.warnings,
         *drift_sentences(benchmark),
         *accuracy_sentences(benchmark),
     ):
@@ -250,7 +250,7 @@ def print_recommendation(
     console = new_console(stream)
     console.print(found.benchmark.machine.summary)
     console.print(options_table(found))
-    for sentence in found.benchmark.machine.warnings:
+    for sentence in found.benchmark.warnings:
         console.print(shown(sentence))
     for entry in found.benchmark.left_out:
         console.print(shown(f"{entry.name} was left out. {entry.reason}"))

@@ -96,7 +96,8 @@ class Benchmark:
 
     `reference_index` is the file that the others are compared with. `skipped` counts photos that
     could not be read. `task` is the reference's. `left_out` are files that could not be measured.
-    `sustained` is None where it was not asked for.
+    `sustained` is None where it was not asked for. `seen_photos` says which files were trained or
+    chosen on some of the photos, a sentence each.
     """
 
     files: tuple[FileResult, ...]
@@ -107,6 +108,12 @@ class Benchmark:
     task: str = MULTICLASS
     left_out: tuple[LeftOut, ...] = ()
     sustained: Sustained | None = None
+    seen_photos: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the figures less certain, a sentence each."""
+        return (*self.seen_photos, *self.machine.warnings)
 
     @property
     def reference(self) -> FileResult:

@@ -44,8 +44,8 @@ def check_command(
     `train` makes the same checks first.
 
     Photos are JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF files, and HEIC with pocketlens[heic]. They
-    have at most 100 megapixels, or what is decoded in 380 MB: 70 for JPEG, 35 to 50 for progressive
-    JPEG, 20 for WebP and AVIF.
+    have at most 100 megapixels, or what is decoded in 380 MB. That is 70 megapixels for JPEG, 35 to
+    50 for progressive JPEG, and 20 for WebP and AVIF.
     """
     from pocketlens.imports import require_train
 

@@ -94,11 +94,6 @@ def classify_command(
     best labels with their scores.
     """
     targets = [target for target in (json_target, jsonl, csv_target) if target is not None]
-    if len(set(targets)) < len(targets):
-        raise UsageError(
-            "Expected different places for --json, --jsonl and --csv. Received: "
-            f"{', '.join(targets)}. Give each a file of its own."
-        )
     refuse_targets(*targets, overwrite=overwrite)
     from pocketlens.runtime.classifier import Classifier
     from pocketlens.runtime.model_files import read_model_file

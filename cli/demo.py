@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pocketlens.choices import SEEDS
 from pocketlens.cli.options import (
     LocalPath,
     command,
@@ -20,7 +21,7 @@ from pocketlens.cli.options import (
 @command("demo", example="pocketlens demo --out demo-out")
 @options_of("Images")(
     "--seed",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, SEEDS - 1),
     default=0,
     show_default=True,
     help="Seed of the images and of training.",

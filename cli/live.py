@@ -20,7 +20,7 @@ from pocketlens.cli.options import (
     overwrite_option,
 )
 from pocketlens.errors import DataError, ModelFileError, OutputError, UsageError
-from pocketlens.files import STANDARD_OUTPUT, refuse_targets, write_json
+from pocketlens.files import STANDARD_OUTPUT, refuse_targets, refuse_unwritable, write_json
 from pocketlens.runtime.live.sinks import SINK_OPTIONS, SinkRequest, flag, make_sinks, targets
 from pocketlens.stopping import stop_on_signals
 
@@ -309,11 +309,6 @@ def _check_outputs(json_target: str | None, outputs: dict[str, Any]) -> None:
     """Refuse what cannot be before a model is loaded or a camera is opened."""
     files = {"json": json_target} if json_target is not None else {}
     files |= targets(outputs, "file")
-    if len({Path(target).absolute() for target in files.values()}) < len(files):
-        raise UsageError(
-            f"Expected different places for {' and '.join(map(flag, files))}. "
-            f"Received: {', '.join(files.values())}. Change one of them."
-        )
     refuse_targets(*files.values(), overwrite=outputs["overwrite"])
     for name, target in targets(outputs, "folder").items():
         if Path(target).is_file():
@@ -321,3 +316,4 @@ def _check_outputs(json_target: str | None, outputs: dict[str, Any]) -> None:
                 f"Expected {flag(name)} to name a folder. Received: {target}, a file. "
                 "Name another one."
             )
+        refuse_unwritable(Path(target))

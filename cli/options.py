@@ -76,7 +76,24 @@ class Command(click.Command):
                     f"Expected one {option.opts[0]}. Received: {order.count(option)}. "
                     "Start a run for each."
                 )
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        self._refuse_one_place_for_two(ctx.params)
+        return rest
+
+    def _refuse_one_place_for_two(self, values: Mapping[str, Any]) -> None:
+        """Raise UsageError if two options name one place to write to."""
+        named: dict[str, str] = {}
+        for option in self.params:
+            value = values.get(option.name or "")
+            if value is None or not isinstance(option.type, LocalPath) or option.type.exists:
+                continue
+            place = value if value == STANDARD_OUTPUT else os.path.realpath(value)
+            other = named.setdefault(place, option.opts[0])
+            if other != option.opts[0]:
+                raise UsageError(
+                    f"Expected different places for {other} and {option.opts[0]}. "
+                    f"Received: {value} for both. Change one of them."
+                )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the options by group, Output last, where `--help` itself stands too."""

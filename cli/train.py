@@ -14,6 +14,7 @@ from pocketlens.choices import (
     OPTIMIZERS,
     RESIZE_MODES,
     SCHEDULES,
+    SEEDS,
     TASKS,
 )
 from pocketlens.cli.options import (
@@ -224,7 +225,11 @@ schedule_options = options_of("Training")
     help="Compute in half precision.  [default: on GPUs with tensor cores]",
 )
 @schedule_options(
-    "--seed", type=int, default=0, show_default=True, help="Seed of the split and of training."
+    "--seed",
+    type=click.IntRange(0, SEEDS - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the split and of training.",
 )
 @schedule_options(
     "--resume",

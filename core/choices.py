@@ -18,6 +18,9 @@ FLOAT32, FLOAT16, DYNAMIC, WEIGHTS8, INT8 = FORMATS = (
     "int8",
 )
 
+# Keras takes no others.
+SEEDS = 1 << 32
+
 # In the order in which they are tried: the maintained runtime, the older small one, TensorFlow's.
 BACKENDS = ("ai-edge-litert", "tflite-runtime", "tf.lite")
 

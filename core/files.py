@@ -362,7 +362,14 @@ def _unlock(lock: int) -> None:
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+    """Return a path without links; raise OutputError if it is one to nowhere."""
+    real = os.path.realpath(path)
+    if os.path.islink(path) and not os.path.lexists(real):
+        raise OutputError(
+            f"Expected a place for the results. Received: {path}, a symbolic link that leads "
+            "nowhere. Remove it or choose another place."
+        )
+    return Path(real)
 
 
 def _state(path: Path) -> _State | None:
@@ -466,12 +473,7 @@ def _renameat2(old: Path, new: Path, flags: int) -> bool:
 
 def refuse_unwritable(path: Path) -> None:
     """Raise OutputError where nothing can be made at `path`, before work is done for it."""
-    if os.path.islink(path):
-        raise OutputError(
-            f"Expected a place for the results. Received: {path}, a symbolic link that leads "
-            "nowhere. Remove it or choose another place."
-        )
-    folder = _nearest_folder(path)
+    folder = _nearest_folder(_real(path))
     # Only trying tells: rights say nothing of /proc, of a full disk and of some network drives.
     probe = folder / f".probe.{os.urandom(8).hex()}.partial"
     with output_errors(path):

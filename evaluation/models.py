@@ -37,6 +37,7 @@ class ModelEvaluation:
     `photos` are those that could be read, in the order of `answers`; `skipped` counts the others.
     `temperature` is the one inside the model, None where it is not known; `before` is the
     reliability without it. `model` is the file, None for a network that is still being trained.
+    `warnings` say why the figures may be too good.
     """
 
     answers: Answers
@@ -46,6 +47,7 @@ class ModelEvaluation:
     before: Reliability | None = None
     skipped: int = 0
     model: Path | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def paths(self) -> list[Path]:
@@ -80,7 +82,7 @@ def evaluate_model(
         scorer = open_scorer(Path(model), hints)
     card = scorer.card
     photos = photos.with_labels(card.labels, card.task)
-    warn_if_seen(scorer.path, card, photos.photos)
+    warnings = warn_if_seen(scorer.path, card, photos.photos)
     skipped: list[PictureError] = []
     samples = read_labelled(photos, card.input_size_wh, card.resize_mode, skipped)
     readable, (scores,) = run_models(
@@ -111,6 +113,7 @@ def evaluate_model(
         scorer.temperature,
         skipped=len(skipped),
         model=scorer.path,
+        warnings=warnings,
     )
 
 
@@ -133,14 +136,18 @@ def photos_for(model: Path, data: str | Path | LabelledPhotos) -> LabelledPhotos
 def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
     """Return an evaluation as plain JSON values.
 
-    These are `model` and `skipped_photos` where it is of a file; the fields of `Evaluation`;
+    These are `model`, `skipped_photos` and `warnings` where it is of a file; those of `Evaluation`;
     `labels`, `ece`, `temperature` (null where none is known), `ece_before_temperature`,
     `log_loss_before_temperature`, `confused` (pairs with the number of photos, the most frequent
     first) and `mistakes` (every wrong answer with its photo, the surest first).
     """
     answers, result, before = evaluation.answers, evaluation.result, evaluation.before
     every = mistakes(answers)
-    of_file = {"model": str(evaluation.model), "skipped_photos": evaluation.skipped}
+    of_file = {
+        "model": str(evaluation.model),
+        "skipped_photos": evaluation.skipped,
+        "warnings": list(evaluation.warnings),
+    }
     return {
         **(of_file if evaluation.model else {}),
         **asdict(result),

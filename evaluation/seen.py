@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pocketlens.card import ModelCard
 from pocketlens.errors import PocketlensError
+from pocketlens.names import shown
 from pocketlens.runtime.photos import Photo
 from pocketlens.runtime.runs import MODEL_NAME, is_run, read_split
 from pocketlens.workers import count_cores, map_ahead
@@ -28,8 +29,10 @@ def sketch(digests: Iterable[str]) -> str:
     return "".join(sorted({digest[:_DIGITS] for digest in digests})[:_KEPT])
 
 
-def warn_if_seen(model: Path, card: ModelCard, photos: Sequence[Photo]) -> None:
-    """Log how many of the photos a model was trained or chosen on, where some were.
+def warn_if_seen(model: Path, card: ModelCard, photos: Sequence[Photo]) -> tuple[str, ...]:
+    """Log how many of the photos a model was trained or chosen on, and return the sentence.
+
+    Nothing is logged or returned where none were.
 
     Of a run and those before it all photos are known; of a `.tflite` file a sample, so that a few
     among many stay unnoticed.
@@ -46,23 +49,22 @@ def warn_if_seen(model: Path, card: ModelCard, photos: Sequence[Photo]) -> None:
         known = {card.seen[start : start + _DIGITS] for start in starts}
         exact = len(known) < _KEPT
     if not known:
-        return
+        return ()
     paths = [photo.path for photo in photos]
     digests = list(filter(None, map_ahead(_digest, paths, count_cores(), _AHEAD)))
     sample = digests if exact else [digest for digest in digests if digest <= max(known)]
     seen = sum(digest in known for digest in sample)
     if not seen:
-        return
+        return ()
     count = seen if exact else round(len(digests) * seen / len(sample))
-    LOGGER.warning(
-        "%s%d of the %d photos %s used to train or choose %s, so the figures are optimistic. "
-        "Measure on other photos, or give the run in place of the photos, for its test photos.",
-        "" if exact else "About ",
-        count,
-        len(digests),
-        "was" if count == 1 else "were",
-        model.name,
+    sentence = (
+        f"{'' if exact else 'About '}{count} of the {len(digests)} photos "
+        f"{'was' if count == 1 else 'were'} used to train or choose {shown(model.name)}, so the "
+        "figures are optimistic. Measure on other photos, or give the run in place of the photos, "
+        "for its test photos."
     )
+    LOGGER.warning("%s", sentence)
+    return (sentence,)
 
 
 def _of_run(model: Path) -> set[str] | None:

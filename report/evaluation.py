@@ -76,6 +76,7 @@ class _Written:
     temperature: float | None
     ece_before_temperature: float | None
     log_loss_before_temperature: float | None
+    warnings: tuple[str, ...] = ()
 
 
 def write_evaluation(

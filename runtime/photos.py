@@ -317,7 +317,8 @@ def existing_folder(folder: Path) -> Path:
     if not folder.is_dir():
         came = "a file" if folder.exists() else "nothing there"
         raise UsageError(
-            f"Expected a folder of photos at {shown(folder)}. Received: {came}. Check the path."
+            f"Expected a folder of photos at {shown(folder)}. Received: {came}. Check the path; "
+            "a table of photos ends in .csv or .jsonl."
         )
     return folder
 

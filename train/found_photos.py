@@ -17,6 +17,7 @@ from pocketlens.runtime.photos import (
     renumbered,
     scan,
 )
+from pocketlens.runtime.runs import is_run
 from pocketlens.runtime.tables import is_table, read_table, split_folders
 
 
@@ -75,6 +76,11 @@ def find_photos(root: Path) -> FoundPhotos:
     if is_table(root):
         return _find_in_table(root)
     existing_folder(root)
+    if is_run(root):
+        raise UsageError(
+            f"Expected photos. Received: {shown(root)}, a run. Give its photos, and --weights "
+            f"{shown(root)} to start from it."
+        )
     folders = split_folders(root)
     scanned = {split: scan(folder) for split, folder in folders.items()}
     labels = scanned["train"].labels

@@ -16,10 +16,11 @@ from pocketlens.choices import (
     OPTIMIZERS,
     RESIZE_MODES,
     SCHEDULES,
+    SEEDS,
     TASKS,
 )
 from pocketlens.errors import UsageError
-from pocketlens.runtime.runs import is_run
+from pocketlens.runtime.runs import is_run, read_run
 from pocketlens.train.architectures import DEFAULT_ARCHITECTURE, Architecture, find_architecture
 
 # What weights files begin with.
@@ -126,7 +127,8 @@ class Settings:
             f"({', '.join(map(str, architecture.published_alphas))}), or --weights none",
             f"--alpha {self.alpha}",
         )
-        wrong = "" if self.weights in (WEIGHTS_IMAGENET, WEIGHTS_NONE) else _wrong(self.weights)
+        named = self.weights in (WEIGHTS_IMAGENET, WEIGHTS_NONE)
+        wrong = "" if named else _wrong(self.weights) or self._other_network()
         _expect(
             not wrong,
             "--weights imagenet, none, an earlier run, or a .keras or .h5 file",
@@ -137,6 +139,7 @@ class Settings:
             "a learning rate above 0",
             f"--learning-rate {self.learning_rate}",
         )
+        _expect(0 <= self.seed < SEEDS, f"a seed from 0 to {SEEDS - 1}", f"--seed {self.seed}")
         _expect(self.batch_size >= 1, "a batch of at least one", f"--batch-size {self.batch_size}")
         _expect(
             not (self.task == MULTILABEL and self.balance == "oversample"),
@@ -160,6 +163,16 @@ class Settings:
         first = self.head_epochs if self.pretrained else 0
         none = first == self.fine_tune_epochs == self.grid_epochs == 0
         _expect(not none, "at least one epoch in one phase", "none")
+
+    def _other_network(self) -> str:
+        """Return in words of which other network a run's weights are, "" if they are of this."""
+        if not is_run(Path(self.weights)):
+            return ""
+        trained = read_run(Path(self.weights)).card.training
+        found = {name: trained.get(name, getattr(self, name)) for name in ("arch", "alpha")}
+        if found == {name: getattr(self, name) for name in found}:
+            return ""
+        return f"which is {found['arch']} with alpha {found['alpha']}"
 
     def _check_choices(self) -> None:
         for what, option, value, known in (

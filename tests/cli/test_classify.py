@@ -207,8 +207,3 @@ def test_a_file_that_appears_meanwhile_stays(
     assert classify(tiny_tflite, photo, option, target) == 2
     assert "appeared or changed" in capfd.readouterr().err
     assert target.read_text() == "theirs"
-
-
-def test_one_place_for_two_outputs_is_refused(tiny_tflite, photo, capfd):
-    assert classify(tiny_tflite, photo, "--jsonl", "-", "--json", "-") == 2
-    assert "Expected different places for --json, --jsonl and --csv" in capfd.readouterr().err

@@ -232,6 +232,35 @@ def _instead_of_training(
     monkeypatch.setattr("pocketlens.demo.pipeline.demo", demo)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "classify MODEL MODEL --jsonl - --json -",
+        "evaluate MODEL PHOTOS --report x --json x",
+        "benchmark MODEL --report x --json ./x",
+        "benchmark MODEL --plot x.png --json x.png",
+        "recommend MODEL --photos PHOTOS --report x --json x",
+        "convert MODEL --out x --json x",
+        "export MODEL --target c --out x --json x",
+        "train PHOTOS --out x --json x",
+        "live MODEL --source 0 --record-events x --jsonl x",
+    ],
+)
+def test_one_place_for_two_results_is_refused(
+    call: str,
+    tiny_tflite: Path,
+    tiny_photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"MODEL": str(tiny_tflite), "PHOTOS": str(tiny_photos)}
+    assert run([places.get(word, word) for word in call.split()]) == 2
+    assert "Expected different places for --" in capfd.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 NEED_TRAIN = {"demo", "check", "train", "evaluate", "convert"}
 
 

@@ -130,6 +130,24 @@ def test_empty_folder_may_be_filled(tmp_path: Path) -> None:
     assert (tmp_path / "m").is_file()
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda link: write_text(link, "x"),
+        open_new,
+        lambda link: refuse_folder(link, overwrite=True, marker="x"),
+        lambda link: refuse_files([link], overwrite=True),
+    ],
+    ids=["file", "lines", "folder", "early"],
+)
+def test_a_link_to_nowhere_is_refused(tmp_path: Path, write: Callable[[Path], object]) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "missing" / "place")
+    with pytest.raises(OutputError, match="a symbolic link that leads nowhere"):
+        write(link)
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
 def test_refuse_files(tmp_path: Path) -> None:
     path = tmp_path / "a"
     refuse_files([path], overwrite=False)

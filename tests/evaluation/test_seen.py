@@ -11,7 +11,7 @@ import pytest
 from pocketlens.card import ModelCard, pack, unpack
 from pocketlens.cli.main import run
 from pocketlens.evaluation.seen import sketch, warn_if_seen
-from pocketlens.runtime.photos import Photo
+from pocketlens.runtime.photos import Photo, scan
 from pocketlens.runtime.runs import read_split
 
 CARD = ModelCard("m", ("a", "b"), (32, 32))
@@ -40,6 +40,30 @@ def test_few_photos_are_counted_exactly(
     assert caplog.text.count("optimistic") == (seen > 0)
     assert said in caplog.text
     assert "About" not in caplog.text
+
+
+def test_the_sentence_is_in_json_and_on_the_page(
+    tiny_tflite: Path, tiny_photos: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib", reason="pages need the report extra")
+    photos = scan(tiny_photos)
+    unpacked = unpack(tiny_tflite.read_bytes())
+    card = dataclasses.replace(unpacked.card, seen=sketch(digests(list(photos.photos[:50]))))
+    model = tmp_path / "seen.tflite"
+    model.write_bytes(pack(unpacked.flatbuffer, card))
+    said = f"50 of the {len(photos.photos)} photos were used to train or choose seen.tflite"
+    target = tmp_path / "evaluation.json"
+    assert run(["evaluate", str(model), str(tiny_photos), "--json", str(target)]) == 0
+    assert said in json.loads(target.read_text())["warnings"][0]
+    assert run(["report", str(target), "--out", str(tmp_path / "page")]) == 0
+    assert said in (tmp_path / "page" / "index.html").read_text("utf-8")
+    target = tmp_path / "benchmark.json"
+    quick = ["--num-runs", "2", "--warmup-runs", "1", "--min-secs", "0"]
+    call = ["benchmark", str(model), "--photos", str(tiny_photos), *quick]
+    assert run([*call, "--json", str(target)]) == 0
+    assert said in json.loads(target.read_text())["warnings"][0]
+    assert run(["report", str(target), "--out", str(tmp_path / "other")]) == 0
+    assert said in (tmp_path / "other" / "index.html").read_text("utf-8")
 
 
 def test_of_many_photos_a_sample_tells_how_many(

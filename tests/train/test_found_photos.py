@@ -206,3 +206,8 @@ def test_train_refuses(
     assert run(["train", str(tiny_binary_table), "--out", str(tmp_path / "run"), *options]) == code
     assert text in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_no_photos(tiny_run: Path) -> None:
+    with pytest.raises(UsageError, match=r"Received: .*, a run. Give its photos, and --weights"):
+        find_photos(tiny_run)

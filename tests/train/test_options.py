@@ -117,6 +117,8 @@ def test_a_run_without_augmentation_says_what_was_done(tiny_photos: Path, tmp_pa
         ({"optimizer": "lbfgs"}, "--optimizer lbfgs"),
         ({"schedule": "steps"}, "--schedule steps"),
         ({"learning_rate": 0.0}, "--learning-rate 0.0"),
+        ({"seed": -1}, "--seed -1"),
+        ({"seed": 1 << 32}, "--seed 4294967296"),
         ({"label_smoothing": 1.0}, "--label-smoothing 1.0"),
         ({"label_smoothing": -0.1}, "--label-smoothing -0.1"),
         (
@@ -130,6 +132,12 @@ def test_settings_that_cannot_be(values: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match="Expected") as error:
         Settings(**values)
     assert text in str(error.value)
+
+
+def test_weights_of_another_network_are_refused_at_once(tiny_run: Path) -> None:
+    assert Settings(alpha=0.35, weights=str(tiny_run)).pretrained
+    with pytest.raises(UsageError, match=r"which is mobilenet_v2 with alpha 0.35"):
+        Settings(alpha=0.5, weights=str(tiny_run))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +161,11 @@ def test_settings_that_cannot_be(values: dict[str, Any], text: str) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_flags(
-    flags: list[str], expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flags: list[str],
+    expected: dict[str, Any],
+    tiny_photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given: list[Settings] = []
 
@@ -162,7 +174,8 @@ def test_flags(
 
     monkeypatch.setattr("pocketlens.train.train", train)
     monkeypatch.setattr("pocketlens.cli.evaluate.summarise", lambda *_: None)
-    assert run(["train", str(tmp_path), "--out", "run", *flags]) == 0
+    run_folder = str(tmp_path / "run")
+    assert run(["train", str(tiny_photos), "--out", run_folder, *flags]) == 0
     assert given == [Settings(**expected)]
 
 
