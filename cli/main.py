@@ -32,6 +32,7 @@ COMMANDS = {
     "report": "Write the HTML page of a benchmark, recommendation or evaluation.",
     "export": "Export models for Android, iOS, browsers or microcontrollers.",
     "doctor": "Show what this machine supports and what is missing.",
+    "completion": "Let bash, zsh or fish complete commands.",
 }
 
 EXIT_INTERRUPTED = 130

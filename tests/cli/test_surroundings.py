@@ -41,6 +41,7 @@ CALLS = {
     "report": ["--help"],
     "export": ["MODEL", "--target", "c", "--out", "exported"],
     "doctor": ["--help"],
+    "completion": ["bash"],
 }
 
 # What is to happen to a command: the Python before it, the environment, what is closed.
