@@ -298,7 +298,7 @@ def test_feature_maps_are_what_the_layers_give() -> None:
 def test_nothing_of_tensorflow_is_printed(tiny_tflite: Path, tiny_photos: Path) -> None:
     command = [sys.executable, "-m", "pocketlens", "evaluate", str(tiny_tflite), str(tiny_photos)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    assert all("used to train or choose" in line for line in done.stderr.splitlines())
     assert "Accuracy" in done.stdout
 
 
