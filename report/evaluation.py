@@ -76,7 +76,7 @@ class _Written:
     temperature: float | None
     ece_before_temperature: float | None
     log_loss_before_temperature: float | None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
 
 
 def write_evaluation(
@@ -199,7 +199,9 @@ def _write(
 
 
 def _read(payload: dict[str, Any]) -> tuple[Evaluation, _Written]:
-    result, written = from_json(Evaluation, payload), from_json(_Written, payload)
+    result = from_json(Evaluation, payload)
+    # Version 0.1.0 wrote no warnings, and that of a training has none.
+    written = from_json(_Written, {"warnings": [], **payload})
     count = len(result.classes)
     sound = {
         "task": result.task in TASKS,
