@@ -166,4 +166,5 @@ def test_names_that_are_no_utf8(
     payload = json.loads((report / "data.json").read_bytes())
     assert list(payload["classes"]) == ["circle", r"cr\xf6ss", "stripes"]
     assert list(payload["unreadable"]) == [f"circle/{bad.name}"]
-    assert r"\xe9\n.png" in (report / "data.html").read_text("utf-8")
+    page = (report / "data.html").read_text("utf-8").replace("<wbr>", "")
+    assert r"\xe9\n.png" in page
