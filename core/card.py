@@ -252,14 +252,29 @@ def _unpack_other(model_bytes: bytes) -> Unpacked:
     try:
         with zipfile.ZipFile(io.BytesIO(model_bytes)) as archive:
             texts = _read_texts(archive)
-        labels_name = _labels_name(texts)
-        labels = parse_labels(texts[labels_name].decode("utf-8-sig")) if labels_name else None
     # `zipfile` runs over damaged fields with whatever they make it do.
     except Exception as error:
         raise _damaged(str(error) or type(error).__name__) from error
     if CARD_NAME in texts:
         raise _damaged("one that was changed afterwards")
+    name = _labels_name(texts)
+    labels = parse_labels(archived_text(name, texts[name])) if name else None
     return Unpacked(model_bytes, None, labels, texts)
+
+
+def archived_text(name: str, content: bytes) -> str:
+    """Return the text of a file in the archive at a model's end.
+
+    Raises:
+        ModelFileError: it is not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelFileError(
+            f"Expected text as UTF-8 in {name} at the model's end. Received: {error}. "
+            "Download the file again."
+        ) from error
 
 
 def _labels_name(texts: Mapping[str, bytes]) -> str | None:

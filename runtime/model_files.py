@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pocketlens.card import LABELS_NAME, ModelCard, parse_labels, unpack_file
+from pocketlens.card import LABELS_NAME, ModelCard, archived_text, parse_labels, unpack_file
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 
 if TYPE_CHECKING:
@@ -245,13 +245,7 @@ def named_text(texts: Mapping[str, bytes] | None, name: str) -> str:
             f"Expected the text that the model's metadata names, {name}, at its end. "
             "Received: none there. The file is truncated: download it again."
         )
-    try:
-        return texts[name].decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ModelFileError(
-            f"Expected text as UTF-8 in {name} at the model's end. Received: {error}. "
-            "Download the file again."
-        ) from error
+    return archived_text(name, texts[name])
 
 
 def _tensor(details: dict[str, Any]) -> Tensor:
