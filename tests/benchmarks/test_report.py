@@ -78,7 +78,7 @@ def test_payload(made_up):
     assert payload["schema_version"] == 6
     assert set(payload) == {
         *("schema_version", "machine", "settings", "reference", "photos", "skipped_photos"),
-        *("rule", "files", "verdict", "task", "left_out", "warnings", "sustained"),
+        *("rule", "files", "verdict", "task", "left_out", "warnings", "seen_photos", "sustained"),
     }
     assert {"cpu", "cores", "python", "numpy", "opencv", "interpreter"} <= set(payload["machine"])
     assert payload["machine"]["after"]["temperature_c"] == 61.4
