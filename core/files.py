@@ -362,9 +362,10 @@ def _unlock(lock: int) -> None:
 
 
 def _real(path: Path) -> Path:
-    """Return a path without links; raise OutputError if it is one to nowhere."""
+    """Return a path without links; raise OutputError for one in a circle or into no folder."""
     real = os.path.realpath(path)
-    if os.path.islink(path) and not os.path.lexists(real):
+    leads_nowhere = os.path.islink(path) and not os.path.isdir(os.path.dirname(real))
+    if leads_nowhere or os.path.islink(real):
         raise OutputError(
             f"Expected a place for the results. Received: {path}, a symbolic link that leads "
             "nowhere. Remove it or choose another place."
