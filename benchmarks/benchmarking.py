@@ -87,8 +87,10 @@ def benchmark(
             for one in one_each:
                 photos.with_labels(one.labels, one.task)
             # Files of one model have seen the same.
-            for one in {one.card.seen: one for one in reversed(one_each)}.values():
-                seen += warn_if_seen(Path(one.model.path), one.card, photos.photos)
+            distinct = {one.card.seen: one for one in reversed(one_each)}.values()
+            seen = warn_if_seen(
+                ((Path(one.model.path), one.card) for one in distinct), photos.photos
+            )
     for warning in machine.warnings:
         LOGGER.warning("%s", warning)
     # Latency comes before accuracy, whose work on all cores heats a small board up.

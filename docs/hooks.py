@@ -70,7 +70,7 @@ def _commands() -> Iterator[str]:
                 yield f"{names}: see [third-party models](#third-party-models).\n"
             else:
                 yield from _list(options)
-    yield "## Third-party models\n\nWhat a file from elsewhere does not say of itself:\n"
+    yield "## Third-party models\n\nWhat a third-party file does not say of itself:\n"
     yield from _list(shared)
 
 

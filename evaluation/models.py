@@ -82,7 +82,7 @@ def evaluate_model(
         scorer = open_scorer(Path(model), hints)
     card = scorer.card
     photos = photos.with_labels(card.labels, card.task)
-    warnings = warn_if_seen(scorer.path, card, photos.photos)
+    warnings = warn_if_seen([(scorer.path, card)], photos.photos)
     skipped: list[PictureError] = []
     samples = read_labelled(photos, card.input_size_wh, card.resize_mode, skipped)
     readable, (scores,) = run_models(

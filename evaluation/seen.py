@@ -29,42 +29,50 @@ def sketch(digests: Iterable[str]) -> str:
     return "".join(sorted({digest[:_DIGITS] for digest in digests})[:_KEPT])
 
 
-def warn_if_seen(model: Path, card: ModelCard, photos: Sequence[Photo]) -> tuple[str, ...]:
-    """Log how many of the photos a model was trained or chosen on, and return the sentence.
-
-    Nothing is logged or returned where none were.
+def warn_if_seen(
+    models: Iterable[tuple[Path, ModelCard]], photos: Sequence[Photo]
+) -> tuple[str, ...]:
+    """Log how many of the photos models were trained or chosen on, and return the sentences.
 
     Of a run and those before it all photos are known; of a `.tflite` file a sample, so that a few
     among many stay unnoticed.
 
     Args:
-        model: a run, the model in it, or a file.
-        card: its card.
-        photos: what it is to be measured on.
+        models: each a run, the model in it, or a file, with its card.
+        photos: what they are to be measured on.
     """
+    digests: list[str] = []
+    sentences = []
+    for model, card in models:
+        known, exact = _known(model, card)
+        if not known:
+            continue
+        if not digests:
+            paths = [photo.path for photo in photos]
+            digests = list(filter(None, map_ahead(_digest, paths, count_cores(), _AHEAD)))
+        sample = digests if exact else [digest for digest in digests if digest <= max(known)]
+        seen = sum(digest in known for digest in sample)
+        if not seen:
+            continue
+        count = seen if exact else round(len(digests) * seen / len(sample))
+        sentences.append(
+            f"{'' if exact else 'About '}{count} of the {len(digests)} photos "
+            f"{'was' if count == 1 else 'were'} used to train or choose {shown(model.name)}, so "
+            "the figures are optimistic. Measure on other photos, or give the run in place of the "
+            "photos, for its test photos."
+        )
+        LOGGER.warning("%s", sentences[-1])
+    return tuple(sentences)
+
+
+def _known(model: Path, card: ModelCard) -> tuple[set[str], bool]:
+    """Return the first digits of what is known to be seen, and whether that is all."""
     known = _of_run(model)
-    exact = known is not None
-    if known is None:
-        starts = range(0, len(card.seen), _DIGITS)
-        known = {card.seen[start : start + _DIGITS] for start in starts}
-        exact = len(known) < _KEPT
-    if not known:
-        return ()
-    paths = [photo.path for photo in photos]
-    digests = list(filter(None, map_ahead(_digest, paths, count_cores(), _AHEAD)))
-    sample = digests if exact else [digest for digest in digests if digest <= max(known)]
-    seen = sum(digest in known for digest in sample)
-    if not seen:
-        return ()
-    count = seen if exact else round(len(digests) * seen / len(sample))
-    sentence = (
-        f"{'' if exact else 'About '}{count} of the {len(digests)} photos "
-        f"{'was' if count == 1 else 'were'} used to train or choose {shown(model.name)}, so the "
-        "figures are optimistic. Measure on other photos, or give the run in place of the photos, "
-        "for its test photos."
-    )
-    LOGGER.warning("%s", sentence)
-    return (sentence,)
+    if known is not None:
+        return known, True
+    starts = range(0, len(card.seen), _DIGITS)
+    known = {card.seen[start : start + _DIGITS] for start in starts}
+    return known, len(known) < _KEPT
 
 
 def _of_run(model: Path) -> set[str] | None:
@@ -74,6 +82,7 @@ def _of_run(model: Path) -> set[str] | None:
     try:
         seen = read_split(folder).seen
     except PocketlensError:
+        # The sample in the card still tells.
         return None
     if seen is None:
         return None

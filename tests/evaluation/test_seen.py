@@ -36,7 +36,7 @@ def test_few_photos_are_counted_exactly(
 ) -> None:
     photos = photos_in(tmp_path, 60)
     card = dataclasses.replace(CARD, seen=sketch(digests(photos[:seen])))
-    warn_if_seen(tmp_path / "m.tflite", card, photos)
+    warn_if_seen([(tmp_path / "m.tflite", card)], photos)
     assert caplog.text.count("optimistic") == (seen > 0)
     assert said in caplog.text
     assert "About" not in caplog.text
@@ -72,12 +72,12 @@ def test_of_many_photos_a_sample_tells_how_many(
     photos = photos_in(tmp_path, 1200)
     card = dataclasses.replace(CARD, seen=sketch(digests(photos[:800])))
     assert len(card.seen) == 512
-    warn_if_seen(tmp_path / "m.tflite", card, photos[400:])
+    warn_if_seen([(tmp_path / "m.tflite", card)], photos[400:])
     found = re.search(r"About (\d+) of the 800 photos were used", caplog.text)
     assert found
     assert 270 <= int(found[1]) <= 530
     caplog.clear()
-    warn_if_seen(tmp_path / "m.tflite", card, photos[800:])
+    warn_if_seen([(tmp_path / "m.tflite", card)], photos[800:])
     assert not caplog.text
 
 
@@ -94,7 +94,7 @@ def test_a_run_knows_all(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     photos[0].path.unlink()
     for model in (folder, folder / "model.keras"):
         caplog.clear()
-        warn_if_seen(model, CARD, photos)
+        warn_if_seen([(model, CARD)], photos)
         assert f"149 of the 299 photos were used to train or choose {model.name}," in caplog.text
 
 
