@@ -225,8 +225,8 @@ def refuse_too_large(files: Sequence[Path], limits: Limits) -> None:
         return
     smallest = min(sizes_mb, key=sizes_mb.__getitem__)
     raise PocketlensError(
-        f"Expected a file of at most {most:g} MB. Received: none; the smallest is "
-        f"{smallest.name} with {sizes_mb[smallest]:.2f} MB. Allow as much, or train a smaller "
+        f"No file is {most:g} MB or smaller; the smallest is "
+        f"{smallest.name} with {sizes_mb[smallest]:.2f} MB. Raise --max-size, or train a smaller "
         "network."
     )
 

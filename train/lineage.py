@@ -104,7 +104,7 @@ def _from_json(folder: Path, values: Mapping[str, Any]) -> SeenPhotos:
             if entry
         }
     elif not unknown:
-        unknown = f"of photos of {folder}, which another version trained, near copies are not found"
+        unknown = f"another version trained {folder}, so near copies of its photos are not found"
     return SeenPhotos(
         {digest: split for split, part in parts.items() for digest in part}, fingerprints, unknown
     )
@@ -137,7 +137,7 @@ def _unknown(folder: Path, split: RunSplit, digests: Mapping[Path, str], total: 
         photos = {name: run.photos(name).photos for name in split.parts}
         now = DividedPhotos(split.root, run.card.labels, photos, digests)
         if now.data_hash != run.card.data_hash:
-            return f"not all photos of {folder} are known to be those that it was trained on"
+            return f"some photos of {folder} may have changed since it was trained"
     if weights in _PUBLISHED:
         return ""
     return f"{folder} started from {weights}, and which photos that was trained on is not known"

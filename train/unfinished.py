@@ -139,7 +139,7 @@ def _exchange(unfinished: UnfinishedRun, out: Path) -> None:
             raise
         raise OutputExistsError(
             f"{out} appeared or changed during the training, so it was left as it is. Move it away "
-            "and give the same command with --resume: no epoch is trained again."
+            "and run the same command with --resume: finished epochs are not repeated."
         ) from error
 
 

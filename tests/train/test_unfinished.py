@@ -158,7 +158,7 @@ def test_run_that_appears_during_the_training(tmp_path: Path) -> None:
                 out.mkdir()
                 (out / "model.keras").write_text("theirs")
 
-    with pytest.raises(OutputExistsError, match=r"Move it away .* with --resume: no epoch"):
+    with pytest.raises(OutputExistsError, match=r"Move it away .* with --resume: finished epochs"):
         make(resume=False)
     assert (out / "model.keras").read_text() == "theirs"
     out.rename(tmp_path / "aside")
