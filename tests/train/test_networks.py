@@ -95,7 +95,7 @@ def test_imagenet_file_at_another_size(shared: Path) -> None:
 
 
 def test_weights_that_do_not_fit(tiny_run: Path) -> None:
-    settings = Settings(alpha=0.5, image_size=96, weights=str(tiny_run))
+    settings = Settings(alpha=0.5, image_size=96, weights=str(tiny_run / "model.keras"))
     with pytest.raises(WeightsError, match=r"Received: .*[^.]\. Choose the file"):
         build(2, settings)
 
