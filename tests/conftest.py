@@ -251,7 +251,7 @@ def task_models(
         settings = Settings(
             task=task,
             positive="circle" if task == "binary" else None,
-            alpha=0.35,
+            arch="cnn_small",
             image_size=64,
             weights="none",
             augmentation="light",
