@@ -8,7 +8,7 @@ DEMO ?= demo-out
 # Test models that the light environment's tests read, since it cannot train any.
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
-.PHONY: demo test test-matrix test-wheel test-old-runtime test-oldest test-arm64 check format lock \
+.PHONY: demo test test-matrix test-networks test-wheel test-old-runtime test-oldest test-arm64 check format lock \
 	flowers head-cache input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet \
 	peers peers-table soak viewers classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
 	video-rate web-app litertjs images image-lock docs docs-serve clean
@@ -19,12 +19,17 @@ demo: $(VENV)/installed
 # Two processes at once for what mostly waits for one core; not for tests of time limits.
 test: $(VENV)/installed
 	rm -rf build/test-models
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/runtime --ignore tests/benchmarks \
-		--ignore tests/cli/test_live.py --ignore tests/cli/test_live_network.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not networks' --ignore tests/runtime \
+		--ignore tests/benchmarks --ignore tests/cli/test_live.py --ignore tests/cli/test_live_network.py
 	$(BIN)/python -m pytest tests/runtime tests/benchmarks tests/cli/test_live.py tests/cli/test_live_network.py
 
-# The device's tests in other environments, with the models of an earlier `make test`.
-test-matrix: test-wheel test-old-runtime test-oldest
+# Every architecture, and the network in full size; and the device's tests in other environments,
+# with the models of an earlier `make test`.
+test-matrix: test-networks test-wheel test-old-runtime test-oldest
+
+# Whole trainings on real photos, all five formats of each, and the demo on a small scale.
+test-networks: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m networks
 
 # The wheel alone, in an environment without any extra and outside the repository.
 test-wheel: $(VENV)/installed

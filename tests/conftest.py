@@ -161,6 +161,28 @@ def tiny_run(tiny_home: Path, tiny_photos: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def plain_run(tiny_home: Path, tiny_photos: Path) -> Path:
+    """A run of a network of few layers, for what does not depend on the network."""
+    with alone(tiny_home):
+        folder = tiny_home / "plain"
+        if not folder.is_dir():
+            pytest.importorskip("tensorflow", reason="training needs the train extra")
+            from pocketlens.train import Settings, train
+
+            settings = Settings(
+                arch="cnn_deep",
+                image_size=32,
+                weights="none",
+                augmentation="light",
+                batch_size=16,
+                fine_tune_epochs=4,
+                grid_epochs=0,
+            )
+            train(tiny_photos, folder, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_models(tiny_home: Path, tiny_run: Path) -> dict[str, Path]:
     """The tiny run's five files by format."""
     with alone(tiny_home):
@@ -229,7 +251,7 @@ def task_models(
         settings = Settings(
             task=task,
             positive="circle" if task == "binary" else None,
-            alpha=0.35,
+            arch="cnn_small",
             image_size=64,
             weights="none",
             augmentation="light",

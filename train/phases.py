@@ -236,6 +236,8 @@ class Trainer:
             jit_compile=compile_with_xla(),
             steps_per_execution=int(training.cardinality()) if self._in_one_graph(phase) else 1,
         )
+        # Variables that the first step made itself would have it traced twice.
+        model.optimizer.build(model.trainable_variables)
         first_epoch = self._checkpoints.first_epoch(phase)
         before = None
         if phase in (FINE_TUNE, GRID) and not first_epoch:

@@ -89,7 +89,6 @@ def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, mo
     assert np.isclose(changes[0].ratio, 2, rtol=0.4)
 
 
-@pytest.mark.trains
 def test_a_real_int8_file_with_an_extra_block_is_found(tmp_path):
     keras = pytest.importorskip("keras", reason="networks are built with the train extra")
     tf = pytest.importorskip("tensorflow", reason="networks are built with the train extra")

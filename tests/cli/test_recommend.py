@@ -58,7 +58,6 @@ def test_that_no_file_is_small_enough_is_said_before_measuring(
     assert f"or smaller; the smallest is {name} with {size_mb:.2f} MB." in capsys.readouterr().err
 
 
-@pytest.mark.trains
 def test_a_run_is_converted_and_judged_by_its_held_back_photos(tiny_run, tmp_path, capsys):
     pytest.importorskip("tensorflow", reason="converting needs the train extra")
     assert run(["recommend", str(tiny_run), "--threads", "1", "--json", str(tmp_path / "o")]) == 0

@@ -117,8 +117,9 @@ def test_command_line(
     tiny_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    arguments = ["train", str(tiny_photos), "--out", str(out), "--weights", "none", "--alpha"]
-    arguments += ["0.35", "--image-size", "64", "--fine-tune-epochs", "1", "--grid-epochs", "0"]
+    arguments = ["train", str(tiny_photos), "--out", str(out), "--weights", "none"]
+    arguments += ["--arch", "cnn_small", "--image-size", "64"]
+    arguments += ["--fine-tune-epochs", "1", "--grid-epochs", "0"]
     assert run([*arguments, "--json", "-"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["labels"] == ["circle", "cross", "stripes"]

@@ -53,7 +53,11 @@ def photos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(
+    scope="module",
+    # Both tests of one in the same process, so that it is trained once.
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ARCHITECTURES],
+)
 def road(
     request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Road]:
@@ -90,6 +94,7 @@ def road(
     shutil.rmtree(home)
 
 
+@pytest.mark.networks
 def test_training_keeps_to_the_grid(road: Road) -> None:
     trained = keras.models.load_model(road.run / "model.keras", compile=False, safe_mode=True)
     moved = 0
@@ -121,6 +126,7 @@ def test_training_keeps_to_the_grid(road: Road) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.networks
 def test_files_answer_like_keras(road: Road, tmp_path: Path) -> None:
     model_path = road.run / "model.keras"
     model = keras.models.load_model(model_path, compile=False)

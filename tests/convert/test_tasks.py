@@ -190,6 +190,7 @@ def flower_table(shared: Path, home: Path, task: str) -> Path:
     return path
 
 
+@pytest.mark.networks
 @pytest.mark.parametrize("task", ["multiclass", *TASKS])
 def test_real_photos(
     task: str,

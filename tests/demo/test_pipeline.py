@@ -13,6 +13,9 @@ from pocketlens.cli.main import run
 from pocketlens.demo.cards import LABELS
 from pocketlens.demo.pipeline import Demo, Scale, demo
 
+# All in one process, so that the demo runs once.
+pytestmark = pytest.mark.xdist_group("demo")
+
 SMALL = Scale(
     train=210,
     val=70,
@@ -32,6 +35,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Demo:
         return demo(home / "out", scale=SMALL)
 
 
+@pytest.mark.networks
 def test_everything_is_there(small: Demo) -> None:
     names = {path.name for path in small.folder.iterdir()}
     assert names == {
@@ -51,6 +55,7 @@ def test_everything_is_there(small: Demo) -> None:
     assert [path.name for path in small.folder.parent.iterdir() if "partial" in path.name] == []
 
 
+@pytest.mark.networks
 def test_every_link_of_the_page_leads_somewhere(small: Demo) -> None:
     text = (small.folder / "index.html").read_text("utf-8")
     links = re.findall(r'(?:src|href)="([^"]+)"', text)
@@ -66,6 +71,7 @@ def test_every_link_of_the_page_leads_somewhere(small: Demo) -> None:
     assert ".partial" not in text
 
 
+@pytest.mark.networks
 def test_commands_of_the_page_name_a_model_that_exists(small: Demo) -> None:
     text = (small.folder / "index.html").read_text("utf-8")
     models = re.findall(r"pocketlens (?:classify|live) (\S+)", text)
@@ -73,6 +79,7 @@ def test_commands_of_the_page_name_a_model_that_exists(small: Demo) -> None:
     assert all(Path(model).is_file() for model in models)
 
 
+@pytest.mark.networks
 def test_labelled_video_is_as_long_as_the_video(small: Demo) -> None:
     lengths = []
     for name in ("video.mp4", "video_labelled.mp4"):
@@ -83,11 +90,13 @@ def test_labelled_video_is_as_long_as_the_video(small: Demo) -> None:
     assert len((small.folder / "video.jsonl").read_text().splitlines()) == 100
 
 
+@pytest.mark.networks
 def test_run_can_be_converted_again_from_where_it_lies(small: Demo, tmp_path: Path) -> None:
     run_folder = str(small.folder / "cards")
     assert run(["convert", run_folder, "--out", str(tmp_path), "--format", "float32"]) == 0
 
 
+@pytest.mark.networks
 def test_labels_are_those_of_the_pictures(small: Demo) -> None:
     assert small.training.card.labels == LABELS
 

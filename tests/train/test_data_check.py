@@ -92,7 +92,12 @@ def awkward(shared: Path, tiny_photos: Path, tmp_path_factory: pytest.TempPathFa
     for path in (shared / "data" / "awkward_images").iterdir():
         (folder / "circle" / path.name).write_bytes(path.read_bytes())
     quick = Settings(
-        alpha=0.35, image_size=32, weights="none", fine_tune_epochs=1, grid_epochs=0, batch_size=64
+        arch="cnn_small",
+        image_size=32,
+        weights="none",
+        fine_tune_epochs=1,
+        grid_epochs=0,
+        batch_size=64,
     )
     said = io.StringIO()
     handler = logging.StreamHandler(said)

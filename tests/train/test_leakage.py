@@ -26,7 +26,12 @@ from pocketlens.train import training as measuring
 
 SIZE = 64
 SETTINGS = Settings(
-    alpha=0.35, image_size=SIZE, weights="none", batch_size=16, fine_tune_epochs=1, grid_epochs=0
+    arch="cnn_small",
+    image_size=SIZE,
+    weights="none",
+    batch_size=16,
+    fine_tune_epochs=1,
+    grid_epochs=0,
 )
 COPIED, PLAIN = 8, 22
 

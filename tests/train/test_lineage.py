@@ -254,22 +254,21 @@ def digests(photos: Sequence[Photo]) -> set[str]:
     return {hashlib.sha256(photo.path.read_bytes()).hexdigest() for photo in photos}
 
 
-@pytest.mark.trains
-def test_real_retraining(tmp_path: Path, run: Path, tiny_run: Path) -> None:
+def test_real_retraining(tmp_path: Path, run: Path, plain_run: Path) -> None:
     pytest.importorskip("tensorflow", reason="training needs the train extra")
     from pocketlens.runtime.runs import read_run
     from pocketlens.train import Settings, train
 
     first = tmp_path / "first"
-    shutil.copytree(tiny_run, first)
+    shutil.copytree(plain_run, first)
     # It was trained on these photos, with some split.
     shutil.copy(run / "split.json", first)
     photos = tmp_path / "photos"
     picture(photos / "cross" / "000.png", 1)
     (photos / "circle" / "00.png").rename(photos / "circle" / "renamed.png")
     settings = Settings(
-        alpha=0.35,
-        image_size=96,
+        arch="cnn_deep",
+        image_size=32,
         weights=str(first),
         head_epochs=2,
         fine_tune_epochs=1,

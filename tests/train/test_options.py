@@ -23,7 +23,7 @@ from pocketlens.train.grid import kernel_of
 from pocketlens.train.networks import flat_layers
 from pocketlens.train.pixel_cache import load_pixels
 
-TINY = Settings(alpha=0.35, image_size=96, batch_size=16, grid_epochs=1)
+PLAIN = Settings(arch="cnn_deep", image_size=32, weights="none", batch_size=16, grid_epochs=1)
 
 
 def kernels_on_grid(model: keras.Model) -> bool:
@@ -37,12 +37,12 @@ def kernels_on_grid(model: keras.Model) -> bool:
 
 
 def test_other_options_lead_to_a_plain_model(
-    tiny_photos: Path, tiny_run: Path, tmp_path: Path
+    tiny_photos: Path, plain_run: Path, tmp_path: Path
 ) -> None:
     """Half precision, SGD and the grid: the saved model is float32, with kernels on the grid."""
     settings = dataclasses.replace(
-        TINY,
-        weights=str(tiny_run),
+        PLAIN,
+        weights=str(plain_run),
         head_epochs=2,
         fine_tune_epochs=1,
         augmentation="strong",
@@ -64,13 +64,13 @@ def test_other_options_lead_to_a_plain_model(
     assert float(rows[0]["learning_rate"]) == pytest.approx(settings.rates.head)
     # What was evaluated is what was saved.
     divided = check_data(tiny_photos).divide(settings.seed)
-    test = load_pixels(divided, (96, 96), settings.resize_mode)["test"]
+    test = load_pixels(divided, (32, 32), settings.resize_mode)["test"]
     scores = model.predict(test.pixels.astype(np.float32), verbose=0)
     assert (scores.argmax(axis=1) == test.labels).mean() == pytest.approx(training.test.accuracy)
 
 
 def test_augmentation_sees_training_photos_only(
-    tiny_photos: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_photos: Path, plain_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every picture that is augmented, for any phase or the sheet, is of the training split."""
     seen: list[bytes] = []
@@ -81,18 +81,16 @@ def test_augmentation_sees_training_photos_only(
         return 255 - pixels
 
     monkeypatch.setattr(phases, "augment", augment)
-    settings = dataclasses.replace(TINY, weights=str(tiny_run), head_epochs=1, fine_tune_epochs=1)
+    settings = dataclasses.replace(PLAIN, weights=str(plain_run), head_epochs=1, fine_tune_epochs=1)
     train(tiny_photos, tmp_path / "run", settings)
     divided = check_data(tiny_photos).divide(settings.seed)
-    splits = load_pixels(divided, (96, 96), settings.resize_mode)
+    splits = load_pixels(divided, (32, 32), settings.resize_mode)
     assert set(seen) == {picture.tobytes() for picture in splits["train"].pixels}
 
 
 def test_a_run_without_augmentation_says_what_was_done(tiny_photos: Path, tmp_path: Path) -> None:
     settings = dataclasses.replace(
-        TINY,
-        image_size=32,
-        weights="none",
+        PLAIN,
         fine_tune_epochs=1,
         # At this rate an epoch makes nothing better.
         grid_learning_rate=1.0,
@@ -210,16 +208,16 @@ photos, weights, out = map(Path, sys.argv[1:])
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 training.all_gpus = strategy.scope
 settings = Settings(
-    alpha=0.35, image_size=96, weights=str(weights), batch_size=16,
+    arch="cnn_deep", image_size=32, weights=str(weights), batch_size=16,
     head_epochs=1, fine_tune_epochs=0, grid_epochs=1,
 )
 train(photos, out, settings)
 """
 
 
-def test_two_devices_train_together(tiny_photos: Path, tiny_run: Path, tmp_path: Path) -> None:
+def test_two_devices_train_together(tiny_photos: Path, plain_run: Path, tmp_path: Path) -> None:
     """Two CPUs stand in for two GPUs."""
-    arguments = [tiny_photos, tiny_run, tmp_path / "run"]
+    arguments = [tiny_photos, plain_run, tmp_path / "run"]
     done = subprocess.run(
         [sys.executable, "-c", TWO_DEVICES, *map(str, arguments)],
         capture_output=True,
@@ -228,10 +226,10 @@ def test_two_devices_train_together(tiny_photos: Path, tiny_run: Path, tmp_path:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     model = keras.models.load_model(tmp_path / "run" / "model.keras", compile=False)
-    before = keras.models.load_model(tiny_run / "model.keras", compile=False)
+    before = keras.models.load_model(plain_run / "model.keras", compile=False)
     assert kernels_on_grid(model)
     changed = [
         not np.array_equal(one, other)
         for one, other in zip(model.get_weights(), before.get_weights(), strict=True)
     ]
-    assert sum(changed) > 10
+    assert sum(changed) >= 9

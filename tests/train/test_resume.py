@@ -40,19 +40,19 @@ class Cut(logging.Handler):
             os.kill(os.getpid(), signal.SIGKILL)
 logging.getLogger("pocketlens").addHandler(Cut())
 logging.getLogger("pocketlens").setLevel(logging.INFO)
-settings = Settings(alpha=0.35, image_size=64, weights=sys.argv[3], batch_size=16, head_epochs=2,
-                    fine_tune_epochs=2, grid_epochs=2)
+settings = Settings(arch="cnn_deep", image_size=32, weights=sys.argv[3], batch_size=16,
+                    head_epochs=2, fine_tune_epochs=2, grid_epochs=2)
 train(Path(sys.argv[1]), Path(sys.argv[2]), settings, resume=True)
 """
 
 
 @pytest.fixture(scope="module")
-def settings(tiny_run: Path) -> Settings:
+def settings(plain_run: Path) -> Settings:
     """Those of CHILD."""
     return Settings(
-        alpha=0.35,
-        image_size=64,
-        weights=str(tiny_run),
+        arch="cnn_deep",
+        image_size=32,
+        weights=str(plain_run),
         batch_size=16,
         head_epochs=2,
         fine_tune_epochs=2,
@@ -215,13 +215,13 @@ def test_disk_full(
     """The head's checkpoints fit, those of all layers with their optimizer do not."""
     out = tmp_path / "runs" / "run"
     line = ["train", str(tiny_photos), "--out", str(out), "--weights", settings.weights]
-    line += ["--alpha", "0.35", "--image-size", "64", "--head-epochs", "1", "--grid-epochs", "0"]
+    line += ["--arch", "cnn_deep", "--image-size", "32", "--head-epochs", "1", "--grid-epochs", "0"]
     line += ["--fine-tune-epochs", "1", "--batch-size", "16"]
     # From the first epoch on, since the weights to start from are read by way of a larger file.
     with contextlib.ExitStack() as limits, monkeypatch.context() as patch:
 
         def limit(*_: object) -> None:
-            limits.enter_context(small_files(3_000_000))
+            limits.enter_context(small_files(8_000_000))
 
         patch.setattr(History, "on_epoch_begin", limit)
         assert run(line) == 1

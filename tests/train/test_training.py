@@ -31,7 +31,12 @@ from pocketlens.train.pixel_cache import load_pixels
 from pocketlens.train.splits import DividedPhotos
 
 QUICK = Settings(
-    alpha=0.35, image_size=64, weights="none", batch_size=16, fine_tune_epochs=1, grid_epochs=0
+    arch="cnn_small",
+    image_size=64,
+    weights="none",
+    batch_size=16,
+    fine_tune_epochs=1,
+    grid_epochs=0,
 )
 
 
