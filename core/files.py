@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -170,10 +170,7 @@ def staged_folder(out: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
         OutputError: the folder cannot be written.
     """
     out = _real(out)
-    seen = _found.get(out, _UNSEEN)
     refuse_folder(out, overwrite=overwrite, marker=marker)
-    if seen != _UNSEEN and seen != _found[out]:
-        raise _taken(out)
     with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         partial, lock = _make_partial(out)
@@ -190,22 +187,21 @@ def staged_folder(out: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
 def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
     """Raise OutputExistsError if the folder `out` is taken; see `staged_folder`.
 
-    What is there now is remembered: only that is replaced at the end.
+    What is there now is remembered: only that is replaced at the end, and a second look refuses
+    anything else.
     """
     out = _real(out)
     found = _state(out)
     with output_errors(out):
         refuse_unwritable(out)
         free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
-    if free:
-        _found[out] = found
+    is_ours = out.is_dir() and (out / marker).is_file()
+    if free or (is_ours and overwrite):
+        _remember({out: found})
         return
-    if out.is_dir() and (out / marker).is_file():
-        if overwrite:
-            _found[out] = found
-            return
-        advice = "Choose another folder or add --overwrite."
-    else:
+    _found.pop(out, None)
+    advice = "Choose another folder or add --overwrite."
+    if not is_ours:
         advice = f"It holds no {marker}, so it is not replaced: choose another folder."
     raise OutputExistsError(
         f"Expected a new folder for the results. Received: {out}, which exists. {advice}"
@@ -215,7 +211,7 @@ def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
 def refuse_files(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Raise OutputExistsError if one of the files to be written is there already.
 
-    What is there now is remembered: only that is replaced at the end.
+    What is there now is remembered, as by `refuse_folder`.
     """
     states = {path: _state(path) for path in map(_real, paths)}
     for path in states:
@@ -228,12 +224,14 @@ def refuse_files(paths: Iterable[Path], *, overwrite: bool) -> None:
             "regular file. Choose another place."
         )
     if taken and not overwrite:
+        for path in taken:
+            _found.pop(path, None)
         raise OutputExistsError(
             f"Expected new files for the results. Received: {', '.join(map(str, taken))}, "
             f"which {'exists' if len(taken) == 1 else 'exist'}. "
             "Choose another place or add --overwrite."
         )
-    _found.update(states)
+    _remember(states)
 
 
 def refuse_targets(*targets: str | None, overwrite: bool) -> None:
@@ -382,6 +380,18 @@ def _state(path: Path) -> _State | None:
     except OSError:
         return _UNSEEN
     return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _remember(states: Mapping[Path, _State | None]) -> None:
+    """Note what is at targets; raise OutputExistsError where it was something else before.
+
+    Between two looks of one command may lie minutes, in which somebody else has made it.
+    """
+    for path, state in states.items():
+        if _found.setdefault(path, state) != state:
+            # Whoever asks again knows of it.
+            del _found[path]
+            raise _taken(path)
 
 
 def _taken(path: Path) -> OutputExistsError:
