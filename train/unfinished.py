@@ -120,7 +120,7 @@ def saying_how_to_resume(out: Path) -> Iterator[None]:
     except (KeyboardInterrupt, OutputError) as error:
         if UnfinishedRun.of(out).checkpoint.is_file():
             LOGGER.warning(
-                "What was finished is kept: the same command with --resume goes on from there."
+                "Finished epochs are kept: the same command with --resume continues from there."
             )
         elif isinstance(error, KeyboardInterrupt):
             LOGGER.warning("No epoch was finished, so there is nothing to resume.")
@@ -136,7 +136,7 @@ def _refuse(unfinished: UnfinishedRun, out: Path, *, overwrite: bool, resume: bo
     refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
     if unfinished.checkpoint.is_file() and not (overwrite or resume):
         raise OutputExistsError(
-            f"There is an unfinished run of {out}. Go on with it by --resume, or start anew with "
+            f"There is an unfinished run of {out}. Continue it with --resume, or start over with "
             "--overwrite."
         )
 

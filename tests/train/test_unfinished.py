@@ -131,7 +131,7 @@ def test_interruption_says_whether_there_is_something_to_resume(
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         interrupt(out, finished=finished)
-    assert ("with --resume goes on" in caplog.text) == finished
+    assert ("with --resume continues" in caplog.text) == finished
     assert ("there is nothing to resume" in caplog.text) != finished
 
 
