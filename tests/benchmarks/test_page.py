@@ -177,7 +177,7 @@ def test_size_stands_in_for_accuracy_only_without_photos(made_up, photos):
     assert ("top-1 (%)" in text) == photos
     assert ("file size (MB)" in text) != photos
     assert ("<h2>Size vs. latency</h2>" in text) != photos
-    assert ("nothing is known of accuracy" in text) != photos
+    assert ("Accuracy was not measured" in text) != photos
 
 
 def test_warnings_stand_before_the_figures(made_up):
