@@ -121,8 +121,7 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     twice = [path for path, count in Counter(parts).items() if count > 1]
     if twice:
         raise UsageError(
-            f"Expected each file once. Received: {Path(*twice[0])} more than once. "
-            "Leave the repetition out."
+            f"Expected each file once. Received: {Path(*twice[0])} more than once. Name it once."
         )
     lengths = [1] * len(parts)
     while True:

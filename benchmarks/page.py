@@ -170,16 +170,16 @@ def _tiles(benchmark: Benchmark, chosen: Row) -> Iterator[tuple[str, str, str]]:
 
 def _options(found: Recommendation) -> dict[str, Any]:
     marked = found.take or found.nearest
-    heads = ("file", "threads", "ms", "MB", f"{found.benchmark.measure}, %", "points lost", "")
+    heads = ("file", "threads", "ms", "MB", f"{found.benchmark.measure}, %", "points lost")
     rows = [
         (
-            option.name,
+            # Below the name, where a phone shows it without scrolling.
+            (option.name, remark(option, found) or ("nearest" if option is found.nearest else "")),
             str(option.threads),
             fixed(option.latency_ms),
             fixed(option.size_mb),
             fixed(None if option.accuracy is None else 100 * option.accuracy, 1),
             fixed(option.drop, 1),
-            remark(option, found) or ("nearest" if option is found.nearest else ""),
         )
         for option in found.options
     ]
@@ -197,7 +197,7 @@ def _choice(benchmark: Benchmark) -> dict[str, Any] | None:
     if benchmark.photos:
         notes.append(f"Vertical lines: 95 % intervals on {counted(benchmark.photos)}.")
     else:
-        notes.append("Without --photos nothing is known of accuracy, so size stands in its place.")
+        notes.append("Accuracy was not measured (no --photos), so this shows the size instead.")
     if len(benchmark.files) > 1:
         notes.append("Dashed: nothing is better in both (the Pareto front).")
     what = "Accuracy" if benchmark.photos else "Size"
@@ -245,8 +245,8 @@ def _files(benchmark: Benchmark, chosen: Row) -> dict[str, Any]:
         for file in benchmark.files
     ]
     note = (
-        "RAM: the most that the model adds, in a process of its own. MMACs: millions of "
-        "multiply-adds for a photo."
+        "RAM: peak memory that the model adds, in a separate process. MMACs: millions of "
+        "multiply-adds per photo."
     )
     return _table("Files", heads, rows, benchmark.files.index(chosen[0]), note)
 
@@ -260,15 +260,15 @@ def _times(benchmark: Benchmark, chosen: Row) -> dict[str, Any]:
     # A run of a few processes has none.
     below = ""
     if any(latency.classify.median_interval_ms for _, latency in pairs):
-        below = " with their 95 % intervals over processes"
+        below = ", below them their 95 % intervals, from several processes"
     note = (
-        "Frame: from 1280×720 pixels to labels; p95 and p99 are of frames too; invoke: the bare "
+        "Frame: from 1280×720 pixels to labels; p95, p99: of frames; invoke: the bare "
         f"model. Medians{below}."
     )
     if several:
         note += f" Ratio: to {benchmark.reference.name} with as many threads"
         has_intervals = any(latency.classify_ratio_interval for _, latency in pairs)
-        note += "; intervals hold for another run too." if has_intervals else "."
+        note += "; intervals allow for differences between runs." if has_intervals else "."
     places = [latency is chosen[1] for _, latency in pairs]
     return _table("Latency", heads, rows, places.index(True), note)
 
@@ -297,7 +297,7 @@ def _frame_stages(benchmark: Benchmark, threads: int) -> dict[str, Any]:
 
 def _start(benchmark: Benchmark) -> dict[str, Any]:
     rows = [(file.footprint.load_ms, file.footprint.first_ms) for file in benchmark.files]
-    note = "Once, in a process of its own, the libraries imported before."
+    note = "Once, in a separate process, after the libraries were imported."
     return _bars("Start-up", benchmark, rows, ("load", "first inference"), note)
 
 
@@ -321,29 +321,26 @@ def _distribution(benchmark: Benchmark, threads: int) -> Iterator[dict[str, Any]
     rows = [page_charts.with_threads(file, threads).classify for file in benchmark.files]
     runs = min(row.runs for row in rows)
     note = (
-        f"Of at least {runs} frames of each file with {counted(threads, 'thread')}. Line: median; "
+        f"At least {runs} frames of each file with {counted(threads, 'thread')}. Line: median; "
         "dashed: 95 % were faster; the slowest may lie beyond the right end."
     )
     # Of fewer frames nobody knows what 1 % is.
     if runs >= _FRAMES_FOR_P99:
         worst_ms = max(row.p99_ms for row in rows)
-        note += f" 1 % took more than {worst_ms:.2f} ms with the worst file."
+        note += f" With the slowest file 1 % took more than {worst_ms:.2f} ms."
     yield {"title": "Latency distribution", "legend": "", "chart": chart, "note": note}
 
 
 def _threads(benchmark: Benchmark) -> dict[str, Any]:
     counts = [latency.threads for latency in benchmark.files[0].latencies]
     if len(counts) == 1:
-        note = (
-            f"Measured with {counted(counts[0], 'thread')} only. Add --threads 1,2,4 to see what "
-            "more of them gain."
-        )
+        note = f"Measured with {counted(counts[0], 'thread')} only. Add --threads 1,2,4 to compare."
         return {"title": "Threads", "legend": "", "chart": None, "note": note}
     return {
         "title": "Threads",
         "legend": legend(zip(page_charts.colours(benchmark), benchmark.short_names, strict=True)),
         "chart": page_charts.scaling(benchmark),
-        "note": "Of the median time per frame. Dashed: what threads that cost nothing would gain.",
+        "note": "Speed-up of the median time per frame. Dashed: in proportion to the threads.",
     }
 
 
@@ -363,8 +360,8 @@ def _operators(benchmark: Benchmark) -> dict[str, Any] | None:
         for own in each
     ]
     note = (
-        f"With {counted(benchmark.files[0].latencies[0].threads, 'thread')}. Each operator: what a "
-        "model that ends with it takes more than one that ends before it."
+        f"With {counted(benchmark.files[0].latencies[0].threads, 'thread')}. An operator's time is "
+        "how much longer a model that ends with it takes than one that ends before it."
     )
     drawn = _bars("Operators", benchmark, rows, kinds, note, "time of an inference (ms)")
     return {**drawn, "tables": [_slowest(file.name, file.stages or ()) for file in benchmark.files]}

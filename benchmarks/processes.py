@@ -292,7 +292,7 @@ def main() -> None:
     def on_round(done: float) -> None:
         _send(answers, done)
         if not sys.stdin.buffer.read(len(_ON)):
-            sys.exit("The process that wanted the times has ended.")
+            sys.exit("The process that asked for the times has exited.")
 
     with ExitStack() as stack:
         classifiers = {

@@ -106,10 +106,21 @@ def near_best(file: FileResult) -> str:
     return f"within 1 {'photo' if few else 'point'} of the best"
 
 
-def as_fast(ratio: float) -> str:
+def as_fast(ratio: float, other: str = "") -> str:
     """Return in words how fast a file is that takes `ratio` of another's time: "as fast"."""
-    times = f"{1 / ratio:.1f}"
-    return "as fast" if times == "1.0" else f"{times} times as fast"
+    times, beside = f"{1 / ratio:.1f}", f" as {other}" if other else ""
+    if times == "1.0":
+        return f"as fast{beside}"
+    if ratio < 1:
+        return f"{times} times as fast{beside}"
+    return f"slower{f' than {other}' if other else ''} ({ratio:.2f} times as long)"
+
+
+def accuracy_gap(points: float, *, is_noise: bool = False) -> str:
+    """Return in words by how many points of accuracy a file is above another."""
+    if is_noise or signed(points) == signed(0):
+        return f"no measurable difference in accuracy ({signed(points)} points)"
+    return f"{abs(points):.1f} points {'more' if points > 0 else 'less'} accuracy"
 
 
 def _sentence(
@@ -129,11 +140,12 @@ def _sentence(
         text += ", and the one that the others were compared with"
     else:
         ratio = file.size_bytes / benchmark.reference.size_bytes
-        text += f", {as_fast(latency.classify_ratio)} as {benchmark.reference_name}"
+        text += f", {as_fast(latency.classify_ratio, benchmark.reference_name)}"
         text += f" at {ratio:.2f} of its size"
-        text += "" if points is None else f" and {signed(points)} points of accuracy"
-        flips = file.accuracy.flips if file.accuracy else None
-        text += " (noise)" if points and flips and flips.is_noise else ""
+        if points is not None:
+            flips = file.accuracy.flips if file.accuracy else None
+            gap = accuracy_gap(points, is_noise=flips is not None and flips.is_noise)
+            text += f", with {gap}"
     return f"{text}{_doubt(file)}."
 
 
@@ -161,8 +173,8 @@ def _doubt(file: FileResult) -> str:
     points = 100 * max(high - file.accuracy.share, file.accuracy.share - low)
     if points <= _UNSURE_POINTS:
         return ""
-    photos = counted(file.accuracy.total, "photo only tells", "photos only tell")
-    return f"; {photos} this to ±{points:.0f} points, so add more"
+    photos = counted(file.accuracy.total)
+    return f"; on {photos} this is only known to ±{points:.0f} points, so add more"
 
 
 def signed(points: float) -> str:

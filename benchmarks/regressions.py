@@ -55,8 +55,8 @@ class Change:
         low, high = self.interval
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         return (
-            f"{self.name}, {threads}: {self.word}, {self.ratio:.2f} times the earlier time "
-            f"({low:.2f}–{high:.2f})."
+            f"{self.name}, {threads}: {self.word}; it takes {self.ratio:.2f} times as long as "
+            f"before ({low:.2f}–{high:.2f})."
         )
 
 

@@ -11,11 +11,11 @@ from pocketlens.benchmarks.recommendation import (
     SAME_SPEED,
     Option,
     Recommendation,
+    accuracy_gap,
     as_fast,
     find_verdict,
     near_best,
     rivals,
-    signed,
 )
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
 from pocketlens.benchmarks.stages import by_kind
@@ -107,9 +107,9 @@ def drift_sentences(benchmark: Benchmark) -> list[str]:
         return []
     worst = max(drifts, key=lambda key: abs(math.log(drifts[key])))
     sentence = (
-        f"The machine drifted: {worst} took {drifts[worst]:.2f} times as long in the last third of "
-        f"the run as in the first, and {len(drifts)} of the series moved; ratios still hold, since "
-        "all were timed in turn, but times do not."
+        f"The machine's speed changed: {worst} took {drifts[worst]:.2f} times as long in the last "
+        f"third of the run as in the first ({counted(len(drifts), 'series', 'series')} changed); "
+        "ratios still hold, since all were timed in turn, but times do not."
     )
     return [sentence]
 
@@ -293,7 +293,7 @@ def _operator_lines(benchmark: Benchmark) -> list[str]:
         if file.stages:
             kinds = list(by_kind(file.stages).items())[:_KINDS_SHOWN]
             text = ", ".join(f"{kind} {time_ms:.2f}" for kind, time_ms in kinds)
-            lines.append(f"What operators of {file.name} take, in ms: {text}.")
+            lines.append(f"Time of the operators of {file.name}, in ms: {text}.")
     return lines
 
 
@@ -301,7 +301,7 @@ def _notes(benchmark: Benchmark) -> list[str]:
     first = "" if benchmark.reference.format == "float32" else ", the first: no card says float32"
     notes = [
         "invoke: the bare model; classify: from a 1280x720 frame to labels; medians and p95 in ms.",
-        "load, then first answer, RAM, peak: in a process of its own; partitions: XNNPACK's.",
+        "load, first answer, RAM and peak: in a separate process; partitions: XNNPACK's.",
     ]
     if len(benchmark.files) > 1:
         notes.insert(0, f"ratio and agrees: compared with {benchmark.reference.name}{first}.")
@@ -413,14 +413,14 @@ def _runner_up(take: Option, found: Recommendation) -> str:
     if other.threads == take.threads:
         # As the time beside the reference: of calls in turn, so that the two agree.
         time = other.row[1].classify_ratio / take.row[1].classify_ratio
-    costs = [
-        "as much time" if abs(time - 1) <= SAME_SPEED else f"{time:.2f} times the time",
-        f"{other.size_mb / take.size_mb:.2f} times the size",
-    ]
-    points = ""
+    times = "" if abs(time - 1) <= SAME_SPEED else f"{time:.2f} times "
+    text = (
+        f"The runner-up, {_with_threads(other)}, takes {times}as long and has "
+        f"{other.size_mb / take.size_mb:.2f} times the size"
+    )
     if other.accuracy is not None and take.accuracy is not None:
-        points = f" for {signed(100 * (other.accuracy - take.accuracy))} points of accuracy"
-    return f"The runner-up, {_with_threads(other)}, costs {' and '.join(costs)}{points}."
+        text += f", with {accuracy_gap(100 * (other.accuracy - take.accuracy))}"
+    return f"{text}."
 
 
 def _with_threads(option: Option) -> str:

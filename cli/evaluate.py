@@ -130,6 +130,7 @@ def summarise(training: Training, json_target: str | None = None) -> None:
             )
         if training.test and training.unknown:
             console.print(f"The test figures may be optimistic: {training.unknown}", soft_wrap=True)
+        _print_doubt(console, training.card.metrics.get("temperature"))
         console.print(f"Report: {training.folder / REPORT_NAME / PAGE_NAME}", soft_wrap=True)
         console.print(f"Next: pocketlens convert {training.folder} --out models", soft_wrap=True)
 
@@ -147,6 +148,7 @@ def summarise_evaluation(
         console = _console()
         name = evaluation.model.name if evaluation.model else "The model"
         _print(console, evaluation.result, f"{name} on {counted(evaluation.result.count)}")
+        _print_doubt(console, evaluation.temperature)
         if report is not None:
             from pocketlens.report.evaluation import PAGE_NAME
 
@@ -159,6 +161,14 @@ def _console() -> Console:
     from pocketlens.report.terminal import new_console
 
     return new_console()
+
+
+def _print_doubt(console: Console, temperature: float | None) -> None:
+    from pocketlens.evaluation.calibration import temperature_doubt
+
+    doubt = temperature_doubt(temperature)
+    if doubt:
+        console.print(doubt, soft_wrap=True)
 
 
 def _print(console: Console, result: Evaluation, title: str) -> None:

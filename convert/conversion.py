@@ -294,12 +294,20 @@ class _Maker:
 
 # What TensorFlow's converter says of operators that `.tflite` does not have, in hundreds of lines.
 _NO_OPERATOR = re.compile(r"^(?:TF Select|Custom) ops: (.+)$", re.MULTILINE)
+# How it shows one that computes in 16 bits; constants of 16 bits it may have in any model.
+_IN_HALF = re.compile(r'current operation: .*"tf\..*tensor<(?:[0-9?]+x)*b?f16>')
 
 
 def _reason(error: Exception) -> str:
     """Return in one line why a format could not be made."""
     text = str(error) or type(error).__name__
     found = _NO_OPERATOR.findall(text)
+    if found and _IN_HALF.search(text):
+        return (
+            f"it computes in 16 bits (a policy like mixed_float16), for which {SUFFIX} has no "
+            "operators; convert the .keras file, whose layers are brought to float32, or export "
+            "the model again with the policy float32"
+        )
     if found:
         return f"{SUFFIX} has no operator for {', '.join(found)}"
     return " ".join(text.split())[:_MOST_REASON].rstrip(".")

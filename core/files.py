@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -30,6 +31,11 @@ STANDARD_OUTPUT = "-"
 
 # Of partial files and folders.
 _PARTIAL = re.compile(r"\..*\.[0-9a-f]{16}\.partial(\..*)?", re.DOTALL)
+
+# What stays in the cache, of each kind, see `cache_entry`.
+_UNUSED_S = 30 * 24 * 3600
+_MOST_BYTES = 5_000_000_000
+_EARLIER = re.compile(r"[0-9a-f]{32}\.(npy|json)|facts-[0-9a-f]{32}\.json")
 
 # Device, inode and time of the last change.
 _State = tuple[int, int, int]
@@ -170,10 +176,7 @@ def staged_folder(out: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
         OutputError: the folder cannot be written.
     """
     out = _real(out)
-    seen = _found.get(out, _UNSEEN)
     refuse_folder(out, overwrite=overwrite, marker=marker)
-    if seen != _UNSEEN and seen != _found[out]:
-        raise _taken(out)
     with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         partial, lock = _make_partial(out)
@@ -190,22 +193,21 @@ def staged_folder(out: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
 def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
     """Raise OutputExistsError if the folder `out` is taken; see `staged_folder`.
 
-    What is there now is remembered: only that is replaced at the end.
+    What is there now is remembered: only that is replaced at the end, and a second look refuses
+    anything else.
     """
     out = _real(out)
     found = _state(out)
     with output_errors(out):
         refuse_unwritable(out)
         free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
-    if free:
-        _found[out] = found
+    is_ours = out.is_dir() and (out / marker).is_file()
+    if free or (is_ours and overwrite):
+        _remember({out: found})
         return
-    if out.is_dir() and (out / marker).is_file():
-        if overwrite:
-            _found[out] = found
-            return
-        advice = "Choose another folder or add --overwrite."
-    else:
+    _found.pop(out, None)
+    advice = "Choose another folder or add --overwrite."
+    if not is_ours:
         advice = f"It holds no {marker}, so it is not replaced: choose another folder."
     raise OutputExistsError(
         f"Expected a new folder for the results. Received: {out}, which exists. {advice}"
@@ -215,7 +217,7 @@ def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
 def refuse_files(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Raise OutputExistsError if one of the files to be written is there already.
 
-    What is there now is remembered: only that is replaced at the end.
+    What is there now is remembered, as by `refuse_folder`.
     """
     states = {path: _state(path) for path in map(_real, paths)}
     for path in states:
@@ -228,12 +230,14 @@ def refuse_files(paths: Iterable[Path], *, overwrite: bool) -> None:
             "regular file. Choose another place."
         )
     if taken and not overwrite:
+        for path in taken:
+            _found.pop(path, None)
         raise OutputExistsError(
             f"Expected new files for the results. Received: {', '.join(map(str, taken))}, "
             f"which {'exists' if len(taken) == 1 else 'exist'}. "
             "Choose another place or add --overwrite."
         )
-    _found.update(states)
+    _remember(states)
 
 
 def refuse_targets(*targets: str | None, overwrite: bool) -> None:
@@ -264,6 +268,82 @@ def open_new(path: Path) -> FileIO:
 def cache_folder() -> Path:
     """Return `cache.cache_path` as a path."""
     return Path(cache_path())
+
+
+@contextlib.contextmanager
+def cache_entry(kind: str, key: str) -> Iterator[Path]:
+    """Give the folder of the cache for what `key` names, made where there is none.
+
+    Of each kind that stays which was used in the last 30 days, the last used first, up to 5 GB: the
+    rest is removed when a new one is made. While the context lasts nobody removes this one.
+
+    Raises:
+        OutputError: it is not there and cannot be made.
+    """
+    folder = cache_folder() / kind / key
+    with output_errors(folder):
+        made = not folder.is_dir()
+        lock = _hold(folder)
+    try:
+        # By this time it is known when it was used last.
+        with contextlib.suppress(OSError):
+            os.utime(folder)
+        yield folder
+    finally:
+        _unlock(lock)
+        if made:
+            _remove_unused(folder.parent)
+
+
+def _hold(folder: Path) -> int:
+    """Make a folder where there is none, and lock it against `_remove_unused`."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        # Not by `exist_ok`, which looks again, when it may have been removed.
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+        if sys.platform == "win32":
+            return -1
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        # Some network file systems cannot lock; then nobody removes it either.
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        if _same(lock, folder):
+            return lock
+        # It was removed before it was locked.
+        os.close(lock)
+
+
+def _remove_unused(kind: Path) -> None:
+    oldest_s = time.time() - _UNUSED_S
+    with contextlib.suppress(OSError):
+        used = sorted(((entry.stat().st_mtime, entry) for entry in kind.iterdir()), reverse=True)
+        total = 0
+        for number, (used_s, folder) in enumerate(used):
+            total += sum(path.stat().st_size for path in folder.rglob("*"))
+            if used_s < oldest_s or (number and total > _MOST_BYTES):
+                _remove_unless_held(folder)
+        # Of earlier versions, which kept all in one folder.
+        for path in kind.parent.iterdir():
+            if _EARLIER.fullmatch(path.name) and path.stat().st_mtime < oldest_s:
+                path.unlink(missing_ok=True)
+
+
+def _remove_unless_held(folder: Path) -> None:
+    if sys.platform == "win32":
+        # Files that are open cannot be removed there.
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)
 
 
 def exchange(new: Path, out: Path) -> None:
@@ -382,6 +462,18 @@ def _state(path: Path) -> _State | None:
     except OSError:
         return _UNSEEN
     return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _remember(states: Mapping[Path, _State | None]) -> None:
+    """Note what is at targets; raise OutputExistsError where it was something else before.
+
+    Between two looks of one command may lie minutes, in which somebody else has made it.
+    """
+    for path, state in states.items():
+        if _found.setdefault(path, state) != state:
+            # Whoever asks again knows of it.
+            del _found[path]
+            raise _taken(path)
 
 
 def _taken(path: Path) -> OutputExistsError:

@@ -15,6 +15,8 @@ from pocketlens.evaluation.answers import Answers
 BINS = 15
 # Beyond these, a few wrong photos cannot tell one temperature from another.
 COLDEST, HOTTEST = 0.1, 10.0
+# What is this close to a limit, as a ratio, has been stopped by it.
+_NEAR = 1.001
 
 # The smallest score whose logarithm is taken, and how close to 1 a float32 sigmoid can tell.
 _SMALLEST = 1e-38
@@ -112,6 +114,17 @@ def fit_temperature(scores: NDArray[np.float32], truth: NDArray[Any], task: str)
         middle = (low + high) / 2
         low, high = (low, middle) if slope(np.exp(middle)) > 0 else (middle, high)
     return float(np.exp(-(low + high) / 2))
+
+
+def temperature_doubt(temperature: float | None) -> str:
+    """Return in a sentence that a temperature was stopped by its limit, "" where it was not."""
+    if temperature is None or COLDEST * _NEAR < temperature < HOTTEST / _NEAR:
+        return ""
+    limit = COLDEST if temperature < 1 else HOTTEST
+    return (
+        f"The calibration temperature ended at its limit of {limit:g}, since the validation photos "
+        "are too few or too much alike to fit it: do not take scores as probabilities."
+    )
 
 
 def tempered(scores: NDArray[np.float32], temperature: float, task: str) -> NDArray[np.float32]:

@@ -15,9 +15,9 @@ from typing import Any
 
 from pocketlens import __version__
 from pocketlens.card import ModelCard
-from pocketlens.errors import ConversionError, PocketlensError, UsageError
+from pocketlens.errors import ConversionError, OutputError, PocketlensError, UsageError
 from pocketlens.evaluation.agreement import keeps
-from pocketlens.files import cache_folder
+from pocketlens.files import cache_entry
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.model_files import SUFFIX, ModelFile, Signature, read_model_file
@@ -184,7 +184,7 @@ def converted_files(run: Path, formats: Sequence[str]) -> Iterator[dict[str, Pat
     """
     opened = read_run(run)
     with contextlib.ExitStack() as stack:
-        folder = _kept_folder(opened) or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = _place(opened, stack)
         there = {_format_of(path): path for path in folder.glob(f"*{SUFFIX}")}
         files = {entry: there[entry] for entry in formats if entry in there}
         missing = [entry for entry in formats if entry not in files]
@@ -203,16 +203,15 @@ def converted_files(run: Path, formats: Sequence[str]) -> Iterator[dict[str, Pat
         yield {entry: files[entry] for entry in formats if entry in files}
 
 
-def _kept_folder(run: Run) -> Path | None:
-    """Return where files of a run are kept, None where nothing can be."""
+def _place(run: Run, stack: contextlib.ExitStack) -> Path:
+    """Return where files of a run are kept; where nothing can be, a folder that does not last."""
     content = hashlib.sha256(run.card.to_json().encode("utf-8") + run.model.read_bytes())
     content.update(__version__.encode())
-    with contextlib.suppress(OSError, RuntimeError):
-        folder = cache_folder() / "converted" / content.hexdigest()[:32]
-        folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OutputError):
+        folder = stack.enter_context(cache_entry("converted", content.hexdigest()[:32]))
         if os.access(folder, os.W_OK):
             return folder
-    return None
+    return Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
 
 def _format_of(path: Path) -> str | None:

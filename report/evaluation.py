@@ -21,7 +21,7 @@ from matplotlib.ticker import PercentFormatter
 
 from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL, TASKS
 from pocketlens.evaluation.answers import Answers
-from pocketlens.evaluation.calibration import Reliability
+from pocketlens.evaluation.calibration import Reliability, temperature_doubt
 from pocketlens.evaluation.metrics import Evaluation, precision_recall_curve, roc_curve
 from pocketlens.evaluation.mistakes import Confusion, Mistake, confusions, diagnose
 from pocketlens.evaluation.models import ModelEvaluation, to_payload
@@ -169,6 +169,7 @@ def evaluation_context(
         "mistakes": [_shown(mistake, photos) for mistake in every[:_MISTAKES_SHOWN]],
         "mistake_count": len(every),
         "written": written,
+        "doubt": temperature_doubt(written.temperature),
     }
 
 

@@ -165,13 +165,14 @@ def class_folders(folder: Path) -> list[Path]:
 
 
 def _level_above(folder: Path) -> Path | None:
-    """Return the folder above if `folder` looks like one of its classes."""
+    """Return the folder above if `folder` looks like one of its classes, as all in it do."""
     above = (folder if folder.name not in ("", "..") else folder.resolve()).parent
     try:
         beside = [child for child in class_folders(above) if not child.samefile(folder)]
     except (OSError, UsageError):
         return None
-    return above if _has_pictures(folder) and any(map(_has_pictures, beside)) else None
+    of_classes = beside and all(map(_has_pictures, beside)) and not _has_pictures(above)
+    return above if _has_pictures(folder) and of_classes else None
 
 
 def _has_pictures(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The run folder that `train` writes: where things are in it, and which photo had which split."""
+"""The run folder that `train` writes: where things are in it, and the split of each photo."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def read_split(folder: Path) -> RunSplit:
 
 def _damaged(path: Path, error: Exception) -> ModelFileError:
     return ModelFileError(
-        f"Expected which photo had which split in {path}. Received: {error!r}. Train again."
+        f"Expected a record of the splits in {path}. Received: {error!r}. Train again."
     )
 
 

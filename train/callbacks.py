@@ -71,10 +71,13 @@ class Outcome:
         early = self.epochs < self.planned
         if self.kept is None:
             # Rounding changes the loss, so that it is not the one that the phase before ended with.
-            before = "only rounded to the int8 grid" if self.phase == GRID else "before this phase"
+            before = "from before this phase"
+            if self.phase == GRID:
+                before += ", rounded to the int8 quantization grid"
             return (
-                f"{self.phase}: none of {counted(self.epochs, 'epoch')} kept (lowest val_loss "
-                f"{self.val_loss:.3f}), but the weights {before} (val_loss {self.loss_before:.3f})."
+                f"{self.phase}: none of {counted(self.epochs, 'epoch')} improved validation "
+                f"(lowest val_loss {self.val_loss:.3f}); kept are the weights {before} (val_loss "
+                f"{self.loss_before:.3f})."
             )
         waited = self.epochs - self.kept
         ended = (

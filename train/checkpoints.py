@@ -81,7 +81,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ModelFileError(
             f"Expected the checkpoint of an unfinished run. Received: {path}: {error}. "
-            "Start anew with --overwrite."
+            "Start over with --overwrite."
         ) from error
 
 

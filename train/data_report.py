@@ -68,7 +68,7 @@ def findings(check: DataCheck) -> tuple[Finding, ...]:
         Finding("warning", "class folders without photos: no class", check.empty_classes),
         Finding(
             "warning",
-            "the same photo in two splits of the layout: flatters the result",
+            "the same photo in two splits of the layout: results look better than they are",
             _copies(check.across),
         ),
         Finding(
@@ -90,7 +90,7 @@ def findings(check: DataCheck) -> tuple[Finding, ...]:
         Finding("note", "near copies: they stay in one split", _copies(near)),
         Finding(
             "note",
-            "named like another format: read as what they are",
+            "named like another format: read by their content",
             tuple(f"{name}: {form}" for name, form in check.misnamed.items()),
         ),
         Finding("note", "turned upright by their EXIF orientation", check.rotated),

@@ -58,8 +58,8 @@ def feature_maps(network: keras.Model, pixels: Pixels) -> tuple[FeatureMaps, ...
     layers = _last_of_each_size(inner)
     if not layers:
         raise ModelFileError(
-            "Expected a model with convolutions for feature maps. Received: one whose layers "
-            "keep no rows and columns. Leave --feature-maps out."
+            "Expected a model with convolutions for feature maps. Received: one without. "
+            "Leave --feature-maps out."
         )
     outputs = keras.Model(inner.input, [layer.output for layer in layers])(values, training=False)
     return tuple(

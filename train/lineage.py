@@ -88,7 +88,7 @@ def read_seen(weights: str) -> SeenPhotos:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(
-            f"Expected which photo had which split in {folder / SPLIT_NAME}. Received: {error!r}. "
+            f"Expected a record of the splits in {folder / SPLIT_NAME}. Received: {error!r}. "
             "Train again."
         ) from error
 

@@ -196,7 +196,7 @@ def _base(settings: Settings) -> keras.Model:
             if path.suffix == ".keras":
                 donor = load_keras_model(path)
                 if BASE_NAME not in [layer.name for layer in donor.layers]:
-                    raise ValueError("a model of other layers than pocketlens trains")
+                    raise ValueError("a model with other layers than those pocketlens trains")
                 base.set_weights(donor.get_layer(BASE_NAME).get_weights())
             else:
                 whole.load_weights(path)

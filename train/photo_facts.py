@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from pocketlens.errors import DataError, OutputError, PictureError
-from pocketlens.files import cache_folder, write_text
+from pocketlens.files import cache_entry, write_text
 from pocketlens.names import shown
 from pocketlens.progress import track
 from pocketlens.runtime.decoding import MEMORY, memory_needed, read_file
@@ -160,6 +160,7 @@ class _Child:
 _SETTLED_NS = 2_000_000_000
 # Photos that are handed over at once: few enough for a progress bar that moves.
 _CHUNK = 16
+_FACTS_NAME = "facts.json"
 
 
 def read_facts(root: Path, paths: Sequence[Path]) -> dict[Path, PhotoFacts]:
@@ -204,14 +205,15 @@ def _stamp(path: Path) -> _Stamp:
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def _cache_path(root: Path) -> Path:
+def _key(root: Path) -> str:
     versions = (FACTS_VERSION, FINGERPRINT_VERSION, PIXELS_VERSION, os.fsencode(root.absolute()))
-    return cache_folder() / f"facts-{hashlib.sha256(repr(versions).encode()).hexdigest()[:32]}.json"
+    return hashlib.sha256(repr(versions).encode()).hexdigest()[:32]
 
 
 def _load(root: Path) -> dict[str, tuple[_Stamp, PhotoFacts]]:
     try:
-        digest, text = _cache_path(root).read_text("utf-8").split("\n", 1)
+        with cache_entry("facts", _key(root)) as folder:
+            digest, text = (folder / _FACTS_NAME).read_text("utf-8").split("\n", 1)
         if digest != hashlib.sha256(text.encode()).hexdigest():
             return {}
         kept: dict[str, dict[str, Any]] = json.loads(text)
@@ -234,7 +236,7 @@ def _store(root: Path, entries: dict[str, tuple[_Stamp, PhotoFacts]], started_ns
         if facts.error is None and stamp[1] < started_ns - _SETTLED_NS
     }
     # A cache that cannot be written costs time, not the check.
-    with contextlib.suppress(OutputError):
+    with contextlib.suppress(OutputError), cache_entry("facts", _key(root)) as folder:
         text = json.dumps(kept)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        write_text(_cache_path(root), f"{digest}\n{text}")
+        write_text(folder / _FACTS_NAME, f"{digest}\n{text}")

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from pocketlens.errors import DataError, PictureError
 from pocketlens.evaluation.answers import truth
-from pocketlens.files import cache_folder, replacing, write_text
+from pocketlens.files import cache_entry, replacing, write_text
 from pocketlens.progress import track
 from pocketlens.runtime.photos import Photo, read_pixels, report_skipped
 from pocketlens.train.splits import DividedPhotos, count_labels
@@ -53,6 +53,8 @@ def read_array(path: Path) -> NDArray[Any]:
 # To be raised when decode or resize change what they give.
 PIXELS_VERSION = 3
 
+_PIXELS_NAME, _UNREADABLE_NAME = "pixels.npy", "pixels.json"
+
 
 @dataclass(frozen=True)
 class SplitPixels:
@@ -82,20 +84,16 @@ def load_pixels(
     key = hashlib.sha256(
         json.dumps([PIXELS_VERSION, size_wh, resize_mode, digests]).encode()
     ).hexdigest()[:32]
-    pixels_path = cache_folder() / f"{key}.npy"
-    bad_path = cache_folder() / f"{key}.json"
-    cached = _read(pixels_path, bad_path, everything, size_wh, resize_mode)
-    pixels, errors = cached or _fill(pixels_path, bad_path, everything, size_wh, resize_mode)
+    # A file that is mapped may be removed; what it held stays for whoever has mapped it.
+    with cache_entry("pixels", key) as folder:
+        cached = _read(folder, everything, size_wh, resize_mode)
+        pixels, errors = cached or _fill(folder, everything, size_wh, resize_mode)
     report_skipped(list(errors.values()), len(everything))
     return _splits(divided, pixels, set(errors))
 
 
 def _fill(
-    pixels_path: Path,
-    bad_path: Path,
-    photos: list[Photo],
-    size_wh: tuple[int, int],
-    resize_mode: str,
+    folder: Path, photos: list[Photo], size_wh: tuple[int, int], resize_mode: str
 ) -> tuple[NDArray[np.uint8], dict[int, PictureError]]:
     errors: dict[int, PictureError] = {}
 
@@ -109,24 +107,21 @@ def _fill(
 
     # Readable photos lie one behind the other, so that each split is one piece of the file.
     shape = (len(photos), size_wh[1], size_wh[0], 3)
-    pixels = write_array(pixels_path, shape, np.uint8, readable())
+    pixels = write_array(folder / _PIXELS_NAME, shape, np.uint8, readable())
     # Last, since its presence says that the pixels are complete.
-    write_text(bad_path, json.dumps({"checksum": _checksum(pixels), "unreadable": list(errors)}))
+    kept = {"checksum": _checksum(pixels), "unreadable": list(errors)}
+    write_text(folder / _UNREADABLE_NAME, json.dumps(kept))
     return pixels, errors
 
 
 def _read(
-    pixels_path: Path,
-    bad_path: Path,
-    photos: list[Photo],
-    size_wh: tuple[int, int],
-    resize_mode: str,
+    folder: Path, photos: list[Photo], size_wh: tuple[int, int], resize_mode: str
 ) -> tuple[NDArray[np.uint8], dict[int, PictureError]] | None:
     """Return what `_fill` has written; None where it is not there as it would be written now."""
     shape = (len(photos), size_wh[1], size_wh[0], 3)
     try:
-        kept = json.loads(bad_path.read_text("utf-8"))
-        pixels = read_array(pixels_path)
+        kept = json.loads((folder / _UNREADABLE_NAME).read_text("utf-8"))
+        pixels = read_array(folder / _PIXELS_NAME)
         if pixels.shape != shape or pixels.dtype != np.uint8:
             return None
         if _checksum(pixels) != kept["checksum"]:

@@ -73,8 +73,11 @@ def write_report(
     photos: Mapping[str, Sequence[Photo]],
     seen: SeenPhotos,
     augmented: Sequence[Augmented] = (),
+    notes: Sequence[str] = (),
 ) -> None:
     """Write a run's `index.html`, `report.json` and the charts on the page into a folder.
+
+    `notes` are sentences about the splits, such as that test photos were taken from `train`.
 
     The page links to the one about the photos, which `write_data_report` writes beside it.
     """
@@ -88,6 +91,7 @@ def write_report(
         "test": to_payload(measured.test) if measured.test else None,
         "val": to_payload(measured.val),
         "photos": counts,
+        "notes": list(notes),
         "unknown": seen.unknown,
         "epochs": [asdict(epoch) for epoch in epochs],
         "phases": [asdict(entry) for entry in outcomes],
@@ -102,6 +106,7 @@ def write_report(
         "training.html",
         title=f"{card.name}: training report",
         about=claim(measured, seen),
+        notes=notes,
         counts=counts,
         val=measured.val.result if measured.test else None,
         phases=[entry.text for entry in outcomes],

@@ -81,7 +81,7 @@ def refuse_other_plan(found: Mapping[str, Any], plan: Mapping[str, Any]) -> None
     if different:
         raise UsageError(
             "Expected the settings and photos of the unfinished run, as --resume asks. Received: "
-            f"{', '.join(different)}. Put that right, or start anew with --overwrite."
+            f"{', '.join(different)}. Use the same again, or start over with --overwrite."
         )
 
 
@@ -242,10 +242,10 @@ def train(
         history = History(folder, settings.planned_epochs(len(splits["train"].labels)))
         checkpoints = Checkpoints(unfinished.checkpoint, network, history, plan, found)
         if resume and not history.epochs:
-            LOGGER.info("No epoch was finished before, so training starts anew.")
+            LOGGER.info("No epoch was finished before, so training starts from the beginning.")
         elif resume:
             done = counted(len(history.epochs), "finished epoch")
-            LOGGER.info("Going on after %s.", done)
+            LOGGER.info("Resuming after %s.", done)
         trainer = Trainer(
             network, settings, splits, history, checkpoints, unfinished.scratch, pictures
         )
@@ -281,7 +281,8 @@ def train(
             augmented = augmented_photos(
                 splits["train"], divided.labels, trainer.augmentation, settings.seed
             )
-        write_report(folder / REPORT_NAME, card, measured, history, readable, seen, augmented)
+        page = folder / REPORT_NAME
+        write_report(page, card, measured, history, readable, seen, augmented, divided.notes)
     test = measured.test.result if measured.test else None
     return Training(out, card, measured.val.result, test, seen.unknown)
 

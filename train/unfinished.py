@@ -62,16 +62,11 @@ def refuse_run(out: Path, *, overwrite: bool, resume: bool) -> None:
     That is when there is a run and it is not to be replaced, when one is unfinished and it was
     not said what is to become of it, or when another process is at it.
     """
-    refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
     unfinished = UnfinishedRun.of(out)
-    if not unfinished.folder.is_dir():
-        return
-    with _locked(unfinished.folder, out):
-        if unfinished.checkpoint.is_file() and not (overwrite or resume):
-            raise OutputExistsError(
-                f"Expected a new run. Received: {out}, of which there is an unfinished one. "
-                "Go on with it by --resume, or start anew with --overwrite."
-            )
+    with contextlib.ExitStack() as stack:
+        if unfinished.folder.is_dir():
+            stack.enter_context(_locked(unfinished.folder, out))
+        _refuse(unfinished, out, overwrite=overwrite, resume=resume)
 
 
 @contextlib.contextmanager
@@ -96,9 +91,10 @@ def unfinished_run(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Unfi
         unfinished.folder.mkdir(parents=True, exist_ok=True)
     with _locked(unfinished.folder, out):
         try:
+            # Again: since `refuse_run` photos were read, and others may have trained.
+            _refuse(unfinished, out, overwrite=overwrite, resume=resume)
             with output_errors(out):
-                _recover(unfinished, out)
-                refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
+                _clean(unfinished)
                 if not resume:
                     unfinished.checkpoint.unlink(missing_ok=True)
                 unfinished.run.mkdir()
@@ -124,11 +120,25 @@ def saying_how_to_resume(out: Path) -> Iterator[None]:
     except (KeyboardInterrupt, OutputError) as error:
         if UnfinishedRun.of(out).checkpoint.is_file():
             LOGGER.warning(
-                "What was finished is kept: the same command with --resume goes on from there."
+                "Finished epochs are kept: the same command with --resume continues from there."
             )
         elif isinstance(error, KeyboardInterrupt):
             LOGGER.warning("No epoch was finished, so there is nothing to resume.")
         raise
+
+
+def _refuse(unfinished: UnfinishedRun, out: Path, *, overwrite: bool, resume: bool) -> None:
+    earlier = set_aside(unfinished.run)
+    if earlier.is_dir() and not out.exists():
+        # Of a process that was killed while it replaced the run.
+        with output_errors(out):
+            os.replace(earlier, out)
+    refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
+    if unfinished.checkpoint.is_file() and not (overwrite or resume):
+        raise OutputExistsError(
+            f"There is an unfinished run of {out}. Continue it with --resume, or start over with "
+            "--overwrite."
+        )
 
 
 def _exchange(unfinished: UnfinishedRun, out: Path) -> None:
@@ -143,12 +153,9 @@ def _exchange(unfinished: UnfinishedRun, out: Path) -> None:
         ) from error
 
 
-def _recover(unfinished: UnfinishedRun, out: Path) -> None:
-    """Remove what a process that was killed has left; keep the checkpoint and an earlier run."""
-    earlier = set_aside(unfinished.run)
-    if earlier.is_dir() and not out.exists():
-        os.replace(earlier, out)
-    for folder in (earlier, unfinished.run, unfinished.scratch):
+def _clean(unfinished: UnfinishedRun) -> None:
+    """Remove what a process that was killed has left; keep the checkpoint."""
+    for folder in (set_aside(unfinished.run), unfinished.run, unfinished.scratch):
         if folder.exists():
             shutil.rmtree(folder)
     for partial in unfinished.folder.glob(".*.partial.*"):
@@ -179,8 +186,7 @@ def _locked(folder: Path, out: Path) -> Iterator[None]:
             ours = False
         if not ours:
             raise OutputExistsError(
-                f"Expected no other training of {out}. Received: one that is at it. "
-                "Wait for it or choose another folder."
+                f"Another process is already training {out}. Wait for it or choose another folder."
             )
         yield
 

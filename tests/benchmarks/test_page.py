@@ -177,7 +177,7 @@ def test_size_stands_in_for_accuracy_only_without_photos(made_up, photos):
     assert ("top-1 (%)" in text) == photos
     assert ("file size (MB)" in text) != photos
     assert ("<h2>Size vs. latency</h2>" in text) != photos
-    assert ("nothing is known of accuracy" in text) != photos
+    assert ("Accuracy was not measured" in text) != photos
 
 
 def test_warnings_stand_before_the_figures(made_up):
@@ -236,7 +236,7 @@ def test_a_format_has_one_colour_in_every_order(made_up):
 
 def test_intervals_are_promised_only_where_there_are_some(made_up):
     long = made_up(*ONE_THREAD)
-    assert "95 % intervals over processes" in cached_page(long)
+    assert "95 % intervals, from several processes" in cached_page(long)
     short = []
     for file in long.files:
         (latency,) = file.latencies
@@ -244,10 +244,10 @@ def test_intervals_are_promised_only_where_there_are_some(made_up):
         latency = dataclasses.replace(latency, classify=spread)
         short.append(dataclasses.replace(file, latencies=(latency,)))
     text = benchmark_page(dataclasses.replace(long, files=tuple(short)))
-    assert "over processes" not in text
-    assert "hold for another run" not in text
+    assert "several processes" not in text
+    assert "differences between runs" not in text
     # What 1 % of ten frames take, nobody knows.
-    assert "1 % took more" not in text
+    assert "file 1 % took more" not in text
 
 
 def test_answers_are_paired_by_name():
@@ -302,8 +302,9 @@ def test_recommendation_has_its_options_and_all_that_was_measured(made_up, tmp_p
         assert sentence in text.replace("<wbr>", "")
     titles = re.findall("<h2>([^<]*)</h2>", text)
     assert titles[:3] == ["Options", "Accuracy vs. latency", "Accuracy"]
-    assert text.count("<td>too slow</td>") == 3
-    assert '<tr class="chosen"><th>int84.tflite</th><td>1</td><td>3.30</td>' in text
+    assert text.count("<small>too slow</small>") == 3
+    chosen = '<tr class="chosen"><th>int84.tflite<small>take</small></th><td>1</td><td>3.30</td>'
+    assert chosen in text.replace("<wbr>", "")
     assert json.loads((tmp_path / "report" / "recommend.json").read_text("utf-8")) == payload
 
 
@@ -340,3 +341,24 @@ def test_nothing_overlaps_or_leaves_the_screen(open_page, lowest_contrast, resul
             assert page.evaluate(FILL) == ink
             assert lowest_contrast(page) >= 4.5
             assert len(page.requested) == 1
+
+
+# What is said of each option, and how far to the right it reaches.
+SAID = """() => [...document.querySelector("table").querySelectorAll("tbody tr")].flatMap(row => {
+  const walk = document.createTreeWalker(row, NodeFilter.SHOW_TEXT), found = [];
+  while (walk.nextNode()) {
+    const range = document.createRange();
+    range.selectNodeContents(walk.currentNode);
+    found.push([walk.currentNode.textContent, range.getBoundingClientRect().right]);
+  }
+  return found; })"""
+
+
+def test_what_is_said_of_an_option_is_on_a_phone_s_screen(made_up, open_page, tmp_path):
+    path = tmp_path / "index.html"
+    found = recommend(made_up(*ONE_THREAD), Limits(max_latency_ms=5, max_size_mb=3.6, max_drop=0))
+    path.write_text(recommendation_page(found), "utf-8")
+    page = open_page(path.as_uri(), (390, 900))
+    said = [(text, right) for text, right in page.evaluate(SAID) if "too " in text]
+    assert len(said) >= 3
+    assert all(right <= 390 for _, right in said), said

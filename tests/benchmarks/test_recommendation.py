@@ -126,8 +126,8 @@ def test_sentences(made_up):
         "points below float32 (19 photos lost, 5 won, p = 0.007): that is more than chance."
     )
     assert runner_up == (
-        "The runner-up, dynamic2.tflite with 2 threads, costs 1.70 times the time and 0.95 times "
-        "the size for +1.1 points of accuracy."
+        "The runner-up, dynamic2.tflite with 2 threads, takes 1.70 times as long and has 0.95 "
+        "times the size, with 1.1 points more accuracy."
     )
 
 
@@ -142,7 +142,7 @@ def test_sentences(made_up):
                 "Of the 2 files to choose from and within 1 point of the best of them, 2 are",
                 "2 are within 5 % of the fastest, and it is the smallest of them",
                 "is as fast at",
-                "costs as much time",
+                "takes as long and has",
             ],
             id="a tie",
         ),
@@ -165,7 +165,7 @@ def test_both_ratios_of_a_time_are_of_calls_in_turn(made_up):
     found = replace(found, files=(slow, replace(fast, latencies=latencies)))
     text = " ".join(explain(recommend(found, Limits(max_drop=5))))
     assert "it is 2.0 times as fast" in text
-    assert "costs 2.00 times the time" in text
+    assert "takes 2.00 times as long" in text
 
 
 def test_printed(made_up):

@@ -144,7 +144,7 @@ def test_operators_and_the_run_without_a_pause_are_said(made_up):
     stream = io.StringIO()
     print_report(dataclasses.replace(result, files=files, sustained=sustained), stream)
     text = " ".join(stream.getvalue().split())
-    assert "What operators of int81.tflite take, in ms: B 2.50, C 2.00, D 0.30, A 0.10." in text
+    assert "Time of the operators of int81.tflite, in ms: B 2.50, C 2.00, D 0.30, A 0.10." in text
     assert sustained.sentence in text
 
 

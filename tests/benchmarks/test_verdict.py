@@ -3,7 +3,7 @@
 import pytest
 
 from pocketlens.benchmarks import find_verdict
-from pocketlens.benchmarks.recommendation import recommend
+from pocketlens.benchmarks.recommendation import accuracy_gap, as_fast, recommend
 from pocketlens.benchmarks.report import explain
 
 FLOAT32 = ("float32", 14, 904, {1: 7.0})
@@ -63,7 +63,7 @@ def test_sentence(made_up):
     assert verdict.sentence == (
         "Take int81.tflite with 1 thread: at 3.5 ms per frame and 90.2 % accuracy it is the "
         "fastest of 2 files within 1 point of the best, 2.0 times as fast as float32 at 0.25 of "
-        "its size and −0.2 points of accuracy."
+        "its size, with 0.2 points less accuracy."
     )
     assert verdict.speed_up == pytest.approx(2.0)
     assert verdict.size_ratio == pytest.approx(0.25)
@@ -100,7 +100,10 @@ def test_sentence(made_up):
         ),
         pytest.param(
             [FLOAT32, ("float16", 7, 904, {1: 7.1})],
-            ["the smallest of the fastest among 2 files", "±0.0 points"],
+            [
+                "the smallest of the fastest among 2 files",
+                "no measurable difference in accuracy (±0.0 points)",
+            ],
             ["it is the fastest"],
             id="a tie",
         ),
@@ -116,4 +119,31 @@ def test_sentences_for_other_cases(made_up, files, said, unsaid):
 @pytest.mark.parametrize(("photos", "is_doubted"), [(10, True), (2000, False)])
 def test_few_photos_are_mentioned(made_up, photos, is_doubted):
     result = made_up(("int8", 4, photos * 9 // 10, {1: 3.0}), photos=photos)
-    assert (f"{photos} photos only tell" in find_verdict(result).sentence) is is_doubted
+    assert (
+        f"; on {photos} photos this is only known to" in find_verdict(result).sentence
+    ) is is_doubted
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (0.5, "2.0 times as fast as float32"),
+        (0.98, "as fast as float32"),
+        (1.16, "slower than float32 (1.16 times as long)"),
+    ],
+)
+def test_speed_in_words(ratio, words):
+    assert as_fast(ratio, "float32") == words
+
+
+@pytest.mark.parametrize(
+    ("points", "is_noise", "words"),
+    [
+        (1.12, False, "1.1 points more accuracy"),
+        (-1.12, False, "1.1 points less accuracy"),
+        (-1.12, True, "no measurable difference in accuracy (−1.1 points)"),
+        (-0.04, False, "no measurable difference in accuracy (±0.0 points)"),
+    ],
+)
+def test_accuracy_in_words(points, is_noise, words):
+    assert accuracy_gap(points, is_noise=is_noise) == words

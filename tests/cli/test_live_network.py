@@ -33,8 +33,9 @@ def wait_for(condition, timeout_s=30):
 class Live:
     """The command in a process of its own."""
 
-    def __init__(self, model, *options):
-        command = [sys.executable, "-m", "pocketlens", "live", str(model), *map(str, options)]
+    def __init__(self, model, *options, code=None):
+        begin = ["-c", code] if code else ["-m", "pocketlens"]
+        command = [sys.executable, *begin, "live", str(model), *map(str, options)]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -69,8 +70,8 @@ class Live:
 def start():
     with contextlib.ExitStack() as stack:
 
-        def begin(model, *options):
-            live = Live(model, *options)
+        def begin(model, *options, **how):
+            live = Live(model, *options, **how)
             stack.callback(live.process.stdout.close)
             stack.callback(live.process.wait)
             stack.callback(live.process.kill)
@@ -173,6 +174,63 @@ def test_events_of_a_video_reach_the_webhook_before_it_ends(tiny_tflite, tiny_ph
     events = [entry for entry in lines if entry.get("event")]
     assert events
     assert [taken.get_nowait() for _ in range(taken.qsize())] == events
+
+
+# The command with a name server that never answers about one name, and does not let Python go on.
+HUNG = """
+import ctypes, socket, sys
+resolve = socket.getaddrinfo
+def hang(host, *how, **more):
+    while host == "hooks.example":
+        ctypes.CDLL(None).sleep(1000)
+    return resolve(host, *how, **more)
+socket.getaddrinfo = hang
+from pocketlens.cli.main import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its C library has no sleep")
+@pytest.mark.parametrize(
+    "remote", ["--webhook=http://hooks.example/", "--mqtt=mqtt://hooks.example/a"]
+)
+def test_a_name_server_that_never_answers(tiny_tflite, tiny_photos, tmp_path, remote):
+    pytest.importorskip("paho", reason="the mqtt extra is not installed")
+    source, log = tiny_photos / "circle", tmp_path / "log.jsonl"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            HUNG,
+            "live",
+            tiny_tflite,
+            "--source",
+            source,
+            remote,
+            "--jsonl",
+            log,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    entries = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    assert len(entries) == len(list(source.iterdir()))
+    events = sum(entry["event"] for entry in entries)
+    assert f"did not get the last {events} of what was to be sent" in done.stderr
+    (summary,) = re.findall("events? in ([0-9.]+) s:", done.stderr)
+    assert float(summary) < 10
+
+
+def test_a_camera_ends_in_time_though_a_name_server_never_answers(
+    tiny_tflite, mjpeg_server, start, monkeypatch
+):
+    remote = ["--webhook", "http://hooks.example/", "--jsonl", "-"]
+    live = start(tiny_tflite, "--source", mjpeg_server.url(), *remote, code=HUNG)
+    assert json.loads(live.process.stdout.readline())["event"]
+    code, seconds = live.end()
+    assert (code, seconds < 5) == (0, True), live.lines
 
 
 @pytest.mark.parametrize(

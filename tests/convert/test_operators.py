@@ -145,6 +145,21 @@ def test_half_precision_and_augmentation(tiny_photos: Path, tmp_path: Path) -> N
     compare(files, float32, tiny_photos)
 
 
+def test_half_precision_inside_a_saved_model(tiny_photos: Path, tmp_path: Path) -> None:
+    """There layers cannot be brought to float32: the cause is said, not the operators it hits."""
+    pixels = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(8, 3, strides=2, dtype="mixed_float16")(pixels)
+    keras.Model(pixels, head(layers.ReLU(dtype="mixed_float16")(x))).export(
+        tmp_path / "saved", verbose=False
+    )
+    with pytest.raises(IncompleteError) as caught:
+        converted(tmp_path / "saved", tiny_photos, tmp_path / "out", mean=0.0, std=1.0)
+    assert "computes in 16 bits (a policy like mixed_float16)" in str(caught.value)
+    assert "convert the .keras file" in str(caught.value)
+    assert "Conv2D" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_an_operator_that_tflite_does_not_have(tiny_photos: Path, tmp_path: Path) -> None:
     """Named once, not with the converter's hundreds of lines, and not five times."""
     module = tf.Module()

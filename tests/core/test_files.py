@@ -152,6 +152,9 @@ def test_refuse_files(tmp_path: Path) -> None:
     path = tmp_path / "a"
     refuse_files([path], overwrite=False)
     path.write_text("")
+    # Two looks of one command, between which somebody else has written it.
+    with pytest.raises(OutputExistsError, match="appeared or changed"):
+        refuse_files([path], overwrite=True)
     refuse_files([path], overwrite=True)
     with pytest.raises(OutputExistsError, match="--overwrite"):
         refuse_files([path], overwrite=False)

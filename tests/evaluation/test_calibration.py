@@ -16,6 +16,7 @@ from pocketlens.evaluation.calibration import (
     divide_logits,
     fit_temperature,
     reliability,
+    temperature_doubt,
     tempered,
 )
 from pocketlens.train.grid import rounded
@@ -106,7 +107,11 @@ def test_temperature_stays_within_limits(right: int) -> None:
     truth = np.array([0] * right + [1] * (10 - right))
     found = fit_temperature(two_classes([0.501 if right else 1.0] * 10), truth, "multiclass")
     assert COLDEST <= found <= HOTTEST
-    assert found == pytest.approx(COLDEST if right else HOTTEST)
+    limit = COLDEST if right else HOTTEST
+    assert found == pytest.approx(limit)
+    # A card has it rounded.
+    for temperature in (found, round(found, 4)):
+        assert f"ended at its limit of {limit:g}," in temperature_doubt(temperature)
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary", "multilabel"])
@@ -131,3 +136,8 @@ def test_divided_kernel_stays_on_its_grid() -> None:
     head.kernel.assign(rounded(head.kernel.value, (0,)))
     divide_logits(head, 1.37)
     np.testing.assert_allclose(rounded(head.kernel.value, (0,)), head.kernel, rtol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [None, 0.11, 1.0, 9.9])
+def test_temperature_within_its_limits_is_in_no_doubt(temperature: float | None) -> None:
+    assert temperature_doubt(temperature) == ""

@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from pocketlens.cli.evaluate import summarise_evaluation
 from pocketlens.cli.main import run
 from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.calibration import reliability
@@ -160,6 +161,18 @@ def test_nothing_wrong(photo: Path, tmp_path: Path) -> None:
     page = (tmp_path / "index.html").read_text("utf-8")
     assert "Nothing: every photo was answered correctly." in page
     assert "Most confident mistakes" not in page
+
+
+def test_temperature_at_its_limit_is_said(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "The calibration temperature ended at its limit of 10"
+    for temperature in (9.9, 10.0):
+        found = dataclasses.replace(evaluation("multiclass", 3, photo), temperature=temperature)
+        write_evaluation(found, tmp_path)
+        page = (tmp_path / "index.html").read_text("utf-8")
+        summarise_evaluation(found)
+        assert (said in page) == (said in capsys.readouterr().out) == (temperature == 10.0)
 
 
 def test_report_needs_the_extra_report_only(

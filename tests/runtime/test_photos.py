@@ -77,6 +77,16 @@ def test_class_in_place_of_all_photos_names_the_folder_above(
         scan(Path(given))
 
 
+@pytest.mark.parametrize("other", ["flowers/daisy/1.png", "1.png"], ids=["classes", "loose photo"])
+def test_folder_above_is_named_only_where_it_holds_classes(tmp_path: Path, other: str) -> None:
+    for name in ("holiday", "birds"):
+        picture(tmp_path / "pictures" / name / "1.png")
+    picture(tmp_path / "pictures" / other)
+    with pytest.raises(DataError, match="Make one like") as caught:
+        scan(tmp_path / "pictures" / "holiday")
+    assert "Give" not in str(caught.value)
+
+
 def test_indices_follow_the_models_labels(tmp_path: Path) -> None:
     picture(tmp_path / "b" / "1.png")
     picture(tmp_path / "c" / "1.png")

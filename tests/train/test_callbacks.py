@@ -42,16 +42,17 @@ def epochs(phase: str, *losses: float, seconds: float = 1.0) -> list[Epoch]:
             Phase("fine-tune", 10, 0.7),
             (0.9, 0.7),
             (
-                "fine-tune: none of 2 epochs kept (lowest val_loss 0.700), but the weights before "
-                "this phase (val_loss 0.700)."
+                "fine-tune: none of 2 epochs improved validation (lowest val_loss 0.700); kept are "
+                "the weights from before this phase (val_loss 0.700)."
             ),
         ),
         (
             Phase("grid", 4, 0.69),
             (0.9, 0.7),
             (
-                "grid: none of 2 epochs kept (lowest val_loss 0.700), but the weights only rounded "
-                "to the int8 grid (val_loss 0.690)."
+                "grid: none of 2 epochs improved validation (lowest val_loss 0.700); kept are the "
+                "weights from before this phase, rounded to the int8 quantization grid (val_loss "
+                "0.690)."
             ),
         ),
     ],

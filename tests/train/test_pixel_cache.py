@@ -60,7 +60,7 @@ def test_a_spoiled_cache_is_made_again(divided: DividedPhotos, tmp_path: Path, s
     first = load_pixels(divided, SIZE, "stretch")
     expected = {name: split.pixels.copy() for name, split in first.items()}
     del first
-    (pixels,) = (tmp_path / "cache").glob("*.npy")
+    (pixels,) = (tmp_path / "cache").glob("pixels/*/*.npy")
     SPOILS[spoil](pixels, pixels.with_suffix(".json"))
     again = load_pixels(divided, SIZE, "stretch")
     for name, split in again.items():

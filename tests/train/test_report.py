@@ -1,5 +1,6 @@
 """The pages of a run: what is on them and how they look at every width, without training."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="training needs the train extra")
 
+from pocketlens.cli.evaluate import summarise
 from pocketlens.evaluation import evaluate_model
 from pocketlens.runtime.runs import read_run
 from pocketlens.train.callbacks import Epoch, History, Phase
@@ -16,6 +18,7 @@ from pocketlens.train.data_check import check_data
 from pocketlens.train.data_report import write_data_report
 from pocketlens.train.lineage import SeenPhotos
 from pocketlens.train.report import Measured, claim, write_report
+from pocketlens.train.training import Training
 
 EPOCHS = [
     Epoch("head", 1, 1.2, 0.4, 1.1, 0.5, 1e-3, 2.0),
@@ -24,6 +27,8 @@ EPOCHS = [
 ]
 
 AUGMENTED = [("circle", list(np.full((6, 40, 40, 3), 90, np.uint8)))]
+
+NOTES = ["There is no test split: 57 of the 245 photos of train are taken for it."]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,8 @@ def report(tiny_run: Path, tiny_tflite: Path, tmp_path_factory: pytest.TempPathF
     history.restore(EPOCHS, [Phase("head", 2), Phase("fine_tune", 1, 0.6)])
     val, test = (evaluate_model(tiny_tflite, run.photos(split)) for split in ("val", "test"))
     seen = SeenPhotos({"0" * 64: "train"})
-    write_report(folder, run.card, Measured({}, val, test), history, photos, seen, AUGMENTED)
+    measured = Measured({}, val, test)
+    write_report(folder, run.card, measured, history, photos, seen, AUGMENTED, NOTES)
     return folder
 
 
@@ -78,11 +84,12 @@ def test_page_of_a_run(report: Path) -> None:
     for text in (
         'href="data.html"',
         "head: epoch 2 of 2 kept (val_loss 1.000, val_accuracy 0.600); all epochs done.",
-        "fine_tune: none of 1 epoch kept (lowest val_loss 0.700), but the weights before",
+        "fine_tune: none of 1 epoch improved validation (lowest val_loss 0.700); kept are the",
         "<h2>Settings",
         "<h3>circle</h3>",
         "nor by the runs that its weights come from",
         "Validation: ",
+        *NOTES,
     ):
         assert text in page
     assert page.count("data:image/jpeg") >= 6
@@ -90,8 +97,19 @@ def test_page_of_a_run(report: Path) -> None:
     assert "image/png" not in page
     assert "://" not in page
     payload = json.loads((report / "report.json").read_text())
+    assert payload["notes"] == NOTES
     assert payload["photos"]["test"] == payload["test"]["count"]
     assert [epoch["val_loss"] for epoch in payload["epochs"]] == [1.1, 1.0, 0.7]
+
+
+def test_temperature_at_its_limit_is_said_where_training_ends(
+    tiny_run: Path, tiny_tflite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = read_run(tiny_run)
+    result = evaluate_model(tiny_tflite, run.photos("val")).result
+    card = dataclasses.replace(run.card, metrics={"temperature": 0.1})
+    summarise(Training(tiny_run, card, result, None))
+    assert "The calibration temperature ended at its limit of 0.1" in capsys.readouterr().out
 
 
 @pytest.fixture

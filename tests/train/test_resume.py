@@ -254,5 +254,5 @@ def test_resuming_nothing_says_that_it_starts_anew(
     settings = Settings(alpha=0.35, image_size=64, weights="none")
     with caplog.at_level(logging.INFO, "pocketlens"), pytest.raises(KeyboardInterrupt):
         train(tiny_photos, tmp_path / "run", settings, resume=True)
-    assert "No epoch was finished before, so training starts anew." in caplog.text
+    assert "No epoch was finished before, so training starts from the beginning." in caplog.text
     assert "0 finished" not in caplog.text

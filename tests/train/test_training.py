@@ -178,7 +178,7 @@ def test_cache_is_made_anew_for_other_pixels(
         path = next((photos / "cross").iterdir())
         shutil.copy(next((photos / "circle").iterdir()), path)
     load_pixels(split_photos(photos, seed=0), size, mode)
-    assert len(list(cache_folder().glob("*.npy"))) == 2
+    assert len(list(cache_folder().glob("pixels/*/*.npy"))) == 2
 
 
 @pytest.mark.parametrize("mode", ["stretch", "crop", "pad"])

@@ -72,10 +72,10 @@ def test_only_one_training_at_a_time(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with unfinished_run(out, overwrite=False, resume=False) as unfinished:
         unfinished.checkpoint.write_bytes(b"mine")
-        with pytest.raises(OutputExistsError, match="one that is at it"):
+        with pytest.raises(OutputExistsError, match="Another process is already training"):
             refuse_run(out, overwrite=True, resume=False)
         with (
-            pytest.raises(OutputExistsError, match="one that is at it"),
+            pytest.raises(OutputExistsError, match="Another process is already training"),
             unfinished_run(out, overwrite=True, resume=False),
         ):
             pass
@@ -131,7 +131,7 @@ def test_interruption_says_whether_there_is_something_to_resume(
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         interrupt(out, finished=finished)
-    assert ("with --resume goes on" in caplog.text) == finished
+    assert ("with --resume continues" in caplog.text) == finished
     assert ("there is nothing to resume" in caplog.text) != finished
 
 
@@ -164,3 +164,65 @@ def test_run_that_appears_during_the_training(tmp_path: Path) -> None:
     out.rename(tmp_path / "aside")
     make(resume=True)
     assert (out / "model.keras").read_text() == "ours"
+
+
+def make_run(out: Path, content: str) -> None:
+    with unfinished_run(out, overwrite=True, resume=False) as unfinished:
+        (unfinished.run / "model.keras").write_text(content)
+
+
+# Looks at its target as `train` does at its start, reads photos for minutes, and looks again.
+SLOW = """
+import sys
+from pathlib import Path
+from pocketlens.errors import OutputExistsError
+from pocketlens.train.unfinished import refuse_run, unfinished_run
+out, overwrite = Path(sys.argv[1]), sys.argv[2] == "overwrite"
+refuse_run(out, overwrite=overwrite, resume=False)
+print("looked", flush=True)
+sys.stdin.readline()
+try:
+    refuse_run(out, overwrite=overwrite, resume=False)
+    with unfinished_run(out, overwrite=overwrite, resume=False) as unfinished:
+        (unfinished.run / "model.keras").write_text("ours")
+except OutputExistsError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "overwrite", "words"),
+    [
+        pytest.param("old", "run", True, "appeared or changed", id="other run replaced"),
+        pytest.param("", "run", True, "appeared or changed", id="run appeared"),
+        pytest.param("", "run", False, "Expected a new folder", id="run appeared, not asked"),
+        pytest.param("", "epochs", False, "There is an unfinished run", id="epochs appeared"),
+        pytest.param("old", "", True, "", id="nothing happened"),
+    ],
+)
+def test_what_others_made_between_two_looks_stays(
+    tmp_path: Path, before: str, meanwhile: str, overwrite: bool, words: str
+) -> None:
+    out = tmp_path / "run"
+    if before:
+        make_run(out, before)
+    chosen = "overwrite" if overwrite else ""
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(out), chosen],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "looked\n"
+        if meanwhile == "run":
+            make_run(out, "theirs")
+        elif meanwhile:
+            with pytest.raises(KeyboardInterrupt):
+                interrupt(out, finished=True)
+        said, _ = process.communicate("\n")
+    assert (words in said) if words else not said
+    if meanwhile == "epochs":
+        assert UnfinishedRun.of(out).checkpoint.read_bytes() == b"an epoch"
+    else:
+        assert (out / "model.keras").read_text() == ("theirs" if meanwhile else "ours")

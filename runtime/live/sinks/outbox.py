@@ -63,6 +63,8 @@ class Outbox(Generic[Entry]):
 
     def __init__(self, room: int) -> None:
         self._dropped = 0
+        # Whether the sender has one that it took and did not give back.
+        self._held = False
         self._entries: deque[Entry] = deque()
         self._room = room
         self._closed = False
@@ -91,7 +93,9 @@ class Outbox(Generic[Entry]):
     def take(self, timeout_s: float | None = None) -> Entry | None:
         """Return the oldest entry and forget it; None where none comes in time or it is closed."""
         with self._changed:
+            self._held = False
             self._changed.wait_for(lambda: self._entries or self._closed, timeout_s)
+            self._held = bool(self._entries)
             return self._entries.popleft() if self._entries else None
 
     def put_back(self, entry: Entry) -> None:
@@ -100,15 +104,17 @@ class Outbox(Generic[Entry]):
         Dropping the newer ones would leave an old state as the last.
         """
         with self._changed:
+            self._held = False
             if len(self._entries) < self._room:
                 self._entries.appendleft(entry)
             else:
                 self._dropped += 1
 
     def discard(self) -> None:
-        """Drop all that is left."""
+        """Drop all that is left, and what a sender that hangs never came back from."""
         with self._changed:
-            self._dropped += len(self._entries)
+            self._dropped += len(self._entries) + self._held
+            self._held = False
             self._entries.clear()
 
     def count_dropped(self) -> int:
