@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import http.server
 import itertools
@@ -12,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -85,7 +85,10 @@ def alone(home: Path) -> Iterator[None]:
     """Let one of several test processes at a time make what they share."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        if sys.platform != "win32":  # There one process runs all tests.
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
