@@ -93,9 +93,10 @@ def alone(home: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what the tests cache out of the user's own cache folder."""
+def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the tests cache out of the user's own cache folder, and tables at their width."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it, and some shells do.
         patch.setenv("POCKETLENS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
