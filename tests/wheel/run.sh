@@ -19,10 +19,14 @@ case $2 in
 newest)
     versions=$root/constraints.txt
     extras=
+    tests="tests/core tests/cli tests/evaluation tests/runtime tests/benchmarks tests/export"
     ;;
 oldest)
     versions=$outside/oldest.txt
     extras='[web,mqtt,heic]'
+    # Where packages of others are called.
+    tests="tests/core tests/evaluation tests/runtime tests/cli/test_main.py tests/cli/test_classify.py
+        tests/cli/test_inspect.py tests/cli/test_live.py tests/cli/test_live_network.py"
     uv_pip compile --resolution lowest-direct --no-build --no-header --no-annotate \
         --no-emit-index-url --no-emit-find-links --python "$outside/venv/bin/python" \
         --extra web --extra mqtt --extra heic --output-file "$versions" "$root/pyproject.toml"
@@ -37,4 +41,5 @@ for heavy in tensorflow keras sklearn matplotlib; do
         exit 1
     fi
 done
-run_tests tests/core tests/cli tests/evaluation tests/runtime tests/benchmarks tests/export
+# shellcheck disable=SC2086 # One word a path.
+run_tests $tests
