@@ -24,6 +24,7 @@ new_environment() {
     PYENV_VERSION=$(pyenv versions --bare 2> "$outside/log" | paste -sd : -) \
         "$python" -m uv venv --quiet --python "$1" "$outside/venv" > "$outside/log" 2>&1 || {
         cat "$outside/log"
+        case $1 in */*) exit 1 ;; esac
         echo "skipped: uv neither finds nor gets Python $1"
         exit 0
     }
