@@ -8,8 +8,8 @@ DEMO ?= demo-out
 # Test models that the light environment's tests read, since it cannot train any.
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
-.PHONY: demo test test-matrix test-networks test-wheel test-old-runtime test-oldest test-arm64 check format lock \
-	flowers head-cache input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet \
+.PHONY: demo test coverage test-matrix test-networks test-wheel test-old-runtime test-oldest dist test-arm64 \
+	check format lock flowers head-cache input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet \
 	peers peers-table soak viewers classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
 	video-rate web-app litertjs images image-lock docs docs-serve clean
 
@@ -17,11 +17,20 @@ demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
 
 # Two processes at once for what mostly waits for one core; not for tests of time limits.
+PYTEST = $(BIN)/python -m pytest
 test: $(VENV)/installed
 	rm -rf build/test-models
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not networks' --ignore tests/runtime \
+	$(PYTEST) -n 2 --dist loadfile -m 'not networks' --ignore tests/runtime \
 		--ignore tests/benchmarks --ignore tests/cli/test_live.py --ignore tests/cli/test_live_network.py
-	$(BIN)/python -m pytest tests/runtime tests/benchmarks tests/cli/test_live.py tests/cli/test_live_network.py
+	$(PYTEST) tests/runtime tests/benchmarks tests/cli/test_live.py tests/cli/test_live_network.py
+
+# The same tests, and which lines and branches of the product they run, in child processes too. A
+# test that is held against the clock may fail while it is traced, which is not looked at here.
+coverage: $(VENV)/installed
+	$(BIN)/python -m coverage erase
+	$(MAKE) --ignore-errors test PYTEST='$(BIN)/python -m coverage run -m pytest'
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 # Every architecture, and the network in full size; and the device's tests in other environments,
 # with the models of an earlier `make test`.
@@ -31,17 +40,23 @@ test-matrix: test-networks test-wheel test-old-runtime test-oldest
 test-networks: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m networks
 
-# The wheel alone, in an environment without any extra and outside the repository.
+# The wheel alone, in an environment without any extra and outside the repository, with the newest
+# Python and the newest packages.
 test-wheel: $(VENV)/installed
-	sh tests/wheel/run.sh $(BIN)/python
+	sh tests/wheel/run.sh $(BIN)/python newest 3.13
 
 # The wheel with tflite-runtime: the device's tests, and the same answers from all five files as here.
 test-old-runtime: $(VENV)/installed
 	sh tests/old_runtime/run.sh $(BIN)/python
 
-# The wheel with the oldest packages that pyproject.toml allows.
+# The wheel with the oldest Python and the oldest packages that pyproject.toml allows.
 test-oldest: $(VENV)/installed
-	sh tests/oldest/run.sh $(BIN)/python
+	sh tests/wheel/run.sh $(BIN)/python oldest 3.10
+
+# Wheel and sdist in dist/, as they would be published: what is in them, what an index would say of
+# them, and the device's tests with each.
+dist: $(VENV)/installed
+	sh tests/dist/run.sh $(BIN)/python
 
 # The wheel on an emulated Raspberry Pi 4 with both interpreters; needs qemu-user-static. The models
 # are those of an earlier `make test`, or MODELS='models/*.tflite' PHOTOS=folder.

@@ -277,7 +277,8 @@ def _errors(data: bytes, name: str) -> Iterator[None]:
         if brand in (b"avif", b"avis") and "AVIF" not in _formats():
             what, advice = "an AVIF picture", 'Install "pillow>=11.3", or save it as JPEG.'
         elif brand[:2] == b"he" or brand in (b"mif1", b"msf1"):
-            what, advice = "a HEIC picture", 'Install "pocketlens[heic]", or save it as JPEG.'
+            what = "a HEIC picture"
+            advice = "Save it as JPEG, or install what reads it: pip install 'pocketlens[heic]'"
             if "HEIF" in _formats():
                 what, advice = "a damaged HEIC picture", "Remove it or copy it again."
         else:

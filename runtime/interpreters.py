@@ -65,9 +65,11 @@ def find_backend(name: str | None = None) -> Backend:
             "An installed interpreter does not import: %s", broken[-1]
         )
     came = f"{', '.join(broken)}, which does not import" if broken else "none installed"
+    # tflite-runtime alone would leave a NumPy here that it does not work with.
+    packages = {"tflite-runtime": "'pocketlens[tflite]'", "tf.lite": "'pocketlens[train]'"}
     raise MissingDependencyError(
         f"Expected a TFLite interpreter{f' ({name})' if name else ''}. Received: {came}. "
-        f"Install one: pip install {name if name in ('tflite-runtime',) else 'ai-edge-litert'}"
+        f"Install one: pip install {packages.get(name or '', 'ai-edge-litert')}"
     )
 
 

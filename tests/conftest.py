@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import http.server
 import itertools
@@ -12,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -85,14 +85,18 @@ def alone(home: Path) -> Iterator[None]:
     """Let one of several test processes at a time make what they share."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        if sys.platform != "win32":  # There one process runs all tests.
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what the tests cache out of the user's own cache folder."""
+def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the tests cache out of the user's own cache folder, and tables at their width."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it, and some shells do.
         patch.setenv("POCKETLENS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 

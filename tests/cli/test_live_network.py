@@ -253,19 +253,6 @@ def test_wrong_calls_are_one_sentence(tiny_tflite, capfd, options, words):
     assert SECRET not in err
 
 
-@pytest.mark.parametrize(
-    ("options", "extra"), [(["--web"], "web"), (["--mqtt", "mqtt://broker/barn"], "mqtt")]
-)
-def test_a_missing_extra_is_one_sentence_with_what_to_install(
-    tiny_tflite, capfd, monkeypatch, options, extra
-):
-    monkeypatch.setattr("pocketlens.imports.find_spec", lambda _name: None)
-    assert run(["live", str(tiny_tflite), *options]) == 1
-    err = capfd.readouterr().err
-    assert f"pip install 'pocketlens[{extra}]'" in err
-    assert len(err.splitlines()) == 1
-
-
 def test_a_taken_port_is_one_sentence(tiny_tflite, tiny_photos, capfd):
     pytest.importorskip("uvicorn", reason="the web extra is not installed")
     with socket.create_server(("127.0.0.1", 0)) as taken:

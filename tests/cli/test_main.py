@@ -10,7 +10,6 @@ import click
 import pytest
 
 from pocketlens import __version__
-from pocketlens.cli import main as cli
 from pocketlens.cli.main import COMMANDS, group, run
 from pocketlens.errors import ModelFileError, OutputError, PocketlensError, UsageError
 
@@ -137,19 +136,3 @@ def test_module_runs(tmp_path: Path) -> None:
         check=True,
     )
     assert __version__ in done.stdout
-
-
-@pytest.mark.parametrize("name", ["check", "train", "convert", "demo"])
-def test_missing_extra_is_named(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    here = str(tmp_path)
-    monkeypatch.setattr("pocketlens.imports.find_spec", lambda _name: None)
-    arguments = {
-        "check": [here],
-        "train": [here, "--out", "run"],
-        "convert": [here, "--out", "x"],
-        "demo": [],
-    }
-    assert cli.run([name, *arguments[name]]) == 1
-    assert "pip install 'pocketlens[train]'" in capsys.readouterr().err

@@ -39,16 +39,3 @@ def test_others_are_refused_in_one_sentence(tmp_path, capsys, content, said):
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert not (tmp_path / "old-report").exists()
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [("files", "machine", "verdict"), ("model", "skipped_photos", "reliability", "mistakes")],
-    ids=["benchmark", "evaluation"],
-)
-def test_missing_report_extra(tmp_path, capsys, monkeypatch, fields):
-    path = tmp_path / "old.json"
-    path.write_text(json.dumps(dict.fromkeys(fields)))
-    monkeypatch.setattr("pocketlens.imports.find_spec", lambda _: None)
-    assert run(["report", str(path)]) == 1
-    assert "pip install 'pocketlens[report]'" in capsys.readouterr().err

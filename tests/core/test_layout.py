@@ -207,6 +207,19 @@ def test_commands_on_the_device_import_nothing_heavy(
         assert not HEAVY & loaded_by(statement), arguments
 
 
+def test_what_answers_about_photos_starts_with_little(tiny_tflite: Path, tiny_photos: Path) -> None:
+    photos = str(tiny_photos / "circle")
+    for arguments in (
+        ["--help"],
+        ["classify", "--help"],
+        ["classify", str(tiny_tflite), photos],
+        ["live", str(tiny_tflite), "--source", photos, "--max-frames", "2"],
+    ):
+        statement = f"from pocketlens.cli.main import run; assert run({arguments!r}) == 0"
+        tables_and_servers = {"rich", "multiprocessing", "asyncio", "email", "starlette", "paho"}
+        assert not (HEAVY | tables_and_servers) & loaded_by(statement), arguments
+
+
 def test_wrong_calls_do_not_wait_for_tensorflow(
     tiny_run: Path, tiny_photos: Path, tmp_path: Path
 ) -> None:

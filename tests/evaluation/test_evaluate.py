@@ -126,18 +126,6 @@ def check(payload: dict[str, Any], classifier: Classifier, photos: LabelledPhoto
         assert payload["confusion"] == expected.tolist()
 
 
-@pytest.mark.parametrize(("case", "extra"), [("a run", "train"), ("a page", "report")])
-def test_what_needs_an_extra_says_so(
-    case: str, extra: str, tiny_run: Path, tiny_tflite: Path, tiny_photos: Path, tmp_path: Path
-) -> None:
-    model = tiny_run if case == "a run" else tiny_tflite
-    page = ["--report", tmp_path / "page"] if case == "a page" else []
-    done = on_the_device("evaluate", model, tiny_photos, *page)
-    assert done.returncode == 1
-    assert f"pip install 'pocketlens[{extra}]'" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_unreadable_photos_are_counted(
     tiny_tflite: Path, tiny_photos: Path, tmp_path: Path
 ) -> None:

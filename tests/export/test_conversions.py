@@ -10,7 +10,7 @@ import pytest
 
 from pocketlens.card import pack, unpack
 from pocketlens.cli.main import run
-from pocketlens.errors import ConversionError, MissingDependencyError, UsageError
+from pocketlens.errors import ConversionError, UsageError
 from pocketlens.export import export
 from pocketlens.export.models import as_files, converted_files
 
@@ -107,16 +107,6 @@ def test_without_a_cache_nothing_is_kept(
 def test_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"Expected a run with model\.keras"):
         export([tmp_path], tmp_path / "out", "web")
-
-
-def test_run_without_the_packages(
-    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # What an earlier test converted needs no packages.
-    monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("pocketlens.imports.find_spec", lambda _: None)
-    with pytest.raises(MissingDependencyError, match=r"pocketlens\[train\]"):
-        export([tiny_run], tmp_path / "out", "web")
 
 
 def test_format_of_what_is_converted_already(tiny_tflite: Path, tmp_path: Path) -> None:

@@ -243,7 +243,8 @@ def without_heif(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("without_heif")
 def test_heic_without_its_package_is_said() -> None:
-    with pytest.raises(PictureError, match=r'x.heic, a HEIC picture. Install "pocketlens\[heic\]"'):
+    advice = r"Save it as JPEG, or install what reads it: pip install 'pocketlens\[heic\]'$"
+    with pytest.raises(PictureError, match=f"x.heic, a HEIC picture. {advice}"):
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "x.heic")
 
 

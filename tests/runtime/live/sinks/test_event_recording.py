@@ -1,6 +1,5 @@
 """Videos around events: complete, bounded in memory and on the disk, and never in the way."""
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -249,6 +248,8 @@ def test_the_oldest_go_by_number_and_nothing_else_does(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks on Windows")
 def test_what_a_power_cut_left_is_removed_and_nobody_elses_video(tmp_path):
+    import fcntl
+
     old, ours = (tmp_path / f".000001_1.000s_fox.{i:016x}.partial.mp4" for i in range(2))
     other = tmp_path / ".holiday.1234.partial.mp4"
     for path in (old, ours, other):
