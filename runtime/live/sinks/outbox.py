@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from typing import Generic, TypeVar
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.names import shown
 from pocketlens.runtime.live.frames import RunInfo, Sink
 
@@ -27,13 +28,15 @@ class Sender(Sink, Generic[Entry]):
 
     Args:
         name: what the log calls the receiver; without passwords.
+        clock: what pauses and limits go by.
     """
 
     # All that ends with a run has five seconds together.
     join_s = 1.0
 
-    def __init__(self, name: str) -> None:
-        self.outbox: Outbox[Entry] = Outbox(_ROOM)
+    def __init__(self, name: str, clock: Clock = CLOCK) -> None:
+        self.clock = clock
+        self.outbox: Outbox[Entry] = Outbox(_ROOM, clock)
         self.attempts = Attempts(name)
         self._run = RunInfo()
         self._thread = threading.Thread(target=self.run, name=type(self).__name__, daemon=True)
@@ -59,9 +62,14 @@ class Outbox(Generic[Entry]):
     """Takes entries without ever waiting, and gives them to a sender for as long as it is open.
 
     When there is no room the oldest entry is dropped.
+
+    Args:
+        room: how many entries it holds.
+        clock: what waits go by.
     """
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, clock: Clock = CLOCK) -> None:
+        self._clock = clock
         self._dropped = 0
         self._entries: deque[Entry] = deque()
         self._room = room
@@ -91,7 +99,7 @@ class Outbox(Generic[Entry]):
     def take(self, timeout_s: float | None = None) -> Entry | None:
         """Return the oldest entry and forget it; None where none comes in time or it is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._entries or self._closed, timeout_s)
+            self._clock.wait(self._changed, lambda: self._entries or self._closed, timeout_s)
             return self._entries.popleft() if self._entries else None
 
     def put_back(self, entry: Entry) -> None:
@@ -120,7 +128,7 @@ class Outbox(Generic[Entry]):
     def pause(self, seconds: float) -> None:
         """Wait, but no longer than it is open."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed, seconds)
+            self._clock.wait(self._changed, lambda: self._closed, seconds)
 
 
 class Attempts:
