@@ -62,7 +62,8 @@ class FakeClock(Clock):
                 if seconds > 0:
                     self._waits.append(wait)
                     self._changed.notify_all()
-            changed.wait_for(lambda: enough() or self._now_s >= wait.until_s)
+            over = changed.wait_for(lambda: enough() or self._now_s >= wait.until_s, 2 * PATIENCE_S)
+            assert over, f"nobody let {seconds} s pass"
             with self._changed:
                 self._waits = [entry for entry in self._waits if entry is not wait]
         return bool(enough())

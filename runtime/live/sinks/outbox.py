@@ -39,7 +39,8 @@ class Sender(Sink, Generic[Entry]):
         self.outbox: Outbox[Entry] = Outbox(_ROOM, clock)
         self.attempts = Attempts(name)
         self._run = RunInfo()
-        self._thread = threading.Thread(target=self.run, name=type(self).__name__, daemon=True)
+        self._changed = threading.Condition()
+        self._ended = False
 
     def run(self) -> None:
         """Send until the outbox is closed."""
@@ -48,14 +49,23 @@ class Sender(Sink, Generic[Entry]):
     def opened(self, run: RunInfo) -> None:
         """Begin to send."""
         self._run = run
-        self._thread.start()
+        threading.Thread(target=self._work, name=type(self).__name__, daemon=True).start()
 
     def closed(self) -> None:
         """Send what is left, for a moment. A second call does nothing."""
         self.outbox.close()
-        self._thread.join(self.join_s)
+        with self._changed:
+            self.clock.wait(self._changed, lambda: self._ended, self.join_s)
         self.outbox.discard()
         self.attempts.ended(self.outbox.count_dropped())
+
+    def _work(self) -> None:
+        try:
+            self.run()
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
 
 
 class Outbox(Generic[Entry]):
