@@ -19,7 +19,7 @@ from pocketlens.runtime.live.sources.fake import END, ERROR, HANG, KILL, REPEAT,
 
 START_S = 0.5
 OPEN_S = 0.125
-SIZE_WH = (8, 6)
+SIZE_WH = (64, 48)
 
 
 class FakeProcesses:
