@@ -441,7 +441,7 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
             )
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(15_000)
+            page.set_default_timeout(60_000)
             page.errors, page.requested = [], []
             page.on("pageerror", lambda error: page.errors.append(str(error)))
             context.on("request", lambda request: page.requested.append(request.url))
