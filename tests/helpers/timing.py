@@ -20,10 +20,14 @@ def wait_for(condition: Callable[[], Any], what: Callable[[], Any] = lambda: "")
     return value
 
 
+def _ns(seconds: float) -> int:
+    return round(1e9 * seconds)
+
+
 class _Wait(NamedTuple):
     changed: threading.Condition
     seconds: float
-    until_s: float
+    until_ns: int
 
 
 class FakeClock(Clock):
@@ -34,16 +38,17 @@ class FakeClock(Clock):
     """
 
     def __init__(self, start_s: float = 1000.0) -> None:
-        self._now_s = start_s
+        # Whole nanoseconds, so that nothing adds up to a little more or less.
+        self._now_ns = _ns(start_s)
         self._changed = threading.Condition()
         self._waits: list[_Wait] = []
-        self._calls: list[tuple[float, Callable[[], None]]] = []
+        self._calls: list[tuple[int, Callable[[], None]]] = []
 
     def now_s(self) -> float:
-        return self._now_s
+        return self._now_ns / 1e9
 
     def wall_s(self) -> float:
-        return self._now_s
+        return self.now_s()
 
     def sleep(self, seconds: float) -> None:
         self.advance(seconds)
@@ -58,18 +63,20 @@ class FakeClock(Clock):
             return bool(changed.wait_for(enough))
         if not enough():
             with self._changed:
-                wait = _Wait(changed, seconds, self._now_s + seconds)
+                wait = _Wait(changed, seconds, self._now_ns + _ns(seconds))
                 if seconds > 0:
                     self._waits.append(wait)
                     self._changed.notify_all()
-            over = changed.wait_for(lambda: enough() or self._now_s >= wait.until_s, 2 * PATIENCE_S)
+            over = changed.wait_for(
+                lambda: enough() or self._now_ns >= wait.until_ns, 2 * PATIENCE_S
+            )
             assert over, f"nobody let {seconds} s pass"
             with self._changed:
                 self._waits = [entry for entry in self._waits if entry is not wait]
         return bool(enough())
 
     def after(self, seconds: float, call: Callable[[], None]) -> Callable[[], None]:
-        entry = (self._now_s + seconds, call)
+        entry = (self._now_ns + _ns(seconds), call)
         with self._changed:
             self._calls.append(entry)
             self._changed.notify_all()
@@ -83,11 +90,11 @@ class FakeClock(Clock):
     def advance(self, seconds: float) -> None:
         """Let time pass: waits that are over by then end, and calls that are due are made."""
         with self._changed:
-            self._now_s += seconds
-            over = [entry for entry in self._waits if entry.until_s <= self._now_s]
-            self._waits = [entry for entry in self._waits if entry.until_s > self._now_s]
-            calls = [call for due_s, call in self._calls if due_s <= self._now_s]
-            self._calls = [entry for entry in self._calls if entry[0] > self._now_s]
+            self._now_ns += _ns(seconds)
+            over = [entry for entry in self._waits if entry.until_ns <= self._now_ns]
+            self._waits = [entry for entry in self._waits if entry.until_ns > self._now_ns]
+            calls = [call for due_ns, call in self._calls if due_ns <= self._now_ns]
+            self._calls = [entry for entry in self._calls if entry[0] > self._now_ns]
         for call in calls:
             call()
         for entry in over:

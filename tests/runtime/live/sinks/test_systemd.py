@@ -16,11 +16,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fake_process import FakeProcesses
 from timing import PATIENCE_S, wait_for
 
-from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, SourceState
+from pocketlens.runtime.classifier import Category, Result
+from pocketlens.runtime.live.capture.process import ProcessCapture
+from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, Sink, SourceState
+from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sinks.systemd import Service, find_service
+from pocketlens.runtime.live.sources.fake import HANG
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")
 
@@ -85,22 +89,61 @@ def test_ready_comes_with_the_first_result_and_once(manager, clock):
     assert len(manager.said("STATUS=tulips 0.90")) == 1
 
 
+class Heard(Sink):
+    """Notes by the clock what a service has said; given to a run behind it."""
+
+    def __init__(self, address, clock):
+        self.said = {}
+        self._clock, self._began_s = clock, clock.now_s()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address)
+        self._socket.setblocking(False)
+
+    def result(self, frame_bgr, result):
+        with contextlib.suppress(BlockingIOError):
+            for line in self._socket.recv(4096).decode().split("\n"):
+                self.said.setdefault(line, []).append(self._clock.now_s() - self._began_s)
+
+    def state(self, state):
+        self.result(FRAME, None)
+
+    def closed(self):
+        self._socket.close()
+
+
 def test_pings_come_four_times_in_the_watchdogs_time_and_the_status_once_a_second(tmp_path, clock):
-    address, began_s = str(tmp_path / "notify"), clock.now_s()
-    said = {"WATCHDOG=1": [], "STATUS=tulips 0.90": []}
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
-        heard.bind(address)
-        heard.setblocking(False)
-        with open_service(address, watchdog_s=2.0, clock=clock) as service:
-            for _ in range(20):
-                service.result(FRAME, result())
-                with contextlib.suppress(BlockingIOError):
-                    for line in heard.recv(4096).decode().split("\n"):
-                        said.setdefault(line, []).append(clock.now_s() - began_s)
-                clock.advance(0.125)
-    assert said["READY=1"] == [0]
-    assert said["WATCHDOG=1"] == [0, 0.5, 1, 1.5, 2]
-    assert said["STATUS=tulips 0.90"] == [0, 1, 2]
+    address = str(tmp_path / "notify")
+    heard = Heard(address, clock)
+    with open_service(address, watchdog_s=2.0, clock=clock) as service:
+        for _ in range(20):
+            service.result(FRAME, result())
+            heard.result(FRAME, result())
+            clock.advance(0.125)
+    heard.closed()
+    assert heard.said["READY=1"] == [0]
+    assert heard.said["WATCHDOG=1"] == [0, 0.5, 1, 1.5, 2]
+    assert heard.said["STATUS=tulips 0.90"] == [0, 1, 2]
+
+
+def test_no_ping_comes_while_the_source_is_stale(tmp_path, clock):
+    class Classifier:
+        def classify(self, frame_bgr):
+            categories = (Category("tulips", 0.9, 0),)
+            return Result(categories, categories)
+
+    # Eight frames a second from 0.625 s on; the 80th never comes, and it is back at 14.6 s.
+    camera, stop = FakeProcesses(clock, faults={80: HANG}), threading.Event()
+    clock.after(15.75, stop.set)
+    address = str(tmp_path / "notify")
+    heard = Heard(address, clock)
+    sinks = [Service(address, 2.0, clock=clock), heard]
+    capture = ProcessCapture(lambda: None, name="fake", clock=clock, start=camera.start)
+    with contextlib.closing(capture):
+        classify_source(Classifier(), capture, sinks=sinks, stop=stop, clock=clock)
+    assert heard.said["READY=1"] == [0.625]
+    fresh_s = [0.625 + 0.5 * number for number in range(19)]
+    assert heard.said["WATCHDOG=1"] == pytest.approx([*fresh_s, 14.6, 15.125, 15.625])
+    assert heard.said["STATUS=stale: no new frame for 1.5 s"] == pytest.approx([11.375])
 
 
 def test_no_ping_without_a_watchdog(manager):

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from timing import wait_for
 
+pytestmark = pytest.mark.real_time
+
 TOKEN = "correct-horse-battery"
 PHONE, DESKTOP = (390, 844), (1440, 900)
 # The colour in the picture's upper left corner, by its strongest channel.
