@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -24,6 +25,9 @@ import pytest
 
 from pocketlens.card import pack, unpack
 from pocketlens.runtime.interpreters import find_backend
+
+# What tests share, wherever this folder was copied to.
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 TINY_LABELS = ("circle", "cross", "stripes")
 TINY_SIZE = 96

@@ -56,7 +56,7 @@ class Live:
         started_s = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(PATIENCE_S)
-        self._reading.join(5)
+        self._reading.join(PATIENCE_S)
         return code, time.monotonic() - started_s
 
 

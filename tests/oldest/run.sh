@@ -24,7 +24,7 @@ cat "$outside/oldest.txt"
 cp -R "$root/tests" "$outside/tests"
 cd "$outside"
 # Left out: sources that fail and come back, which take long and do not depend on versions.
-venv/bin/python -m pytest --import-mode=importlib -q -p no:cacheprovider -o markers=trains \
+venv/bin/python -m pytest --import-mode=importlib -q -p no:cacheprovider -W ignore::pytest.PytestUnknownMarkWarning \
     --timeout 600 --ignore=tests/runtime/live/capture/test_process.py \
     --ignore=tests/runtime/live/sources/test_mjpeg.py \
     --ignore=tests/runtime/live/sources/test_rtsp.py \

@@ -26,5 +26,5 @@ done
 
 cp -R "$root/tests" "$outside/tests"
 cd "$outside"
-venv/bin/python -m pytest --import-mode=importlib -q -rs -p no:cacheprovider -o markers=trains --timeout 600 \
+venv/bin/python -m pytest --import-mode=importlib -q -rs -p no:cacheprovider -W ignore::pytest.PytestUnknownMarkWarning --timeout 600 \
     tests/core tests/cli tests/evaluation tests/runtime tests/benchmarks tests/export

@@ -490,10 +490,10 @@ def test_a_parent_killed_while_a_file_opens_leaves_nothing_behind():
         "import time\n"
         "from functools import partial\n"
         "from pocketlens.runtime.live.capture.link import CaptureChild\n"
-        "child = CaptureChild(partial(time.sleep, 60), in_order=True)\n"
+        "child = CaptureChild(partial(time.sleep, 600), in_order=True)\n"
         "child.receive(20)\n"
         "print(child._process.pid, flush=True)\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     child = int(parent.stdout.readline())
