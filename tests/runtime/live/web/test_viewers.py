@@ -91,19 +91,22 @@ def test_frames_are_encoded_once_for_all_at_a_bounded_rate_and_only_while_somebo
     wait_for(lambda: time.monotonic() - made[-1] > 1)
 
 
-def test_what_waits_for_a_slow_viewer_is_bounded_whatever_comes_since(open_show):
-    show = open_show(size_wh=(1280, 720))
-    size = len(show.get("/snapshot.jpg").body)
-    with stalled(show.port, 1, ("/stream.mjpg",), times=1) as (connection,):
-        first = show.feed.frames
-        wait_for(lambda: show.feed.frames > first + 150)
-        connection.setblocking(False)
-        waiting = 0
-        with contextlib.suppress(BlockingIOError):
-            while data := connection.recv(1 << 16):
-                waiting += len(data)
-    # At 50 frames a second that took three seconds at least, so 45 pictures for whoever reads.
-    assert waiting < 40 * size
+def test_what_waits_for_a_slow_viewer_is_bounded_whatever_comes_since(show, monkeypatch):
+    from pocketlens.runtime.live.web import guard, jpegs
+
+    # It is not cut off meanwhile, and a few pictures are more than a connection holds.
+    monkeypatch.setattr(guard, "WRITE_S", 3600.0)
+    made = []
+    monkeypatch.setattr(jpegs, "encode", lambda frame: made.append(1) or bytes(4 << 20))
+
+    def rests():
+        pictures, frames = len(made), show.feed.frames
+        wait_for(lambda: show.feed.frames > frames + 50)
+        return pictures == len(made) > 0
+
+    with stalled(show.port, 1, ("/stream.mjpg",), times=1):
+        wait_for(rests)
+        assert len(made) <= 8
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="the kernel does not say")
@@ -162,7 +165,7 @@ def test_fifty_stalled_viewers_do_not_slow_down_classification(tiny_tflite):
         capture = ThreadCapture(FakeCamera(size_wh=(1280, 720), interval_s=0.01))
         stack.callback(capture.close)
         viewers = stack.enter_context(contextlib.ExitStack())
-        classify_source(classifier, capture, sinks=[page, Turns()], max_frames=12 * TURN)
+        classify_source(classifier, capture, sinks=[page, Turns()], max_frames=8 * TURN)
         viewers.close()
     # The best turn of each: `make viewers` measures the 95th percentile, but here the machine may
     # be busy with other things, which slow down some turns of both.
