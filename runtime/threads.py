@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-import time
 from dataclasses import dataclass
 from typing import Any
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.runtime.model_files import ModelFile
 from pocketlens.runtime.trial import load_model
 from pocketlens.workers import count_cores
@@ -31,7 +31,9 @@ class ThreadChoice:
         return f"{self.threads} of {count_cores()} cores ({tried})"
 
 
-def choose_threads(model: ModelFile, *, backend: str | None = None) -> ThreadChoice:
+def choose_threads(
+    model: ModelFile, *, backend: str | None = None, clock: Clock = CLOCK
+) -> ThreadChoice:
     """Measure inferences with 1, 2, 4, … threads up to the number of usable cores.
 
     Each number is measured in turn with the best until then, so that whatever else the machine does
@@ -41,6 +43,7 @@ def choose_threads(model: ModelFile, *, backend: str | None = None) -> ThreadCho
     Args:
         model: a file that `read_model_file` has read.
         backend: name of an interpreter; None takes the first that is installed.
+        clock: what measures.
 
     Raises:
         ModelFileError: the interpreter does not take the model.
@@ -52,7 +55,7 @@ def choose_threads(model: ModelFile, *, backend: str | None = None) -> ThreadCho
     best_interpreter = _warm(model, 1, backend)
     for number in numbers_to_try(cores)[1:]:
         other = _warm(model, number, backend)
-        best_ms, other_ms = _alternate(best_interpreter, other)
+        best_ms, other_ms = _alternate(best_interpreter, other, clock)
         latency_ms.update({best: best_ms, number: other_ms})
         if other_ms > (1 - _GAIN) * best_ms:
             break
@@ -72,15 +75,15 @@ def _warm(model: ModelFile, threads: int, backend: str | None) -> Any:
     return interpreter
 
 
-def _alternate(one: Any, other: Any) -> tuple[float, float]:
+def _alternate(one: Any, other: Any, clock: Clock) -> tuple[float, float]:
     """Return the median milliseconds of an `invoke()` of each."""
     times_ms: tuple[list[float], list[float]] = ([], [])
-    started_s = time.perf_counter()
+    started_s = clock.now_s()
     for round_number in range(_ROUNDS[1]):
-        if round_number >= _ROUNDS[0] and time.perf_counter() - started_s > _BUDGET_S:
+        if round_number >= _ROUNDS[0] and clock.now_s() - started_s > _BUDGET_S:
             break
         for interpreter, collected_ms in zip((one, other), times_ms, strict=True):
-            before_s = time.perf_counter()
+            before_s = clock.now_s()
             interpreter.invoke()
-            collected_ms.append(1000 * (time.perf_counter() - before_s))
+            collected_ms.append(1000 * (clock.now_s() - before_s))
     return statistics.median(times_ms[0]), statistics.median(times_ms[1])

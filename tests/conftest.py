@@ -25,6 +25,9 @@ import pytest
 from pocketlens.card import pack, unpack
 from pocketlens.runtime.interpreters import find_backend
 
+# What tests share, wherever this folder was copied to.
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
 TINY_LABELS = ("circle", "cross", "stripes")
 TINY_SIZE = 96
 FORMATS = ("float32", "float16", "dynamic", "weights8", "int8")
@@ -467,7 +470,7 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
             )
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(15_000)
+            page.set_default_timeout(60_000)
             page.errors, page.requested = [], []
             page.on("pageerror", lambda error: page.errors.append(str(error)))
             context.on("request", lambda request: page.requested.append(request.url))

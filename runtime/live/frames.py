@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -22,11 +21,6 @@ STALE = "stale"
 
 UNKNOWN = "unknown"
 """What a decision without a label is called."""
-
-
-def now_s() -> float:
-    """Return the wall clock's time in seconds since 1970; it may jump, so nothing waits for it."""
-    return time.time()
 
 
 def wall_clock(at_s: float) -> str:

@@ -6,12 +6,12 @@ import contextlib
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import ScoresError
 from pocketlens.runtime.classifier import Result
 from pocketlens.runtime.live.decisions import Decisions, FrameAnswers
@@ -24,7 +24,6 @@ from pocketlens.runtime.live.frames import (
     RunInfo,
     Sink,
     SourceState,
-    now_s,
 )
 from pocketlens.runtime.live.measures import LiveSummary, Measures
 from pocketlens.runtime.pictures import Pixels
@@ -54,7 +53,7 @@ def classify_source(
     run: RunInfo | None = None,
     max_frames: int | None = None,
     stop: threading.Event | None = None,
-    clock: Callable[[], float] = now_s,
+    clock: Clock = CLOCK,
 ) -> LiveSummary:
     """Classify what a capture gives until it ends.
 
@@ -71,7 +70,7 @@ def classify_source(
         run: names that sinks are given; the rest of it is filled in here.
         max_frames: ends after this number of frames.
         stop: ends the run when it is set, from a signal handler, a sink or another thread.
-        clock: gives the wall clock's time in seconds since 1970.
+        clock: what times are taken by.
 
     Raises:
         SourceError: the source failed for good.
@@ -86,21 +85,21 @@ def classify_source(
         counts=lambda: capture.counts,
         stop=stop,
     )
-    measures = Measures()
+    measures = Measures(clock)
     usable = True
     with _opened(sinks, run) as receivers:
         while max_frames is None or measures.frames + measures.unusable < max_frames:
             captured = capture.next(stop)
             if captured is None:
                 break
-            at_s = clock()
+            at_s = clock.wall_s()
             if isinstance(captured, SourceState):
                 usable = True
                 _tell(replace(captured, at_s=at_s), decisions, receivers)
                 continue
-            before_s = time.perf_counter()
+            before_s = clock.now_s()
             answered = _usable(classifier, captured.frame_bgr)
-            after_s = time.perf_counter()
+            after_s = clock.now_s()
             if usable != (answered is not None):
                 usable = not usable
                 state = _state(captured, usable, capture.counts.reconnects)

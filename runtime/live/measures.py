@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.runtime.live.frames import CaptureCounts
 
 PARTS = ("capture", "resize", "invoke", "post", "classify")
@@ -86,20 +86,25 @@ class LiveSummary:
 
 
 class Measures:
-    """Collects what a run's summary says."""
+    """Collects what a run's summary says.
 
-    def __init__(self) -> None:
+    Args:
+        clock: what the run goes by.
+    """
+
+    def __init__(self, clock: Clock = CLOCK) -> None:
+        self._clock = clock
         self.frames = 0
         self.unusable = 0
         self.events = 0
-        self._started_s = time.perf_counter()
+        self._started_s = clock.now_s()
         self._first_s = self._last_s = self._started_s
         self._latencies_ms: dict[str, deque[float]] = {
             name: deque(maxlen=_LATENCIES) for name in PARTS
         }
 
     def add(self, latencies_ms: Mapping[str, float], *, event: bool, now_s: float) -> None:
-        """Count a classified frame; `now_s` is `time.perf_counter()` when it was."""
+        """Count a classified frame; `now_s` is the clock's time when it was."""
         if not self.frames:
             self._first_s = now_s
         self._last_s = now_s
@@ -112,7 +117,7 @@ class Measures:
         """Return what it came to until now."""
         # From answer to answer, so that a camera's warming up does not count.
         between_s = self._last_s - self._first_s
-        seconds = time.perf_counter() - self._started_s
+        seconds = self._clock.now_s() - self._started_s
         fps = (self.frames - 1) / between_s if between_s > 0 else self.frames / max(seconds, 1e-9)
         latencies = {name: _latency(values) for name, values in self._latencies_ms.items()}
         return LiveSummary(

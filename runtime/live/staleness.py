@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from pocketlens.clock import Clock
 
 # The process that reads a camera imports this through its source; it needs no classifier.
 if TYPE_CHECKING:
@@ -31,15 +32,15 @@ class Staleness:
 
     Args:
         limits: how long what may take.
-        clock: gives seconds that only grow; all times here are its.
+        clock: all times here are its.
     """
 
-    def __init__(self, limits: CaptureLimits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: CaptureLimits, clock: Clock) -> None:
         self._limits = limits
         self._clock = clock
         self._fps: float | None = None
         self._asked_s: float | None = None
-        self.opened_s = self.came_s = clock()
+        self.opened_s = self.came_s = clock.now_s()
 
     @property
     def stale_s(self) -> float:
@@ -54,17 +55,17 @@ class Staleness:
     def opened(self, fps: float | None) -> None:
         """Note that the source was opened; `fps` is the rate that it declares."""
         self._fps = fps
-        self.opened_s = self.came_s = self._clock()
+        self.opened_s = self.came_s = self._clock.now_s()
 
     def ask(self) -> None:
         """Note that somebody waits for a frame, unless that is known already."""
         if self._asked_s is None:
-            self._asked_s = self._clock()
+            self._asked_s = self._clock.now_s()
 
     def come(self, time_s: float) -> bool:
         """Note that a frame came at a time; returns whether it is still fresh."""
         self.came_s = time_s
-        return self._clock() - time_s <= self.stale_s
+        return self._clock.now_s() - time_s <= self.stale_s
 
     def answer(self) -> None:
         """Note that nobody waits for a frame any more."""
@@ -81,6 +82,6 @@ class Staleness:
         return self._left_s(self.silence_s, _LONGEST_ANSWER_S) < 0
 
     def _left_s(self, limit_s: float, answer_s: float) -> float:
-        now_s = self._clock()
+        now_s = self._clock.now_s()
         asked_s = now_s if self._asked_s is None else self._asked_s
         return max(self.came_s + limit_s, asked_s + answer_s) - now_s

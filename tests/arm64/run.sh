@@ -152,13 +152,13 @@ case $version in
 *) echo "tflite-runtime left out: it has no wheel for Python $version" ;;
 esac
 
-# Left out: what holds the time of a real machine against a bound (captures in a process of their
-# own, HTTP and RTSP streams, how fast a signal ends it).
+# Left out: what needs the time of a real machine (captures in a process of their own, HTTP and RTSP
+# streams, how fast a signal ends it).
 TESTS=${TESTS-tests/runtime}
 if [ -n "$TESTS" ]; then
     # shellcheck disable=SC2086
     emulated litert -m pytest --import-mode=importlib -q -rs -p no:cacheprovider --timeout=1800 \
         --hypothesis-profile=ci --durations=5 --ignore=tests/runtime/live/capture/test_process.py \
         --ignore=tests/runtime/live/sources/test_mjpeg.py --ignore=tests/runtime/live/sources/test_rtsp.py \
-        -k 'not within_five_seconds' $TESTS
+        -m 'not real_time' $TESTS
 fi

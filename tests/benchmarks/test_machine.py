@@ -3,9 +3,10 @@
 import dataclasses
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
+from timing import wait_for
 
 from pocketlens.benchmarks import benchmark
 from pocketlens.benchmarks.latency import Settings
@@ -109,7 +110,8 @@ def test_own_work_is_not_that_of_others(monkeypatch, start, end, busy_cores):
 def test_a_core_kept_busy_by_another_program_is_said(elsewhere_model, caplog):
     spin = subprocess.Popen(SPIN)
     try:
-        time.sleep(0.2)
+        # Its user time in ticks, once it runs.
+        wait_for(lambda: int(Path(f"/proc/{spin.pid}/stat").read_text().split()[13]) >= 5)
         result = benchmark([elsewhere_model], settings=Settings(20, 0.5, warmup_runs=1))
     finally:
         spin.kill()

@@ -168,10 +168,10 @@ def test_process_ignores_modules_in_the_current_folder(candidates, tmp_path, mon
 
 def test_work_of_the_processes_is_our_own(candidates):
     before = machine.read_clocks()[2]
-    started = time.monotonic()
+    waiting = time.process_time()
     time_in_process(candidates, (1,), Settings(num_runs=5, min_secs=0.2), _ignore)
-    # It calculates all the time; half of it leaves room for others on the cores.
-    assert machine.read_clocks()[2] - before > 0.25 * (time.monotonic() - started)
+    # A process calculates while we wait for it: on a busy machine for longer, not for less.
+    assert machine.read_clocks()[2] - before > 0.2 + time.process_time() - waiting
 
 
 def test_ratios_are_geometric_means_over_the_processes():

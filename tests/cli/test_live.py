@@ -13,6 +13,7 @@ from datetime import datetime
 import cv2
 import numpy as np
 import pytest
+from timing import PATIENCE_S, wait_for
 
 from pocketlens.card import pack, unpack
 from pocketlens.cli.main import run
@@ -270,7 +271,7 @@ def test_a_terminal_has_a_panel_that_goes_at_the_end(tiny_tflite, video):
         while data := os.read(ours, 65536):
             shown += data
     os.close(ours)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=2 * PATIENCE_S)
     assert process.returncode == 0, err
     for part in (b"fps", b"capture", b"resize", b"invoke", b"post", b" %", b"1 frame"):
         assert part in shown
@@ -316,7 +317,7 @@ def test_a_full_disk_is_told_at_the_end_and_ends_nothing_before(tiny_tflite, tmp
         [sys.executable, "-c", program, "live", *arguments, "--record-events", folder],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_S,
     )
     assert done.returncode == 1
     lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
@@ -390,13 +391,9 @@ def test_a_signal_ends_cleanly(tiny_tflite, tmp_path, name):
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     try:
-        deadline_s = time.monotonic() + 60
-        while not (log.is_file() and log.read_text("utf-8").count("\n") >= 5):
-            assert time.monotonic() < deadline_s
-            assert process.poll() is None
-            time.sleep(0.02)
+        wait_for(lambda: log.is_file() and log.read_text("utf-8").count("\n") >= 5, process.poll)
         process.send_signal(getattr(signal, name))
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=2 * PATIENCE_S)
     finally:
         process.kill()
     assert process.returncode == 0, err
@@ -425,6 +422,7 @@ SECRET = "hunter2"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.real_time
 def test_a_stream_that_goes_and_comes_back_is_logged_without_its_password(
     tiny_tflite, mjpeg_server, tmp_path
 ):
@@ -454,11 +452,11 @@ def test_a_stream_that_goes_and_comes_back_is_logged_without_its_password(
         return [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
 
     def wait_until(enough):
-        deadline_s = time.monotonic() + 60
-        while not enough(lines()):
-            assert time.monotonic() < deadline_s, lines()[-3:]
+        def there():
             assert process.poll() is None, process.communicate()
-            time.sleep(0.05)
+            return enough(lines())
+
+        wait_for(there, lambda: lines()[-3:])
 
     def states(entries):
         return [entry["state"] for entry in entries if "state" in entry]
@@ -472,8 +470,9 @@ def test_a_stream_that_goes_and_comes_back_is_logged_without_its_password(
         wait_until(lambda entries: "frame" in entries[-1])
         stopped_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
-        assert time.monotonic() - stopped_s < 6
+        out, err = process.communicate(timeout=2 * PATIENCE_S)
+        # It takes five seconds at most on a machine that does nothing else.
+        assert time.monotonic() - stopped_s < 30
     finally:
         process.kill()
     assert process.returncode == 0, err

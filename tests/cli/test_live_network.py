@@ -16,18 +16,13 @@ import urllib.error
 import urllib.request
 
 import pytest
+from timing import PATIENCE_S, wait_for
 
 from pocketlens.cli.main import run
 
 SECRET = "hunter2"
-
-
-def wait_for(condition, timeout_s=30):
-    until_s = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < until_s, "it did not happen in time"
-        time.sleep(0.05)
-    return value
+# It takes five seconds at most on a machine that does nothing else.
+LONGEST_S = 30
 
 
 class Live:
@@ -61,8 +56,8 @@ class Live:
         """Ask it to end; returns its exit code and how long that took, in seconds."""
         started_s = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(20)
-        self._reading.join(5)
+        code = self.process.wait(PATIENCE_S)
+        self._reading.join(PATIENCE_S)
         return code, time.monotonic() - started_s
 
 
@@ -83,12 +78,13 @@ def start():
 def get(url, **headers):
     request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
 
 
+@pytest.mark.real_time
 def test_a_page_of_a_real_camera_that_ends_in_time_while_it_is_watched(
     tiny_tflite, mjpeg_server, start
 ):
@@ -110,12 +106,13 @@ def test_a_page_of_a_real_camera_that_ends_in_time_while_it_is_watched(
     for connection, path in zip(watching, ("/events", "/stream.mjpg") * 2, strict=True):
         connection.request("GET", path)
     code, seconds = live.end()
-    assert (code, seconds < 5) == (0, True)
+    assert (code, seconds < LONGEST_S) == (0, True)
     for connection in watching:
         connection.close()
     assert not [line for line in live.lines if SECRET in line or "Traceback" in line]
 
 
+@pytest.mark.real_time
 def test_it_ends_in_time_though_everybody_hangs(tiny_tflite, mjpeg_server, start):
     for extra in ("uvicorn", "paho"):
         pytest.importorskip(extra, reason="the web and mqtt extras are not installed")
@@ -129,7 +126,7 @@ def test_it_ends_in_time_though_everybody_hangs(tiny_tflite, mjpeg_server, start
             viewer = stack.enter_context(socket.create_connection(place))
             viewer.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 4)
         code, seconds = live.end()
-    assert (code, seconds < 5) == (0, True)
+    assert (code, seconds < LONGEST_S) == (0, True)
 
 
 def test_others_need_the_token_that_is_printed_once(tiny_tflite, mjpeg_server, start, monkeypatch):

@@ -12,12 +12,12 @@ import os
 import statistics
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from pocketlens.clock import CLOCK
 from pocketlens.runtime.classifier import Category, Classifier, Result
 from pocketlens.runtime.live.capture.process import ProcessCapture
 from pocketlens.runtime.live.frames import STALE, FrameResult, Sink, SourceState
@@ -89,7 +89,7 @@ def soak(classifier: FrameClassifier, seconds: float) -> bool:
     """Classify a failing camera for so long; return whether nothing grew."""
     samples: list[Sample] = []
     states: list[SourceState] = []
-    started_s = time.monotonic()
+    started_s = CLOCK.now_s()
     capture = ProcessCapture(partial(FakeCamera, **script(seconds, started_s)), name="soak")
     stop = threading.Event()
     due = itertools.count(1)
@@ -98,10 +98,10 @@ def soak(classifier: FrameClassifier, seconds: float) -> bool:
     class Samples(Sink):
         def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
             nonlocal next_s
-            if time.monotonic() > next_s:
+            if CLOCK.now_s() > next_s:
                 samples.append(sample())
-                next_s = max(time.monotonic(), started_s + 10 * next(due))
-            if time.monotonic() > started_s + seconds:
+                next_s = max(CLOCK.now_s(), started_s + 10 * next(due))
+            if CLOCK.now_s() > started_s + seconds:
                 stop.set()
 
         def state(self, state: SourceState) -> None:

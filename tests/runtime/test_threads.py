@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from timing import FakeClock
 
 from pocketlens.errors import UsageError
 from pocketlens.runtime import Classifier
@@ -12,15 +13,14 @@ from pocketlens.workers import count_cores
 
 
 class SlowInterpreter:
-    """Takes as long as a table says, on a clock of its own."""
+    """Takes as long as a table says."""
 
-    clock_s = 0.0
-
-    def __init__(self, milliseconds):
+    def __init__(self, clock, milliseconds):
+        self.clock = clock
         self.milliseconds = milliseconds
 
     def invoke(self):
-        SlowInterpreter.clock_s += self.milliseconds / 1000
+        self.clock.sleep(self.milliseconds / 1000)
 
 
 @pytest.mark.parametrize(
@@ -38,15 +38,14 @@ class SlowInterpreter:
 def test_the_smallest_number_that_is_nearly_the_fastest(
     monkeypatch, cores, table_ms, chosen, tried
 ):
+    clock = FakeClock()
+
     def load(_model, *, threads, backend):
-        return SlowInterpreter(table_ms[threads])
+        return SlowInterpreter(clock, table_ms[threads])
 
     monkeypatch.setattr(threads_module, "count_cores", lambda: cores)
     monkeypatch.setattr(threads_module, "load_model", load)
-    monkeypatch.setattr(
-        "pocketlens.runtime.threads.time.perf_counter", lambda: SlowInterpreter.clock_s
-    )
-    choice = choose_threads(None)
+    choice = choose_threads(None, clock=clock)
     assert choice.threads == chosen
     assert list(choice.latency_ms) == tried
     for number, value_ms in choice.latency_ms.items():
@@ -55,7 +54,7 @@ def test_the_smallest_number_that_is_nearly_the_fastest(
 
 
 def test_a_slow_board_is_not_kept_waiting(monkeypatch):
-    invoked = []
+    clock, invoked = FakeClock(), []
 
     class Interpreter(SlowInterpreter):
         def invoke(self):
@@ -63,11 +62,8 @@ def test_a_slow_board_is_not_kept_waiting(monkeypatch):
             super().invoke()
 
     monkeypatch.setattr(threads_module, "count_cores", lambda: 2)
-    monkeypatch.setattr(threads_module, "load_model", lambda *_, **__: Interpreter(900))
-    monkeypatch.setattr(
-        "pocketlens.runtime.threads.time.perf_counter", lambda: SlowInterpreter.clock_s
-    )
-    choose_threads(None)
+    monkeypatch.setattr(threads_module, "load_model", lambda *_, **__: Interpreter(clock, 900))
+    choose_threads(None, clock=clock)
     assert len(invoked) == 2 * (2 + 5)
 
 

@@ -7,12 +7,12 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
+from pocketlens.clock import CLOCK
 from pocketlens.errors import PictureError, PocketlensError, SourceError
 from pocketlens.runtime.live.capture.memory import SLOTS, FrameWriter
 from pocketlens.runtime.live.sources import Source, redact
@@ -60,7 +60,7 @@ class Noted:
 
 @dataclass(frozen=True)
 class Frame:
-    """The newest frame: its number from 0, when it came (`time.monotonic()`), where it lies."""
+    """The newest frame: its number from 0, when it came (`CLOCK.now_s()`), where it lies."""
 
     number: int
     time_s: float
@@ -139,7 +139,7 @@ def _serve_file(
         ended.set()
         asked.release()
         # The source gets a moment to be closed properly; one that hangs is left to the system.
-        time.sleep(_GRACE_S)
+        CLOCK.sleep(_GRACE_S)
         os._exit(0)
 
     _forward_log(send)
@@ -214,7 +214,7 @@ class _Server:
         try:
             self._send(Opened(source.fps))
             while not self._ended:
-                before_s = time.monotonic()
+                before_s = CLOCK.now_s()
                 try:
                     frame_bgr = source.read()
                 except PictureError as error:
@@ -223,12 +223,12 @@ class _Server:
                         explained = True
                     self._note(damaged=1)
                     continue
-                now_s = time.monotonic()
+                now_s = CLOCK.now_s()
                 if frame_bgr is None:
                     return
                 if source.stamp is not None and source.stamp == last_stamp:
                     self._note(repeated=1)
-                    time.sleep(_REPEAT_PAUSE_S)
+                    CLOCK.sleep(_REPEAT_PAUSE_S)
                     continue
                 last_stamp = source.stamp
                 number = self._count + source.skipped
@@ -294,7 +294,7 @@ class _Server:
             self._ended = True
             self._changed.notify_all()
         # The source gets a moment to be closed properly; one that hangs is left to the system.
-        time.sleep(_GRACE_S)
+        CLOCK.sleep(_GRACE_S)
         os._exit(0)
 
     def _wait_until_asked(self) -> bool:

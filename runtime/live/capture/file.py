@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import PictureError, SourceError
 from pocketlens.runtime.live.capture.child import NEXT, Ended, Failed, Next, Opened, Ready, Said
 from pocketlens.runtime.live.capture.link import CaptureChild
@@ -30,6 +30,8 @@ class ChildSource:
     Args:
         open_source: opens the source in the process; picklable.
         name: what messages call it; without passwords.
+        clock: what limits how long decoding may take.
+        start: starts the process.
 
     Raises:
         SourceError: the file does not open.
@@ -41,12 +43,20 @@ class ChildSource:
     stamp: float | None = None
     skipped = 0
 
-    def __init__(self, open_source: Callable[[], Source], name: str) -> None:
+    def __init__(
+        self,
+        open_source: Callable[[], Source],
+        name: str,
+        *,
+        clock: Clock = CLOCK,
+        start: Callable[..., CaptureChild] = CaptureChild,
+    ) -> None:
         self.time_s: float | None = None
         self._name = name
+        self._clock = clock
         self._ended = False
         try:
-            self._child = CaptureChild(open_source, in_order=True)
+            self._child = start(open_source, in_order=True)
         except OSError as error:
             reason = error.strerror or error
             raise SourceError(f"Expected to start a process. Received: {reason}.") from error
@@ -89,8 +99,8 @@ class ChildSource:
 
     def _receive(self, limit_s: float | None = None) -> Ready | Opened | Next | Ended:
         limit_s = limit_s or _LIMIT_S
-        until_s = time.monotonic() + limit_s
-        while time.monotonic() < until_s and not self._ended:
+        until_s = self._clock.now_s() + limit_s
+        while self._clock.now_s() < until_s and not self._ended:
             try:
                 message = self._child.receive(_POLL_S)
             except EOFError:

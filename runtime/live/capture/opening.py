@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from dataclasses import replace
 from functools import partial
 
+from pocketlens.clock import CLOCK
 from pocketlens.runtime.live.frames import Capture
 from pocketlens.runtime.live.sources import SourceRequest, check_wishes, open_source
 
@@ -31,7 +31,7 @@ def open_capture(request: SourceRequest, stop: threading.Event | None = None) ->
     if request.live and sys.platform != "win32":
         from pocketlens.runtime.live.capture.process import ProcessCapture
 
-        request = replace(request, begun_s=time.monotonic())
+        request = replace(request, begun_s=CLOCK.now_s())
         return ProcessCapture(partial(open_source, request), name=request.name, stop=stop)
     from pocketlens.runtime.live.capture.thread import ThreadCapture
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
+from functools import partial
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import PocketlensError, SourceError
 from pocketlens.runtime.live.capture.child import (
     NEXT,
@@ -55,13 +56,15 @@ class ProcessCapture:
     The first opening has to succeed. From then on a read that hangs, an end, an error and the
     death of the process all lead to the state "stale", and the source is opened again for as long
     as it takes. A frame is handed out once, and only while it is fresh. `started_s` is the time 0
-    of its frames, of `time.monotonic()`.
+    of its frames, by the clock.
 
     Args:
         open_source: opens the source in the process; picklable, as `functools.partial` of a class.
         name: what messages call the source; without passwords.
         stop: ends the wait for the first opening when it is set.
         limits: how long what may take.
+        clock: what that goes by, and the times of the frames.
+        start: starts the process.
 
     Raises:
         SourceError: the source does not open.
@@ -77,10 +80,13 @@ class ProcessCapture:
         name: str,
         stop: threading.Event | None = None,
         limits: CaptureLimits | None = None,
+        clock: Clock = CLOCK,
+        start: Callable[..., CaptureChild] = CaptureChild,
     ) -> None:
         self.fps: float | None = None
         self.counts = CaptureCounts()
-        self._open_source = open_source
+        self._start_child = partial(start, open_source)
+        self._clock = clock
         self._name = name
         self._limits = limits or CaptureLimits()
         self._pending: deque[Captured | SourceState] = deque()
@@ -88,8 +94,8 @@ class ProcessCapture:
         self._stale_since_s = 0.0
         self._child: CaptureChild | None = None
         self._stage = _Stage.PAUSING
-        self._until_s = self.started_s = time.monotonic()
-        self._staleness = Staleness(self._limits, time.monotonic)
+        self._until_s = self.started_s = clock.now_s()
+        self._staleness = Staleness(self._limits, clock)
         self._asked = False
         self._pause_s = 0.0
         self._opened_once = False
@@ -142,9 +148,9 @@ class ProcessCapture:
         self._check_time()
 
     def _resume(self) -> None:
-        now_s = time.monotonic()
+        now_s = self._clock.now_s()
         if now_s < self._until_s:
-            time.sleep(min(_POLL_S, self._until_s - now_s))
+            self._clock.sleep(min(_POLL_S, self._until_s - now_s))
         elif self._child is None:
             self._start()
         elif not self._killed:
@@ -153,14 +159,14 @@ class ProcessCapture:
             self.close()
         else:
             # It hangs in the kernel with the device, where a second one would hang, too.
-            time.sleep(_POLL_S)
+            self._clock.sleep(_POLL_S)
 
     def _start(self) -> None:
         self._killed = False
         self._seen_before = self._seen
         self._noted_before = Noted(self.counts.damaged, self.counts.repeated)
         try:
-            self._child = CaptureChild(self._open_source)
+            self._child = self._start_child()
         except OSError as error:
             reason = error.strerror or error
             self._fail(SourceError(f"Expected to start a process. Received: {reason}."))
@@ -176,7 +182,7 @@ class ProcessCapture:
         self._stage = stage
         self._asked = False
         self._staleness.answer()
-        self._until_s = time.monotonic() + limit_s
+        self._until_s = self._clock.now_s() + limit_s
 
     def _take(self, message: object) -> None:
         if isinstance(message, Ready):
@@ -241,7 +247,7 @@ class ProcessCapture:
                     ),
                     kill=True,
                 )
-        elif self._stage is not _Stage.PAUSING and time.monotonic() > self._until_s:
+        elif self._stage is not _Stage.PAUSING and self._clock.now_s() > self._until_s:
             self._fail(
                 SourceError(
                     f"Expected {self._name} to open in time. Received: nothing. "
@@ -270,7 +276,7 @@ class ProcessCapture:
         if state == self._state or (state == LIVE and not self._state):
             self._state = state
             return
-        now_s = time.monotonic()
+        now_s = self._clock.now_s()
         if state == STALE:
             self._stale_since_s = now_s
             self.counts = replace(self.counts, stalls=self.counts.stalls + 1)

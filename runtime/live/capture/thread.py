@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import PictureError, SourceError
 from pocketlens.runtime.live.frames import DEFAULT_FPS, CaptureCounts, Captured, CaptureLimits
 from pocketlens.runtime.live.sources import Source
@@ -27,13 +27,17 @@ class ThreadCapture:
     Args:
         source: read by this thread alone from now on, and closed with the capture.
         limits: how long a camera may be silent.
+        clock: what that and the times of a camera's frames go by.
     """
 
-    def __init__(self, source: Source, *, limits: CaptureLimits | None = None) -> None:
+    def __init__(
+        self, source: Source, *, limits: CaptureLimits | None = None, clock: Clock = CLOCK
+    ) -> None:
         self.live = source.live
         self.fps = source.fps
         self._source = source
-        self._staleness = Staleness(limits or CaptureLimits(), time.perf_counter)
+        self._clock = clock
+        self._staleness = Staleness(limits or CaptureLimits(), clock)
         self._staleness.opened(source.fps)
         self._room = 1 if source.live else _FILE_ROOM
         self._held: deque[Captured] = deque()
@@ -43,7 +47,7 @@ class ThreadCapture:
         self._ended = False
         self._stopped = False
         self._error: BaseException | None = None
-        self._started_s = time.perf_counter()
+        self._started_s = clock.now_s()
         # A daemon, so that a driver that hangs in a read cannot keep the process alive.
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         self._thread.start()
@@ -78,8 +82,12 @@ class ThreadCapture:
                         f"Expected a new frame from the camera within {silence_s:g} s. "
                         "Received: none. Check its cable and power, then start again."
                     )
-                self._changed.wait(_POLL_S)
+                self._clock.wait(self._changed, self._is_over, _POLL_S)
         return None
+
+    def _is_over(self) -> bool:
+        """Tell whether there is something to return or to raise."""
+        return bool(self._held) or self._ended
 
     def close(self) -> None:
         """Close the source; waits a moment for a read that is under way, not for a hanging one."""
@@ -94,13 +102,13 @@ class ThreadCapture:
         try:
             while not self._stopped:
                 number += 1
-                before_s = time.perf_counter()
+                before_s = self._clock.now_s()
                 try:
                     frame_bgr = self._source.read()
                 except PictureError:
                     self._damaged += 1
                     continue
-                now_s = time.perf_counter()
+                now_s = self._clock.now_s()
                 if frame_bgr is None:
                     break
                 if self.live:
@@ -120,7 +128,7 @@ class ThreadCapture:
 
     def _hold(self, captured: Captured) -> None:
         with self._changed:
-            self._staleness.come(time.perf_counter())
+            self._staleness.come(self._clock.now_s())
             if self.live:
                 if len(self._held) >= self._room:
                     self._held.popleft()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import time
 import unicodedata
 from collections import deque
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
@@ -117,7 +117,7 @@ class EventRecording(Sink):
             self._finish()
         if event:
             if self._video is None:
-                self._begin(now_s)
+                self._begin(now_s, result.at_s)
             self._labels += [entry.label for entry in decision.categories]
             self._until_s = min(now_s + AFTER_S, self._begun_s + LONGEST_S)
         if event or now_s >= self._due_s - _ROUNDING_S:
@@ -180,9 +180,10 @@ class EventRecording(Sink):
                 self._video.close()
             self._video = None
 
-    def _begin(self, now_s: float) -> None:
+    def _begin(self, now_s: float, at_s: float) -> None:
         # Only names show the time of day: a clock may jump, so that nothing is decided by it.
-        when = time.strftime("%Y%m%dT%H%M%S%z") if self._live else f"{now_s:.3f}s"
+        day = datetime.fromtimestamp(at_s, timezone.utc).astimezone()
+        when = day.strftime("%Y%m%dT%H%M%S%z") if self._live else f"{now_s:.3f}s"
         path = self.folder / f"{self._next:06}_{when}_{UNKNOWN}{SUFFIX}"
         self._next += 1
         self._begun_s = now_s

@@ -8,7 +8,6 @@ import json
 import math
 import re
 import socket
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from pocketlens import __version__
 from pocketlens.choices import BINARY, MULTILABEL
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import UsageError
 from pocketlens.imports import require_mqtt
 from pocketlens.names import shown
@@ -25,7 +25,6 @@ from pocketlens.runtime.live.frames import (
     RunInfo,
     Sink,
     SourceState,
-    now_s,
     wall_clock,
 )
 from pocketlens.runtime.live.sinks import SinkRequest
@@ -101,12 +100,13 @@ class Mqtt(Sender[tuple[str, str]]):
 
     Args:
         broker: where to send.
+        clock: what pauses and limits go by.
     """
 
     join_s = _GREETING_S + _FAREWELL_S + _LOOP_S
 
-    def __init__(self, broker: Broker) -> None:
-        super().__init__(broker.name)
+    def __init__(self, broker: Broker, clock: Clock = CLOCK) -> None:
+        super().__init__(broker.name, clock)
         self._broker = broker
         self._configs: dict[str, str] = {}
         self._state_topic = f"{broker.prefix}/state"
@@ -171,9 +171,9 @@ class Mqtt(Sender[tuple[str, str]]):
         except (OSError, ValueError) as error:
             return str(getattr(error, "strerror", None) or error) or type(error).__name__
         greeted, until_s = False, math.inf
-        while not self.outbox.closed or not (greeted or time.monotonic() > until_s):
+        while not self.outbox.closed or not (greeted or self.clock.now_s() > until_s):
             if self.outbox.closed:
-                until_s = min(until_s, time.monotonic() + _GREETING_S)
+                until_s = min(until_s, self.clock.now_s() + _GREETING_S)
             code = client.loop(_LOOP_S)
             if self._refusal:
                 with contextlib.suppress(OSError):
@@ -237,7 +237,7 @@ class Mqtt(Sender[tuple[str, str]]):
             "score": max(scores.values(), default=None),
             "labels": list(scores),
             "scores": scores,
-            "at": wall_clock(now_s() if at_s is None else at_s),
+            "at": wall_clock(self.clock.wall_s() if at_s is None else at_s),
             "source": self._run.source,
             "device": self._run.device,
             **file,
@@ -247,8 +247,8 @@ class Mqtt(Sender[tuple[str, str]]):
     def _say_farewell(self) -> None:
         self._send_waiting()
         last = self._client.publish(self._availability_topic, OFFLINE, qos=1, retain=True)
-        until_s = time.monotonic() + _FAREWELL_S
-        while not last.is_published() and time.monotonic() < until_s:
+        until_s = self.clock.now_s() + _FAREWELL_S
+        while not last.is_published() and self.clock.now_s() < until_s:
             if self._client.loop(_LOOP_S):
                 return
         self._client.disconnect()

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from typing import Generic, TypeVar
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.names import shown
 from pocketlens.runtime.live.frames import RunInfo, Sink
 
@@ -27,16 +28,19 @@ class Sender(Sink, Generic[Entry]):
 
     Args:
         name: what the log calls the receiver; without passwords.
+        clock: what pauses and limits go by.
     """
 
     # All that ends with a run has five seconds together.
     join_s = 1.0
 
-    def __init__(self, name: str) -> None:
-        self.outbox: Outbox[Entry] = Outbox(_ROOM)
+    def __init__(self, name: str, clock: Clock = CLOCK) -> None:
+        self.clock = clock
+        self.outbox: Outbox[Entry] = Outbox(_ROOM, clock)
         self.attempts = Attempts(name)
         self._run = RunInfo()
-        self._thread = threading.Thread(target=self.run, name=type(self).__name__, daemon=True)
+        self._changed = threading.Condition()
+        self._ended = False
 
     def run(self) -> None:
         """Send until the outbox is closed."""
@@ -45,23 +49,37 @@ class Sender(Sink, Generic[Entry]):
     def opened(self, run: RunInfo) -> None:
         """Begin to send."""
         self._run = run
-        self._thread.start()
+        threading.Thread(target=self._work, name=type(self).__name__, daemon=True).start()
 
     def closed(self) -> None:
         """Send what is left, for a moment. A second call does nothing."""
         self.outbox.close()
-        self._thread.join(self.join_s)
+        with self._changed:
+            self.clock.wait(self._changed, lambda: self._ended, self.join_s)
         self.outbox.discard()
         self.attempts.ended(self.outbox.count_dropped())
+
+    def _work(self) -> None:
+        try:
+            self.run()
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
 
 
 class Outbox(Generic[Entry]):
     """Takes entries without ever waiting, and gives them to a sender for as long as it is open.
 
     When there is no room the oldest entry is dropped.
+
+    Args:
+        room: how many entries it holds.
+        clock: what waits go by.
     """
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, clock: Clock = CLOCK) -> None:
+        self._clock = clock
         self._dropped = 0
         # Whether the sender has one that it took and did not give back.
         self._held = False
@@ -94,7 +112,7 @@ class Outbox(Generic[Entry]):
         """Return the oldest entry and forget it; None where none comes in time or it is closed."""
         with self._changed:
             self._held = False
-            self._changed.wait_for(lambda: self._entries or self._closed, timeout_s)
+            self._clock.wait(self._changed, lambda: self._entries or self._closed, timeout_s)
             self._held = bool(self._entries)
             return self._entries.popleft() if self._entries else None
 
@@ -126,7 +144,7 @@ class Outbox(Generic[Entry]):
     def pause(self, seconds: float) -> None:
         """Wait, but no longer than it is open."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed, seconds)
+            self._clock.wait(self._changed, lambda: self._closed, seconds)
 
 
 class Attempts:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.names import shown
 from pocketlens.runtime.live.frames import (
     STALE,
@@ -50,10 +50,10 @@ class Panel(Sink):
 
     Args:
         live: a `rich.live.Live` that does not refresh itself.
-        clock: gives seconds that only grow.
+        clock: what it is refreshed by.
     """
 
-    def __init__(self, live: Any, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, live: Any, clock: Clock = CLOCK) -> None:
         self._live = live
         self._clock = clock
         self._counts: Callable[[], CaptureCounts] = CaptureCounts
@@ -74,7 +74,7 @@ class Panel(Sink):
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
-        now_s = self._clock()
+        now_s = self._clock.now_s()
         self._frames += 1
         self._recent.append((now_s, result))
         if result.decision.changed:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, Sink, SourceState
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.pictures import Pixels
@@ -34,7 +34,7 @@ class Service(Sink):
     Args:
         address: the path of a datagram socket, or a name after `@` for an abstract one.
         watchdog_s: how long systemd waits for a ping; None where it does not.
-        clock: gives seconds that only grow.
+        clock: what pings go by.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Service(Sink):
         address: str,
         watchdog_s: float | None = None,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = CLOCK,
     ) -> None:
         self._clock = clock
         self._address = "\0" + address[1:] if address.startswith("@") else address
@@ -55,7 +55,7 @@ class Service(Sink):
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
-        now_s = self._clock()
+        now_s = self._clock.now_s()
         lines = []
         if not self._ready:
             self._ready = True
@@ -86,7 +86,7 @@ class Service(Sink):
 
 
 def find_service(
-    environment: Mapping[str, str] = os.environ, *, clock: Callable[[], float] = time.monotonic
+    environment: Mapping[str, str] = os.environ, *, clock: Clock = CLOCK
 ) -> Service | None:
     """Return the service that this process is the main process of; None where it is none."""
     address = environment.get("NOTIFY_SOCKET", "")

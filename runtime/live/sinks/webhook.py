@@ -10,10 +10,12 @@ import socket
 import ssl
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pocketlens import __version__
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import UsageError
 from pocketlens.runtime.live.frames import FrameResult, Sink, SourceState
 from pocketlens.runtime.live.sinks import SinkRequest
@@ -90,10 +92,11 @@ class Webhook(Sender[dict[str, Any]]):
 
     Args:
         hook: where to send.
+        clock: what pauses and limits go by.
     """
 
-    def __init__(self, hook: Hook) -> None:
-        super().__init__(hook.name)
+    def __init__(self, hook: Hook, clock: Clock = CLOCK) -> None:
+        super().__init__(hook.name, clock)
         self._hook = hook
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
@@ -150,9 +153,7 @@ class Webhook(Sender[dict[str, Any]]):
                 connection.sock, server_hostname=hook.host, do_handshake_on_connect=False
             )
         cut = threading.Event()
-        timer = threading.Timer(_TIMEOUT_S, _cut, (connection.sock, cut))
-        timer.daemon = True
-        timer.start()
+        cancel = self.clock.after(_TIMEOUT_S, partial(_cut, connection.sock, cut))
         try:
             if isinstance(connection.sock, ssl.SSLSocket):
                 connection.sock.do_handshake()
@@ -164,7 +165,7 @@ class Webhook(Sender[dict[str, Any]]):
                 raise TimeoutError(f"no answer within {_TIMEOUT_S:g} s") from error
             raise
         finally:
-            timer.cancel()
+            cancel()
             connection.close()
 
 

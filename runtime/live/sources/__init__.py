@@ -73,7 +73,7 @@ class SourceRequest:
     `/dev/v4l/by-id`, `picamera2`, a URL, a video file, a picture, a folder or pattern of pictures,
     or a fake camera's script. It may hold a password, `name` is what may be shown. `size_wh` in
     pixels, `fps` in frames per second and `fourcc` (four characters) are wishes; None leaves them
-    to the source. `begun_s` is when the capture began to open it, of `time.monotonic()`, and stays
+    to the source. `begun_s` is when the capture began to open it, by its clock, and stays
     the same when it is opened again; None outside of a capture.
     """
 

@@ -6,11 +6,11 @@ import logging
 import os
 import re
 import sys
-import time
 from pathlib import Path
 
 import cv2
 
+from pocketlens.clock import CLOCK
 from pocketlens.errors import SourceError
 from pocketlens.runtime.live.sources import DEVICES, SourceRequest, by_id
 from pocketlens.runtime.live.sources.opencv import OpenCvSource, open_stream
@@ -70,7 +70,7 @@ class Camera(OpenCvSource):
                 return frame_bgr
             if self.closed:
                 return None
-            time.sleep(_PAUSE_S)
+            CLOCK.sleep(_PAUSE_S)
         raise SourceError(
             f"Expected another frame from {self._name}. Received: none. "
             "Check its cable and power, then start again."

@@ -23,13 +23,13 @@ import os
 import re
 import signal
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import cv2
 import numpy as np
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import SourceError, UsageError
 from pocketlens.runtime.live.sources import SourceRequest
 from pocketlens.runtime.live.sources.jpeg import decode_jpeg
@@ -123,9 +123,10 @@ class FakeCamera:
         away: the frames at which it is not there: it fails and cannot be opened.
         hangs_on_open: the frames at which opening it never ends.
         still: every frame looks like the first, as of a static scene.
-        since_s: `time.monotonic()` of frame 0. Time passes while it is closed, so that opened again
+        since_s: the clock's time of frame 0. Time passes while it is closed, so that opened again
             it goes on with the frame that is due then. None starts with frame 0.
         live: False plays a file: nothing is lost when it is read late.
+        clock: what it goes by.
 
     Raises:
         SourceError: it is away.
@@ -150,8 +151,10 @@ class FakeCamera:
         still: bool = False,
         since_s: float | None = None,
         live: bool = True,
+        clock: Clock = CLOCK,
     ) -> None:
         self.live = live
+        self._clock = clock
         self.fps = fps
         self.stamp: float | None = None
         self.closed = False
@@ -166,7 +169,7 @@ class FakeCamera:
         self._due: float | None = None
         if since_s is not None:
             # The frame that is due next, so that a fault happens once and not at each opening.
-            self._number = int((time.monotonic() - since_s) / interval_s) + 1
+            self._number = int((clock.now_s() - since_s) / interval_s) + 1
         if self._number in hangs_on_open:
             _hang()
         if self._number in away:
@@ -212,9 +215,9 @@ class FakeCamera:
 
     def _wait(self, seconds: float) -> None:
         # Against the clock, not frame by frame: sleeping adds up to a slower camera.
-        now = time.monotonic()
+        now = self._clock.now_s()
         self._due = max(now, (self._due if self._due is not None else now) + seconds)
-        time.sleep(self._due - now)
+        self._clock.sleep(self._due - now)
 
 
 def numbered_frame(number: int, size_wh: tuple[int, int]) -> Pixels:

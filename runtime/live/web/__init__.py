@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import click
 
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.imports import require_web
 from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink, SourceState
 from pocketlens.runtime.live.sinks import SinkRequest
@@ -36,6 +37,7 @@ class WebPage(Sink):
         token: what viewers must send. None: nothing where only this machine can reach the page,
             otherwise a token is made.
         announce: gets one line with the address of the page, and with a token that was made.
+        clock: what the page and its server go by.
 
     Raises:
         OutputError: from `opened`, it cannot listen there.
@@ -47,7 +49,9 @@ class WebPage(Sink):
         *,
         token: str | None = None,
         announce: Callable[[str], None] = lambda line: click.echo(line, err=True),
+        clock: Clock = CLOCK,
     ) -> None:
+        self._clock = clock
         self._address = address
         self._token = token
         self._announce = announce
@@ -59,7 +63,7 @@ class WebPage(Sink):
         listener = listen(self._address)
         access = open_access(self._address, listener, self._token)
         made = f"?token={access.token}" if access.token and self._token is None else ""
-        self.feed = Feed(model=run.model, source=run.source, counts=run.counts)
+        self.feed = Feed(model=run.model, source=run.source, counts=run.counts, clock=self._clock)
         self._server = Server(self.feed, listener, access)
         self._announce(f"Watch it at {page_url(listener)}{made}")
 

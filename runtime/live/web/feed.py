@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from pocketlens import __version__
-from pocketlens.runtime.live.frames import LIVE, STALE, CaptureCounts, FrameResult, SourceState
+from pocketlens.clock import CLOCK, Clock
+from pocketlens.runtime.live.frames import (
+    LIVE,
+    STALE,
+    CaptureCounts,
+    FrameResult,
+    SourceState,
+    wall_clock,
+)
 from pocketlens.runtime.live.staleness import allowance_s
 from pocketlens.runtime.pictures import Pixels
 
@@ -30,7 +36,7 @@ _SILENT_FRAMES = 5.0
 
 @dataclass(frozen=True)
 class Latest:
-    """The newest result, when it came (`time.monotonic()`), frames per second and averaged times.
+    """The newest result, when it came by the feed's clock, frames per second and averaged times.
 
     `latency_ms` has milliseconds by stage. `frames` counts the results until then.
     """
@@ -51,7 +57,7 @@ class Feed:
         model: name of the model file.
         source: name of the source, without passwords.
         counts: says what happened while capturing.
-        clock: gives seconds that only grow.
+        clock: what everything that is shown goes by.
     """
 
     def __init__(
@@ -60,7 +66,7 @@ class Feed:
         model: str = "",
         source: str = "",
         counts: Callable[[], CaptureCounts] = CaptureCounts,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = CLOCK,
     ) -> None:
         self.clock = clock
         self.model = model
@@ -70,14 +76,14 @@ class Feed:
         self.frames = 0
         self._events: tuple[dict[str, Any], ...] = ()
         self._event_count = 0
-        self._run = f"{time.time_ns():x}"
+        self._run = f"{round(1e9 * clock.wall_s()):x}"
         self._state: SourceState | None = None
         self._times_s: deque[float] = deque(maxlen=_RATE_FRAMES)
         self._wishes: deque[FrameWish] = deque()
 
     def put(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Take a result."""
-        now_s = self.clock()
+        now_s = self.clock.now_s()
         self._times_s.append(now_s)
         between_s = now_s - self._times_s[0]
         fps = (len(self._times_s) - 1) / between_s if between_s > 0 else 0.0
@@ -122,7 +128,7 @@ class Feed:
         if latest is None:
             return (LIVE if frames else STARTING), "", None
         silence_s = allowance_s(_SILENCE_S, _SILENT_FRAMES, latest.fps)
-        if self.clock() - latest.at_s > silence_s:
+        if self.clock.now_s() - latest.at_s > silence_s:
             return STALE, f"no answer for {silence_s:.0f} s", None
         return LIVE, "", latest
 
@@ -168,7 +174,7 @@ class Feed:
         self._event_count += 1
         event = {
             "id": f"{self._run}-{self._event_count}",
-            "at": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "at": wall_clock(self.clock.wall_s()),
             **entry,
         }
         self._events = (*self._events[1 - _KEPT_EVENTS :], event)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -23,7 +22,7 @@ _FRESH_S = 0.25
 
 @dataclass(frozen=True)
 class Jpeg:
-    """A frame as a JPEG, its number, and when it was made (`time.monotonic()`)."""
+    """A frame as a JPEG, its number, and when it was made by the feed's clock."""
 
     number: int
     data: bytes
@@ -35,6 +34,7 @@ class Jpegs:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
+        self._clock = feed.clock
         self._latest: Jpeg | None = None
         self._making: asyncio.Task[Jpeg] | None = None
         self._due_s = 0.0
@@ -46,7 +46,7 @@ class Jpegs:
         Frames that come while nobody waits are never encoded. Waits for as long as none comes.
         """
         latest = self._latest
-        if latest and latest.number != number and time.monotonic() - latest.made_s < _FRESH_S:
+        if latest and latest.number != number and self._clock.now_s() - latest.made_s < _FRESH_S:
             return latest
         if self._making is None or self._making.done():
             self._making = asyncio.create_task(self._make())
@@ -59,8 +59,8 @@ class Jpegs:
         self._pool.shutdown(wait=False)
 
     async def _make(self) -> Jpeg:
-        await asyncio.sleep(max(0.0, self._due_s - time.monotonic()))
-        self._due_s = time.monotonic() + 1 / MOST_PER_SECOND
+        await asyncio.sleep(max(0.0, self._due_s - self._clock.now_s()))
+        self._due_s = self._clock.now_s() + 1 / MOST_PER_SECOND
         loop = asyncio.get_running_loop()
         coming: asyncio.Future[tuple[Pixels, int]] = loop.create_future()
 
@@ -76,7 +76,7 @@ class Jpegs:
         self._feed.wish(take)
         frame_bgr, number = await coming
         data = await loop.run_in_executor(self._pool, encode, frame_bgr)
-        self._latest = Jpeg(number, data, time.monotonic())
+        self._latest = Jpeg(number, data, self._clock.now_s())
         return self._latest
 
 

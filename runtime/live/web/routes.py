@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
@@ -137,7 +136,7 @@ class Routes:
                     last = event["id"]
                     yield _message("event", json.dumps(event, ensure_ascii=False), last)
                 text = json.dumps(self._feed.to_dict(), ensure_ascii=False)
-                now_s = time.monotonic()
+                now_s = self._feed.clock.now_s()
                 if text != sent or now_s - sent_s > _HEARTBEAT_S:
                     sent, sent_s = text, now_s
                     yield _message("state", text)
@@ -147,10 +146,10 @@ class Routes:
 
     async def _picture(self, after: int | None, request: Request) -> Jpeg | None:
         """Wait for a picture; None where the source is stale or none comes."""
-        until_s = time.monotonic() + _PICTURE_S
+        until_s = self._feed.clock.now_s() + _PICTURE_S
         waiting = asyncio.ensure_future(self._jpegs.other_than(after))
         try:
-            while time.monotonic() < until_s and not self.closing:
+            while self._feed.clock.now_s() < until_s and not self.closing:
                 if self._feed.state()[0] == STALE:
                     return None
                 done, _ = await asyncio.wait([waiting], timeout=_PICTURE_POLL_S)
@@ -230,7 +229,7 @@ def _metrics(feed: Feed, viewers: int) -> str:
             (f'{{stage="{stage}"}}', round(value / 1000, 9))
             for stage, value in latest.latency_ms.items()
         )
-        age_s = round(feed.clock() - latest.at_s, 3)
+        age_s = round(feed.clock.now_s() - latest.at_s, 3)
         lines += [
             *_metric("fps", "gauge", "Answers per second.", ("", round(latest.fps, 3))),
             *_metric("latency_seconds", "gauge", "Averaged time of a stage.", *seconds),

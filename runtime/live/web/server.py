@@ -7,14 +7,14 @@ import contextlib
 import logging
 import socket
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from pocketlens.clock import Clock
 from pocketlens.runtime.live.web.access import Access
 from pocketlens.runtime.live.web.feed import Feed
 from pocketlens.runtime.live.web.guard import Guard
@@ -39,7 +39,7 @@ class Server:
     """Serves a feed at a socket until it is closed.
 
     Args:
-        feed: what to show.
+        feed: what to show; its clock is the server's, too.
         listener: listens already; belongs to the server from now on.
         access: whom to answer.
     """
@@ -85,7 +85,7 @@ class Server:
         config = uvicorn.Config(
             answer,
             loop="asyncio",
-            http=_listed_in(self._connections),
+            http=_listed_in(self._connections, self._feed.clock),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -113,7 +113,7 @@ class Server:
     async def _sweep(self) -> None:
         """Cut off connections on which nothing is asked, or nothing is taken."""
         while True:
-            until_s = time.monotonic() - _IDLE_S
+            until_s = self._feed.clock.now_s() - _IDLE_S
             for connection in list(self._connections):
                 # A connection is idle before its first request and after each response.
                 if not connection.requests and connection.idle_since_s < until_s:
@@ -143,9 +143,10 @@ class _Connection:
     """
 
     transport: asyncio.Transport
+    clock: Clock
+    idle_since_s: float
     requests: int = 0
     admitted: bool = False
-    idle_since_s: float = field(default_factory=time.monotonic)
 
     @property
     def ends(self) -> tuple[tuple[str, int], ...]:
@@ -161,10 +162,10 @@ class _Connection:
             yield
         finally:
             self.requests -= 1
-            self.idle_since_s = time.monotonic()
+            self.idle_since_s = self.clock.now_s()
 
 
-def _listed_in(connections: set[_Connection]) -> type[asyncio.Protocol]:
+def _listed_in(connections: set[_Connection], clock: Clock) -> type[asyncio.Protocol]:
     """Return uvicorn's protocol, whose connections stand in the set while they are open."""
 
     class Listed(H11Protocol):
@@ -176,7 +177,7 @@ def _listed_in(connections: set[_Connection]) -> type[asyncio.Protocol]:
                 # Now, since its end is heard of only when all that wait have been taken in.
                 connections.discard(oldest)
                 oldest.transport.abort()
-            self._listed = _Connection(transport)
+            self._listed = _Connection(transport, clock, clock.now_s())
             connections.add(self._listed)
             super().connection_made(transport)
 

@@ -1,4 +1,4 @@
-"""When a source is stale and when it hangs, by a clock that goes only when it is told to."""
+"""When a source is stale and when it hangs, to the millisecond."""
 
 import pytest
 
@@ -8,61 +8,52 @@ from pocketlens.runtime.live.staleness import Staleness, allowance_s
 LIMITS = CaptureLimits(stale_s=1.5, silence_s=4.0)
 
 
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self):
-        return self.now_s
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def staleness(clock):
     return Staleness(LIMITS, clock)
 
 
-def test_a_source_is_stale_after_its_limit_and_hangs_later(clock, staleness):
+# Less than anything here is rounded to, and more than nothing.
+MOMENT_S = 0.001
+
+
+def test_a_source_is_stale_at_its_limit_and_hangs_after_another(clock, staleness):
     staleness.opened(30.0)
     staleness.ask()
-    clock.now_s += 1.4
-    assert staleness.left_s == pytest.approx(0.1)
-    clock.now_s += 0.2
-    assert staleness.left_s < 0
+    assert staleness.left_s == 1.5
+    clock.advance(1.5)
+    assert staleness.left_s == 0
+    clock.advance(2.5)
     assert not staleness.hangs
-    clock.now_s += 2.5
+    clock.advance(MOMENT_S)
     assert staleness.hangs
 
 
 def test_a_frame_begins_the_time_anew_and_is_fresh_only_while_it_is_young(clock, staleness):
     staleness.opened(30.0)
-    clock.now_s += 1.0
-    assert staleness.come(clock.now_s)
+    clock.advance(1.0)
+    assert staleness.come(clock.now_s())
     staleness.ask()
-    clock.now_s += 1.4
-    assert staleness.left_s > 0
-    clock.now_s += 0.2
-    assert not staleness.come(clock.now_s - 1.6)
-    assert staleness.come(clock.now_s - 1.4)
+    clock.advance(1.25)
+    assert staleness.left_s == 0.25
+    assert staleness.come(clock.now_s() - 1.5)
+    assert not staleness.come(clock.now_s() - 1.5 - MOMENT_S)
 
 
 def test_who_was_busy_gives_the_source_time_to_answer(clock, staleness):
     staleness.opened(30.0)
-    clock.now_s += 60.0
+    clock.advance(60.0)
     assert staleness.left_s == pytest.approx(0.3)
     assert not staleness.hangs
     staleness.ask()
-    clock.now_s += 0.2
+    clock.advance(0.25)
     # Asking again does not begin anew.
     staleness.ask()
-    assert staleness.left_s == pytest.approx(0.1)
-    clock.now_s += 0.2
-    assert staleness.left_s < 0
+    assert staleness.left_s == pytest.approx(0.05)
+    clock.advance(0.75)
+    assert staleness.left_s == pytest.approx(-0.7)
     assert not staleness.hangs
-    clock.now_s += 0.7
+    clock.advance(MOMENT_S)
     assert staleness.hangs
     staleness.answer()
     assert not staleness.hangs

@@ -6,11 +6,11 @@ import sys
 import threading
 import time
 from contextlib import closing, contextmanager
-from functools import partial
 
 import cv2
 import numpy as np
 import pytest
+from fake_process import OPEN_S, START_S, FakeProcesses
 
 from pocketlens.errors import OutputError, UsageError
 from pocketlens.runtime.classifier import Category, Result
@@ -19,20 +19,20 @@ from pocketlens.runtime.live.decisions import Decider, DecisionSettings
 from pocketlens.runtime.live.frames import (
     LIVE,
     STALE,
-    CaptureLimits,
     Decision,
     FrameResult,
     RunInfo,
-    Sink,
     SourceState,
 )
 from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sinks import event_recording
 from pocketlens.runtime.live.sinks.event_recording import EventRecording, safe_name
-from pocketlens.runtime.live.sources.fake import END, FakeCamera
+from pocketlens.runtime.live.sources.fake import END
 
 SIZE_WH = (400, 48)
 PIXELS_PER_S = 3
+# The wall clock's time of a video's begin.
+NOON_S = 1_700_000_000.0
 
 
 def draw(time_s):
@@ -73,7 +73,9 @@ def film(events, seconds, recording, *, fps=10, start_s=0.0):
             label = events[round(time_s * 10)]
         categories = (Category(label, 0.9, 0),) if label else ()
         decision = Decision(categories, changed)
-        result = FrameResult(number, time_s, categories, categories, decision, 1.0, 1.0)
+        result = FrameResult(
+            *(number, time_s, categories, categories, decision, 1.0, 1.0), at_s=NOON_S + time_s
+        )
         recording.result(draw(time_s), result)
 
 
@@ -203,7 +205,8 @@ def test_a_cameras_video_is_named_by_the_time_of_day(tmp_path):
     (path,) = tmp_path.iterdir()
     number, when, label = path.stem.split("_")
     assert (number, label) == ("000001", "fox")
-    assert abs(time.mktime(time.strptime(when[:15], "%Y%m%dT%H%M%S")) - time.time()) < 60
+    # The second of the event, which is a tenth of one after the begin.
+    assert when == time.strftime("%Y%m%dT%H%M%S%z", time.localtime(NOON_S))
 
 
 @pytest.mark.parametrize(
@@ -326,41 +329,35 @@ def test_a_folder_that_is_a_file_is_an_error(tmp_path):
         EventRecording(tmp_path, keep=0)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a camera's own process needs descriptors")
-def test_a_camera_that_goes_and_comes_back_makes_two_videos(tmp_path):
+def test_a_camera_that_goes_and_comes_back_makes_two_videos(tmp_path, clock):
     class Bright:
         def classify(self, frame_bgr):
             said = (Category("bright", 0.9, 0), Category("dark", 0.1, 1))
             return Result(said, said[:1], scores=np.array([0.9, 0.1], np.float32))
 
-    # It ends again after as many frames, which nobody waits for. A busy machine can be late by half
-    # a second, which must not look like another stall, nor leave a video without frames.
-    script = {"interval_s": 0.1, "faults": {20: END}}
-    limits = CaptureLimits(stale_s=5.0, silence_s=20.0, pause_s=0.2)
-    capture = ProcessCapture(partial(FakeCamera, **script), name="fake", limits=limits)
-    stop = threading.Event()
-    threading.Timer(60, stop.set).start()
-    happened = []
-
-    class Watching(Sink):
-        def result(self, frame_bgr, result):
-            happened.append(result.decision.changed)
-            if sum(happened) == 2 and not any(happened[-12:]):
-                stop.set()
-
+    # Eight frames a second; it ends after ten seconds and is back an eighth of one later.
+    camera, stop = FakeProcesses(clock, faults={80: END}), threading.Event()
+    clock.after(20.0, stop.set)
+    capture = ProcessCapture(lambda: None, name="fake", clock=clock, start=camera.start)
     recording = EventRecording(tmp_path)
+    # In the thread of the clock, so that no frame finds no room.
+    recording.own_thread = False
     with closing(capture):
         summary = classify_source(
             Bright(),
             capture,
             decisions=Decider(("bright", "dark"), "multiclass", 0.0, DecisionSettings()),
-            sinks=[recording, Watching()],
+            sinks=[recording],
             stop=stop,
+            clock=clock,
         )
     assert (summary.events, summary.counts.stalls) == (2, 1)
     assert (recording.written, recording.lost) == (2, 0)
     paths = sorted(tmp_path.iterdir())
     assert [path.name[-11:] for path in paths] == ["_bright.mp4"] * 2
-    for path in paths:
+    # Each event came with the first frame, and its video goes on for five seconds.
+    for path, time_s in zip(paths, (START_S + OPEN_S, 10.125), strict=True):
+        day = time.strftime("%Y%m%dT%H%M%S%z", time.localtime(camera.start_s + time_s))
+        assert path.name.split("_")[1] == day
         video = cv2.VideoCapture(str(path))
-        assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= 3
+        assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 5 * 8 + 1

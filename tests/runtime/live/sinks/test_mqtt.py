@@ -10,11 +10,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
+from timing import PATIENCE_S, wait_for
 
+from pocketlens.clock import CLOCK
 from pocketlens.errors import UsageError
 from pocketlens.runtime.classifier import Category
 from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, RunInfo, SourceState
@@ -35,14 +36,6 @@ def result(number, *labels, changed=True):
 
 def stale():
     return SourceState(STALE, 1.0, "the cable is loose", 0)
-
-
-def wait_for(condition, timeout_s=15):
-    until_s = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < until_s, "it did not happen in time"
-        time.sleep(0.02)
-    return value
 
 
 def free_port():
@@ -119,7 +112,7 @@ class Listener:
         self._client.on_message = self._take
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        assert self.ready.wait(10)
+        assert self.ready.wait(PATIENCE_S)
 
     def _take(self, _client, _data, message):
         text = message.payload.decode()
@@ -143,8 +136,12 @@ class Listener:
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch):
+def _paho():
     pytest.importorskip("paho.mqtt", reason="the mqtt extra is not installed")
+
+
+@pytest.fixture
+def _short_pauses(monkeypatch):
     monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(outbox, "LONGEST_PAUSE_S", 0.2)
 
@@ -178,8 +175,8 @@ def url_of(broker, credentials="", scheme="mqtt", host="127.0.0.1"):
 
 
 @contextlib.contextmanager
-def open_output(url, task="multiclass"):
-    output = Mqtt(parse_broker(url))
+def open_output(url, task="multiclass", clock=CLOCK):
+    output = Mqtt(parse_broker(url), clock)
     output.opened(
         RunInfo(model="m.tflite", task=task, labels=LABELS, source="barn.mp4", device="pi")
     )
@@ -226,6 +223,8 @@ def test_several_labels_and_none(open_broker, listen):
         assert sum("binary_sensor" in topic for topic in listener.topics) == 2
 
 
+@pytest.mark.real_time
+@pytest.mark.usefixtures("_short_pauses")
 def test_a_broker_that_was_gone_holds_everything_again(open_broker, listen, caplog):
     caplog.set_level("INFO", "pocketlens")
     broker = open_broker()
@@ -245,7 +244,7 @@ def test_a_broker_that_was_gone_holds_everything_again(open_broker, listen, capl
         broker.stop()
         for number in range(1, 4):
             output.result(FRAME, result(number, LABELS[number % 2]))
-        time.sleep(0.3)
+        wait_for(lambda: caplog.text.count("does not take what is sent") == 2)
         broker.start()
         third = listen(broker)
         wait_for(lambda: third.label == "käfer" and CONFIG in third.topics)
@@ -253,27 +252,32 @@ def test_a_broker_that_was_gone_holds_everything_again(open_broker, listen, capl
         third.close()
 
 
-def test_a_broker_that_is_not_there_yet_blocks_nothing(open_broker, listen, caplog):
+def test_a_broker_that_is_not_there_yet_blocks_nothing(open_broker, listen, clock, caplog):
     broker = open_broker()
     broker.stop()
-    with open_output(url_of(broker)) as output:
-        started_s = time.monotonic()
+    with open_output(url_of(broker), clock=clock) as output:
+        # Time stands still, and whoever waited for the broker would wait for ever.
         for number in range(1000):
             output.result(FRAME, result(number, LABELS[number % 2]))
-        assert time.monotonic() - started_s < 3
-        wait_for(lambda: "Connection refused" in caplog.text)
+        assert [clock.end_wait() for _ in range(6)] == [0.5, 1, 2, 4, 5, 5]
+        clock.waiting()
         broker.start()
+        clock.end_wait()
         listener = listen(broker)
         wait_for(lambda: listener.label == "käfer")
         assert listener.topics[AVAILABILITY] == "online"
-    assert caplog.text.count("Connection refused") == 1
+        # Once it was there pauses begin anew.
+        listener.close()
+        broker.stop()
+        assert [clock.end_wait() for _ in range(2)] == [0.5, 1]
+    assert caplog.text.count("Connection refused") == 2
 
 
-def test_a_run_that_is_over_at_once_is_published_all_the_same(open_broker, listen, caplog):
+def test_a_run_that_is_over_at_once_is_published_all_the_same(open_broker, listen, clock, caplog):
     broker = open_broker()
     listener = listen(broker)
     for number in range(5):
-        with open_output(url_of(broker)) as output:
+        with open_output(url_of(broker), clock=clock) as output:
             output.result(FRAME, result(number, LABELS[number % 2]))
         wait_for(lambda label=LABELS[number % 2]: listener.label == label)
         wait_for(lambda: listener.topics[AVAILABILITY] == "offline")
@@ -286,17 +290,17 @@ def test_the_end_does_not_wait_for_a_broker_that_says_nothing():
         url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}/farm/barn"
         with open_output(url) as output:
             output.result(FRAME, result(0, "cat"))
-            time.sleep(0.2)
-            started_s = time.monotonic()
-        assert time.monotonic() - started_s < 3
+            connection, _ = silent.accept()
+        # By itself: the broker still says nothing.
+        wait_for(lambda: "Mqtt" not in [thread.name for thread in threading.enumerate()])
+        connection.close()
 
 
-def test_a_wrong_password_is_said_once_and_never_shown(open_broker, listen, caplog):
+def test_a_wrong_password_is_said_once_and_never_shown(open_broker, listen, clock, caplog):
     caplog.set_level("DEBUG")
     broker = open_broker(secured=True)
-    with open_output(url_of(broker, f"me:wrong-{SECRET}@")):
-        wait_for(lambda: "Not authorized" in caplog.text)
-        time.sleep(0.5)
+    with open_output(url_of(broker, f"me:wrong-{SECRET}@"), clock=clock):
+        assert [clock.end_wait() for _ in range(4)] == [0.5, 1, 2, 4]
     assert caplog.text.count("Not authorized") == 1
     with open_output(url_of(broker, f"me:{SECRET}@")) as output:
         listener = listen(broker, user="me", password=SECRET)
@@ -316,16 +320,17 @@ output.opened(RunInfo(model="m", labels=("cat",)))
 best = (Category("cat", 0.75, 0),)
 result = FrameResult(0, 0.0, best, best, Decision(best, True), 1, 1)
 output.result(np.zeros((4, 4, 3), np.uint8), result)
-time.sleep(60)
+time.sleep(600)
 """
 
 
+@pytest.mark.real_time
 def test_a_program_that_is_killed_is_offline(open_broker, listen):
     broker = open_broker()
     listener = listen(broker)
     program = subprocess.Popen([sys.executable, "-c", KILLED, url_of(broker)])
     try:
-        wait_for(lambda: listener.topics.get(AVAILABILITY) == "online", 30)
+        wait_for(lambda: listener.topics.get(AVAILABILITY) == "online")
     finally:
         program.send_signal(signal.SIGKILL)
         program.wait()

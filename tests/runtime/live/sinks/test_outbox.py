@@ -1,7 +1,8 @@
 """The room between classifying and sending."""
 
 import threading
-import time
+
+from timing import PATIENCE_S
 
 from pocketlens.runtime.live.sinks.outbox import Attempts, Outbox
 
@@ -28,18 +29,51 @@ def test_what_comes_back_is_first_again_but_takes_no_newer_one_away():
     assert box.count_dropped() == 1
 
 
-def test_closing_wakes_whoever_waits_and_leaves_the_rest_to_be_taken():
-    box, taken = Outbox(3), []
-    waiting = threading.Thread(target=lambda: taken.append(box.take()))
-    waiting.start()
+def in_thread(call):
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_closing_wakes_whoever_waits_and_leaves_the_rest_to_be_taken(clock):
+    box, taken = Outbox(3, clock), []
+    waiting = in_thread(lambda: taken.append(box.take()))
     box.close()
-    waiting.join(5)
+    waiting.join(PATIENCE_S)
     assert taken == [None]
     box.put(1)
     assert [box.take(), box.take()] == [1, None]
-    started_s = time.monotonic()
+    # The clock stands still, so that a pause would never end.
     box.pause(60)
-    assert time.monotonic() - started_s < 5
+
+
+def test_a_pause_ends_when_its_time_is_over_or_when_the_box_is_closed(clock):
+    box = Outbox(3, clock)
+    pausing = in_thread(lambda: box.pause(5.0))
+    assert clock.waiting() == 5.0
+    clock.advance(4.999)
+    box.put(1)
+    assert pausing.is_alive()
+    clock.advance(0.001)
+    pausing.join(PATIENCE_S)
+    assert not pausing.is_alive()
+    pausing = in_thread(lambda: box.pause(5.0))
+    clock.waiting()
+    box.close()
+    pausing.join(PATIENCE_S)
+    assert not pausing.is_alive()
+
+
+def test_who_takes_waits_as_long_as_it_says(clock):
+    box, taken = Outbox(3, clock), []
+    waiting = in_thread(lambda: taken.append(box.take(2.0)))
+    assert clock.end_wait() == 2.0
+    waiting.join(PATIENCE_S)
+    waiting = in_thread(lambda: taken.append(box.take(2.0)))
+    clock.waiting()
+    box.put(1)
+    waiting.join(PATIENCE_S)
+    assert taken == [None, 1]
 
 
 def test_pauses_double_up_to_five_seconds_and_begin_anew_after_a_success():

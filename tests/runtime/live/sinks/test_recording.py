@@ -164,7 +164,7 @@ def test_a_full_disk_is_an_output_error_and_leaves_nothing(tmp_path):
         [sys.executable, "-c", program, str(tmp_path / "r.mp4")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 1
     assert "OutputError: Expected to write a playable recording" in done.stderr

@@ -7,15 +7,15 @@ import json
 import socket
 import ssl
 import threading
-import time
 
 import numpy as np
 import pytest
+from timing import PATIENCE_S, wait_for
 
+from pocketlens.clock import CLOCK
 from pocketlens.errors import UsageError
 from pocketlens.runtime.classifier import Category
 from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, RunInfo, SourceState
-from pocketlens.runtime.live.sinks import outbox
 from pocketlens.runtime.live.sinks.webhook import Webhook, parse_hook
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
@@ -26,14 +26,6 @@ RUN = RunInfo(source="barn.mp4", device="pi")
 def result(number, changed=True):
     best = (Category("käfer", 0.75, 0),)
     return FrameResult(number, float(number), best, best, Decision(best, changed), 4.0, 2.0)
-
-
-def wait_for(condition, timeout_s=10):
-    until_s = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < until_s, "it did not happen in time"
-        time.sleep(0.02)
-    return value
 
 
 class Receiver:
@@ -51,7 +43,7 @@ class Receiver:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.hold.wait(20)
+                outer.hold.wait(2 * PATIENCE_S)
                 status = outer.statuses.pop(0) if outer.statuses else 204
                 outer.paths.append(self.path)
                 outer.headers.append(dict(self.headers))
@@ -90,12 +82,6 @@ class Receiver:
         self._server.server_close()
 
 
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch):
-    monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr(outbox, "LONGEST_PAUSE_S", 0.2)
-
-
 @pytest.fixture
 def receiver():
     server = Receiver()
@@ -104,8 +90,8 @@ def receiver():
 
 
 @contextlib.contextmanager
-def open_hook(receiver, credentials="", path="/hook"):
-    hook = Webhook(parse_hook(f"http://{credentials}127.0.0.1:{receiver.port}{path}"))
+def open_hook(receiver, clock=CLOCK, credentials="", path="/hook"):
+    hook = Webhook(parse_hook(f"http://{credentials}127.0.0.1:{receiver.port}{path}"), clock)
     hook.opened(RUN)
     try:
         yield hook
@@ -153,12 +139,13 @@ def test_the_host_is_named_as_its_scheme_wants(receiver, certificate, monkeypatc
     assert receiver.headers[0]["Host"] == host
 
 
-def test_what_fails_is_tried_again_in_order_and_said_once(receiver, caplog):
+def test_what_fails_is_tried_again_in_order_and_said_once(receiver, clock, caplog):
     caplog.set_level("INFO", "pocketlens")
     receiver.statuses = [500, 503, 429, 500]
-    with open_hook(receiver, credentials=f"me:{SECRET}@") as hook:
+    with open_hook(receiver, clock, credentials=f"me:{SECRET}@") as hook:
         for number in range(3):
             hook.result(FRAME, result(number))
+        assert [clock.end_wait() for _ in range(4)] == [0.5, 1, 2, 4]
         wait_for(lambda: len(receiver.taken) == 3)
     assert receiver.frames == [0, 1, 2]
     lines = [record.getMessage() for record in caplog.records]
@@ -181,40 +168,63 @@ def test_what_is_refused_is_not_sent_again(receiver, caplog, status, words):
     assert "again, 2 were lost" in caplog.text
 
 
-def test_a_server_that_is_away_gets_the_newest_when_it_is_back(receiver, caplog):
+def test_a_server_that_is_away_gets_the_newest_when_it_is_back(receiver, clock, caplog):
     caplog.set_level("INFO", "pocketlens")
     port = receiver.port
     receiver.stop()
-    with open_hook(receiver) as hook:
-        for number in range(150):
+    with open_hook(receiver, clock) as hook:
+        hook.result(FRAME, result(0))
+        clock.waiting()
+        for number in range(1, 150):
             hook.result(FRAME, result(number))
-        wait_for(lambda: "Connection refused" in caplog.text)
+        assert [clock.end_wait() for _ in range(6)] == [0.5, 1, 2, 4, 5, 5]
+        clock.waiting()
         back = Receiver(port)
+        assert clock.end_wait() == 5
         wait_for(lambda: len(back.taken) == 100)
+        # A success begins anew.
+        back.statuses = [500]
+        hook.result(FRAME, result(150))
+        assert clock.end_wait() == 0.5
+        wait_for(lambda: back.frames[-1] == 150)
         back.stop()
-    assert back.frames == list(range(50, 150))
+    assert back.frames == list(range(50, 151))
     assert caplog.text.count("Connection refused") == 1
     assert "again, 50 were lost" in caplog.text
 
 
-def test_a_server_that_hangs_blocks_neither_results_nor_the_end(receiver):
+def in_thread(call):
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_server_that_hangs_blocks_no_results_and_the_end_for_a_second(receiver, clock, caplog):
     receiver.hold.clear()
-    with open_hook(receiver) as hook:
-        started_s = time.monotonic()
-        for number in range(1000):
-            hook.result(FRAME, result(number))
-        taking_s = time.monotonic() - started_s
-        started_s = time.monotonic()
-    assert taking_s < 3
-    assert time.monotonic() - started_s < 3
+    hook = Webhook(parse_hook(f"http://127.0.0.1:{receiver.port}/"), clock)
+    hook.opened(RUN)
+    # Time stands still, so that nothing here waits for anything.
+    for number in range(1000):
+        hook.result(FRAME, result(number))
+    clock.calling()
+    closing = in_thread(hook.closed)
+    assert clock.waiting() == 1.0
+    clock.advance(0.999)
+    assert closing.is_alive()
+    clock.advance(0.001)
+    closing.join(PATIENCE_S)
+    assert not closing.is_alive()
+    assert receiver.taken == []
+    assert "did not get the last 999 of" in caplog.text
+    clock.advance(5.0)
 
 
-def test_the_end_does_not_wait_for_a_server_that_is_away(receiver):
+def test_the_end_does_not_wait_for_a_server_that_is_away(receiver, clock):
     receiver.stop()
-    with open_hook(receiver) as hook:
+    with open_hook(receiver, clock) as hook:
         hook.result(FRAME, result(0))
-        started_s = time.monotonic()
-    assert time.monotonic() - started_s < 3
+        assert clock.waiting() == 0.5
+    # Although time stands still.
 
 
 @pytest.mark.parametrize(
@@ -269,43 +279,55 @@ def test_a_hook_does_not_show_its_secrets():
     ("answer", "delivered"),
     [
         pytest.param(b"HTTP/1.1 204 Fine\r\n", True, id="headers"),
-        pytest.param(b"", False, id="status"),
+        pytest.param(b"H", False, id="status"),
     ],
 )
-def test_a_server_that_drips_its_answer_costs_one_deadline(monkeypatch, caplog, answer, delivered):
-    monkeypatch.setattr("pocketlens.runtime.live.sinks.webhook._TIMEOUT_S", 1.5)
-    asked = []
+def test_a_server_that_drips_its_answer_costs_one_deadline(clock, caplog, answer, delivered):
+    asked, dripped = [], threading.Semaphore(0)
 
-    def drip(listener):
+    def serve(listener):
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listener.accept()
-                # Head and body come one after the other.
-                time.sleep(0.1)
-                asked.append(connection.recv(100_000))
-                threading.Thread(target=drop, args=(connection,), daemon=True).start()
+                threading.Thread(target=drip, args=(connection,), daemon=True).start()
 
-    def drop(connection):
+    def drip(connection):
+        data = b""
+        while not data.endswith(b"}"):
+            data += connection.recv(100_000)
+        asked.append(json.loads(data.rpartition(b"\r\n\r\n")[2])["frame"])
         with contextlib.suppress(OSError):
             connection.sendall(answer)
-            for _ in range(200):
-                connection.sendall(b"H" if not answer else b"X")
-                time.sleep(0.1)
+            dripped.release()
+            connection.settimeout(0.05)
+            while True:
+                # Until it is cut off: a drop after that would be answered by a reset.
+                with contextlib.suppress(TimeoutError):
+                    if not connection.recv(1):
+                        break
+                connection.sendall(b"X")
+        connection.close()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=drip, args=(listener,), daemon=True).start()
-        hook = Webhook(parse_hook(f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        hook = Webhook(parse_hook(f"http://127.0.0.1:{listener.getsockname()[1]}/"), clock)
         hook.opened(RUN)
-        started_s = time.monotonic()
         for number in range(3):
             hook.result(FRAME, result(number))
-        wait_for(lambda: len(asked) >= 3)
-        # Without a deadline for the whole, each would take the 20 s of the drops.
-        assert time.monotonic() - started_s < 15
+        for attempt in range(3):
+            assert dripped.acquire(timeout=PATIENCE_S)
+            clock.advance(4.999)
+            assert len(asked) == attempt + 1
+            clock.advance(0.002)
+            if not delivered:
+                assert clock.end_wait() == (0.5, 1, 2)[attempt]
+        if not delivered:
+            assert dripped.acquire(timeout=PATIENCE_S)
+            hook.outbox.close()
+            clock.advance(5.0)
         hook.closed()
-    frames = [json.loads(entry.rpartition(b"\r\n\r\n")[2])["frame"] for entry in asked[:3]]
-    assert frames == ([0, 1, 2] if delivered else [0, 0, 0])
-    assert ("no answer within 1.5 s" in caplog.text) is not delivered
+    assert asked[:3] == ([0, 1, 2] if delivered else [0, 0, 0])
+    assert ("no answer within 5 s" in caplog.text) is not delivered
 
 
 def test_what_a_server_says_reaches_no_log_unescaped(caplog):

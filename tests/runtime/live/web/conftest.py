@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
+from timing import PATIENCE_S
 
+from pocketlens.clock import CLOCK
 from pocketlens.runtime.classifier import Category
 from pocketlens.runtime.live.frames import (
     LIVE,
@@ -55,20 +57,27 @@ class Answer:
 
 
 class Show:
-    """Classifies made-up frames until it is stopped; `label` says as what."""
+    """Classifies made-up frames until it is stopped; `label` says as what.
 
-    def __init__(self, address, token, size_wh):
+    `silent` makes the source stale, `hold` makes whoever classifies hang.
+    """
+
+    def __init__(self, address, token, size_wh, clock):
         self.label = "red"
         self.counts = CaptureCounts(dropped=3)
         self.lines = []
         self.stack = None
         self.silent = threading.Event()
+        self.hold, self.held = threading.Event(), threading.Event()
         self._address, self.token, self._size_wh = address, token, size_wh
+        self._clock = clock
         self.start()
 
     def start(self):
         self.stack = ExitStack()
-        page = WebPage(self._address, token=self.token, announce=self.lines.append)
+        page = WebPage(
+            self._address, token=self.token, announce=self.lines.append, clock=self._clock
+        )
         page.opened(
             RunInfo(
                 model="colours_int8.tflite",
@@ -102,7 +111,9 @@ class Show:
                 state, reason = (STALE, "the cable is loose") if was_silent else (LIVE, "")
                 self.feed.watch(SourceState(state, number / 50, reason, 0))
                 before = None
-            if was_silent:
+            if self.hold.is_set():
+                self.held.set()
+            if was_silent or self.hold.is_set():
                 continue
             label = self.label
             frame_bgr = draw(label, number, self._size_wh)
@@ -111,7 +122,7 @@ class Show:
             begun.set()
 
     def connect(self):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
 
     def get(self, path, method="GET", **headers):
         """Ask for something; header names with _ in place of -."""
@@ -135,8 +146,8 @@ def open_show():
     pytest.importorskip("starlette", reason="the web extra is not installed")
     with ExitStack() as stack:
 
-        def start(host="127.0.0.1", token=None, size_wh=(320, 240)):
-            show = Show(WebAddress(host, 0), token, size_wh)
+        def start(host="127.0.0.1", token=None, size_wh=(320, 240), clock=CLOCK):
+            show = Show(WebAddress(host, 0), token, size_wh, clock)
             stack.callback(show.stop)
             return show
 

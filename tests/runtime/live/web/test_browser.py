@@ -1,9 +1,13 @@
 """The page in a real browser: picture, label, events, restarts, tokens, and what it asks for."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from timing import wait_for
+
+pytestmark = pytest.mark.real_time
 
 TOKEN = "correct-horse-battery"
 PHONE, DESKTOP = (390, 844), (1440, 900)
@@ -119,10 +123,14 @@ def test_the_keyboard_reaches_everything_and_pausing_stops_the_picture(show, ope
     assert page.evaluate("document.activeElement.id") == "pause"
     page.keyboard.press("Space")
     assert page.get_attribute("#pause", "aria-pressed") == "true"
-    page.wait_for_timeout(300)
-    number = page.evaluate(NUMBER)
-    page.wait_for_timeout(500)
-    assert page.evaluate(NUMBER) == number
+
+    def stands():
+        number, frames = page.evaluate(NUMBER), show.feed.frames
+        wait_for(lambda: show.feed.frames > frames + 25)
+        return page.evaluate(NUMBER) == number
+
+    # The one that was asked for before may still come.
+    wait_for(stands)
     # The label is not paused.
     show.label = "blue"
     shows(page, "blue")
@@ -145,15 +153,17 @@ def test_changes_are_spoken_but_not_more_often_than_one_can_listen(show, open_pa
     page.wait_for_function("() => document.getElementById('spoken').textContent === 'red'")
     page.evaluate(
         """() => { window.said = []; const spoken = document.getElementById("spoken");
-        new MutationObserver(() => window.said.push(spoken.textContent)).observe(
-        spoken, {childList: true, characterData: true, subtree: true}) }"""
+        new MutationObserver(() => window.said.push([performance.now(), spoken.textContent]))
+        .observe(spoken, {childList: true, characterData: true, subtree: true}) }"""
     )
     for turn in range(12):
         show.label = ("blue", "red")[turn % 2]
-        page.wait_for_timeout(250)
+        shows(page, show.label)
     show.label = "blue"
-    page.wait_for_function("() => window.said.at(-1) === 'blue'")
-    assert 1 <= len(page.evaluate("window.said")) <= 3
+    page.wait_for_function("() => window.said.at(-1)?.[1] === 'blue'")
+    times_ms = [time_ms for time_ms, _ in page.evaluate("window.said")]
+    # Four seconds, less what a timer may be early.
+    assert all(after - before > 3900 for before, after in pairwise(times_ms))
 
 
 def test_who_is_one_too_many_is_told_and_let_in_later(show, open_page):

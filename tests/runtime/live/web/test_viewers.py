@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from timing import PATIENCE_S, wait_for
 
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.live.capture.thread import ThreadCapture
@@ -21,14 +22,6 @@ STALLED = 50
 # Frames in a turn with or without viewers, and those at its begin in which they come and go.
 TURN, SETTLE = 40, 5
 PATHS = ("/stream.mjpg", "/events", "/snapshot.jpg", "/")
-
-
-def wait_for(condition, timeout_s=20):
-    until_s = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < until_s, "it did not happen in time"
-        time.sleep(0.05)
-    return value
 
 
 @contextlib.contextmanager
@@ -51,7 +44,7 @@ def stalled(port, count=STALLED, paths=PATHS, times=4):
 
 
 def status_of(connection):
-    connection.settimeout(10)
+    connection.settimeout(PATIENCE_S)
     return int(connection.recv(12).split()[1])
 
 
@@ -74,7 +67,8 @@ def test_frames_are_encoded_once_for_all_at_a_bounded_rate_and_only_while_somebo
     monkeypatch.setattr(
         jpegs, "encode", lambda frame: made.append(time.monotonic()) or encode(frame)
     )
-    time.sleep(0.5)
+    before = show.feed.frames
+    wait_for(lambda: show.feed.frames > before + 25)
     assert made == []
     readers = [show.connect() for _ in range(7)]
     for reader in readers:
@@ -97,19 +91,22 @@ def test_frames_are_encoded_once_for_all_at_a_bounded_rate_and_only_while_somebo
     wait_for(lambda: time.monotonic() - made[-1] > 1)
 
 
-def test_what_waits_for_a_slow_viewer_is_bounded_whatever_comes_since(open_show):
-    show = open_show(size_wh=(1280, 720))
-    size = len(show.get("/snapshot.jpg").body)
-    with stalled(show.port, 1, ("/stream.mjpg",), times=1) as (connection,):
-        first = show.feed.frames
-        wait_for(lambda: show.feed.frames > first + 150)
-        connection.setblocking(False)
-        waiting = 0
-        with contextlib.suppress(BlockingIOError):
-            while data := connection.recv(1 << 16):
-                waiting += len(data)
-    # At 50 frames a second that took three seconds at least, so 45 pictures for whoever reads.
-    assert waiting < 40 * size
+def test_what_waits_for_a_slow_viewer_is_bounded_whatever_comes_since(show, monkeypatch):
+    from pocketlens.runtime.live.web import guard, jpegs
+
+    # It is not cut off meanwhile, and a few pictures are more than a connection holds.
+    monkeypatch.setattr(guard, "WRITE_S", 3600.0)
+    made = []
+    monkeypatch.setattr(jpegs, "encode", lambda frame: made.append(1) or bytes(4 << 20))
+
+    def rests():
+        pictures, frames = len(made), show.feed.frames
+        wait_for(lambda: show.feed.frames > frames + 50)
+        return pictures == len(made) > 0
+
+    with stalled(show.port, 1, ("/stream.mjpg",), times=1):
+        wait_for(rests)
+        assert len(made) <= 8
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="the kernel does not say")
@@ -125,7 +122,7 @@ def test_who_does_not_read_or_does_not_ask_is_cut_off(open_show, monkeypatch):
         # Half a request is none.
         with socket.create_connection(("127.0.0.1", show.port)) as half:
             half.sendall(b"GET / HTTP/1.1\r\nHost: loc")
-            half.settimeout(10)
+            half.settimeout(PATIENCE_S)
             with contextlib.suppress(ConnectionResetError):
                 assert half.recv(10) == b""
         # Nobody closed any of them.
@@ -168,9 +165,10 @@ def test_fifty_stalled_viewers_do_not_slow_down_classification(tiny_tflite):
         capture = ThreadCapture(FakeCamera(size_wh=(1280, 720), interval_s=0.01))
         stack.callback(capture.close)
         viewers = stack.enter_context(contextlib.ExitStack())
-        classify_source(classifier, capture, sinks=[page, Turns()], max_frames=12 * TURN)
+        classify_source(classifier, capture, sinks=[page, Turns()], max_frames=8 * TURN)
         viewers.close()
-    alone, watched = (np.percentile(entries, (50, 75)) for entries in times_ms)
-    # `make viewers` measures the 95th percentile; here the machine is busy with other things.
-    assert watched[0] < 1.5 * alone[0]
-    assert watched[1] < 2 * alone[1]
+    # The best turn of each: `make viewers` measures the 95th percentile, but here the machine may
+    # be busy with other things, which slow down some turns of both.
+    kept = TURN - SETTLE
+    alone_ms, watched_ms = (np.reshape(entries, (-1, kept)).T for entries in times_ms)
+    assert np.median(watched_ms, axis=0).min() < 2 * np.median(alone_ms, axis=0).min()
