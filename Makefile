@@ -16,13 +16,12 @@ export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 demo: $(VENV)/installed
 	$(BIN)/pocketlens demo --out $(DEMO) --overwrite
 
-# Two processes at once for what mostly waits for one core; not for tests of time limits.
+# Two processes at once, but not for what measures time.
 PYTEST = $(BIN)/python -m pytest
 test: $(VENV)/installed
 	rm -rf build/test-models
-	$(PYTEST) -n 2 --dist loadfile -m 'not networks' --ignore tests/runtime \
-		--ignore tests/benchmarks --ignore tests/cli/test_live.py --ignore tests/cli/test_live_network.py
-	$(PYTEST) tests/runtime tests/benchmarks tests/cli/test_live.py tests/cli/test_live_network.py
+	$(PYTEST) -n 2 --dist loadfile -m 'not networks and not real_time'
+	$(PYTEST) -m real_time
 
 # The same tests, and which lines and branches of the product they run, in child processes too. A
 # test that is held against the clock may fail while it is traced, which is not looked at here.

@@ -106,6 +106,7 @@ def test_own_work_is_not_that_of_others(monkeypatch, start, end, busy_cores):
     assert Watch().read().busy_cores == busy_cores
 
 
+@pytest.mark.real_time
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/stat is Linux's")
 def test_a_core_kept_busy_by_another_program_is_said(elsewhere_model, caplog):
     spin = subprocess.Popen(SPIN)

@@ -166,6 +166,7 @@ def test_process_ignores_modules_in_the_current_folder(candidates, tmp_path, mon
     assert time_in_process(candidates, (1,), QUICK, _ignore).fewest == 5
 
 
+@pytest.mark.real_time
 def test_work_of_the_processes_is_our_own(candidates):
     before = machine.read_clocks()[2]
     waiting = time.process_time()

@@ -69,6 +69,7 @@ def test_other_numbers_of_threads_are_not_compared(made_up):
     assert find_gaps(then, then) == []
 
 
+@pytest.mark.real_time
 def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, monkeypatch):
     record = parse_benchmark(to_payload(benchmark([elsewhere_model], settings=TIMING)))
     for _ in range(5):
@@ -89,6 +90,7 @@ def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, mo
     assert np.isclose(changes[0].ratio, 2, rtol=0.4)
 
 
+@pytest.mark.real_time
 def test_a_real_int8_file_with_an_extra_block_is_found(tmp_path):
     keras = pytest.importorskip("keras", reason="networks are built with the train extra")
     tf = pytest.importorskip("tensorflow", reason="networks are built with the train extra")
@@ -128,6 +130,7 @@ def test_a_real_int8_file_with_an_extra_block_is_found(tmp_path):
         refuse_regressions([change], 5)
 
 
+@pytest.mark.real_time
 def test_command(elsewhere_model, tmp_path, capsys):
     old = tmp_path / "old.json"
     quick = [str(elsewhere_model), "--num-runs", "30", "--min-secs", "0"]

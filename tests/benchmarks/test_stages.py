@@ -58,6 +58,7 @@ def test_shortened_models_give_what_the_whole_one_has_there(tiny_models, kind):
     np.testing.assert_array_equal(*answers)
 
 
+@pytest.mark.real_time
 def test_parts_hold_every_operator_once_and_add_up_to_the_whole(tiny_models):
     flatbuffer = read_model_file(tiny_models["float32"]).flatbuffer
     operators, _ = list_operators(load_interpreter(flatbuffer))

@@ -43,6 +43,7 @@ def test_a_frame_needs_no_new_memory(tiny_models: dict[str, Path], entry: str, m
             assert peak < MOST_NEW_BYTES, name
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize("entry", ["float32", "int8"])
 def test_little_comes_on_top_of_what_has_to_be_done(
     tiny_models: dict[str, Path], entry: str

@@ -141,6 +141,7 @@ def open_sockets(port):
     )
 
 
+@pytest.mark.real_time
 def test_fifty_stalled_viewers_do_not_slow_down_classification(tiny_tflite):
     pytest.importorskip("uvicorn", reason="the web extra is not installed")
     lines, times_ms = [], ([], [])
