@@ -21,5 +21,5 @@ def test_a_damaged_split_is_one_sentence(parts: Any, tmp_path: Path) -> None:
     (tmp_path / CARD_NAME).write_text(card.to_json(), "utf-8")
     (tmp_path / MODEL_NAME).touch()
     (tmp_path / SPLIT_NAME).write_text(json.dumps({"photos": ".", "parts": parts}))
-    with pytest.raises(ModelFileError, match="which photo had which split in"):
+    with pytest.raises(ModelFileError, match="a record of the splits in"):
         read_run(tmp_path).photos("val")

@@ -196,7 +196,7 @@ def test_weights_files_tell_nothing(tmp_path: Path) -> None:
 )
 def test_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
-    with pytest.raises(ModelFileError, match="which photo had which split in"):
+    with pytest.raises(ModelFileError, match="a record of the splits in"):
         read_split(tmp_path)
 
 
@@ -224,7 +224,7 @@ def spoil(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
 )
 def test_damaged_contents_are_refused(run: Path, change: Callable[[Any], object]) -> None:
     spoil(run, change)
-    with pytest.raises(ModelFileError, match="which photo had which split in"):
+    with pytest.raises(ModelFileError, match="a record of the splits in"):
         read_seen(str(run))
 
 

@@ -105,7 +105,9 @@ def test_a_model_that_others_trained_has_no_weights_for_ours(tmp_path: Path) -> 
     outputs = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(inputs))
     keras.Model(inputs, outputs).save(tmp_path / "other.keras")
     settings = Settings(alpha=0.35, image_size=96, weights=str(tmp_path / "other.keras"))
-    with pytest.raises(WeightsError, match="a model of other layers than pocketlens trains"):
+    with pytest.raises(
+        WeightsError, match="a model with other layers than those pocketlens trains"
+    ):
         build(2, settings)
 
 
