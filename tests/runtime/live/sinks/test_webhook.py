@@ -215,7 +215,7 @@ def test_a_server_that_hangs_blocks_no_results_and_the_end_for_a_second(receiver
     closing.join(PATIENCE_S)
     assert not closing.is_alive()
     assert receiver.taken == []
-    assert "did not get the last 999 of" in caplog.text
+    assert "did not get the last 1000 of" in caplog.text
     clock.advance(5.0)
 
 
