@@ -230,7 +230,7 @@ def test_disk_full(
         "Received: File too large. Choose a place with room where you may write."
     )
     assert capsys.readouterr().err.strip().splitlines()[-1:] == [error]
-    assert "the same command with --resume goes on" in caplog.text
+    assert "the same command with --resume continues from there" in caplog.text
     left = UnfinishedRun.of(out)
     assert read_checkpoint(left.checkpoint).phase == "head"
     assert not [path for path in left.folder.rglob("*") if ".partial" in path.name]
