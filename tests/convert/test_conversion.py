@@ -63,10 +63,10 @@ def test_card_names_no_place_of_this_machine(tiny_models: dict[str, Path], tiny_
     assert str(tiny_run.parent) not in data.card.to_json()
 
 
-def test_another_process_writes_the_same_bytes(tiny_run: Path, tmp_path: Path) -> None:
+def test_another_process_writes_the_same_bytes(plain_run: Path, tmp_path: Path) -> None:
     """And nothing of what TensorFlow says along the way."""
-    first = convert(tiny_run, tmp_path / "a", samples=10, demands=ANYHOW)
-    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--max-drop", "100"]
+    first = convert(plain_run, tmp_path / "a", samples=10, demands=ANYHOW)
+    command = [sys.executable, "-m", "pocketlens", "convert", str(plain_run), "--max-drop", "100"]
     done = subprocess.run(
         [*command, "--samples", "10", "--out", str(tmp_path / "b")],
         capture_output=True,
@@ -79,8 +79,8 @@ def test_another_process_writes_the_same_bytes(tiny_run: Path, tmp_path: Path) -
     assert "Compared with the original model" in done.stdout
 
 
-def test_killed_while_it_writes(tiny_run: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pocketlens", "convert", str(tiny_run), "--max-drop", "100"]
+def test_killed_while_it_writes(plain_run: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pocketlens", "convert", str(plain_run), "--max-drop", "100"]
     with subprocess.Popen([*command, "--out", str(tmp_path / "out")]) as process:
         while process.poll() is None and not list(tmp_path.glob("out/*")):
             time.sleep(0.001)
@@ -90,9 +90,9 @@ def test_killed_while_it_writes(tiny_run: Path, tmp_path: Path) -> None:
         read_model_file(path)  # Whole, by the SHA-256 in its card.
 
 
-def test_chosen_formats_name_and_photos(tiny_run: Path, tiny_photos: Path, tmp_path: Path) -> None:
+def test_chosen_formats_name_and_photos(plain_run: Path, tiny_photos: Path, tmp_path: Path) -> None:
     files = convert(
-        tiny_run,
+        plain_run,
         tmp_path,
         ["int8", "float16"],
         name="mine",
@@ -125,12 +125,12 @@ def test_dark_photos_do_not_shift_int8s_input(tiny_run: Path, tmp_path: Path) ->
     assert tensor.zero_point in (127, 128)
 
 
-def test_json(tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    arguments = ["convert", str(tiny_run), "--out", str(tmp_path), "--format", "float32"]
+def test_json(plain_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = ["convert", str(plain_run), "--out", str(tmp_path), "--format", "float32"]
     assert run([*arguments, "--json", "-"]) == 0
     (entry,) = json.loads(capfd.readouterr().out)
     assert entry["format"] == "float32"
-    assert entry["size_bytes"] == (tmp_path / "tiny_float32.tflite").stat().st_size
+    assert entry["size_bytes"] == (tmp_path / "plain_float32.tflite").stat().st_size
     assert entry["agreement"] == 1.0
     assert entry["lost"] == entry["won"] == 0
     assert not entry["held_back"]
@@ -184,10 +184,10 @@ def bad_dynamic(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("bad_dynamic")
 def test_a_file_beyond_the_limit_is_held_back(
-    tiny_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    plain_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     formats = ["--format", "float32", "--format", "dynamic"]
-    arguments = ["convert", str(tiny_run), "--out", str(tmp_path), *formats, "--samples", "5"]
+    arguments = ["convert", str(plain_run), "--out", str(tmp_path), *formats, "--samples", "5"]
     assert run([*arguments, "--json", "-"]) == 1
     said = capfd.readouterr()
     for text in ("at most 1 points", "dynamic", "--force", "--max-drop"):
@@ -198,9 +198,9 @@ def test_a_file_beyond_the_limit_is_held_back(
     assert dynamic["drop_points"] > 1
     assert dynamic["hardest"]
     assert not float32["held_back"]
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny_float32.tflite"]
+    assert [path.name for path in tmp_path.iterdir()] == ["plain_float32.tflite"]
     assert run([*arguments, "--overwrite", "--force"]) == 0
-    assert (tmp_path / "tiny_dynamic.tflite").is_file()
+    assert (tmp_path / "plain_dynamic.tflite").is_file()
     assert "dynamic loses most photos of" in capfd.readouterr().out
 
 
