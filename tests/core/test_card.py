@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketlens.archive import append_archive
-from pocketlens.card import CARD_NAME, LABELS_NAME, ModelCard, pack, unpack
+from pocketlens.card import (
+    CARD_NAME,
+    DEFAULT_THRESHOLDS,
+    LABELS_NAME,
+    ModelCard,
+    pack,
+    parse_labels,
+    unpack,
+)
 from pocketlens.errors import ModelFileError
 
 CARD = ModelCard("flowers", ("rose", 'größer, "quoted" 🌷'), (224, 192), resize_mode="crop")
@@ -51,9 +59,11 @@ def test_packing_twice_gives_the_same_bytes() -> None:
     assert pack(MODEL, CARD) == pack(MODEL, CARD)
 
 
-def test_changed_model_is_refused() -> None:
+@pytest.mark.parametrize("bit", range(8))
+def test_changed_model_is_refused(bit: int) -> None:
+    """Whether its digest is above the one in the card or below."""
     data = bytearray(pack(MODEL, CARD))
-    data[100] ^= 1
+    data[100] ^= 1 << bit
     with pytest.raises(ModelFileError, match="SHA-256"):
         unpack(bytes(data))
 
@@ -94,6 +104,20 @@ def test_card_of_a_newer_version_is_sealed_too() -> None:
     assert unpack(append_archive(MODEL, files)).card is not None
 
 
+def test_texts_may_be_as_large_as_is_allowed_together() -> None:
+    labels = b"rose\ntulip\n"
+    for more, refused in ((0, False), (1, True)):
+        buffer = io.BytesIO(MODEL)
+        with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("labels.txt", labels)
+            archive.writestr("LICENSE", bytes((16 << 20) - len(labels) + more))
+        if refused:
+            with pytest.raises(ModelFileError, match="more than 16 MB"):
+                unpack(buffer.getvalue())
+        else:
+            assert unpack(buffer.getvalue()).labels == ("rose", "tulip")
+
+
 def test_bomb_of_labels() -> None:
     buffer = io.BytesIO(MODEL)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -127,6 +151,31 @@ def test_labels_of_a_file_from_elsewhere(
         for name, text in texts.items():
             archive.writestr(name, text)
     assert unpack(buffer.getvalue()).labels == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("0 rose\n1 tulip\n", ("rose", "tulip")),
+        ("1: rose\n2: tulip\n", ("rose", "tulip")),
+        # Cut out of a longer list, or names that begin with a number.
+        ("2 rose\n3 tulip\n", ("2 rose", "3 tulip")),
+        ("0 rose\n2 tulip\n", ("0 rose", "2 tulip")),
+        ("1 rose\n0 tulip\n", ("1 rose", "0 tulip")),
+        ("0 rose\ntulip\n", ("0 rose", "tulip")),
+        ("rose\n1 tulip\n", ("rose", "1 tulip")),
+        ("0 rose\n1 rose\n", ("0 rose", "1 rose")),
+        ("0 rose\n", ("0 rose",)),
+        ("\n rose \n\ntulip", ("rose", "tulip")),
+        ("", ()),
+    ],
+)
+def test_labels_of_a_text(text: str, labels: tuple[str, ...]) -> None:
+    assert parse_labels(text) == labels
+
+
+def test_scores_below_a_half_are_no_answer_where_each_label_stands_alone() -> None:
+    assert DEFAULT_THRESHOLDS == {"multiclass": 0.0, "binary": 0.5, "multilabel": 0.5}
 
 
 @pytest.mark.parametrize(
