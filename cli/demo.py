@@ -40,7 +40,7 @@ def demo_command(out: Path, seed: int, overwrite: bool, json_target: str | None)
     """Run the full pipeline on synthetic images of six printable cards.
 
     It draws the images, trains a model, converts and benchmarks it, and labels a video. That takes
-    about five minutes on two cores and needs no network. It ends with an HTML page to look at.
+    5 to 12 minutes on two cores and needs no network. It ends with an HTML page to look at.
     """
     from pocketlens.files import refuse_targets
     from pocketlens.imports import require_train

@@ -238,9 +238,9 @@ def format_notes(features: CpuFeatures | None, machine: str | None = None) -> di
             if features.half_floats
             else "."
         ),
-        "dynamic": _bytes_note(features, arm, "two thirds"),
+        "dynamic": _bytes_note(features, arm, "about two thirds"),
         "weights8": "A quarter of float32's size; computed in float32, as fast.",
-        "int8": _bytes_note(features, arm, "half"),
+        "int8": _bytes_note(features, arm, "half (AMD EPYC) to three quarters (Intel Xeon)"),
     }
 
 
@@ -282,8 +282,8 @@ def _cpu_ticks(stat: Path) -> tuple[int, int] | None:
 def _bytes_note(features: CpuFeatures, arm: bool, share: str) -> str:
     if features.dot_products in ("AVX-512 VNNI", "AVX-VNNI"):
         return (
-            f"Computed in 8 bits with {features.dot_products}: about {share} of float32's time, "
-            "as measured with AVX-512 VNNI."
+            f"Computed in 8 bits with {features.dot_products}: {share} of float32's time where it was "
+            "measured; pocketlens recommend measures it here."
         )
     if features.dot_products:
         return f"Computed in 8 bits with {features.dot_products}, which have no equal for float32."
