@@ -282,8 +282,8 @@ def _cpu_ticks(stat: Path) -> tuple[int, int] | None:
 def _bytes_note(features: CpuFeatures, arm: bool, share: str) -> str:
     if features.dot_products in ("AVX-512 VNNI", "AVX-VNNI"):
         return (
-            f"Computed in 8 bits with {features.dot_products}: {share} of float32's time where it was "
-            "measured; pocketlens recommend measures it here."
+            f"Computed in 8 bits with {features.dot_products}: {share} of float32's time where it "
+            "was measured; pocketlens recommend measures it here."
         )
     if features.dot_products:
         return f"Computed in 8 bits with {features.dot_products}, which have no equal for float32."
