@@ -37,6 +37,7 @@ def on_startup(**_: Any) -> None:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in what is generated, and leave out the words for the test behind a block's language."""
+    markdown = re.sub(r"(?s)<!-- on GitHub -->.*?<!-- end -->\n", "", markdown)
     if "<!-- commands -->" in markdown:
         markdown = markdown.replace("<!-- commands -->", "\n".join(_commands()))
     markdown = re.sub(r"<!-- form of (\w+) -->", _form, markdown)
@@ -70,8 +71,15 @@ def _form(found: re.Match[str]) -> str:
 
 def _commands() -> Iterator[str]:
     """Describe every command from its own declaration, as Markdown."""
+    leaves = list(_leaves(group, click.Context(group, info_name="pocketlens")))
+    yield "| command | |\n|---|---|"
+    for command, context in leaves:
+        path = context.command_path
+        short = _text(command.get_short_help_str(limit=200))
+        yield f"| [`{path}`](#{path.replace(' ', '-')}) | {short} |"
+    yield ""
     shared: dict[str, str] = {}
-    for command, context in _leaves(group, click.Context(group, info_name="pocketlens")):
+    for command, context in leaves:
         path = context.command_path
         usage = " ".join([path, *command.collect_usage_pieces(context)])
         example = (command.epilog or "").removeprefix("Example: ")

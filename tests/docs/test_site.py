@@ -45,6 +45,7 @@ NEEDS = {
     "clone",  # make, a virtual environment and constraints.txt
     "docker",  # or Podman
     "device",  # a board, a phone, or systemd
+    "ffmpeg",  # a program that pocketlens does not bring
     "minutes",  # training, converting and measuring; the demo does all three
     "network",  # another machine, or packages from an index
 }
