@@ -50,14 +50,17 @@ def on_page_content(content: str, **_: Any) -> str:
 
 
 def _breaks(found: re.Match[str]) -> str:
-    """Let long words break behind `/` and `|`, longer ones behind dots, and none behind hyphens."""
+    """Let long words break behind `/` and `|`, longer ones at dots, none behind `-` or `…`."""
     if found[0].startswith("<"):
         return found[0]
 
     def mark(word: re.Match[str]) -> str:
         behind = "/|." if len(word[0]) > LONG else "/|" if len(word[0]) > LONG / 2 else ""
         parts = re.findall(rf"[^{behind}]*(?:[{behind}]+|$)", word[0]) if behind else [word[0]]
-        whole = (f'<span class="whole">{part}</span>' if "-" in part else part for part in parts)
+        whole = (
+            f'<span class="whole">{part}</span>' if re.search("[-…]", part) else part
+            for part in parts
+        )
         return "<wbr>".join(part for part in whole if part)
 
     return re.sub(r"\S+", mark, found[0])
