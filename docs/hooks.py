@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 API = ROOT / "build" / "api" / "pocketlens"
 GOLDEN = ROOT / "tests" / "golden"
 THIRD_PARTY = "Third-party model"
+LONG = 30  # characters of a word in code
 
 
 def on_startup(**_: Any) -> None:
@@ -36,10 +37,33 @@ def on_startup(**_: Any) -> None:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in what is generated, and leave out the words for the test behind a block's language."""
+    markdown = re.sub(r"(?s)<!-- on GitHub -->.*?<!-- end -->\n", "", markdown)
     if "<!-- commands -->" in markdown:
         markdown = markdown.replace("<!-- commands -->", "\n".join(_commands()))
     markdown = re.sub(r"<!-- form of (\w+) -->", _form, markdown)
     return re.sub(r"^```(\w+) .*$", r"```\1", markdown, flags=re.MULTILINE)
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Say in the code within sentences and tables where a narrow page may break it."""
+    return re.sub(r"(?s)<pre.*?</pre>|(?<=<code>)[^<]+(?=</code>)", _breaks, content)
+
+
+def _breaks(found: re.Match[str]) -> str:
+    """Let long words break behind `/` and `|`, longer ones at dots, none behind `-` or `…`."""
+    if found[0].startswith("<"):
+        return found[0]
+
+    def mark(word: re.Match[str]) -> str:
+        behind = "/|." if len(word[0]) > LONG else "/|" if len(word[0]) > LONG / 2 else ""
+        parts = re.findall(rf"[^{behind}]*(?:[{behind}]+|$)", word[0]) if behind else [word[0]]
+        whole = (
+            f'<span class="whole">{part}</span>' if re.search("[-…]", part) else part
+            for part in parts
+        )
+        return "<wbr>".join(part for part in whole if part)
+
+    return re.sub(r"\S+", mark, found[0])
 
 
 def _form(found: re.Match[str]) -> str:
@@ -50,8 +74,15 @@ def _form(found: re.Match[str]) -> str:
 
 def _commands() -> Iterator[str]:
     """Describe every command from its own declaration, as Markdown."""
+    leaves = list(_leaves(group, click.Context(group, info_name="pocketlens")))
+    yield "| command | |\n|---|---|"
+    for command, context in leaves:
+        path = context.command_path
+        short = _text(command.get_short_help_str(limit=200))
+        yield f"| [`{path}`](#{path.replace(' ', '-')}) | {short} |"
+    yield ""
     shared: dict[str, str] = {}
-    for command, context in _leaves(group, click.Context(group, info_name="pocketlens")):
+    for command, context in leaves:
         path = context.command_path
         usage = " ".join([path, *command.collect_usage_pieces(context)])
         example = (command.epilog or "").removeprefix("Example: ")
