@@ -252,3 +252,24 @@ def test_site_has_every_option(site):
     }
     known = {name for name in options_of(group) if name.startswith("--")}
     assert known - {"--version", "--verbose", "--help"} == documented
+
+
+def test_search_finds_options_in_pages_from_the_disk(site, chromium):
+    page = chromium.new_page()
+    page.goto((site / "how-to" / "record.html").as_uri())
+    page.locator(".md-search__input").press_sequentially("--hysteresis")
+    page.locator(".md-search-result__link[href*='decisions.html']").first.wait_for(state="attached")
+    page.close()
+
+
+def test_code_on_a_phone_breaks_in_no_option(site, chromium):
+    page = chromium.new_page(viewport={"width": 390, "height": 900})
+    for name in ("reference/commands", "how-to/convert", "how-to/container"):
+        page.goto((site / f"{name}.html").as_uri())
+        lines = page.locator(".md-content code > span.whole").evaluate_all(
+            "all => all.map(one => one.getClientRects().length)"
+        )
+        assert set(lines) == {1}, name
+        whole = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert whole, f"{name} is wider than the phone"
+    page.close()
