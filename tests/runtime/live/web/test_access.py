@@ -24,6 +24,7 @@ TOKEN = "correct-horse-battery"
     [
         ("8080", WebAddress("127.0.0.1", 8080)),
         ("0", WebAddress("127.0.0.1", 0)),
+        ("65535", WebAddress("127.0.0.1", 65535)),
         ("0.0.0.0:80", WebAddress("0.0.0.0", 80)),
         ("[::1]:9000", WebAddress("::1", 9000)),
         ("barn-pi.local:8080", WebAddress("barn-pi.local", 8080)),
@@ -49,6 +50,11 @@ def test_tokens_that_cannot_be_are_refused_and_not_shown(token):
     assert not token or token not in str(caught.value)
 
 
+@pytest.mark.parametrize("token", ["12345678", TOKEN])
+def test_tokens_of_eight_characters_and_more_are_taken(token):
+    assert check_token(token) == token
+
+
 def open_at(host, token=None):
     listener = listen(WebAddress(host, 0))
     with listener:
@@ -64,7 +70,8 @@ def test_this_machine_alone_needs_no_token():
 def test_any_other_address_gets_a_token_and_each_run_another():
     first, second = open_at("0.0.0.0"), open_at("0.0.0.0")
     assert first.token != second.token
-    assert len(first.token) >= 20
+    # 16 random bytes in base64.
+    assert len(first.token) == 22
     assert open_at("0.0.0.0", TOKEN).token == TOKEN
     assert first.token not in repr(first)
 
@@ -131,6 +138,8 @@ def test_ways_to_bring_the_token():
         f"Bearer {TOKEN}x",
         f"Bearer {TOKEN[:-1]}",
         f"Digest {TOKEN}",
+        basic(TOKEN).replace("Basic", "Digest"),
+        basic(TOKEN).replace("Basic", "Negotiate"),
         TOKEN,
         basic(TOKEN[:-1]),
         basic(""),
@@ -168,3 +177,37 @@ def test_the_address_to_open_is_one_that_others_can_open():
         assert page_url(local) == f"http://127.0.0.1:{local.getsockname()[1]}/"
     with listen(WebAddress("0.0.0.0", 0)) as everywhere:
         assert "//0.0.0.0" not in page_url(everywhere)
+
+
+class Route:
+    """A socket that tells by which address this machine is reached, or that there is no way out."""
+
+    def __init__(self, *_):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def connect(self, _):
+        pass
+
+    def getsockname(self):
+        return "192.168.1.20", 40000
+
+
+class NoRoute(Route):
+    def connect(self, _):
+        raise OSError("Network is unreachable")
+
+
+@pytest.mark.parametrize(("route", "host"), [(Route, "192.168.1.20"), (NoRoute, "barn-pi")])
+def test_it_is_that_of_the_way_outside_or_the_machine_s_name(route, host, monkeypatch):
+    with listen(WebAddress("0.0.0.0", 0)) as everywhere:
+        port = everywhere.getsockname()[1]
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", route)
+            patch.setattr(socket, "gethostname", lambda: "barn-pi")
+            assert page_url(everywhere) == f"http://{host}:{port}/"
