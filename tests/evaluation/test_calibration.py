@@ -59,6 +59,16 @@ def test_log_loss_by_hand() -> None:
     assert labels.log_loss == pytest.approx(binary.log_loss)
 
 
+def test_each_score_lies_in_its_bin() -> None:
+    scores = np.linspace(0.01, 0.99, 99, dtype=np.float32)[:, None]
+    bins = reliability(to_answers(scores, np.zeros(99, np.int64), ("no", "yes"), "binary")).bins
+    assert sum(entry.count for entry in bins) == 99
+    for entry in bins:
+        assert entry.low < entry.score <= entry.high
+        within = (entry.low + 1e-6 < scores) & (scores <= entry.high + 1e-6)
+        assert entry.count == within.sum()
+
+
 def test_score_on_an_edge_is_in_the_lower_bin() -> None:
     answers = to_answers(two_classes([0.6]), np.array([0]), ("a", "b"))
     (entry,) = (entry for entry in reliability(answers).bins if entry.count)
