@@ -256,7 +256,7 @@ def test_a_broker_that_is_not_there_yet_blocks_nothing(open_broker, listen, cloc
     broker = open_broker()
     broker.stop()
     with open_output(url_of(broker), clock=clock) as output:
-        # Time stands still, and whoever waited for the broker would wait for ever.
+        # Time stands still, and whoever waited for the broker would wait forever.
         for number in range(1000):
             output.result(FRAME, result(number, LABELS[number % 2]))
         assert [clock.end_wait() for _ in range(6)] == [0.5, 1, 2, 4, 5, 5]
