@@ -226,8 +226,8 @@ def test_disk_full(
         patch.setattr(History, "on_epoch_begin", limit)
         assert run(line) == 1
     error = (
-        f"Error: Expected to be able to write {UnfinishedRun.of(out).checkpoint}. "
-        "Received: File too large. Choose a place with room where you may write."
+        f"Error: Cannot write {UnfinishedRun.of(out).checkpoint}: "
+        "File too large. Choose a place with room where you may write."
     )
     assert capsys.readouterr().err.strip().splitlines()[-1:] == [error]
     assert "the same command with --resume continues from there" in caplog.text

@@ -126,7 +126,7 @@ LOCKED = CameraDevice(Path("/dev/video0"), obstacle="Permission denied")
         ),
         pytest.param(
             {"throttling": Throttling((), ("throttled",))},
-            "was since its start slowed down (throttled); give it air.",
+            "was since its start slowed down (throttled); cool it.",
             True,
             id="was-hot",
         ),

@@ -134,7 +134,7 @@ def test_another_suffix_is_refused(tmp_path):
 
 def test_a_folder_that_is_a_file_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="Expected to be able to write"):
+    with pytest.raises(OutputError, match="Cannot write "):
         Recording(tmp_path / "file" / "r.mp4", 25)
 
 
