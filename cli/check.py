@@ -44,8 +44,8 @@ def check_command(
     `train` makes the same checks first.
 
     Photos are JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF files, and HEIC with pocketlens[heic]. A
-    photo may have at most 100 megapixels and take at most 380 MB to decode: 70 megapixels as JPEG,
-    35 to 50 as progressive JPEG, and 20 as WebP or AVIF.
+    photo may have at most 100 megapixels and take at most 380 MB to decode. That is 70 megapixels
+    for JPEG, 35 to 50 for progressive JPEG, and 20 for WebP and AVIF.
     """
     from pocketlens.imports import require_train
 

@@ -59,7 +59,7 @@ def test_partial_file_keeps_the_suffix(tmp_path: Path) -> None:
 
 def test_file_where_a_folder_is_needed(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
-    with pytest.raises(OutputError, match="Received: "):
+    with pytest.raises(OutputError, match="Cannot write "):
         write_bytes(tmp_path / "a" / "b", b"")
 
 
