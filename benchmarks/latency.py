@@ -58,12 +58,12 @@ class Settings:
         """Refuse what would measure nothing or never end."""
         # Written this way round, NaN is refused too.
         for name, possible, expected in (
-            ("num_runs", self.num_runs >= 1, "from 1 up"),
-            ("warmup_runs", self.warmup_runs >= 0, "from 0 up"),
-            ("min_secs", 0 <= self.min_secs < math.inf, "from 0 up"),
+            ("num_runs", self.num_runs >= 1, "of 1 or more"),
+            ("warmup_runs", self.warmup_runs >= 0, "of 0 or more"),
+            ("min_secs", 0 <= self.min_secs < math.inf, "of 0 or more"),
             ("max_secs", 0 < self.max_secs < math.inf, "above 0"),
-            ("run_delay", 0 <= self.run_delay < math.inf, "from 0 up"),
-            ("sustained_mins", 0 <= self.sustained_mins < math.inf, "from 0 up"),
+            ("run_delay", 0 <= self.run_delay < math.inf, "of 0 or more"),
+            ("sustained_mins", 0 <= self.sustained_mins < math.inf, "of 0 or more"),
         ):
             if not possible:
                 option = f"--{name.removesuffix('_mins').replace('_', '-')}"

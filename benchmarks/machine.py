@@ -134,7 +134,7 @@ class Machine:
     def _emulator_warning(self) -> str:
         if self.emulator is None:
             return ""
-        return f"The processor is emulated by {self.emulator}: no time here is that of a real one."
+        return f"The processor is emulated by {self.emulator}: times on a real one differ."
 
     def _load_warning(self) -> str:
         if not self.is_busy:
@@ -152,15 +152,15 @@ class Machine:
         if not words:
             return ""
         return (
-            f"The board was slowed down ({', '.join(dict.fromkeys(words))}): give it air and a "
-            "strong power supply, and measure again."
+            f"The board was slowed down ({', '.join(dict.fromkeys(words))}): cool it, use a "
+            "stronger power supply, and measure again."
         )
 
     def _heat_warning(self) -> str:
         most = max((entry.temperature_c or 0.0 for entry in self.conditions), default=0.0)
         if most < HOT_C:
             return ""
-        return f"The processor was at {most:.0f} °C, where many slow down: give it air."
+        return f"The processor was at {most:.0f} °C, where many slow down: cool it."
 
     def _governor_warning(self) -> str:
         if self.governor is None or self.governor.name == "performance":

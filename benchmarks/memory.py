@@ -67,7 +67,7 @@ def measure_footprint(
         child = run_child(__name__, os.path.abspath(model), str(threads), given=said)
         if child.returncode:
             raise ModelFileError(
-                f"Expected {model} to load in a process of its own. Received: "
+                f"Expected {model} to load in a separate process. Received: "
                 f"{describe_exit(child.returncode, child.stderr)}. "
                 "Free some memory or leave the file out."
             )

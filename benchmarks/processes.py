@@ -273,7 +273,7 @@ def time_in_process(
             child.communicate()
             said.seek(0)
             raise ModelFileError(
-                "Expected the files to be timed in a process of its own. "
+                "Expected the files to be timed in a separate process. "
                 f"Received: {describe_exit(child.returncode, said.read())}. "
                 "Free some memory or measure fewer files at a time."
             ) from None

@@ -163,7 +163,7 @@ def _figures(file: FileResult, latency: Latency) -> str:
 
 
 def _take(file: FileResult, latency: Latency) -> str:
-    return f"Take {file.name} with {latency.threads} thread{'s' if latency.threads > 1 else ''}"
+    return f"Use {file.name} with {latency.threads} thread{'s' if latency.threads > 1 else ''}"
 
 
 def _doubt(file: FileResult) -> str:

@@ -231,7 +231,7 @@ def explain(found: Recommendation) -> tuple[str, ...]:
     if take is None:
         return (nothing_fits(found),)
     return (
-        f"Take {_with_threads(take)}: {_figures(take, found.benchmark)}.",
+        f"Use {_with_threads(take)}: {_figures(take, found.benchmark)}.",
         _reason(take, found),
         _runner_up(take, found),
     )

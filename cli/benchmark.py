@@ -53,7 +53,7 @@ def parse_threads(
             raise ValueError
     except ValueError:
         raise UsageError(
-            "Expected numbers of threads from 1 up, separated by commas, like 1,2. "
+            "Expected numbers of threads of 1 or more, separated by commas, like 1,2. "
             f"Received: --threads {text!r}."
         ) from None
     return counts
@@ -85,18 +85,18 @@ def parse_threads(
 @measurement(
     "--warmup-runs", default=5, show_default=True, help="Untimed calls before the timed ones."
 )
-@measurement("--num-runs", default=50, show_default=True, help="Timed calls, at least.")
+@measurement("--num-runs", default=50, show_default=True, help="Minimum number of timed calls.")
 @measurement(
     "--min-secs",
     default=0.5,
     show_default=True,
-    help="Seconds to time each file's invoke and classify, at least.",
+    help="Minimum seconds to time each file's invoke and classify.",
 )
 @measurement(
     "--max-secs",
     default=150.0,
     show_default=True,
-    help="Seconds for all timing together, at most, process starts included.",
+    help="Maximum seconds for all timing together, process starts included.",
 )
 @measurement(
     "--run-delay", default=0.0, show_default=True, help="Seconds to wait before each timed call."

@@ -43,9 +43,9 @@ def check_command(
     (see pocketlens train --help). The exit code is 0 if a model can be trained on them, else 1.
     `train` makes the same checks first.
 
-    Photos are JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF files, and HEIC with pocketlens[heic]. They
-    have at most 100 megapixels, or what is decoded in 380 MB. That is 70 megapixels for JPEG, 35 to
-    50 for progressive JPEG, and 20 for WebP and AVIF.
+    Photos are JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF files, and HEIC with pocketlens[heic]. A
+    photo may have at most 100 megapixels and take at most 380 MB to decode. That is 70 megapixels
+    for JPEG, 35 to 50 for progressive JPEG, and 20 for WebP and AVIF.
     """
     from pocketlens.imports import require_train
 

@@ -161,8 +161,8 @@ photos_options = options_of("Photos")
     type=click.FloatRange(0, 100),
     default=1.0,
     show_default=True,
-    help="Reject a file that loses more accuracy than this to the original model; int8 leaves "
-    "layers in float first. A difference of one photo counts only against 0.",
+    help="Reject a file that loses more accuracy than this against the original model; int8 first "
+    "keeps some layers in float. A loss of a single photo counts only if this is 0.",
 )
 @formats_options("--force", is_flag=True, help="Write files that lose more than --max-drop anyway.")
 @formats_options(
@@ -214,8 +214,8 @@ def convert_command(
 
     MODEL is a run folder or a third-party model: a .keras file, a SavedModel folder or a float32
     .tflite file. A third-party model needs --labels, --mean and --std if it does not normalize
-    pixels itself, and photos to calibrate and compare on. Where these show that it gives logits, a
-    softmax or a sigmoid is appended. A format that cannot be made of it is left out.
+    pixels itself, and photos to calibrate and compare on. If these show that it outputs logits, a
+    softmax or a sigmoid is appended. A format that it cannot be converted to is left out.
     """
     from pocketlens.files import refuse_targets
     from pocketlens.imports import require_train

@@ -62,8 +62,8 @@ def evaluate_command(
     """Measure MODEL on PHOTOS: accuracy, every class, calibration, worst mistakes.
 
     MODEL is a run, a .keras or a .tflite file. PHOTOS is a folder per class, a .csv or .jsonl table
-    (see pocketlens train --help), or a run. Of a run, and of a table with splits, the test photos
-    are used.
+    (see pocketlens train --help), or a run. Of a run, or of a table with splits, only the test
+    photos are used.
     """
     from pocketlens.errors import UsageError
     from pocketlens.evaluation import evaluate_model

@@ -110,9 +110,9 @@ def _answer(inspection: Inspection) -> str:
     labels, threshold = inspection.labels or (), inspection.threshold
     if inspection.task == BINARY:
         negative, positive = labels if len(labels) == 2 else ("the first label", "the second label")
-        return f"{positive} from a score of {threshold:g} up, else {negative}"
+        return f"{positive} if its score is {threshold:g} or more, else {negative}"
     if inspection.task == MULTILABEL:
-        return f"every label with a score from {threshold:g} up"
+        return f"every label with a score of {threshold:g} or more"
     unsure = f", not to be trusted below {threshold:g}" if threshold else ""
     return f"the label with the highest score{unsure}"
 
@@ -125,7 +125,7 @@ def _inside(inspection: Inspection) -> list[tuple[str, str]]:
         ("multiply-adds", f"{_millions(total)} a picture" + (f" ({macs})" if macs else "")),
         ("operators", f"{sum(inspection.counts.values())}: {_counts(inspection.counts)}"),
         ("XNNPACK partitions", f"{inspection.partitions}, in {inspection.interpreter}"),
-        ("not in a piece", _counts(inspection.undelegated)),
+        ("not in a partition", _counts(inspection.undelegated)),
     ]
 
 

@@ -66,7 +66,7 @@ def _parse_threads(text: str) -> int | None:
         return None
     if not re.fullmatch(r"[1-9][0-9]{0,3}", text):
         raise UsageError(
-            f"Expected --threads as a number from 1 up, or auto. Received: {text}. "
+            f"Expected --threads as a number of 1 or more, or auto. Received: {text}. "
             "Leave it out for one thread."
         )
     return int(text)
@@ -209,7 +209,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
     "--top-k",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Labels per frame, at least those that are the answer.  [default: 1, with --web 5]",
+    help="Labels per frame; all labels of the answer are included.  [default: 1, with --web 5]",
 )
 @json_option
 @overwrite_option

@@ -51,7 +51,7 @@ def _expected(kind: click.ParamType[Any]) -> str | None:
     low, high = (getattr(kind, side, None) for side in ("min", "max"))
     if low is not None and high is not None:
         return f"{number} from {low:g} to {high:g}"
-    return number if low is None else f"{number} from {low:g} up"
+    return number if low is None else f"{number} of {low:g} or more"
 
 
 class Command(click.Command):
@@ -251,7 +251,8 @@ _HINTS = {
     "activation": third_party(
         "--activation",
         type=click.Choice(ACTIVATIONS),
-        help="What makes scores of the model's output.  [default: softmax or sigmoid for logits]",
+        help="Function that turns the model's output into scores.  [default: softmax or sigmoid "
+        "for logits]",
     ),
     "output": third_party(
         "--output", metavar="NAME", help="Output that has the scores, if the model has several."

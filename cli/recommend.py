@@ -38,16 +38,16 @@ if TYPE_CHECKING:
     "--max-drop",
     type=float,
     metavar="POINTS",
-    help="Accuracy to lose to the most accurate file, at most.  [default: 1, to the best file "
-    "within the other limits]",
+    help="Maximum accuracy loss against the most accurate file.  [default: 1, against the best "
+    "file within the other limits]",
 )
 @limit(
     "--max-latency",
     type=float,
     metavar="MS",
-    help="Milliseconds from a frame to its labels, at most.",
+    help="Maximum milliseconds from a frame to its labels.",
 )
-@limit("--max-size", type=float, metavar="MB", help="File size, at most.")
+@limit("--max-size", type=float, metavar="MB", help="Maximum file size.")
 @measurement(
     "--photos",
     metavar="PHOTOS",
@@ -82,9 +82,8 @@ def recommend_command(
     """Measure model files on this machine and recommend one, with a number of threads.
 
     Of the files within the limits the fastest is recommended; of those within 5 % of it the
-    smallest, then the one with the fewest threads. A RUN is converted to all formats
-    first, once. If no
-    file is within the limits, the nearest one is named and the exit code is 1.
+    smallest, then the one with the fewest threads. A RUN is converted to all formats first, once.
+    If no file is within the limits, the nearest one is named and the exit code is 1.
     """
     from pocketlens.benchmarks.benchmarking import benchmark
     from pocketlens.benchmarks.payload import recommendation_payload

@@ -53,8 +53,8 @@ service = options_of("Service")
     "--user/--system",
     "for_user",
     default=True,
-    help="Install a service of the current user (default), or a system service, which is confined "
-    "more and runs as the user who calls sudo.",
+    help="Install a service of the current user (default), or a system service, which has a "
+    "stricter sandbox and runs as the user who calls sudo.",
 )
 @service("--name", default="pocketlens", show_default=True, help="Name of the service.")
 @output("--print", "only_print", is_flag=True, help="Print the unit file and write nothing.")

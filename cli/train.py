@@ -139,8 +139,7 @@ schedule_options = options_of("Training")
 @photos_options(
     "--no-test",
     is_flag=True,
-    help="Take no test photos from the training photos; accuracy is then that on the validation "
-    "photos.",
+    help="Set no test photos aside; accuracy is then measured on the validation photos.",
 )
 @network(
     "--arch",
@@ -194,9 +193,9 @@ schedule_options = options_of("Training")
 @schedule_options(
     "--learning-rate",
     type=float,
-    help="First learning rate of fine-tuning, or of training with --weights none. The epochs on "
-    "the grid start at a fixed share of it.  [default: 5e-05, with --weights none 0.002; 5 times "
-    "that for sgd]",
+    help="First learning rate of fine-tuning, or of training with --weights none. "
+    "Quantization-aware training starts at a fixed share of it.  [default: 5e-05, with --weights "
+    "none 0.002; 5 times that for sgd]",
 )
 @schedule_options(
     "--optimizer",
@@ -254,17 +253,17 @@ def train_command(
     """Train a classifier on PHOTOS and evaluate it on test photos that training does not see.
 
     PHOTOS is a folder per class, or train/, val/ and test/ folders with a folder per class in each,
-    or a table. What a photo may be is in pocketlens check --help.
+    or a table. The image formats are in pocketlens check --help.
 
     A table is a .csv file with the columns path and label, or path and labels, with | between
     several labels. Or it is a .jsonl file of objects with these names, where labels is a list.
-    Paths are relative to the table's folder. A column split may say train, val or test. Photos with
-    several labels or none need --task multilabel.
+    Paths are relative to the table's folder. A column split, which may be missing, says train,
+    val or test. Photos with several labels or none need --task multilabel.
 
     Without such a layout about 65 % of the photos are for training, 15 % for validation and 20 %
     for the test. Which photo is in which split follows from its content and --seed, so it stays
-    there when others are added or files are renamed. Photos that an earlier run of --weights had
-    keep their split.
+    there when others are added or files are renamed. If --weights is an earlier run, the photos
+    of that run keep their split.
 
     RUN appears when it is complete. Until then it is in a hidden folder beside RUN. After an
     interruption, even a power cut, the same command with --resume continues.

@@ -36,15 +36,15 @@ def find_activation(path: Path, outputs: NDArray[np.float32], task: str) -> str:
     if low < -SCORE_TOLERANCE or high > 1 + SCORE_TOLERANCE:
         found = SOFTMAX if task == MULTICLASS else SIGMOID
         LOGGER.info(
-            "%s gives logits, %.1f to %.1f on the photos, so a %s is appended. Where that is "
-            "wrong, say --activation.",
+            "%s gives logits, %.1f to %.1f on the photos, so a %s is appended. If that is "
+            "wrong, set --activation.",
             *(path, low, high, found),
         )
         return found
     if task == MULTICLASS and np.abs(outputs.sum(axis=1) - 1).max() > _SUM_ERROR:
         LOGGER.warning(
             "The outputs of %s are in 0 to 1 and do not add up to 1. They are taken as scores; if "
-            "they are logits, say --activation softmax.",
+            "they are logits, set --activation softmax.",
             path,
         )
     return NO_ACTIVATION

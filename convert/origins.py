@@ -57,7 +57,7 @@ def picture_size(path: Path, shape: Shape, hints: ModelHints) -> tuple[int, int]
         return chosen, chosen
     if chosen is not None and {height, width} != {chosen}:
         raise UsageError(
-            f"Expected the size that {path} has, {width}x{height}. Received: --image-size "
+            f"Expected no --image-size for {path}, whose input is {width}x{height}. Received: "
             f"{chosen}. Leave it out."
         )
     return width, height
@@ -299,9 +299,9 @@ def _graph_scores(graphs: Graphs) -> Callable[[NDArray[np.uint8]], NDArray[np.fl
 
 def _refuse_unknown_pixels(path: Path) -> None:
     raise UsageError(
-        f"Expected to know what pixels {path} takes, a third-party model. Received: nothing "
-        "about it. Add --mean and --std, for example --mean 127.5 --std 127.5 for pixels in -1 to "
-        "1, or --mean 0 --std 1 where it takes them as they are, 0 to 255."
+        f"Expected the normalization of {path}, a third-party model. Received: none. Add --mean "
+        "and --std, for example --mean 127.5 --std 127.5 if it takes pixels in -1 to 1, or "
+        "--mean 0 --std 1 if it takes them as they are, 0 to 255."
     )
 
 

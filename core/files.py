@@ -595,7 +595,7 @@ def output_errors(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputError(
-            f"Expected to be able to write {path}. Received: {_reason(error, path)}. "
+            f"Cannot write {path}: {_reason(error, path)}. "
             "Choose a place with room where you may write."
         ) from error
 

@@ -30,19 +30,19 @@ _WEIGHTS = "model.weights.h5"
 _NAMES = {"metadata.json", _CONFIG, _WEIGHTS}
 
 # What a file begins with that is something else, what to say of it, and what to do.
-_AGAIN = """Where you trust it, save it again in Python:
+_AGAIN = """If you trust it, save it again in Python:
   import keras
   model = keras.models.load_model({name!r}, compile=False)
   model.save({target!r})"""
 _FOREIGN = {
-    b"\x89HDF\r\n\x1a\n": ("an HDF5 file, in which Keras does not keep code from running", _AGAIN),
+    b"\x89HDF\r\n\x1a\n": ("an HDF5 file, from which Keras may run code", _AGAIN),
     b"version https://git-lfs": ("a Git LFS pointer in its place", "Fetch it with: git lfs pull"),
     b"<!DOCTYPE html": ("a web page", "Download the file itself (on GitHub: Raw or Download)."),
     # Protocols 2 to 5.
     **{
         bytes((0x80, protocol)): (
             "a pickle, which runs code as it is opened",
-            "Load it where you trust it, and save it with model.save({target!r}).",
+            "If you trust it, load it and save it with model.save({target!r}).",
         )
         for protocol in range(2, 6)
     },

@@ -47,7 +47,7 @@ def to_labels(names: Iterable[str]) -> tuple[str, ...]:
             renamed.append(name)
         labels.append(name)
     if renamed:
-        say_once(f"Labels that stand more than once are numbered: {', '.join(renamed)}.")
+        say_once(f"Labels that appear more than once are numbered: {', '.join(renamed)}.")
     return tuple(labels)
 
 

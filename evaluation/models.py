@@ -179,13 +179,13 @@ def _as_shares(
     if not np.isfinite(scores).all():
         raise ModelFileError(
             f"Expected finite scores. Received: NaN or infinity from {model}. "
-            "Check its normalisation (--mean, --std) or train it again."
+            "Check its normalization (--mean, --std) or train it again."
         )
     if scores.min() >= -_MARGIN and scores.max() <= 1 + _MARGIN:
         return scores.clip(0, 1)
     if hints is not None and hints.activation == NO_ACTIVATION:
         raise UsageError(
-            f"Expected scores in 0-1 of {model}, since --activation says none. Received: "
+            f"Expected scores in 0-1 from {model}, since --activation is none. Received: "
             f"{scores.min():.3g} to {scores.max():.3g}. Leave the option out."
         )
     LOGGER.warning("The scores of %s are not in 0-1: taken as logits.", model)

@@ -17,7 +17,7 @@ _BYTES_A_LINE = 20
 _C_TYPES = {"float32": "float", "uint8": "uint8_t", "int8": "int8_t"}
 _ANSWERS = {
     MULTICLASS: "The answer is the label with the highest score; below THRESHOLD do not trust it.",
-    BINARY: "There is one score, that of labels[1]: the answer from THRESHOLD up, else labels[0].",
+    BINARY: "There is one score, of labels[1]: the answer if it is >= THRESHOLD, else labels[0].",
     MULTILABEL: "The answers are all labels with a score of THRESHOLD or more, maybe none.",
 }
 # Only multiclass models may be without a threshold.
@@ -168,7 +168,7 @@ def _c_float(value: float) -> str:
 def _input_note(tensor: Tensor) -> str:
     if tensor.dtype == np.uint8:
         return "; they are the quantized values already."
-    return ", as floats: the normalisation is in the model."
+    return ", as floats: the normalization is in the model."
 
 
 def _output_note(model: Candidate) -> str:

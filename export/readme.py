@@ -35,5 +35,5 @@ def readme_values(models: Sequence[Candidate], pictures: int, *, photos: bool) -
         "LABELS": str(len(card.labels)),
         "THRESHOLD": f"{card.threshold:g}",
         "SIZE": f"{width}×{height}",
-        "PICTURES": f"{pictures} {'photos' if photos else 'drawn pictures'}",
+        "PICTURES": f"{pictures} {'photos' if photos else 'synthetic images'}",
     }

@@ -53,7 +53,7 @@ def write_as_own(path: Path, hints: ModelHints, folder: Path) -> Path:
     if signature.layout.channels != 3 or signature.layout.channels_first:
         raise ModelFileError(
             f"Expected a model that takes RGB pixels, [1, height, width, 3]. Received: {path} with "
-            f"an input of {list(signature.input.shape)}. Apps get none of that kind."
+            f"an input of {list(signature.input.shape)}. Only such models can be exported."
         )
     # Imported only here: they bring TensorFlow.
     with quiet():
@@ -91,7 +91,7 @@ def _refuse_other_bytes(model: ModelFile, classifier: Classifier, hints: ModelHi
     if table is not None and not np.array_equal(table, plain.astype(tensor.dtype)):
         raise ModelFileError(
             f"Expected a quantized model that takes pixels as they are. Received: {model.path} "
-            "with a normalisation that changes them. Leave --mean and --std out, if they are wrong."
+            "with a normalization that changes them. Leave --mean and --std out, if they are wrong."
         )
 
 

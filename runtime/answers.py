@@ -66,7 +66,7 @@ def describe(
     if card.task == BINARY and outputs != 1:
         raise ModelFileError(
             f"Expected one score from the binary model {path}. Received: {outputs}. "
-            "Convert it again, or say another --task."
+            "Convert it again, or set another --task."
         )
     expected = 2 if card.task == BINARY else outputs
     found = to_labels(card.labels if labels is None else labels)
@@ -101,7 +101,7 @@ def _third_party_card(
     if task == MULTICLASS and "threshold" in said:
         raise UsageError(
             f"Expected no --threshold for {path}, a multiclass model, whose answer is the label "
-            f"with the highest score. Received: {said['threshold']:g}. Leave it out, or say --task."
+            f"with the highest score. Received: {said['threshold']:g}. Leave it out, or set --task."
         )
     return ModelCard(
         name=os.path.splitext(os.path.basename(path))[0],

@@ -378,8 +378,8 @@ def input_table(
         if scales_pixels(model.flatbuffer):
             return None
         raise UsageError(
-            f"Expected the normalisation of {model.path}, a float model without a card. "
-            "Received: none. Add --mean and --std, for example --mean 127.5 --std 127.5."
+            f"Expected the normalization of {model.path}, a float model without a card. Received: "
+            "none. Add --mean and --std, for example --mean 127.5 --std 127.5."
         )
     return (np.arange(256) - 128).astype(np.int8)
 

@@ -229,8 +229,7 @@ def read_file(path: str | Path, name: str) -> bytes:
             os.listdir(path)
         if not stat.S_ISREG(status.st_mode):
             raise PictureError(
-                f"Expected a picture at {name}. Received: something that is no file. "
-                "Check the path."
+                f"Expected a picture at {name}. Received: not a regular file. Check the path."
             )
         if status.st_size > MAX_BYTES:
             raise PictureError(

@@ -82,7 +82,7 @@ class ModelHints:
             )
         if self.image_size is not None and self.image_size < 1:
             raise UsageError(
-                f"Expected --image-size in pixels, from 1 up. Received: {self.image_size}."
+                f"Expected --image-size in pixels, 1 or more. Received: {self.image_size}."
             )
 
     @property
@@ -121,5 +121,6 @@ class ModelHints:
         )
         if said:
             raise UsageError(
-                f"Expected nothing about {path} that its card says. Received: {said}. Leave it out."
+                f"Expected no option for {path} about what its card says. Received: {said}. "
+                "Leave it out."
             )

@@ -286,7 +286,7 @@ def _bytes_note(features: CpuFeatures, arm: bool, share: str) -> str:
             "was measured; pocketlens recommend measures it here."
         )
     if features.dot_products:
-        return f"Computed in 8 bits with {features.dot_products}, which have no equal for float32."
+        return f"Computed in 8 bits with {features.dot_products}, which has no float32 equivalent."
     lacking = "dotprod" if arm else "VNNI"
     return (
         f"Computed in 8 bits, but without {lacking}, so it gains less than the table of the "

@@ -138,9 +138,9 @@ def _normalisation(tensor: Table) -> Normalisation | None:
             counts = {len(mean), len(std)}
             if not counts <= {1, _CHANNELS} or not all(map(math.isfinite, mean + std)) or 0 in std:
                 raise ModelFileError(
-                    "Expected a normalisation with one mean and one std, not 0, for all channels "
+                    "Expected a normalization with one mean and one std, not 0, for all channels "
                     f"or for each of {_CHANNELS}. Received: mean={mean}, std={std}. The file is "
-                    "damaged: get it again."
+                    "damaged: download it again."
                 )
             return Normalisation(_each(mean), _each(std))
     return None

@@ -202,7 +202,7 @@ def read_signature(interpreter: Any, path: str | Path) -> Signature:
             "[1, 3 or 1, height, width] and one output [1, classes], all of them float32, uint8 "
             "or int8. "
             f"Received: {path} with {_listed('input', inputs)} and {_listed('output', outputs)}. "
-            "Convert the model again so, or take another."
+            "Convert the model to that form, or use another."
         )
     return Signature(_tensor(inputs[0]), _tensor(outputs[0]))
 

@@ -203,7 +203,7 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[_Row]:
         label_column, split_column = _columns(path, list(values), line)
         # With a split for some photos only, nobody could say where the others belong.
         if with_split not in (None, split_column is not None):
-            _fail(path, line, "a split for every photo or for none", "one of both")
+            _fail(path, line, "a split for every photo or for none", "a mix of both")
         with_split = split_column is not None
         yield _row(path, line, values, label_column, split_column)
 

@@ -90,7 +90,7 @@ def _refuse_custom(path: str, root: Table) -> None:
     names = [code.text(1) for code in root.tables(_CODES)]
     if _EDGE_TPU in names:
         raise ModelFileError(
-            f"{path} is compiled for an Edge TPU: take the file without _edgetpu in its name."
+            f"{path} is compiled for an Edge TPU: use the file without _edgetpu in its name."
         )
     flex = next((name for name in names if name.startswith(_FLEX)), None)
     if flex is not None:
@@ -200,7 +200,7 @@ def find_activation(model: ModelFile, interpreter: Any, signature: Signature, ta
     activation = SIGMOID if task in (BINARY, MULTILABEL) or signature.classes == 1 else SOFTMAX
     say_once(
         f"{model.path} gives logits, so their {activation} is taken as scores. "
-        "Where that is wrong, say --activation."
+        "If that is wrong, set --activation."
     )
     return activation
 

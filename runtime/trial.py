@@ -156,7 +156,7 @@ def _try(model: ModelFile, backend: Backend) -> bool:
 
 def _say_so(path: str) -> None:
     _logger().info(
-        "Trying %s in a process of its own first, once: a damaged model can crash the program "
+        "Trying %s in a separate process first, once: a damaged model can crash the program "
         "that loads it …",
         path,
     )
@@ -176,7 +176,7 @@ def _not_tried(model: ModelFile, reason: str) -> bool:
 
 def _refuse(path: str, backend: Backend, what: str) -> None:
     raise ModelFileError(
-        _unusable(f"{path}, on which {backend.name} {what}, tried in a process of its own")
+        _unusable(f"{path}, on which {backend.name} {what}, tried in a separate process")
     )
 
 

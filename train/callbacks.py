@@ -285,8 +285,7 @@ class History(keras.callbacks.Callback):
             # "path; reason", and below it what else could not be done because of it.
             reason = error.message.splitlines()[0].rpartition("; ")[2]
             raise OutputError(
-                f"Expected to be able to write {logs}. Received: {reason}. "
-                "Choose a place with room where you may write."
+                f"Cannot write {logs}: {reason}. Choose a place with room where you may write."
             ) from error
 
     def _log(self, folder: Path, row: Epoch, names: Iterable[str]) -> None:

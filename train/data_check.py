@@ -129,7 +129,7 @@ class DataCheck:
         if bad:
             raise DataError(
                 f"Expected only photos that can be used, as --strict asks. Received: "
-                f"{'; '.join(bad)}. Put them right, remove them, or leave --strict out."
+                f"{'; '.join(bad)}. Fix them, remove them, or leave --strict out."
             )
 
 

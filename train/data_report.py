@@ -86,8 +86,8 @@ def findings(check: DataCheck) -> tuple[Finding, ...]:
             f"long and narrow: beyond {EXTREME_ASPECT:g}:1",
             _sizes(check.extreme.items()),
         ),
-        Finding("note", "copies of one file: they stay in one split", _copies(exact)),
-        Finding("note", "near copies: they stay in one split", _copies(near)),
+        Finding("note", "exact duplicates: they stay in one split", _copies(exact)),
+        Finding("note", "near duplicates: they stay in one split", _copies(near)),
         Finding(
             "note",
             "named like another format: read by their content",
@@ -256,7 +256,7 @@ def data_page(check: DataCheck) -> str:
             _gallery(check.found.root, title, groups)
             for title, groups in (
                 ("The same photo under two labels", check.conflicts),
-                ("Copies and near copies", others),
+                ("Duplicates and near duplicates", others),
             )
             if groups
         ],

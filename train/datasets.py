@@ -98,7 +98,7 @@ def _flowers() -> Path:
 
 
 def _ask_keras(name: str, load: Callable[[], T]) -> T:
-    LOGGER.info("Loading %s; Keras downloads what it does not keep already …", name)
+    LOGGER.info("Loading %s; Keras downloads what is not in its cache …", name)
     try:
         # Keras reports its download on standard output, where only results belong.
         with quiet(), contextlib.redirect_stdout(sys.stderr):
@@ -106,8 +106,8 @@ def _ask_keras(name: str, load: Callable[[], T]) -> T:
     except Exception as error:  # Keras raises a bare Exception where there is no network.
         raise DataError(
             f"Keras has no whole copy of the dataset {name} and cannot download it "
-            f"({' '.join(str(error).split())[:120]}). Connect to the internet, delete what is "
-            "damaged where Keras keeps it, or give a folder of photos."
+            f"({' '.join(str(error).split())[:120]}). Connect to the internet, delete "
+            "damaged files from Keras's cache, or give a folder of photos."
         ) from error
 
 

@@ -104,7 +104,9 @@ def _from_json(folder: Path, values: Mapping[str, Any]) -> SeenPhotos:
             if entry
         }
     elif not unknown:
-        unknown = f"another version trained {folder}, so near copies of its photos are not found"
+        unknown = (
+            f"another version trained {folder}, so near duplicates of its photos are not found"
+        )
     return SeenPhotos(
         {digest: split for split, part in parts.items() for digest in part}, fingerprints, unknown
     )

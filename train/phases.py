@@ -268,8 +268,8 @@ class Trainer:
         if not np.isfinite(self.history.epochs[-1].loss):
             self._checkpoints.discard()
             raise DataError(
-                "Expected a loss that goes down. Received: NaN. "
-                "Look at the photos or train with another --seed."
+                "Training diverged: the loss is NaN. Check the photos, lower --learning-rate or "
+                "train with another --seed."
             )
         LOGGER.info("%s", self.history.outcomes()[-1].text)
 

@@ -141,9 +141,8 @@ class _Child:
         line = self._process.stdout.readline()  # type: ignore[union-attr]
         if not line:
             raise DataError(
-                "Expected a process that reads photos to the end. Received: "
-                f"{describe_exit(self._process.wait())} while it read {photos[0][1]} to "
-                f"{photos[-1][1]}. "
+                f"The process that reads photos has failed: {describe_exit(self._process.wait())} "
+                f"while it read {photos[0][1]} to {photos[-1][1]}. "
                 "Look for a damaged photo there and remove it, or free memory."
             )
         return [

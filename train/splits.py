@@ -242,7 +242,7 @@ def _notes(
     ]
     notes += [
         f"{counted(count)} of {given} {'is' if count == 1 else 'are'} in {split}: the run of "
-        "--weights, or one before it, had the same or a near copy there."
+        "--weights, or one before it, had the same or a near duplicate there."
         for (given, split), count in moved.items()
         if count and given != "train"
     ]

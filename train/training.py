@@ -223,7 +223,7 @@ def train(
         LOGGER.warning("%s", note)
     if settings.task == BINARY:
         negative, positive = divided.labels
-        LOGGER.info("Looking for %r among %r (--positive chooses).", positive, negative)
+        LOGGER.info("Positive label: %r, negative: %r (--positive chooses).", positive, negative)
     plan = describe_plan(settings, divided)
     size_wh = (settings.image_size, settings.image_size)
     with unfinished_run(out, overwrite=overwrite, resume=resume) as unfinished:

@@ -103,7 +103,7 @@ async function classify(bitmap) {
   outputs[0].unlock();
   for (const output of outputs) output.delete();
   const scores = entry.scale ? raw.map(value => entry.scale * (value - entry.zero_point)) : raw;
-  if (!scores.every(Number.isFinite)) throw new Error("The model gives scores that are no numbers.");
+  if (!scores.every(Number.isFinite)) throw new Error("The model gives NaN or infinite scores.");
   return { scores, resize_ms: ready - started, invoke_ms: invoked - ready };
 }
 

@@ -43,7 +43,7 @@ from pocketlens.workers import count_cores
 _LITTLE_BYTES = 150e6
 _GROUP = "video"
 _PURPOSES = {
-    "train": "training, converting and judging models",
+    "train": "training, converting and evaluating models",
     "report": "pages and plots",
     "web": "the live view in a browser",
     "mqtt": "events to an MQTT broker",
@@ -198,14 +198,14 @@ def _interpreter_problems(found: Diagnosis) -> Iterator[Problem]:
             )
     if found.interpreter and found.interpreter.name == "tflite-runtime":
         yield Problem(
-            "tflite-runtime 2.14 runs int8 and dynamic files slowly; take the weights8 file, or "
-            "ai-edge-litert where there is a wheel of it."
+            "tflite-runtime 2.14 runs int8 and dynamic files slowly; use the weights8 file, or "
+            "ai-edge-litert if it has a wheel for this machine."
         )
 
 
 def _interpreter_advice(entry: Interpreter, found: Diagnosis) -> str:
     if "numpy" in entry.problem.lower():
-        return "take the numpy that it was made for: pip install 'numpy<2'"
+        return "install the numpy that it was built for: pip install 'numpy<2'"
     if entry.name == "ai-edge-litert" and "aarch64" in found.system:
         return "try an older one: pip install 'ai-edge-litert<2.2'"
     return f"install it again: pip install --force-reinstall {_package(entry)}"
@@ -222,19 +222,19 @@ def _picture_problems(pictures: Pictures) -> Iterator[Problem]:
         )
         if pictures.package and not pictures.package.endswith("headless"):
             advice = (
-                "without a desktop take the other OpenCV: pip uninstall -y "
+                "without a desktop use the headless OpenCV: pip uninstall -y "
                 f"{pictures.package} && pip install opencv-python-headless"
             )
         yield Problem(f"Pictures cannot be read ({pictures.problem}); {advice}", True)
         return
     if not pictures.ffmpeg:
         yield Problem(
-            "This OpenCV has no FFmpeg, so that video files and RTSP streams do not open; take "
+            "This OpenCV has no FFmpeg, so that video files and RTSP streams do not open; install "
             "the wheel: pip install --force-reinstall opencv-python-headless"
         )
     if platform.system() == "Linux" and not pictures.v4l2:
         yield Problem(
-            "This OpenCV has no V4L2, so that cameras do not open; take the wheel: "
+            "This OpenCV has no V4L2, so that cameras do not open; install the wheel: "
             "pip install --force-reinstall opencv-python-headless"
         )
 
@@ -249,7 +249,7 @@ def _camera_problems(found: Diagnosis) -> Iterator[Problem]:
         yield Problem(f"{camera.path} does not open ({camera.obstacle}); {advice}")
     if any(camera.flat_cable for camera in found.cameras) and not found.picamera2:
         yield Problem(
-            "The camera on the flat cable needs picamera2; install it and make the virtual "
+            "The camera on the ribbon cable needs picamera2; install it and make the virtual "
             "environment with --system-site-packages: sudo apt install python3-picamera2"
         )
 
@@ -263,12 +263,12 @@ def _board_problems(found: Diagnosis) -> Iterator[Problem]:
     if found.temperature_c is not None and found.temperature_c >= HOT_C:
         yield Problem(
             f"The processor is at {found.temperature_c:.0f} °C and slows down or soon will; "
-            "give it a heat sink, a fan or air."
+            "cool it with a heat sink or a fan."
         )
     if found.throttling and (found.throttling.now or found.throttling.before):
         words = found.throttling.now or found.throttling.before
         when = "is" if found.throttling.now else "was since its start"
-        advice = "give it air." if "under-voltage" not in words else "use a stronger power supply."
+        advice = "cool it." if "under-voltage" not in words else "use a stronger power supply."
         yield Problem(f"The board {when} slowed down ({', '.join(words)}); {advice}")
     if found.memory and found.memory.available_bytes < _LITTLE_BYTES:
         yield Problem(

@@ -58,7 +58,7 @@ class DecisionSettings:
             object.__setattr__(self, name, tuple(map(to_label, getattr(self, name))))
         if not 0 <= self.smooth_s < math.inf:
             raise UsageError(
-                f"Expected --smooth as seconds from 0 up. Received: {self.smooth_s}. Try 1."
+                f"Expected --smooth as seconds, 0 or more. Received: {self.smooth_s}. Try 1."
             )
         needed, frames = self.confirm
         if not 1 <= needed <= frames <= _LONGEST_WINDOW:

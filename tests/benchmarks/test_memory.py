@@ -37,7 +37,7 @@ def test_hints_reach_the_process(tiny_models):
 def test_failure_is_one_sentence(tmp_path):
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"\0\0\0\0TFL3" + b"\0" * 100)
-    with pytest.raises(ModelFileError, match=r"in a process of its own\. Received: ") as caught:
+    with pytest.raises(ModelFileError, match=r"in a separate process\. Received: ") as caught:
         measure_footprint(broken, loads=1)
     assert "\n" not in str(caught.value)
 

@@ -150,7 +150,7 @@ def test_verdict_comes_first_and_all_sections_follow(made_up):
         *("Latency distribution", "Threads", "Operators", "Sustained load"),
         "Machine and settings",
     ]
-    assert body.index("Take int84.tflite with 4 threads") < body.index("<h2>")
+    assert body.index("Use int84.tflite with 4 threads") < body.index("<h2>")
     for part in ("resize", "invoke", "post", "load", "first inference"):
         assert f"</i>{part}</li>" in body
     assert "<title>int84.tflite, 4 threads: 1.50 ms, 2.70 MB, 90.3 %</title>" in body

@@ -116,7 +116,7 @@ def test_failure_is_one_sentence(candidates):
     spoilt = dataclasses.replace(candidates[0], hints=ModelHints(backend="another"))
     with pytest.raises(ModelFileError, match="one of the interpreters ai-edge-litert") as caught:
         time_in_process([spoilt], (1,), QUICK, _ignore)
-    assert "in a process of its own. Received: " in str(caught.value)
+    assert "in a separate process. Received: " in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -118,7 +118,7 @@ def test_sentences(made_up):
     found = recommend(made_up(*FILES, flips=flips), Limits(max_drop=2, max_latency_ms=4))
     take, reason, runner_up = explain(found)
     assert take == (
-        "Take int83.tflite with 2 threads: 2.0 ms from a frame to labels, 4.0 MB and 89.0 % top-1."
+        "Use int83.tflite with 2 threads: 2.0 ms from a frame to labels, 4.0 MB and 89.0 % top-1."
     )
     assert reason == (
         "It is the fastest of the 2 files within 4 ms and 2 points of the most accurate; beside "

@@ -62,7 +62,7 @@ def test_printed_piped(made_up, names):
     assert max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text
     assert "Test CPU, 4 cores, AVX2 with FMA, 45 → 61 °C, ai-edge-litert 2.0" in text
-    assert "Take " in text.split("\n\n")[-1]
+    assert "Use " in text.split("\n\n")[-1]
     if names:
         assert "[bold]x[/] :smile:" in text.replace("\n", "")
 
@@ -114,7 +114,7 @@ def test_payload(made_up):
         *("threads", "invoke", "classify", "histogram", "parts", "yardstick")
     }
     assert payload["verdict"]["file"] == "int81.tflite"
-    assert payload["verdict"]["sentence"].startswith("Take ")
+    assert payload["verdict"]["sentence"].startswith("Use ")
 
 
 def test_payload_without_accuracy(made_up):

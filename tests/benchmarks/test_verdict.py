@@ -61,7 +61,7 @@ def test_one_photo_of_few_is_not_called_a_point(made_up):
 def test_sentence(made_up):
     verdict = find_verdict(made_up(FLOAT32, ("int8", 3.5, 902, {1: 3.5})))
     assert verdict.sentence == (
-        "Take int81.tflite with 1 thread: at 3.5 ms per frame and 90.2 % accuracy it is the "
+        "Use int81.tflite with 1 thread: at 3.5 ms per frame and 90.2 % accuracy it is the "
         "fastest of 2 files within 1 point of the best, 2.0 times as fast as float32 at 0.25 of "
         "its size, with 0.2 points less accuracy."
     )
@@ -75,7 +75,7 @@ def test_sentence(made_up):
     [
         pytest.param(
             [("int8", 4, 900, {2: 4.0})],
-            ["Take int80.tflite with 2 threads", "up to 250 frames a second", "90.0 %"],
+            ["Use int80.tflite with 2 threads", "up to 250 frames a second", "90.0 %"],
             ["times as fast", "of its size"],
             id="one file",
         ),
@@ -88,7 +88,7 @@ def test_sentence(made_up):
         pytest.param([("int8", 4, None, {1: 4.0})], ["without --photos"], ["%"], id="neither"),
         pytest.param(
             [FLOAT32, ("int8", 4, 700, {1: 3.0})],
-            ["Take float320.tflite", "the only one within 1 point"],
+            ["Use float320.tflite", "the only one within 1 point"],
             ["times as fast"],
             id="only the reference is good",
         ),

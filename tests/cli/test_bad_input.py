@@ -81,7 +81,7 @@ CASES: dict[str, tuple[int, str, Case]] = {
     ),
     "classify: mean for a model that has its own": (
         2,
-        "that its card says",
+        "what its card says",
         lambda p: ["classify", p.model, p.photo, "--mean", "1", "--std", "1"],
     ),
     "inspect: no model": (2, "Check the path", lambda p: ["inspect", "nowhere.tflite"]),

@@ -39,7 +39,7 @@ def test_everything_at_once(tiny_models, tiny_photos, tmp_path, capsys):
     code = run(["benchmark", *arguments, *outputs, "--sustained", "0.03"])
     printed = capsys.readouterr().out
     assert code == 0
-    assert "Take " in printed
+    assert "Use " in printed
     payload = json.loads(target.read_text("utf-8"))
     assert payload["reference"] == tiny_models["float32"].name
     int8, float32 = payload["files"]
@@ -148,7 +148,7 @@ def test_an_unusable_file_among_good_ones_is_said_and_the_rest_is_measured(
     captured = capsys.readouterr()
     for name in (text.name, cut.name):
         assert f"{name} was left out. " in " ".join(captured.out.split())
-    assert "Take mobilenet" in captured.out
+    assert "Use mobilenet" in captured.out
     payload = json.loads(target.read_text("utf-8"))
     assert [entry["name"] for entry in payload["left_out"]] == [text.name, cut.name]
     assert [file["name"] for file in payload["files"]] == [elsewhere_model.name]
@@ -195,7 +195,7 @@ def test_only_plots_import_matplotlib(elsewhere_model):
         pytest.param(["{model}", "--threads", "100000"], "Received: 100000", id="far too many"),
         pytest.param(
             ["{model}", "--num-runs", "0"],
-            "Expected --num-runs as a number from 1 up. Received: 0.",
+            "Expected --num-runs as a number of 1 or more. Received: 0.",
             id="no runs",
         ),
         pytest.param(["{model}", "{model}"], "more than once", id="twice"),
@@ -209,7 +209,7 @@ def test_only_plots_import_matplotlib(elsewhere_model):
         pytest.param(["{model}", "--report", "{tmp}"], "not replaced", id="report's folder"),
         pytest.param(
             ["{model}", "--sustained", "-1"],
-            "--sustained as a number from 0 up. Received: -1.",
+            "--sustained as a number of 0 or more. Received: -1.",
             id="less than no time",
         ),
         pytest.param(["{model}", "--mean", "1"], "--std", id="mean alone"),

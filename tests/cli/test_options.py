@@ -304,10 +304,10 @@ def test_json_goes_beside_the_normal_output_or_alone_to_standard_output(
     [
         (
             ["classify", "--top-k", "0"],
-            "Expected --top-k as a whole number from 1 up. Received: 0.",
+            "Expected --top-k as a whole number of 1 or more. Received: 0.",
         ),
         (["live", "--fps", "0"], "Expected --fps as a number from 0.01 to 1000. Received: 0."),
-        (["convert", "--samples", "x"], "Expected --samples as a whole number from 1 up."),
+        (["convert", "--samples", "x"], "Expected --samples as a whole number of 1 or more."),
         (["train", "--batch-size", "x"], "Expected --batch-size as a whole number. Received: x."),
         (["convert", "--format", "int8", "--format", "int4"], "float16, dynamic, weights8, int8."),
         (["train", "--task", "both"], "one of multiclass, binary, multilabel. Received: both."),

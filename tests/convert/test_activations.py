@@ -121,7 +121,7 @@ def test_what_makes_scores(outputs: list[list[float]], task: str, expected: str)
 
 def test_unclear_outputs_are_said(caplog: pytest.LogCaptureFixture) -> None:
     assert find_activation(PATH, np.array([[0.9, 0.8]], np.float32), "multiclass") == "none"
-    assert "say --activation softmax" in caplog.text
+    assert "set --activation softmax" in caplog.text
 
 
 def test_large_logits_do_not_overflow() -> None:

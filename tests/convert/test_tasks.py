@@ -145,7 +145,10 @@ def test_commands_follow_the_task(
     assert {"binary": "accuracy %", "multilabel": "exact"}[task] in out
     assert run(["inspect", str(model)]) == 0
     out = capsys.readouterr().out
-    expected = {"binary": "circle from a score of 0.5 up, else cross", "multilabel": "every label"}
+    expected = {
+        "binary": "circle if its score is 0.5 or more, else cross",
+        "multilabel": "every label",
+    }
     assert expected[task] in out
     assert "Nothing in it" in out or "multiply-adds" in out
 

@@ -140,7 +140,7 @@ def test_a_cache_that_cannot_be_made_is_said(
     (tmp_path / "file").touch()
     monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "file"))
     with (
-        pytest.raises(files.OutputError, match="Expected to be able to write"),
+        pytest.raises(files.OutputError, match="Cannot write "),
         cache_entry("converted", "a"),
     ):
         pass

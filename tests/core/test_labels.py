@@ -42,7 +42,7 @@ def test_labels_that_stand_twice_are_numbered_and_said(caplog: pytest.LogCapture
         labels = to_labels(names)
     assert labels == ("crane", "red", "crane (2)", "maillot", "crane (3)")
     assert (
-        caplog.text.count("Labels that stand more than once are numbered: crane (2), crane (3).")
+        caplog.text.count("Labels that appear more than once are numbered: crane (2), crane (3).")
         == 1
     )
     assert to_labels(labels) == labels

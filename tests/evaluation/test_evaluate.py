@@ -220,7 +220,7 @@ def test_logits_of_any_size_are_taken_as_such(tiny_photos: Path) -> None:
 
     found = evaluate_model(Scorer(Path("logits"), card, (logits,)), tiny_photos)
     assert (found.answers.scores == (0, 1, 0.5)).all()
-    with pytest.raises(UsageError, match=r"--activation says none. Received: -200 to 200"):
+    with pytest.raises(UsageError, match=r"--activation is none. Received: -200 to 200"):
         evaluate_model(
             Scorer(Path("logits"), card, (logits,)), tiny_photos, ModelHints(activation="none")
         )

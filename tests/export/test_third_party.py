@@ -88,7 +88,7 @@ def test_what_the_options_leave_open_is_asked_for(tmp_path):
 
 def test_hints_beside_a_card_are_refused(tiny_tflite):
     with (
-        pytest.raises(UsageError, match="that its card says"),
+        pytest.raises(UsageError, match="what its card says"),
         as_files([tiny_tflite], (), ModelHints(mean=0, std=1)),
     ):
         pass
@@ -118,4 +118,4 @@ def test_a_calibration_that_is_left_out_is_said(shared, tmp_path):
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
     assert len(said) == 2
     assert said[0].startswith(f"The score calibration in the metadata of {path} is left out: ")
-    assert said[1].startswith("Labels that stand more than once are numbered: ")
+    assert said[1].startswith("Labels that appear more than once are numbered: ")

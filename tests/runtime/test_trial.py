@@ -117,7 +117,7 @@ def test_it_says_so_where_it_takes_long(
     with caplog.at_level(logging.INFO, "pocketlens"):
         Classifier(stray)
     (record,) = caplog.records
-    assert f"Trying {stray} in a process of its own" in record.getMessage()
+    assert f"Trying {stray} in a separate process" in record.getMessage()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's")

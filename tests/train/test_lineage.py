@@ -232,7 +232,7 @@ def test_fingerprints_of_another_version_are_no_knowledge(run: Path) -> None:
     spoil(run, lambda values: values["seen"].update(fingerprint_version=0))
     seen = read_seen(str(run))
     assert len(seen.splits) == 90
-    assert f"another version trained {run}, so near copies" in seen.unknown
+    assert f"another version trained {run}, so near duplicates" in seen.unknown
 
 
 def test_old_run_with_a_photo_in_two_splits(run: Path) -> None:

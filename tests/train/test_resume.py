@@ -195,7 +195,7 @@ def small_files(size: int) -> Iterator[None]:
 def test_no_room_for_the_logs(tmp_path: Path) -> None:
     epochs = [Epoch("head", number, 1.0, 0.5, 1.0, 0.5, 1e-3, 1.0) for number in range(1, 9)]
     with (
-        pytest.raises(OutputError, match=r"Received: File too large\. Choose") as raised,
+        pytest.raises(OutputError, match=r"Cannot write .*: File too large\. Choose") as raised,
         small_files(600),
     ):
         History(tmp_path).restore(epochs)
@@ -226,8 +226,8 @@ def test_disk_full(
         patch.setattr(History, "on_epoch_begin", limit)
         assert run(line) == 1
     error = (
-        f"Error: Expected to be able to write {UnfinishedRun.of(out).checkpoint}. "
-        "Received: File too large. Choose a place with room where you may write."
+        f"Error: Cannot write {UnfinishedRun.of(out).checkpoint}: "
+        "File too large. Choose a place with room where you may write."
     )
     assert capsys.readouterr().err.strip().splitlines()[-1:] == [error]
     assert "the same command with --resume continues from there" in caplog.text

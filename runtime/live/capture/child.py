@@ -199,9 +199,7 @@ class _Server:
         while self._wait_until_asked():
             try:
                 self._read()
-                error: PocketlensError = SourceError(
-                    "Expected frames without an end. Received: the end of the stream."
-                )
+                error: PocketlensError = SourceError("The stream has ended.")
             except Exception as caught:
                 error = _as_source_error(caught)
             if not self._ended:

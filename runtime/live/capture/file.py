@@ -59,7 +59,7 @@ class ChildSource:
             self._child = start(open_source, in_order=True)
         except OSError as error:
             reason = error.strerror or error
-            raise SourceError(f"Expected to start a process. Received: {reason}.") from error
+            raise SourceError(f"No process could be started: {reason}.") from error
         with contextlib.ExitStack() as stack:
             stack.callback(self.close)
             self._receive(_STARTING_S)

@@ -137,10 +137,7 @@ class ProcessCapture:
             message = self._child.receive(self._wait_s())
         except EOFError:
             self._fail(
-                SourceError(
-                    f"Expected the process that reads {self._name} to run. Received: "
-                    f"{self._child.fate}."
-                ),
+                SourceError(f"The process that reads {self._name} has failed: {self._child.fate}."),
                 kill=True,
             )
             return
@@ -169,7 +166,7 @@ class ProcessCapture:
             self._child = self._start_child()
         except OSError as error:
             reason = error.strerror or error
-            self._fail(SourceError(f"Expected to start a process. Received: {reason}."))
+            self._fail(SourceError(f"No process could be started: {reason}."))
             return
         self._enter(_Stage.STARTING, self._limits.starting_s)
 

@@ -190,7 +190,7 @@ class EventRecording(Sink):
         self._labels = []
         try:
             if not has_room(self.folder):
-                raise OutputError(f"Expected room for {path}. Received: a full disk. Make room.")
+                raise OutputError(f"The disk is full: {path} is not written. Make room.")
             self._video = Recording(path, self._fps)
         except PocketlensError as error:
             self._lose(error)

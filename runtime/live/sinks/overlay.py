@@ -208,7 +208,7 @@ def _built_in_font(size_px: int) -> Font:
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise MissingDependencyError(
             "Expected a Pillow with FreeType, which draws text. Received: one without. "
-            "Install it anew: pip install --force-reinstall pillow"
+            "Reinstall it: pip install --force-reinstall pillow"
         )
     return font
 

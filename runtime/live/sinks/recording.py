@@ -186,8 +186,8 @@ class Recording:
 
     def _full(self) -> OutputError:
         return OutputError(
-            f"Expected room for the recording {self.path}. Received: a full disk after "
-            f"{self.frames} frames, with {self.left_out} left out. Make room on the disk."
+            f"The disk is full: the recording {self.path} ends after {self.frames} frames, with "
+            f"{self.left_out} left out. Make room on the disk."
         )
 
     def _abandon(self, reason: OutputError) -> None:
@@ -211,9 +211,8 @@ class Recording:
                 writer = cv2.VideoWriter(plain, codec, self.fps, self._size_wh)
             if not writer.isOpened():
                 raise OutputError(
-                    f"Expected to be able to write a video to {self.path}. Received: no "
-                    f"{self._size_wh[0]}x{self._size_wh[1]} {_CODEC} encoder for it. "
-                    "Choose a place where you may write."
+                    f"Cannot write the video {self.path}: no {self._size_wh[0]}x{self._size_wh[1]} "
+                    f"{_CODEC} encoder for it. Choose a place where you may write."
                 )
             self._writer = writer
         self._writer.write(frame_bgr)

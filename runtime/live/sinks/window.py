@@ -118,7 +118,7 @@ class Window(Sink):
             self._stop.set()
         elif not self._ended:
             self._ended = True
-            LOGGER.warning("The window is gone, and the run goes on without it.")
+            LOGGER.warning("The window has closed; the run continues without it.")
 
     def _send(self) -> None:
         # The listener reports a pipe whose reader has exited.
@@ -144,7 +144,7 @@ def check_display() -> None:
     if re.search(r"^\s*GUI:\s*NONE\s*$", cv2.getBuildInformation(), re.MULTILINE):
         raise MissingDependencyError(
             "Expected an OpenCV with windows for --display. Received: opencv-python-headless. "
-            "Exchange it: pip uninstall -y opencv-python-headless && pip install opencv-python"
+            "Replace it: pip uninstall -y opencv-python-headless && pip install opencv-python"
         )
     if not _display_answers():
         names = ("DISPLAY", "WAYLAND_DISPLAY")

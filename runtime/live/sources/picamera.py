@@ -70,7 +70,7 @@ class Picamera:
             self.close()
             raise SourceError(
                 f"Expected picamera2 to open a camera at {self._width}x{height}. Received: "
-                f"{error}. Check the flat cable, and that no other program uses the camera."
+                f"{error}. Check the ribbon cable, and that no other program uses the camera."
             ) from error
 
     def _check_fps(self, request: SourceRequest) -> None:

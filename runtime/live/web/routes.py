@@ -38,9 +38,9 @@ _PICTURE_POLL_S = 0.5
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _COUNTS = {
-    "dropped": "Frames that newer ones replaced unread.",
+    "dropped": "Frames dropped because a newer one came.",
     "damaged": "Frames that could not be decoded.",
-    "repeated": "Frames that came once more.",
+    "repeated": "Frames that came twice.",
     "stalls": "Times that frames stopped coming.",
     "reconnects": "Times that the source was opened again.",
 }
@@ -201,7 +201,7 @@ class _Stream(StreamingResponse):
 
 def _full() -> Response:
     return PlainTextResponse(
-        f"{MOST_VIEWERS} viewers are watching, and no more can. Close one of them.",
+        f"{MOST_VIEWERS} viewers are watching, which is the limit. Close one of them.",
         503,
         {"retry-after": "5"},
     )

@@ -85,7 +85,7 @@ LOCKED = CameraDevice(Path("/dev/video0"), obstacle="Permission denied")
             {"interpreters": (BROKEN, OLD)}, "it crashes (SIGILL)", True, id="another-works"
         ),
         pytest.param({"interpreters": (NUMPY,)}, "'numpy<2'", False, id="numpy"),
-        pytest.param({"interpreters": (OLD,)}, "take the weights8 file", True, id="old"),
+        pytest.param({"interpreters": (OLD,)}, "use the weights8 file", True, id="old"),
         pytest.param(
             {"pictures": Pictures("opencv-python", problem="libGL.so.1: cannot open")},
             "pip uninstall -y opencv-python && pip install opencv-python-headless",
@@ -126,7 +126,7 @@ LOCKED = CameraDevice(Path("/dev/video0"), obstacle="Permission denied")
         ),
         pytest.param(
             {"throttling": Throttling((), ("throttled",))},
-            "was since its start slowed down (throttled); give it air.",
+            "was since its start slowed down (throttled); cool it.",
             True,
             id="was-hot",
         ),

@@ -279,7 +279,7 @@ def test_the_first_opening_must_succeed(script, limits, words):
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        pytest.param({"faults": {3: END}}, "the end of the stream", id="end"),
+        pytest.param({"faults": {3: END}}, "The stream has ended.", id="end"),
         pytest.param({"faults": {3: ERROR}}, "Expected frame 3", id="error"),
         pytest.param({"faults": {3: EXCEPTION}}, "RuntimeError: frame 3", id="exception"),
         pytest.param({"away": range(3, 9)}, "Expected frame 3", id="away"),

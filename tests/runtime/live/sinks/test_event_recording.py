@@ -274,7 +274,7 @@ def test_a_full_disk_is_counted_and_told_once_and_over_when_there_is_room(
         assert recording.lost == 2
         assert list(tmp_path.iterdir()) == []
         (told,) = [entry.message for entry in caplog.records]
-        assert told.startswith("An event is not recorded: Expected room for ")
+        assert told.startswith("An event is not recorded: The disk is full: ")
         room[0] = True
         film({400: "dog"}, 10, recording, start_s=35)
     assert [path.name for path in tmp_path.iterdir()] == ["000003_40.000s_dog.mp4"]
@@ -323,7 +323,7 @@ def test_a_folder_that_goes_is_made_again(tmp_path):
 
 def test_a_folder_that_is_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OutputError, match="Expected to be able to write"):
+    with pytest.raises(OutputError, match="Cannot write "):
         EventRecording(tmp_path / "file").opened(RunInfo())
     with pytest.raises(UsageError, match="Received: 0"):
         EventRecording(tmp_path, keep=0)

@@ -81,5 +81,5 @@ def test_a_full_device_loses_lines_and_raises_nothing():
 
 def test_a_place_where_nothing_can_be_is_an_error(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OutputError, match="Expected to be able to write"):
+    with pytest.raises(OutputError, match="Cannot write "):
         LineFile(tmp_path / "file" / "o.jsonl")

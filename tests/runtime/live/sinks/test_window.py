@@ -140,7 +140,7 @@ def test_a_display_that_goes_is_told_once_and_ends_nothing(child, caplog, end):
     window.state(SourceState(STALE, 2.0, "unplugged", 0))
     window.closed()
     told = [entry.message for entry in caplog.records]
-    assert told == ["The window is gone, and the run goes on without it."]
+    assert told == ["The window has closed; the run continues without it."]
     assert not stop.is_set()
 
 

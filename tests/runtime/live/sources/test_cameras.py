@@ -276,7 +276,7 @@ def test_picamera2_without_a_camera_is_one_sentence(monkeypatch):
     fail = IndexError("list index out of range")
     module = types.SimpleNamespace(Picamera2=partial(FakePicamera2, [], fail))
     monkeypatch.setitem(sys.modules, "picamera2", module)
-    with pytest.raises(SourceError, match="flat cable"):
+    with pytest.raises(SourceError, match="ribbon cable"):
         open_source(SourceRequest("picamera2"))
 
 

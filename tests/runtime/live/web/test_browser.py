@@ -172,7 +172,7 @@ def test_who_is_one_too_many_is_told_and_let_in_later(show, open_page):
         connection.request("GET", "/events")
         assert connection.getresponse().status == 200
     page = open_page(show.url)
-    page.get_by_text("8 viewers are watching, and no more can.").wait_for()
+    page.get_by_text("8 viewers are watching, which is the limit.").wait_for()
     for connection in connections:
         connection.close()
     connections.clear()
