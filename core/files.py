@@ -13,12 +13,10 @@ import os
 import re
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pocketlens.cache import cache_path
 from pocketlens.errors import OutputError, OutputExistsError, PocketlensError
 
 if TYPE_CHECKING:
@@ -31,11 +29,6 @@ STANDARD_OUTPUT = "-"
 
 # Of partial files and folders.
 _PARTIAL = re.compile(r"\..*\.[0-9a-f]{16}\.partial(\..*)?", re.DOTALL)
-
-# What stays in the cache, of each kind, see `cache_entry`.
-_UNUSED_S = 30 * 24 * 3600
-_MOST_BYTES = 5_000_000_000
-_EARLIER = re.compile(r"[0-9a-f]{32}\.(npy|json)|facts-[0-9a-f]{32}\.json")
 
 # Device, inode and time of the last change.
 _State = tuple[int, int, int]
@@ -265,87 +258,6 @@ def open_new(path: Path) -> FileIO:
         return open(lock, "wb", buffering=0) if lock >= 0 else path.open("wb", buffering=0)
 
 
-def cache_folder() -> Path:
-    """Return `cache.cache_path` as a path."""
-    return Path(cache_path())
-
-
-@contextlib.contextmanager
-def cache_entry(kind: str, key: str) -> Iterator[Path]:
-    """Give the folder of the cache for what `key` names, made where there is none.
-
-    Of each kind that stays which was used in the last 30 days, the last used first, up to 5 GB: the
-    rest is removed when a new one is made. While the context lasts nobody removes this one.
-
-    Raises:
-        OutputError: it is not there and cannot be made.
-    """
-    folder = cache_folder() / kind / key
-    with output_errors(folder):
-        made = not folder.is_dir()
-        lock = _hold(folder)
-    try:
-        # By this time it is known when it was used last.
-        with contextlib.suppress(OSError):
-            os.utime(folder)
-        yield folder
-    finally:
-        _unlock(lock)
-        if made:
-            _remove_unused(folder.parent)
-
-
-def _hold(folder: Path) -> int:
-    """Make a folder where there is none, and lock it against `_remove_unused`."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        # Not by `exist_ok`, which looks again, when it may have been removed.
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-        if sys.platform == "win32":
-            return -1
-        try:
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            continue
-        # Some network file systems cannot lock; then nobody removes it either.
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        if _same(lock, folder):
-            return lock
-        # It was removed before it was locked.
-        os.close(lock)
-
-
-def _remove_unused(kind: Path) -> None:
-    oldest_s = time.time() - _UNUSED_S
-    with contextlib.suppress(OSError):
-        used = sorted(((entry.stat().st_mtime, entry) for entry in kind.iterdir()), reverse=True)
-        total = 0
-        for number, (used_s, folder) in enumerate(used):
-            total += sum(path.stat().st_size for path in folder.rglob("*"))
-            if used_s < oldest_s or (number and total > _MOST_BYTES):
-                _remove_unless_held(folder)
-        # Of earlier versions, which kept all in one folder.
-        for path in kind.parent.iterdir():
-            if _EARLIER.fullmatch(path.name) and path.stat().st_mtime < oldest_s:
-                path.unlink(missing_ok=True)
-
-
-def _remove_unless_held(folder: Path) -> None:
-    if sys.platform == "win32":
-        # Files that are open cannot be removed there.
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    with contextlib.suppress(OSError):
-        lock = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(lock)
-
-
 def exchange(new: Path, out: Path) -> None:
     """Put a file or a folder in the place of the one that was checked, which goes then.
 
@@ -422,14 +334,15 @@ def _make_partial(path: Path, suffix: str | None = None, mode: int = 0o777) -> t
     except OSError:
         # Some network file systems cannot lock; then nobody removes it either.
         pass
-    if not taken and _same(number, partial):
+    if not taken and is_open_at(number, partial):
         return partial, number
     # Between making and locking it somebody took it for abandoned, who removes it.
     os.close(number)
     return _make_partial(path, suffix, mode)
 
 
-def _same(number: int, path: Path) -> bool:
+def is_open_at(number: int, path: Path) -> bool:
+    """Return whether what is open under a number is what is at a path now."""
     try:
         return os.path.samestat(os.fstat(number), path.lstat())
     except FileNotFoundError:
