@@ -80,6 +80,13 @@ class Command(click.Command):
         self._refuse_one_place_for_two(ctx.params)
         return rest
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command: all it writes is of one call."""
+        from pocketlens.files import one_call
+
+        with one_call():
+            return super().invoke(ctx)
+
     def _refuse_one_place_for_two(self, values: Mapping[str, Any]) -> None:
         """Raise UsageError if two options name one place to write to."""
         named: dict[str, str] = {}

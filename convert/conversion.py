@@ -35,7 +35,7 @@ from pocketlens.convert.origins import read_origin
 from pocketlens.convert.photos import reference_photos, representative_pixels
 from pocketlens.errors import ConversionError, ModelFileError
 from pocketlens.evaluation.agreement import Comparison, Reference
-from pocketlens.files import write_bytes
+from pocketlens.files import one_call, write_bytes
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
 from pocketlens.report.html import counted
@@ -130,6 +130,7 @@ class DropError(IncompleteError):
     """Files lost more accuracy than the limit and were rejected; `files` has them too."""
 
 
+@one_call()
 def convert(
     model: Path,
     out: Path,

@@ -13,12 +13,11 @@ import os
 import re
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pocketlens.cache import cache_path
 from pocketlens.errors import OutputError, OutputExistsError, PocketlensError
 
 if TYPE_CHECKING:
@@ -32,17 +31,11 @@ STANDARD_OUTPUT = "-"
 # Of partial files and folders.
 _PARTIAL = re.compile(r"\..*\.[0-9a-f]{16}\.partial(\..*)?", re.DOTALL)
 
-# What stays in the cache, of each kind, see `cache_entry`.
-_UNUSED_S = 30 * 24 * 3600
-_MOST_BYTES = 5_000_000_000
-_EARLIER = re.compile(r"[0-9a-f]{32}\.(npy|json)|facts-[0-9a-f]{32}\.json")
-
 # Device, inode and time of the last change.
-_State = tuple[int, int, int]
+State = tuple[int, int, int]
 _UNSEEN = (-1, -1, -1)
-# What was at each target when it was checked. Anything else that is there when the result is
-# complete belongs to somebody else.
-_found: dict[Path, _State | None] = {}
+# What was at each target of a call when it was checked, see `one_call`.
+_seen: ContextVar[dict[Path, State | None]] = ContextVar("seen")
 _cleaned: set[Path] = set()
 
 # See renameat2(2).
@@ -117,11 +110,28 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 
 
 @contextlib.contextmanager
+def one_call() -> Iterator[None]:
+    """Remember what is at the targets of a call from its first look to its end.
+
+    Anything else that is there later belongs to somebody else, and is not replaced. A call inside
+    another one is a part of it. Outside of any, `refuse_files` and `refuse_folder` only look.
+    """
+    if _seen.get(None) is not None:
+        yield
+        return
+    token = _seen.set({})
+    try:
+        yield
+    finally:
+        _seen.reset(token)
+
+
+@contextlib.contextmanager
 def replacing(path: Path, *, mode: int = 0o666, keep: bool = False) -> Iterator[Path]:
     """Give a path beside `path` to write to; it takes `path`'s place when the block succeeds.
 
     The suffix is kept, since libraries choose a file's format by it. A file that `refuse_files`
-    has looked at is replaced only if it still is the same.
+    has looked at in the same call is replaced only if it still is the same.
 
     Args:
         path: the file; of a symbolic link, what it points to.
@@ -133,6 +143,8 @@ def replacing(path: Path, *, mode: int = 0o666, keep: bool = False) -> Iterator[
         OutputExistsError: the place is taken by something that was not there before.
     """
     path = _real(path)
+    # Now, since another thread may close what this one opens.
+    seen = _seen.get({})
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Now, since some libraries say nothing of a place where they may not write.
@@ -141,11 +153,11 @@ def replacing(path: Path, *, mode: int = 0o666, keep: bool = False) -> Iterator[
         with output_errors(path):
             yield partial
             sync(partial)
-            if path not in _found:
+            if path not in seen:
                 os.replace(partial, path)
             else:
                 try:
-                    exchange(partial, path)
+                    exchange(partial, path, seen[path])
                 except OutputExistsError as error:
                     if not keep:
                         raise
@@ -172,28 +184,27 @@ def staged_folder(out: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
 
     Raises:
         OutputExistsError: `out` exists, and is not to be or must not be replaced; also at the end,
-            if it is not what was there when `refuse_folder` or this looked first.
+            if it is not what was there when the call looked first.
         OutputError: the folder cannot be written.
     """
     out = _real(out)
-    refuse_folder(out, overwrite=overwrite, marker=marker)
+    found = refuse_folder(out, overwrite=overwrite, marker=marker)
     with output_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         partial, lock = _make_partial(out)
     try:
         yield partial
         with output_errors(out):
-            exchange(partial, out)
+            exchange(partial, out, found)
     finally:
         _unlock(lock)
-        _found.pop(out, None)
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
+def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> State | None:
     """Raise OutputExistsError if the folder `out` is taken; see `staged_folder`.
 
-    What is there now is remembered: only that is replaced at the end, and a second look refuses
+    Returns what is there now, for `exchange`. A second look of the same call (`one_call`) refuses
     anything else.
     """
     out = _real(out)
@@ -204,8 +215,7 @@ def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
     is_ours = out.is_dir() and (out / marker).is_file()
     if free or (is_ours and overwrite):
         _remember({out: found})
-        return
-    _found.pop(out, None)
+        return found
     advice = "Choose another folder or add --overwrite."
     if not is_ours:
         advice = f"It holds no {marker}, so it is not replaced: choose another folder."
@@ -217,7 +227,8 @@ def refuse_folder(out: Path, *, overwrite: bool, marker: str) -> None:
 def refuse_files(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Raise OutputExistsError if one of the files to be written is there already.
 
-    What is there now is remembered, as by `refuse_folder`.
+    Only what is there now is replaced by the same call (`one_call`), and a second look of it
+    refuses anything else.
     """
     states = {path: _state(path) for path in map(_real, paths)}
     for path in states:
@@ -230,8 +241,6 @@ def refuse_files(paths: Iterable[Path], *, overwrite: bool) -> None:
             "regular file. Choose another place."
         )
     if taken and not overwrite:
-        for path in taken:
-            _found.pop(path, None)
         raise OutputExistsError(
             f"Expected new files for the results. Received: {', '.join(map(str, taken))}, "
             f"which {'exists' if len(taken) == 1 else 'exist'}. "
@@ -251,12 +260,13 @@ def open_new(path: Path) -> FileIO:
     path = _real(path)
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path not in _found:
+        seen = _seen.get({})
+        if path not in seen:
             return path.open("wb", buffering=0)
         # Only a file that takes the name in one step empties nobody else's.
         partial, lock = _make_partial(path, path.suffix)
         try:
-            exchange(partial, path)
+            exchange(partial, path, seen[path])
         except OSError:
             _unlock(lock)
             partial.unlink(missing_ok=True)
@@ -265,95 +275,20 @@ def open_new(path: Path) -> FileIO:
         return open(lock, "wb", buffering=0) if lock >= 0 else path.open("wb", buffering=0)
 
 
-def cache_folder() -> Path:
-    """Return `cache.cache_path` as a path."""
-    return Path(cache_path())
-
-
-@contextlib.contextmanager
-def cache_entry(kind: str, key: str) -> Iterator[Path]:
-    """Give the folder of the cache for what `key` names, made where there is none.
-
-    Of each kind that stays which was used in the last 30 days, the last used first, up to 5 GB: the
-    rest is removed when a new one is made. While the context lasts nobody removes this one.
-
-    Raises:
-        OutputError: it is not there and cannot be made.
-    """
-    folder = cache_folder() / kind / key
-    with output_errors(folder):
-        made = not folder.is_dir()
-        lock = _hold(folder)
-    try:
-        # By this time it is known when it was used last.
-        with contextlib.suppress(OSError):
-            os.utime(folder)
-        yield folder
-    finally:
-        _unlock(lock)
-        if made:
-            _remove_unused(folder.parent)
-
-
-def _hold(folder: Path) -> int:
-    """Make a folder where there is none, and lock it against `_remove_unused`."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        # Not by `exist_ok`, which looks again, when it may have been removed.
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-        if sys.platform == "win32":
-            return -1
-        try:
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            continue
-        # Some network file systems cannot lock; then nobody removes it either.
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        if _same(lock, folder):
-            return lock
-        # It was removed before it was locked.
-        os.close(lock)
-
-
-def _remove_unused(kind: Path) -> None:
-    oldest_s = time.time() - _UNUSED_S
-    with contextlib.suppress(OSError):
-        used = sorted(((entry.stat().st_mtime, entry) for entry in kind.iterdir()), reverse=True)
-        total = 0
-        for number, (used_s, folder) in enumerate(used):
-            total += sum(path.stat().st_size for path in folder.rglob("*"))
-            if used_s < oldest_s or (number and total > _MOST_BYTES):
-                _remove_unless_held(folder)
-        # Of earlier versions, which kept all in one folder.
-        for path in kind.parent.iterdir():
-            if _EARLIER.fullmatch(path.name) and path.stat().st_mtime < oldest_s:
-                path.unlink(missing_ok=True)
-
-
-def _remove_unless_held(folder: Path) -> None:
-    if sys.platform == "win32":
-        # Files that are open cannot be removed there.
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    with contextlib.suppress(OSError):
-        lock = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(lock)
-
-
-def exchange(new: Path, out: Path) -> None:
+def exchange(new: Path, out: Path, expected: State | None) -> None:
     """Put a file or a folder in the place of the one that was checked, which goes then.
+
+    Args:
+        new: the file or folder.
+        out: its place.
+        expected: what `refuse_folder` has found there.
 
     Raises:
         OutputExistsError: something else is there by now. It stays, and `new` does too.
     """
     out = _real(out)
-    expected = _found.pop(out, None)
+    # What the same call puts there next finds this one.
+    _seen.get({}).pop(out, None)
     found = _state(out)
     try:
         if found is None:
@@ -422,14 +357,15 @@ def _make_partial(path: Path, suffix: str | None = None, mode: int = 0o777) -> t
     except OSError:
         # Some network file systems cannot lock; then nobody removes it either.
         pass
-    if not taken and _same(number, partial):
+    if not taken and is_open_at(number, partial):
         return partial, number
     # Between making and locking it somebody took it for abandoned, who removes it.
     os.close(number)
     return _make_partial(path, suffix, mode)
 
 
-def _same(number: int, path: Path) -> bool:
+def is_open_at(number: int, path: Path) -> bool:
+    """Return whether what is open under a number is what is at a path now."""
     try:
         return os.path.samestat(os.fstat(number), path.lstat())
     except FileNotFoundError:
@@ -453,7 +389,7 @@ def _real(path: Path) -> Path:
     return Path(real)
 
 
-def _state(path: Path) -> _State | None:
+def _state(path: Path) -> State | None:
     """Return by what a file or folder is known to be the same, None where nothing is."""
     try:
         status = path.lstat()
@@ -464,15 +400,14 @@ def _state(path: Path) -> _State | None:
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
-def _remember(states: Mapping[Path, _State | None]) -> None:
+def _remember(states: Mapping[Path, State | None]) -> None:
     """Note what is at targets; raise OutputExistsError where it was something else before.
 
-    Between two looks of one command may lie minutes, in which somebody else has made it.
+    Between two looks of one call may lie minutes, in which somebody else has made it.
     """
+    seen = _seen.get({})
     for path, state in states.items():
-        if _found.setdefault(path, state) != state:
-            # Whoever asks again knows of it.
-            del _found[path]
+        if seen.setdefault(path, state) != state:
             raise _taken(path)
 
 
@@ -512,7 +447,7 @@ def _place_beside(new: Path, out: Path) -> Path:
     raise AssertionError
 
 
-def _swap(new: Path, out: Path, expected: _State) -> None:
+def _swap(new: Path, out: Path, expected: State) -> None:
     """Put `new` in the place of `out`, which is removed if it is what was expected."""
     if _renameat2(new, out, _EXCHANGE):
         # No time: some file systems change it when they move a folder.

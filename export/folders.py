@@ -12,7 +12,7 @@ from pocketlens.export.browser import WEB
 from pocketlens.export.c_array import C
 from pocketlens.export.models import as_files, check_formats, read_candidates
 from pocketlens.export.phones import PHONES
-from pocketlens.files import refuse_folder, staged_folder, write_bytes
+from pocketlens.files import one_call, refuse_folder, staged_folder, write_bytes
 from pocketlens.runtime.hints import ModelHints
 
 TARGETS = {target.name: target for target in (*PHONES, WEB, C)}
@@ -31,6 +31,7 @@ class Exported:
     sha256: Mapping[str, str]
 
 
+@one_call()
 def export(
     models: Sequence[str | Path],
     out: str | Path,

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens import __version__
+from pocketlens.cache import cache_entry
 from pocketlens.card import ModelCard
 from pocketlens.errors import ConversionError, OutputError, PocketlensError, UsageError
 from pocketlens.evaluation.agreement import keeps
-from pocketlens.files import cache_entry
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.model_files import SUFFIX, ModelFile, Signature, read_model_file

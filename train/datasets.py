@@ -19,8 +19,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.cache import cache_folder
 from pocketlens.errors import DataError
-from pocketlens.files import cache_folder, staged_folder, write_text
+from pocketlens.files import staged_folder, write_text
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
 

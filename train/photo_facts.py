@@ -17,8 +17,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from pocketlens.cache import cache_entry
 from pocketlens.errors import DataError, OutputError, PictureError
-from pocketlens.files import cache_entry, write_text
+from pocketlens.files import write_text
 from pocketlens.names import shown
 from pocketlens.progress import track
 from pocketlens.runtime.decoding import MEMORY, memory_needed, read_file

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from pocketlens.cache import cache_entry
 from pocketlens.errors import DataError, PictureError
 from pocketlens.evaluation.answers import truth
-from pocketlens.files import cache_entry, replacing, write_text
+from pocketlens.files import replacing, write_text
 from pocketlens.progress import track
 from pocketlens.runtime.photos import Photo, read_pixels, report_skipped
 from pocketlens.train.splits import DividedPhotos, count_labels

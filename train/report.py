@@ -19,7 +19,7 @@ from pocketlens.card import ModelCard
 from pocketlens.errors import UsageError
 from pocketlens.evaluation.models import ModelEvaluation, evaluate_model, photos_for, to_payload
 from pocketlens.evaluation.scorers import open_scorer
-from pocketlens.files import staged_folder, write_bytes, write_json, write_text
+from pocketlens.files import one_call, staged_folder, write_bytes, write_json, write_text
 from pocketlens.report.charts import ACCENT, INK, Chart, label_axes, legend_above
 from pocketlens.report.evaluation import (
     JSON_NAME,
@@ -136,6 +136,7 @@ def claim(measured: Measured, seen: SeenPhotos) -> str:
     return f"They were not used in training or for any choice{before}."
 
 
+@one_call()
 def evaluate_with_report(
     model: Path,
     data: str | Path | LabelledPhotos,

@@ -25,7 +25,7 @@ from pocketlens.evaluation.calibration import divide_logits, fit_temperature, re
 from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.models import ModelEvaluation
 from pocketlens.evaluation.seen import sketch
-from pocketlens.files import replacing
+from pocketlens.files import one_call, replacing
 from pocketlens.quiet import quiet
 from pocketlens.report.html import counted
 from pocketlens.runtime.runs import (
@@ -179,6 +179,7 @@ class Training:
         return self.test or self.val
 
 
+@one_call()
 def train(
     photos: Path,
     out: Path,

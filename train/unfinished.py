@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import OutputError, OutputExistsError
-from pocketlens.files import exchange, output_errors, refuse_folder, set_aside, sync
+from pocketlens.files import State, exchange, output_errors, refuse_folder, set_aside, sync
 from pocketlens.runtime.runs import MODEL_NAME
 
 if sys.platform != "win32":
@@ -92,7 +92,7 @@ def unfinished_run(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Unfi
     with _locked(unfinished.folder, out):
         try:
             # Again: since `refuse_run` photos were read, and others may have trained.
-            _refuse(unfinished, out, overwrite=overwrite, resume=resume)
+            found = _refuse(unfinished, out, overwrite=overwrite, resume=resume)
             with output_errors(out):
                 _clean(unfinished)
                 if not resume:
@@ -102,7 +102,7 @@ def unfinished_run(out: Path, *, overwrite: bool, resume: bool) -> Iterator[Unfi
             yield unfinished
             with output_errors(out):
                 _sync_all(unfinished.run)
-                _exchange(unfinished, out)
+                _exchange(unfinished, out, found)
             unfinished.checkpoint.unlink(missing_ok=True)
         finally:
             shutil.rmtree(unfinished.scratch, ignore_errors=True)
@@ -127,23 +127,24 @@ def saying_how_to_resume(out: Path) -> Iterator[None]:
         raise
 
 
-def _refuse(unfinished: UnfinishedRun, out: Path, *, overwrite: bool, resume: bool) -> None:
+def _refuse(unfinished: UnfinishedRun, out: Path, *, overwrite: bool, resume: bool) -> State | None:
     earlier = set_aside(unfinished.run)
     if earlier.is_dir() and not out.exists():
         # Of a process that was killed while it replaced the run.
         with output_errors(out):
             os.replace(earlier, out)
-    refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
+    found = refuse_folder(out, overwrite=overwrite, marker=MODEL_NAME)
     if unfinished.checkpoint.is_file() and not (overwrite or resume):
         raise OutputExistsError(
             f"There is an unfinished run of {out}. Continue it with --resume, or start over with "
             "--overwrite."
         )
+    return found
 
 
-def _exchange(unfinished: UnfinishedRun, out: Path) -> None:
+def _exchange(unfinished: UnfinishedRun, out: Path, found: State | None) -> None:
     try:
-        exchange(unfinished.run, out)
+        exchange(unfinished.run, out, found)
     except OutputExistsError as error:
         if not unfinished.checkpoint.is_file():
             raise

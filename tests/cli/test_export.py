@@ -8,14 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from pocketlens.cli.main import run
+from pocketlens.errors import ModelFileError
 from pocketlens.export.browser import HEADERS
-from pocketlens.export.folders import CHECKSUMS_NAME
+from pocketlens.export.folders import CHECKSUMS_NAME, export
 
 
 def arguments(model: Path, out: Path, *more: str) -> list[str]:
@@ -69,6 +71,32 @@ def test_replaces_only_what_it_wrote_and_when_asked(
     assert run(arguments(tiny_tflite, other, "--overwrite")) == 2
     assert [path.name for path in other.iterdir()] == ["letter.txt"]
     assert {path.name for path in tmp_path.iterdir()} == {"out", "other"}
+
+
+def as_a_command(model: Path, out: Path) -> bool:
+    return run(arguments(model, out, "--overwrite")) == 0
+
+
+def as_a_function(model: Path, out: Path) -> bool:
+    try:
+        export([model], out, "c", overwrite=True)
+    except ModelFileError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("call", [as_a_command, as_a_function])
+def test_a_call_that_failed_is_forgotten_by_the_next(
+    tiny_tflite: Path, tmp_path: Path, call: Callable[[Path, Path], bool]
+) -> None:
+    out, damaged = tmp_path / "out", tmp_path / "damaged.tflite"
+    damaged.write_bytes(b"no model")
+    assert call(tiny_tflite, out)
+    assert not call(damaged, out)
+    # As another process does between the two.
+    (out / "mine.txt").write_text("added")
+    assert call(tiny_tflite, out)
+    assert not (out / "mine.txt").exists()
 
 
 def test_no_such_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

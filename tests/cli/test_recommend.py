@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pocketlens.cache import cache_folder
 from pocketlens.cli.main import run
-from pocketlens.files import cache_folder
 
 
 def test_files(tiny_models, tiny_photos, tmp_path, capsys):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pocketlens import files
-from pocketlens.files import cache_entry
+from pocketlens.cache import cache_entry
+from pocketlens.errors import OutputError
 
 DAY_S = 24 * 3600
 needs_locks = pytest.mark.skipif(
@@ -51,7 +51,7 @@ def test_what_nobody_used_for_a_month_goes_when_a_new_one_is_made(cache: Path) -
 def test_what_was_used_longest_ago_goes_where_there_is_too_much(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_MOST_BYTES", 100_000)
+    monkeypatch.setattr("pocketlens.cache._MOST_BYTES", 100_000)
     fill("second", 40_000, days=2)
     first = fill("first", 40_000, days=1)
     new = fill("new", 40_000)
@@ -78,7 +78,7 @@ def test_what_earlier_versions_kept_goes_too(cache: Path) -> None:
 
 HOLDS = """
 import sys
-from pocketlens.files import cache_entry
+from pocketlens.cache import cache_entry
 with cache_entry("converted", "held") as folder:
     print("held", flush=True)
     sys.stdin.readline()
@@ -112,9 +112,9 @@ def test_what_another_process_uses_stays(cache: Path, holder: "subprocess.Popen[
 
 RACES = """
 import sys
-from pocketlens import files
-from pocketlens.files import cache_entry
-files._MOST_BYTES = 0
+from pocketlens import cache
+from pocketlens.cache import cache_entry
+cache._MOST_BYTES = 0
 for number in range(200):
     with cache_entry("converted", f"{number % 3}") as folder:
         (folder / sys.argv[1]).write_text("whole")
@@ -140,7 +140,7 @@ def test_a_cache_that_cannot_be_made_is_said(
     (tmp_path / "file").touch()
     monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "file"))
     with (
-        pytest.raises(files.OutputError, match="Cannot write "),
+        pytest.raises(OutputError, match="Cannot write "),
         cache_entry("converted", "a"),
     ):
         pass

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from pocketlens.errors import OutputError, OutputExistsError
 from pocketlens.files import (
     json_text,
+    one_call,
     open_new,
     refuse_files,
     refuse_folder,
@@ -150,11 +151,12 @@ def test_a_link_to_nowhere_is_refused(tmp_path: Path, write: Callable[[Path], ob
 
 def test_refuse_files(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    refuse_files([path], overwrite=False)
-    path.write_text("")
-    # Two looks of one command, between which somebody else has written it.
-    with pytest.raises(OutputExistsError, match="appeared or changed"):
-        refuse_files([path], overwrite=True)
+    with one_call():
+        refuse_files([path], overwrite=False)
+        path.write_text("")
+        # Two looks of one call, between which somebody else has written it.
+        with one_call(), pytest.raises(OutputExistsError, match="appeared or changed"):
+            refuse_files([path], overwrite=True)
     refuse_files([path], overwrite=True)
     with pytest.raises(OutputExistsError, match="--overwrite"):
         refuse_files([path], overwrite=False)
@@ -198,6 +200,13 @@ def test_folder_called_like_ours_is_left_alone(tmp_path: Path) -> None:
     assert (other / "precious").is_file()
 
 
+@pytest.fixture
+def call() -> Iterator[None]:
+    """Let all that a test does be one call."""
+    with one_call():
+        yield
+
+
 @pytest.fixture(params=["renameat2", "older"])
 def rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """With and without a system call that renames only where nothing is."""
@@ -208,7 +217,7 @@ def rename(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("before", [False, True], ids=["new", "old"])
-@pytest.mark.usefixtures("rename")
+@pytest.mark.usefixtures("call", "rename")
 def test_what_appears_meanwhile_is_kept(tmp_path: Path, before: bool, overwrite: bool) -> None:
     folder, file = tmp_path / "run", tmp_path / "a.json"
     if before and overwrite:
@@ -238,7 +247,7 @@ def test_what_appears_meanwhile_is_kept(tmp_path: Path, before: bool, overwrite:
     assert sorted(tmp_path.iterdir()) == [file, folder]
 
 
-@pytest.mark.usefixtures("rename")
+@pytest.mark.usefixtures("call", "rename")
 def test_what_was_there_is_replaced_with_overwrite(tmp_path: Path) -> None:
     folder, file = tmp_path / "run", tmp_path / "a.json"
     folder.mkdir()
@@ -253,7 +262,7 @@ def test_what_was_there_is_replaced_with_overwrite(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-@pytest.mark.usefixtures("rename")
+@pytest.mark.usefixtures("call", "rename")
 def test_the_old_one_may_be_removed_by_others_once_it_has_stepped_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -286,7 +295,7 @@ def test_the_old_one_may_be_removed_by_others_once_it_has_stepped_aside(
     assert list(tmp_path.iterdir()) == [out]
 
 
-@pytest.mark.usefixtures("rename")
+@pytest.mark.usefixtures("call", "rename")
 def test_lines_replace_only_what_was_there(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text("old")
@@ -303,6 +312,7 @@ def test_lines_replace_only_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.usefixtures("call")
 def test_a_recording_that_lost_its_name_is_kept_under_another(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     refuse_files([path], overwrite=False)
@@ -328,28 +338,29 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from pocketlens.errors import OutputExistsError
-from pocketlens.files import open_new, refuse_files, staged_folder, write_text
+from pocketlens.files import one_call, open_new, refuse_files, staged_folder, write_text
 me, top, kind, count = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 for number in range(count):
     target = top / str(number)
     lost = False
     try:
-        if kind == "file":
-            refuse_files([target], overwrite=False)
-            print("ready", flush=True)
-            sys.stdin.readline()
-            write_text(target, me)
-        elif kind == "lines":
-            refuse_files([target], overwrite=False)
-            print("ready", flush=True)
-            sys.stdin.readline()
-            with open_new(target) as stream:
-                stream.write(me.encode())
-        else:
-            with staged_folder(target, overwrite=False, marker="m") as folder:
-                (folder / "m").write_text(me)
+        with one_call():
+            if kind == "file":
+                refuse_files([target], overwrite=False)
                 print("ready", flush=True)
                 sys.stdin.readline()
+                write_text(target, me)
+            elif kind == "lines":
+                refuse_files([target], overwrite=False)
+                print("ready", flush=True)
+                sys.stdin.readline()
+                with open_new(target) as stream:
+                    stream.write(me.encode())
+            else:
+                with staged_folder(target, overwrite=False, marker="m") as folder:
+                    (folder / "m").write_text(me)
+                    print("ready", flush=True)
+                    sys.stdin.readline()
     except OutputExistsError:
         lost = True
     print("lost" if lost else "won", flush=True)
@@ -468,6 +479,7 @@ def test_secrets_are_nobody_elses_from_the_first_byte(
     assert [*modes, (tmp_path / "a").stat().st_mode & 0o777] == [0o600, 0o600]
 
 
+@pytest.mark.usefixtures("call")
 def test_links_are_followed_and_stay(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     names = {"run": "disk/run", "a.json": "disk/a.json"}
@@ -530,7 +542,7 @@ def test_targets_of_options(tmp_path: Path) -> None:
 ASIDE = """
 import ctypes, os, sys
 from pathlib import Path
-from pocketlens.files import refuse_files, write_text
+from pocketlens.files import one_call, refuse_files, write_text
 replace = os.replace
 def kill(source, target):
     replace(source, target)
@@ -538,8 +550,9 @@ def kill(source, target):
 ctypes.CDLL = lambda *_, **__: object()
 os.replace = kill
 file = Path(sys.argv[1])
-refuse_files([file], overwrite=True)
-write_text(file, "new")
+with one_call():
+    refuse_files([file], overwrite=True)
+    write_text(file, "new")
 """
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 pytest.importorskip("imagehash", reason="checking photos needs the train extra")
 
+from pocketlens.cache import cache_folder
 from pocketlens.errors import DataError, PictureError
-from pocketlens.files import cache_folder
 from pocketlens.runtime import decoding
 from pocketlens.runtime.runs import SPLITS, read_run
 from pocketlens.train import photo_facts as photo_readers

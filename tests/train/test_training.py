@@ -13,9 +13,9 @@ pytest.importorskip("tensorflow", reason="training needs the train extra")
 
 import keras
 
+from pocketlens.cache import cache_folder
 from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.metrics import evaluate
-from pocketlens.files import cache_folder
 from pocketlens.int8_grid import LEVELS
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.model_files import read_model_file

@@ -176,17 +176,19 @@ SLOW = """
 import sys
 from pathlib import Path
 from pocketlens.errors import OutputExistsError
+from pocketlens.files import one_call
 from pocketlens.train.unfinished import refuse_run, unfinished_run
 out, overwrite = Path(sys.argv[1]), sys.argv[2] == "overwrite"
-refuse_run(out, overwrite=overwrite, resume=False)
-print("looked", flush=True)
-sys.stdin.readline()
-try:
+with one_call():
     refuse_run(out, overwrite=overwrite, resume=False)
-    with unfinished_run(out, overwrite=overwrite, resume=False) as unfinished:
-        (unfinished.run / "model.keras").write_text("ours")
-except OutputExistsError as error:
-    print(error)
+    print("looked", flush=True)
+    sys.stdin.readline()
+    try:
+        refuse_run(out, overwrite=overwrite, resume=False)
+        with unfinished_run(out, overwrite=overwrite, resume=False) as unfinished:
+            (unfinished.run / "model.keras").write_text("ours")
+    except OutputExistsError as error:
+        print(error)
 """
 
 

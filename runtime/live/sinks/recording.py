@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from pocketlens.errors import OutputError, UsageError
-from pocketlens.files import refuse_files, replacing
+from pocketlens.files import one_call, refuse_files, replacing
 from pocketlens.runtime.live.frames import DEFAULT_FPS, FrameResult, RunInfo, Sink
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.sinks.overlay import draw_decision
@@ -94,14 +94,15 @@ class Recording:
                 f"Expected a recording's name to end in {SUFFIX}. Received: {path}. "
                 f"Name it {path.with_suffix(SUFFIX).name}."
             )
-        refuse_files([path], overwrite=overwrite)
         self.path = path
         self.fps = playable_fps(fps)
         self.frames = 0
         self.left_out = 0
         self._checked_at = 0
         self._stack = contextlib.ExitStack()
-        self._partial = self._stack.enter_context(replacing(path, keep=True))
+        with one_call():
+            refuse_files([path], overwrite=overwrite)
+            self._partial = self._stack.enter_context(replacing(path, keep=True))
         self._writer: cv2.VideoWriter | None = None
         self._size_wh = (0, 0)
         self._last: Pixels | None = None
