@@ -180,7 +180,8 @@ def _from_keras(path: Path, hints: ModelHints) -> Origin:
     # A Sequential model has one output and no list of their names.
     names = getattr(model, "output_names", [model.layers[-1].name])
     chosen = choose_output(path, names, hints)
-    if not isinstance(model.output, keras.KerasTensor):
+    # A Sequential model whose first layer has the shape has no `output` either.
+    if not isinstance(getattr(model, "output", None), keras.KerasTensor):
         # Several, or one in a list or a dictionary.
         output = model.outputs[names.index(chosen)]
         model = keras.Model(model.inputs, output, name=model.name)

@@ -30,10 +30,11 @@ _WEIGHTS = "model.weights.h5"
 _NAMES = {"metadata.json", _CONFIG, _WEIGHTS}
 
 # What a file begins with that is something else, what to say of it, and what to do.
-_AGAIN = """If you trust it, save it again in Python:
-  import keras
-  model = keras.models.load_model({name!r}, compile=False)
-  model.save({target!r})"""
+# In one line: a message's line breaks are shown escaped, as those of the names in it.
+_AGAIN = (
+    "If you trust it, save it again in Python: import keras; "
+    "model = keras.models.load_model({name!r}, compile=False); model.save({target!r})"
+)
 _FOREIGN = {
     b"\x89HDF\r\n\x1a\n": ("an HDF5 file, from which Keras may run code", _AGAIN),
     b"version https://git-lfs": ("a Git LFS pointer in its place", "Fetch it with: git lfs pull"),

@@ -223,8 +223,9 @@ def _outside(operators: Sequence[Operator]) -> list[str]:
     names += ", …" if len(counts) > _MOST_NAMES else ""
     macs = _share(sum(o.macs for o in outside), sum(o.macs for o in operators))
     values = _share(sum(o.values for o in outside), sum(o.values for o in operators))
+    holds, writes = ("It holds", "writes") if len(outside) == 1 else ("They hold", "write")
     text = (
-        f"Not run by XNNPACK: {names}. They hold {macs} of the multiply-adds and write {values} "
+        f"Not run by XNNPACK: {names}. {holds} {macs} of the multiply-adds and {writes} {values} "
         "of all values."
     )
     return [text]

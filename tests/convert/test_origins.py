@@ -260,13 +260,23 @@ def test_layers_that_were_never_called(labels: Path, tmp_path: Path) -> None:
         read_origin(tmp_path / "model.keras", ModelHints(labels))
 
 
+def test_a_shape_in_the_first_layer(labels: Path, tmp_path: Path) -> None:
+    """Such a Sequential model has no `output`, though it is built."""
+    layers = [keras.layers.Conv2D(4, 3, input_shape=(SIZE, SIZE, 3)), keras.layers.Flatten()]
+    model = keras.Sequential([*layers, keras.layers.Dense(3, "softmax")])
+    path = saved(model, tmp_path, "keras")
+    origin = read_origin(path, ModelHints(labels, 127.5, 127.5))
+    np.testing.assert_allclose(origin.scores(PIXELS), normalised_scores(model), atol=1e-5)
+
+
 def test_hdf5_and_what_to_do(tmp_path: Path) -> None:
-    """The three lines that the message gives make a file that is taken."""
+    """The Python that the message gives makes a file that is taken."""
     model = network(inside=True)
     model.save(tmp_path / "model.h5")
     with pytest.raises(ModelFileError, match="HDF5") as caught:
         read_origin(tmp_path / "model.h5", ModelHints(("a", "b", "c")))
-    exec("\n".join(line.strip() for line in str(caught.value).splitlines()[1:]))
+    # The terminal shows line breaks escaped, so there is none.
+    exec(str(caught.value).partition("in Python: ")[2])
     origin = read_origin(tmp_path / "model.keras", ModelHints(("a", "b", "c")))
     expected = model.predict(PIXELS.astype(np.float32), verbose=0)
     np.testing.assert_allclose(origin.scores(PIXELS), expected, atol=1e-6)

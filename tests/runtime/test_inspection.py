@@ -206,12 +206,12 @@ def outside(operator: Operator) -> Operator:
         (
             [CONV, outside(SOFTMAX)],
             1,
-            ["1 SOFTMAX. They hold none of the multiply-adds and write 10 % of all values"],
+            ["1 SOFTMAX. It holds none of the multiply-adds and writes 10 % of all values"],
         ),
         (
             [CONV, outside(dataclasses.replace(CONV, macs=100)), SOFTMAX],
             2,
-            ["2 partitions and leaves 1 of 3 operators", "hold 10 % of the multiply-adds"],
+            ["2 partitions and leaves 1 of 3 operators", "It holds 10 % of the multiply-adds"],
         ),
         (
             [dataclasses.replace(CONV, arithmetic="float32"), SOFTMAX],

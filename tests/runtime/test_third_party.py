@@ -346,7 +346,11 @@ def test_an_input_of_unknown_rank(logits: Path) -> None:
     ("name", "content", "text"),
     [
         ("a.tflite", b"version https://git-lfs.github.com/spec/v1\noid 1", "git lfs pull"),
-        ("a.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "import keras\n"),
+        (
+            "a.h5",
+            b"\x89HDF\r\n\x1a\n" + bytes(99),
+            "import keras; model = keras.models.load_model(",
+        ),
         ("a.tflite", b"<!DOCTYPE html>\n<html>", "a web page"),
         ("a.tflite", b"", "something else"),
     ],
