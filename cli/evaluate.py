@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pocketlens.evaluation.metrics import Evaluation
     from pocketlens.evaluation.models import ModelEvaluation
+    from pocketlens.evaluation.unknown import Refusals
     from pocketlens.runtime.hints import ModelHints
     from pocketlens.train.training import Training
 
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 )
 @click.argument("model", metavar="MODEL", type=EXISTING)
 @click.argument("photos", metavar="PHOTOS", type=EXISTING)
+@click.option(
+    "--strangers",
+    metavar="PHOTOS",
+    type=EXISTING,
+    help="Folder with photos of anything else, for a model with the label unknown (train --unknown "
+    "auto): which of them it accepts.",
+)
 @model_hints_options()
 @output(
     "--report",
@@ -53,6 +61,7 @@ if TYPE_CHECKING:
 def evaluate_command(
     model: Path,
     photos: Path,
+    strangers: Path | None,
     report: Path | None,
     feature_photo: Path | None,
     hints: ModelHints,
@@ -79,6 +88,7 @@ def evaluate_command(
             model,
             photos,
             hints,
+            strangers=strangers,
             report=report,
             feature_photo=feature_photo,
             overwrite=overwrite,
@@ -88,7 +98,7 @@ def evaluate_command(
             "Expected --report DIR with --feature-maps. Received: none. Say where the page goes."
         )
     else:
-        evaluation = evaluate_model(model, photos, hints)
+        evaluation = evaluate_model(model, photos, hints, strangers=strangers)
     summarise_evaluation(evaluation, json_target, report)
 
 
@@ -109,6 +119,7 @@ def summarise(training: Training, json_target: str | None = None) -> None:
             "test": training.test and asdict(training.test),
             "val": asdict(training.val),
             "unknown": training.unknown,
+            **({"refusals": training.refusals.to_json()} if training.refusals else {}),
         }
 
     def show() -> None:
@@ -130,6 +141,7 @@ def summarise(training: Training, json_target: str | None = None) -> None:
             )
         if training.test and training.unknown:
             console.print(f"The test figures may be optimistic: {training.unknown}", soft_wrap=True)
+        _print_refusals(console, training.refusals)
         _print_doubt(console, training.card.metrics.get("temperature"))
         console.print(f"Report: {training.folder / REPORT_NAME / PAGE_NAME}", soft_wrap=True)
         console.print(f"Next: pocketlens convert {training.folder} --out models", soft_wrap=True)
@@ -148,6 +160,7 @@ def summarise_evaluation(
         console = _console()
         name = evaluation.model.name if evaluation.model else "The model"
         _print(console, evaluation.result, f"{name} on {counted(evaluation.result.count)}")
+        _print_refusals(console, evaluation.refusals)
         _print_doubt(console, evaluation.temperature)
         if report is not None:
             from pocketlens.report.evaluation import PAGE_NAME
@@ -161,6 +174,11 @@ def _console() -> Console:
     from pocketlens.report.terminal import new_console
 
     return new_console()
+
+
+def _print_refusals(console: Console, refusals: Refusals | None) -> None:
+    for sentence in refusals.sentences if refusals else ():
+        console.print(sentence, soft_wrap=True)
 
 
 def _print_doubt(console: Console, temperature: float | None) -> None:

@@ -63,7 +63,9 @@ class ModelCard:
     these are logits, "none" where they are scores. `format` is "keras" or one of the five `.tflite`
     formats. `calibration`, `metrics`, `training` and `versions` hold plain JSON values for people
     to read. `seen` tells photos that the model was trained or chosen on (`evaluation.seen.sketch`).
-    `model_sha256` is that of the flatbuffer alone, without the appended archive.
+    `model_sha256` is that of the flatbuffer alone, without the appended archive. `unknown` is the
+    label of a multiclass model that says that a photo shows none of the others, "" where it has no
+    such label.
     """
 
     name: str
@@ -82,6 +84,7 @@ class ModelCard:
     schema_version: int = SCHEMA_VERSION
     activation: str = NO_ACTIVATION
     seen: str = ""
+    unknown: str = ""
 
     def __post_init__(self) -> None:
         """Refuse values that no reader of the card could obey."""
@@ -99,6 +102,11 @@ class ModelCard:
             )
         if not isinstance(self.seen, str):
             raise ModelFileError(f"Expected the card's photos as text. Received: {self.seen!r}.")
+        if self.unknown and (self.task != MULTICLASS or self.unknown not in self.labels):
+            raise ModelFileError(
+                "Expected the card's label for unknown photos among those of a multiclass model. "
+                f"Received: {self.unknown!r}."
+            )
         if len(self.input_size_wh) != 2 or any(
             not isinstance(side, int) or side < 1 for side in self.input_size_wh
         ):
@@ -123,6 +131,11 @@ class ModelCard:
     def score_labels(self) -> tuple[str, ...]:
         """A label for each score of the model: only the positive one of a binary model."""
         return self.labels[1:] if self.task == BINARY else self.labels
+
+    @property
+    def unknown_index(self) -> int | None:
+        """The index of the label for unknown photos, None where there is none."""
+        return self.labels.index(self.unknown) if self.unknown else None
 
     def to_json(self) -> str:
         """Return the card as JSON text, the same text for the same card."""

@@ -18,6 +18,12 @@ FLOAT32, FLOAT16, DYNAMIC, WEIGHTS8, INT8 = FORMATS = (
     "int8",
 )
 
+# Whether `train` gives a model a label for unknown photos, its name, and what folders with examples
+# of them are called.
+UNKNOWN_AUTO, UNKNOWN_OFF = UNKNOWN_MODES = ("auto", "off")
+UNKNOWN = "unknown"
+COUNTER_EXAMPLES = (UNKNOWN, "none", "background", "other", "nothing")
+
 # Keras takes no others.
 SEEDS = 1 << 32
 

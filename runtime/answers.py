@@ -76,7 +76,11 @@ def describe(
             "Give a file with one label per line for each output (some models have a 'background' "
             "first; a binary one needs the negative and the positive label)."
         )
-    return card if found == card.labels else dataclasses.replace(card, labels=found)
+    if found == card.labels:
+        return card
+    index = card.unknown_index
+    unknown = "" if index is None else found[index]
+    return dataclasses.replace(card, labels=found, unknown=unknown)
 
 
 def require_labels(path: str | os.PathLike[str], labels: Sequence[str] | None) -> tuple[str, ...]:

@@ -80,7 +80,8 @@ class Result:
     whose score is high enough, so several or none. A binary model's answer is the positive label
     from its threshold up, whatever that is; the score of the other label is 1 less the first.
     `scores` are those of all labels, float32 (labels,), in 0-1; `timing` is 0 where nothing was
-    measured. Neither counts when two results are compared.
+    measured. Neither counts when two results are compared. `unknown` is the index of the label for
+    photos that show none of the others (`ModelCard.unknown`), None where the model has none.
     """
 
     categories: tuple[Category, ...]
@@ -89,11 +90,17 @@ class Result:
         default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False
     )
     timing: Timing = field(default=Timing(), repr=False, compare=False)
+    unknown: int | None = field(default=None, repr=False, compare=False)
 
     @property
     def top(self) -> Category:
         """The best label, whether it is an answer or not."""
         return self.categories[0]
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the answer is that the picture shows none of what the model knows."""
+        return self.unknown is not None and self.answers[0].index == self.unknown
 
 
 def to_json(categories: Sequence[Category], answers: Sequence[Category]) -> dict[str, Any]:
@@ -166,7 +173,7 @@ class Classifier:
             card = replace(card, activation=activation)
         self.card = card
         self.labels, self.task, self.threshold = card.labels, card.task, card.threshold
-        self.resize_mode = card.resize_mode
+        self.resize_mode, self._unknown = card.resize_mode, card.unknown_index
         self._top_k = top_k
         self._resize = Resizer(self.size_wh, self.resize_mode)
         self._rgb: Pixels = np.empty((self.size_wh[1], self.size_wh[0], 3), np.uint8)
@@ -210,7 +217,7 @@ class Classifier:
             1000 * (invoked_s - ready_s),
             1000 * (ended_s - invoked_s),
         )
-        return Result(categories, answers, scores, timing)
+        return Result(categories, answers, scores, timing, self._unknown)
 
     def classify_photo(self, photo: str | Path | bytes) -> Result:
         """Classify a picture file, decoded and resized as in training.
@@ -244,7 +251,7 @@ class Classifier:
 
     def best(self, scores: NDArray[np.float32]) -> Result:
         """Return what `scores` say of a picture; raises ScoresError if they are not finite."""
-        return Result(*self._rank(scores))
+        return Result(*self._rank(scores), unknown=self._unknown)
 
     def answer(self, scores: NDArray[np.float32]) -> Answer:
         """Return the indices of the labels that are the answer, ascending."""

@@ -144,6 +144,7 @@ def evaluate_with_report(
     *,
     report: Path,
     feature_photo: Path | None = None,
+    strangers: Path | None = None,
     overwrite: bool = False,
 ) -> ModelEvaluation:
     """Do what `evaluate_model` does, and write a page, its charts and JSON.
@@ -154,6 +155,7 @@ def evaluate_with_report(
         hints: what a user says of a third-party model.
         report: the new folder for the page.
         feature_photo: a photo whose feature maps the page shows; Keras models only.
+        strangers: as `evaluate_model` takes them.
         overwrite: replace an earlier report.
 
     Raises:
@@ -173,7 +175,7 @@ def evaluate_with_report(
         # Before the photos, so that one that cannot be read is not found out at the end.
         card = scorer.card
         seen = resize(decode(feature_photo), card.input_size_wh, card.resize_mode)
-    evaluation = evaluate_model(scorer, photos)
+    evaluation = evaluate_model(scorer, photos, strangers=strangers)
     maps: tuple[FeatureMaps, ...] = ()
     shown = None
     if feature_photo is not None and seen is not None:
