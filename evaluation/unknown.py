@@ -42,6 +42,11 @@ class Refusals:
     fpr95: float | None = None
 
     @property
+    def is_sound(self) -> bool:
+        """Whether the counts can be: what is read from a file need not."""
+        return 0 <= self.kept <= self.known > 0 <= self.accepted <= self.strangers
+
+    @property
     def kept_interval(self) -> Interval:
         """The 95 % Wilson score interval of the share of known photos that are kept."""
         return wilson(self.kept, self.known)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
-from pocketlens.choices import MULTICLASS
+from pocketlens.choices import MULTICLASS, UNKNOWN
 from pocketlens.names import shown
 from pocketlens.runtime.classifier import Category, Timing, to_json
 from pocketlens.runtime.pictures import Pixels
@@ -18,9 +18,6 @@ DEFAULT_FPS = 25.0
 
 LIVE = "live"
 STALE = "stale"
-
-UNKNOWN = "unknown"
-"""What a decision without a label is called."""
 
 
 def wall_clock(at_s: float) -> str:

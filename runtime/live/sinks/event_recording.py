@@ -14,12 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pocketlens.choices import UNKNOWN
 from pocketlens.errors import OutputError, PocketlensError, UsageError
 from pocketlens.files import output_errors, remove_abandoned, rename_new
 from pocketlens.names import shown
 from pocketlens.runtime.live.frames import (
     STALE,
-    UNKNOWN,
     FrameResult,
     RunInfo,
     Sink,
