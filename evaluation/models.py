@@ -107,17 +107,17 @@ def evaluate_model(
             shares[:, index] = 0
     right = truth([photo.label_indices for photo in readable], len(card.labels), card.task)
     unlike = None if foreign is None else _score(scorer, foreign, hints)[1]
-    known = known_part(shares, right, card, unlike)
-    answers = to_answers(known.scores, known.truth, known.labels, card.task, card.threshold)
+    part = known_part(shares, right, card, unlike)
+    answers = to_answers(part.scores, part.truth, part.labels, card.task, card.threshold)
     return ModelEvaluation(
         answers,
         evaluate(answers),
-        tuple(readable[row] for row in known.rows),
+        tuple(readable[row] for row in part.rows),
         scorer.temperature,
         skipped=skipped,
         model=scorer.path,
         warnings=warnings,
-        refusals=known.refusals,
+        refusals=part.refusals,
     )
 
 
