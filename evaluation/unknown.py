@@ -121,7 +121,7 @@ def without_unknown(scores: NDArray[np.floating], index: int) -> NDArray[np.floa
     total = rest.sum(axis=1, keepdims=True)
     # An 8-bit file may leave nothing to share out: then each is as likely.
     shares = np.where(total > _SMALLEST, rest / np.maximum(total, _SMALLEST), 1 / rest.shape[1])
-    return shares.astype(np.float32)
+    return np.asarray(shares, np.float32)
 
 
 def _surprise(scores: NDArray[np.floating], index: int) -> NDArray[np.float64]:
