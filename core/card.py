@@ -63,6 +63,8 @@ class ModelCard:
     these are logits, "none" where they are scores. `format` is "keras" or one of the five `.tflite`
     formats. `calibration`, `metrics`, `training` and `versions` hold plain JSON values for people
     to read. `seen` tells photos that the model was trained or chosen on (`evaluation.seen.sketch`).
+    `sets` are for label sets, of a multiclass model: by level, such as "0.95", the score from which
+    a label is in the set (`evaluation.sets`).
     `model_sha256` is that of the flatbuffer alone, without the appended archive.
     """
 
@@ -82,6 +84,7 @@ class ModelCard:
     schema_version: int = SCHEMA_VERSION
     activation: str = NO_ACTIVATION
     seen: str = ""
+    sets: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse values that no reader of the card could obey."""
@@ -99,6 +102,13 @@ class ModelCard:
             )
         if not isinstance(self.seen, str):
             raise ModelFileError(f"Expected the card's photos as text. Received: {self.seen!r}.")
+        if not isinstance(self.sets, Mapping) or not all(
+            isinstance(score, (int, float)) and 0 <= score <= 1 for score in self.sets.values()
+        ):
+            raise ModelFileError(
+                "Expected the card's label sets as levels with scores in 0 to 1. "
+                f"Received: {self.sets!r}."
+            )
         if len(self.input_size_wh) != 2 or any(
             not isinstance(side, int) or side < 1 for side in self.input_size_wh
         ):

@@ -18,6 +18,9 @@ FLOAT32, FLOAT16, DYNAMIC, WEIGHTS8, INT8 = FORMATS = (
     "int8",
 )
 
+# Of `--sets`: the share of photos whose label set is to hold the right label.
+SET_LEVELS = (0.8, 0.9, 0.95, 0.99)
+
 # Keras takes no others.
 SEEDS = 1 << 32
 

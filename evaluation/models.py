@@ -18,6 +18,7 @@ from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.mistakes import confusions, mistakes
 from pocketlens.evaluation.scorers import Scorer, open_scorer, run_models
 from pocketlens.evaluation.seen import warn_if_seen
+from pocketlens.evaluation.sets import SetCoverage, measure_sets
 from pocketlens.progress import track
 from pocketlens.runtime.answers import ACTIVATE
 from pocketlens.runtime.hints import ModelHints
@@ -37,7 +38,8 @@ class ModelEvaluation:
     `photos` are those that could be read, in the order of `answers`; `skipped` counts the others.
     `temperature` is the one inside the model, None where it is not known; `before` is the
     reliability without it. `model` is the file, None for a network that is still being trained.
-    `warnings` say why the figures may be too good.
+    `warnings` say why the figures may be too good. `sets` are the label sets of each level that
+    the model's card has.
     """
 
     answers: Answers
@@ -48,6 +50,7 @@ class ModelEvaluation:
     skipped: int = 0
     model: Path | None = None
     warnings: tuple[str, ...] = ()
+    sets: tuple[SetCoverage, ...] = ()
 
     @property
     def paths(self) -> list[Path]:
@@ -114,6 +117,7 @@ def evaluate_model(
         skipped=len(skipped),
         model=scorer.path,
         warnings=warnings,
+        sets=measure_sets(answers, card.sets),
     )
 
 
@@ -138,8 +142,9 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
 
     These are `model`, `skipped_photos` and `warnings` where it is of a file; those of `Evaluation`;
     `labels`, `ece`, `temperature` (null where none is known), `ece_before_temperature`,
-    `log_loss_before_temperature`, `confused` (pairs with the number of photos, the most frequent
-    first) and `mistakes` (every wrong answer with its photo, the surest first).
+    `log_loss_before_temperature`, `sets` (label sets, an entry for each level that the card has),
+    `confused` (pairs with the number of photos, the most frequent first) and `mistakes` (every
+    wrong answer with its photo, the surest first).
     """
     answers, result, before = evaluation.answers, evaluation.result, evaluation.before
     every = mistakes(answers)
@@ -156,6 +161,7 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
         "temperature": evaluation.temperature,
         "ece_before_temperature": before.ece if before else None,
         "log_loss_before_temperature": before.log_loss if before else None,
+        "sets": [asdict(entry) for entry in evaluation.sets],
         "confused": [
             {"truth": pair.truth, "answer": pair.answer, "photos": len(pair.mistakes)}
             for pair in confusions(every)

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from pocketlens import __version__
 from pocketlens.card import DEFAULT_THRESHOLDS, ModelCard
-from pocketlens.choices import BINARY
+from pocketlens.choices import BINARY, MULTICLASS
 from pocketlens.errors import UsageError
 from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.calibration import divide_logits, fit_temperature, reliability, tempered
 from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.models import ModelEvaluation
 from pocketlens.evaluation.seen import sketch
+from pocketlens.evaluation.sets import fit_sets, measure_sets, sets_doubt
 from pocketlens.files import replacing
 from pocketlens.quiet import quiet
 from pocketlens.report.html import counted
@@ -129,7 +130,7 @@ def measure(
     """Evaluate a calibrated network on the validation split, and the test split where there is one.
 
     The metrics say for each its `accuracy`, `macro_f1`, `ece`, `ece_uncalibrated` (without the
-    temperature) and `count`.
+    temperature) and `count`. The label sets are fitted on the validation split.
     """
     temperature, task = calibration.temperature, settings.task
     scores = {"val": (calibration.scores, tempered(calibration.scores, temperature, task))}
@@ -137,14 +138,21 @@ def measure(
         after = predict_scores(network, splits["test"], settings.batch_size)
         scores["test"] = tempered(after, 1 / temperature, task), after
     metrics: dict[str, Any] = {"temperature": round(temperature, 4)}
-    shown = {}
+    shown: dict[str, ModelEvaluation] = {}
+    sets: dict[str, float] = {}
     for name, (before, after) in scores.items():
         split = splits[name]
         answers = to_answers(after, split.labels, labels, task)
         uncalibrated = reliability(to_answers(before, split.labels, labels, task))
         result = evaluate(answers)
         photos = tuple(split.photos)
-        shown[name] = ModelEvaluation(answers, result, photos, temperature, uncalibrated)
+        # On the photos that they are fitted on, label sets would keep their promise by themselves.
+        of_split = measure_sets(answers, sets)
+        shown[name] = ModelEvaluation(
+            answers, result, photos, temperature, uncalibrated, sets=of_split
+        )
+        if name == "val" and task == MULTICLASS:
+            sets = fit_sets(answers.scores, split.labels)
         metrics |= {
             f"{name}_accuracy": round(result.accuracy, 4),
             f"{name}_macro_f1": round(result.macro_f1, 4),
@@ -152,7 +160,7 @@ def measure(
             f"{name}_ece_uncalibrated": round(uncalibrated.ece, 4),
             f"{name}_count": result.count,
         }
-    return Measured(metrics, shown["val"], shown.get("test"))
+    return Measured(metrics, shown["val"], shown.get("test"), sets)
 
 
 LOGGER = logging.getLogger("pocketlens")
@@ -254,6 +262,9 @@ def train(
         with replacing(folder / MODEL_NAME) as path, quiet():
             network.save(path)
         measured = measure(network, splits, divided.labels, settings, calibration)
+        doubt = sets_doubt(measured.val.result.count) if settings.task == MULTICLASS else ""
+        if doubt:
+            LOGGER.info("%s", doubt)
         readable = {name: split.photos for name, split in splits.items()}
         known = seen.and_those_of(readable, check.contents)
         card = ModelCard(
@@ -271,6 +282,7 @@ def train(
                 "python": platform.python_version(),
                 **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
             },
+            sets=measured.sets,
             seen=sketch(digest for digest, split in known.splits.items() if split != "test"),
         )
         write_card(folder, card)
