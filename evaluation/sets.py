@@ -50,7 +50,7 @@ def lowest_score(of_truth: NDArray[np.floating], level: float) -> float | None:
         level: in 0-1.
     """
     count = len(of_truth)
-    # Rounded first: 100 * 0.57 is a little less than 57, and 100 * 0.07 a little more than 7.
+    # Rounded first: 100 * 0.07 is a little more than 7.
     rank = math.ceil(round((count + 1) * level, 6))
     if rank > count:
         return None
