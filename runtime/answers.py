@@ -182,8 +182,8 @@ def set_score(card: ModelCard, level: float, path: str | os.PathLike[str]) -> fl
         )
     if not card.sets:
         raise UsageError(
-            f"Expected label sets in the card of {path} for --sets. Received: none. Convert its "
-            "run without --photos: they are fitted on the run's validation photos, at least "
+            f"Expected label sets in the card of {path} for --sets. Received: none. Convert a "
+            "run without --photos: they are fitted on its validation photos, at least "
             f"{photos_needed(SET_LEVELS[0])}."
         )
     name = f"{level:g}"
