@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pocketlens.evaluation.metrics import Evaluation
     from pocketlens.evaluation.models import ModelEvaluation
+    from pocketlens.evaluation.sets import SetCoverage
     from pocketlens.evaluation.unknown import Refusals
     from pocketlens.runtime.hints import ModelHints
     from pocketlens.train.training import Training
@@ -161,6 +162,8 @@ def summarise_evaluation(
         name = evaluation.model.name if evaluation.model else "The model"
         _print(console, evaluation.result, f"{name} on {counted(evaluation.result.count)}")
         _print_refusals(console, evaluation.refusals)
+        for line in map(_sets_text, evaluation.sets):
+            console.print(line, soft_wrap=True)
         _print_doubt(console, evaluation.temperature)
         if report is not None:
             from pocketlens.report.evaluation import PAGE_NAME
@@ -179,6 +182,15 @@ def _console() -> Console:
 def _print_refusals(console: Console, refusals: Refusals | None) -> None:
     for sentence in refusals.sentences if refusals else ():
         console.print(sentence, soft_wrap=True)
+
+
+def _sets_text(entry: SetCoverage) -> str:
+    low, high = entry.interval
+    return (
+        f"--sets {entry.level:g}: the set holds the right label of {entry.coverage:.1%} (95 % "
+        f"interval {low:.1%} to {high:.1%}), of {entry.worst_class}, the worst class, "
+        f"{entry.worst_coverage:.1%}; {entry.mean_size:.2f} labels on average"
+    )
 
 
 def _print_doubt(console: Console, temperature: float | None) -> None:

@@ -65,7 +65,8 @@ class ModelCard:
     to read. `seen` tells photos that the model was trained or chosen on (`evaluation.seen.sketch`).
     `model_sha256` is that of the flatbuffer alone, without the appended archive. `unknown` is the
     label of a multiclass model that says that a photo shows none of the others, "" where it has no
-    such label.
+    such label. `sets` are for label sets, of a multiclass model: by level, such as "0.95", the
+    score from which a label is in the set (`evaluation.sets`).
     """
 
     name: str
@@ -85,6 +86,7 @@ class ModelCard:
     activation: str = NO_ACTIVATION
     seen: str = ""
     unknown: str = ""
+    sets: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse values that no reader of the card could obey."""
@@ -106,6 +108,13 @@ class ModelCard:
             raise ModelFileError(
                 "Expected the card's label for unknown photos among those of a multiclass model. "
                 f"Received: {self.unknown!r}."
+            )
+        if not isinstance(self.sets, Mapping) or not all(
+            isinstance(score, (int, float)) and 0 <= score <= 1 for score in self.sets.values()
+        ):
+            raise ModelFileError(
+                "Expected the card's label sets as levels with scores in 0 to 1. "
+                f"Received: {self.sets!r}."
             )
         if len(self.input_size_wh) != 2 or any(
             not isinstance(side, int) or side < 1 for side in self.input_size_wh

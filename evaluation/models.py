@@ -18,6 +18,7 @@ from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.mistakes import confusions, mistakes
 from pocketlens.evaluation.scorers import Scorer, open_scorer, run_models
 from pocketlens.evaluation.seen import warn_if_seen
+from pocketlens.evaluation.sets import SetCoverage, measure_sets
 from pocketlens.evaluation.unknown import Refusals, known_part
 from pocketlens.progress import track
 from pocketlens.runtime.answers import ACTIVATE
@@ -46,7 +47,8 @@ class ModelEvaluation:
     `temperature` is the one inside the model, None where it is not known; `before` is the
     reliability without it. `model` is the file, None for a network that is still being trained.
     `warnings` say why the figures may be too good. `refusals` are there for a model with a label
-    for unknown photos, of which `answers`, `result` and `photos` have the known ones only.
+    for unknown photos, of which `answers`, `result` and `photos` have the known ones only. `sets`
+    are the label sets of each level that the model's card has.
     """
 
     answers: Answers
@@ -58,6 +60,7 @@ class ModelEvaluation:
     model: Path | None = None
     warnings: tuple[str, ...] = ()
     refusals: Refusals | None = None
+    sets: tuple[SetCoverage, ...] = ()
 
     @property
     def paths(self) -> list[Path]:
@@ -108,6 +111,7 @@ def evaluate_model(
     right = truth([photo.label_indices for photo in readable], len(card.labels), card.task)
     unlike = None if foreign is None else _score(scorer, foreign, hints)[1]
     part = known_part(shares, right, card, unlike)
+    whole = to_answers(shares[part.rows], right[part.rows], card.labels, card.task, card.threshold)
     answers = to_answers(part.scores, part.truth, part.labels, card.task, card.threshold)
     return ModelEvaluation(
         answers,
@@ -118,6 +122,7 @@ def evaluate_model(
         model=scorer.path,
         warnings=warnings,
         refusals=part.refusals,
+        sets=measure_sets(whole, card.sets),
     )
 
 
@@ -143,8 +148,9 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
     These are `model`, `skipped_photos` and `warnings` where it is of a file; `refusals` where the
     model has a label for unknown photos; those of `Evaluation`;
     `labels`, `ece`, `temperature` (null where none is known), `ece_before_temperature`,
-    `log_loss_before_temperature`, `confused` (pairs with the number of photos, the most frequent
-    first) and `mistakes` (every wrong answer with its photo, the surest first).
+    `log_loss_before_temperature`, `sets` (label sets, an entry for each level that the card has),
+    `confused` (pairs with the number of photos, the most frequent first) and `mistakes` (every
+    wrong answer with its photo, the surest first).
     """
     answers, result, before = evaluation.answers, evaluation.result, evaluation.before
     every = mistakes(answers)
@@ -163,6 +169,7 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
         "temperature": evaluation.temperature,
         "ece_before_temperature": before.ece if before else None,
         "log_loss_before_temperature": before.log_loss if before else None,
+        "sets": [asdict(entry) for entry in evaluation.sets],
         "confused": [
             {"truth": pair.truth, "answer": pair.answer, "photos": len(pair.mistakes)}
             for pair in confusions(every)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +58,15 @@ _PHASE_ALPHAS = (0.06, 0.14, 0.22)
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of each split but `train` for the card, and all that is known of them."""
+    """The figures of each split but `train` for the card, and all that is known of them.
+
+    `sets` are the card's, for label sets; empty where the task has none.
+    """
 
     metrics: dict[str, Any]
     val: ModelEvaluation
     test: ModelEvaluation | None
+    sets: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_report(

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from pocketlens import __version__
 from pocketlens.card import DEFAULT_THRESHOLDS, ModelCard
-from pocketlens.choices import BINARY
+from pocketlens.choices import BINARY, MULTICLASS
 from pocketlens.errors import UsageError
 from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.calibration import divide_logits, fit_temperature, reliability, tempered
 from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.models import ModelEvaluation
 from pocketlens.evaluation.seen import sketch
+from pocketlens.evaluation.sets import fit_sets, measure_sets, sets_doubt
 from pocketlens.evaluation.unknown import Refusals, known_part
 from pocketlens.files import one_call, replacing
 from pocketlens.quiet import quiet
@@ -132,11 +133,12 @@ def measure(
 
     The metrics say for each its `accuracy`, `macro_f1`, `ece`, `ece_uncalibrated` (without the
     temperature) and `count`; with a label for unknown photos those of the known ones, and
-    `known_kept`.
+    `known_kept`. The label sets are fitted on the validation split.
     """
     temperature, task = calibration.temperature, card.task
     metrics: dict[str, Any] = {"temperature": round(temperature, 4)}
-    shown = {}
+    shown: dict[str, ModelEvaluation] = {}
+    sets: dict[str, float] = {}
     for name, split in splits.items():
         if name == "train":
             continue
@@ -152,9 +154,21 @@ def measure(
         uncalibrated = reliability(to_answers(before, known.truth, known.labels, task))
         result = evaluate(answers)
         photos = tuple(split.photos[row] for row in known.rows)
+        # Label sets are of all that the model may say.
+        right = split.labels[known.rows]
+        whole = to_answers(after[known.rows], right, card.labels, task)
         shown[name] = ModelEvaluation(
-            answers, result, photos, temperature, uncalibrated, refusals=known.refusals
+            answers,
+            result,
+            photos,
+            temperature,
+            uncalibrated,
+            refusals=known.refusals,
+            # On the photos that they are fitted on, label sets would keep their promise anyway.
+            sets=measure_sets(whole, sets),
         )
+        if name == "val" and task == MULTICLASS:
+            sets = fit_sets(whole.scores, right)
         metrics |= {
             f"{name}_accuracy": round(result.accuracy, 4),
             f"{name}_macro_f1": round(result.macro_f1, 4),
@@ -165,6 +179,7 @@ def measure(
         if known.refusals is not None:
             metrics |= {f"{name}_{key}": value for key, value in known.refusals.figures.items()}
     return Measured(metrics, shown["val"], shown.get("test"))
+    return Measured(metrics, shown["val"], shown.get("test"), sets)
 
 
 LOGGER = logging.getLogger("pocketlens")
@@ -276,6 +291,10 @@ def train(
             network, labels, unknown = added.network, added.labels, added.label
         with replacing(folder / MODEL_NAME) as path, quiet():
             network.save(path)
+        measured = measure(network, splits, divided.labels, settings, calibration)
+        doubt = sets_doubt(measured.val.result.count) if settings.task == MULTICLASS else ""
+        if doubt:
+            LOGGER.info("%s", doubt)
         readable = {name: split.photos for name, split in splits.items()}
         known = seen.and_those_of(readable, check.contents)
         card = ModelCard(
@@ -292,6 +311,7 @@ def train(
                 "python": platform.python_version(),
                 **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
             },
+            sets=measured.sets,
             seen=sketch(digest for digest, split in known.splits.items() if split != "test"),
             unknown=unknown,
         )
