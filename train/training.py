@@ -291,10 +291,6 @@ def train(
             network, labels, unknown = added.network, added.labels, added.label
         with replacing(folder / MODEL_NAME) as path, quiet():
             network.save(path)
-        measured = measure(network, splits, divided.labels, settings, calibration)
-        doubt = sets_doubt(measured.val.result.count) if settings.task == MULTICLASS else ""
-        if doubt:
-            LOGGER.info("%s", doubt)
         readable = {name: split.photos for name, split in splits.items()}
         known = seen.and_those_of(readable, check.contents)
         card = ModelCard(
@@ -311,12 +307,14 @@ def train(
                 "python": platform.python_version(),
                 **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
             },
-            sets=measured.sets,
             seen=sketch(digest for digest, split in known.splits.items() if split != "test"),
             unknown=unknown,
         )
         measured = measure(network, splits, card, calibration, settings.batch_size)
-        card = dataclasses.replace(card, metrics=measured.metrics)
+        card = dataclasses.replace(card, metrics=measured.metrics, sets=measured.sets)
+        doubt = sets_doubt(measured.val.result.count) if settings.task == MULTICLASS else ""
+        if doubt:
+            LOGGER.info("%s", doubt)
         write_card(folder, card)
         write_split(folder, out, divided.root, divided.labels, readable, known.to_json())
         write_data_report(folder / REPORT_NAME, check)
