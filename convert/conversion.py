@@ -279,8 +279,9 @@ class _Maker:
         shortfall = None if in_float else find_shortfall(entry, operators)
         card = with_figures(card, operators, shortfall, comparison, int8)
         if self._fits_sets and self._reference.truth is not None:
-            truth = [index for (index,) in self._reference.truth]
-            card = dataclasses.replace(card, sets=fit_sets(result.scores, truth))
+            truth = np.array([index for (index,) in self._reference.truth])
+            known = truth != (-1 if card.unknown_index is None else card.unknown_index)
+            card = dataclasses.replace(card, sets=fit_sets(result.scores[known], truth[known]))
         data = pack(flatbuffer, card)
         held_back = not (comparison.keeps(self._demands.max_drop) or self._demands.force)
         file = ConvertedFile(
