@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -388,6 +389,32 @@ def test_four_large_pictures_at_once_take_as_much_as_one(
     peak, said = peak_bytes([path] * 4)
     assert said == ""
     assert peak < 400e6
+
+
+def test_a_large_picture_is_halved_while_it_is_decoded() -> None:
+    data = encoded(Image.new("RGB", (4000, 3000)), "BMP")
+    tracemalloc.start()
+    try:
+        # NumPy tells of its memory, Pillow does not of its own.
+        decode_resized(data, (224, 224))
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A quarter of its pixels, a quarter of those and so on, and a part of it as RGB and as read.
+    assert held < 4000 * 3000 + 8e6
+
+
+def test_it_counts_as_less_memory_only_where_it_is_halved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.png"
+    scene(300, 400).save(path)
+    # Just enough for a quarter of its pixels and less beside it.
+    monkeypatch.setattr(decoding, "MAX_BYTES", decoding.memory_needed(path))
+    assert decode_resized(path, (150, 100)).shape == (100, 150, 3)
+    for size_wh in ((151, 100), (100, 151), (300, 300)):
+        with pytest.raises(PictureError, match="MB to decode"):
+            decode_resized(path, size_wh)
 
 
 def test_photos_of_today_are_not_refused() -> None:
