@@ -54,7 +54,7 @@ _ORIENTATION = 0x0112
 _MIRRORED_X, _MIRRORED_Y, _TRANSPOSED = (2, 3, 7, 8), (3, 4, 6, 7), (5, 6, 7, 8)
 
 # Of TIFF.
-_WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _ROWS_PER_STRIP = 256, 257, 258, 278
+_HEIGHT, _BITS_PER_SAMPLE, _ROWS_PER_STRIP = 257, 258, 278
 
 
 class _Memory:
@@ -329,10 +329,10 @@ def _needs(image: Image.Image, data: bytes) -> _Needs:
         # A strip as it is stored, up to the whole picture; then Pillow turns it upright.
         tags = getattr(image, "tag_v2", {})
         bits, rows = tags.get(_BITS_PER_SAMPLE), tags.get(_ROWS_PER_STRIP)
-        stored_wh = tags.get(_WIDTH, 0), tags.get(_HEIGHT, 0)
-        share = min(1.0, rows / max(1, stored_wh[1])) if isinstance(rows, int) else 1.0
+        share = min(1.0, rows / max(1, tags.get(_HEIGHT, 0))) if isinstance(rows, int) else 1.0
         strip = share * max(4.0, sum(bits) / 8 if isinstance(bits, tuple) else 4.0)
-        return _Needs(pixel + max(strip, 0 if image.size == stored_wh else pixel), pixel)
+        turned = 0 if read_orientation(image) == 1 else pixel
+        return _Needs(pixel + max(strip, turned), pixel)
     if image.format in ("JPEG", "MPO"):
         return _Needs(pixel + _coefficient_bytes(image), pixel)
     return _Needs(pixel, pixel)

@@ -96,7 +96,7 @@ def test_any_size_needs_one(labels: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [32, 48])
 def test_no_size_is_that_of_an_oblong_input(size: int) -> None:
-    with pytest.raises(UsageError, match=f"has, 48x32. Received: --image-size {size}"):
+    with pytest.raises(UsageError, match=f"whose input is 48x32. Received: {size}"):
         picture_size(Path("m"), (1, 32, 48, 3), ModelHints(image_size=size))
 
 

@@ -134,6 +134,19 @@ def test_diagnosis() -> None:
     assert c == ""
 
 
+def test_diagnosis_says_only_what_is_worse() -> None:
+    # a: precision 0.8 and recall 0.4.
+    truth = [0] * 10 + [1] * 20 + [2] * 20
+    said = [0] * 4 + [1] * 6 + [1] * 20 + [0] + [2] * 19
+    _, (a, _, _) = diagnosed(said, truth)
+    assert a == "too many false negatives (6 of 10, mostly predicted as b): add examples"
+    # b: precision 0.5 and recall 0.8.
+    truth = [0] * 20 + [1] * 10 + [2] * 20
+    said = [0] * 12 + [1] * 8 + [1] * 8 + [2] * 2 + [2] * 20
+    _, (_, b, _) = diagnosed(said, truth)
+    assert b == "too many false positives (8, mostly a): add counter-examples"
+
+
 def test_diagnosis_of_both_and_of_few() -> None:
     _, (a, b, c) = diagnosed([0, 1, 1, 0, 2, 2], [0, 0, 1, 1, 2, 2])
     assert a == (

@@ -6,9 +6,11 @@ import struct
 import subprocess
 import sys
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -388,6 +390,85 @@ def test_four_large_pictures_at_once_take_as_much_as_one(
     peak, said = peak_bytes([path] * 4)
     assert said == ""
     assert peak < 400e6
+
+
+def test_a_large_picture_is_halved_while_it_is_decoded() -> None:
+    data = encoded(Image.new("RGB", (4000, 3000)), "BMP")
+    tracemalloc.start()
+    try:
+        # NumPy tells of its memory, Pillow does not of its own.
+        decode_resized(data, (224, 224))
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A quarter of its pixels, a quarter of those and so on, and a part of it as RGB and as read.
+    assert held < 4000 * 3000 + 8e6
+
+
+def test_it_counts_as_less_memory_only_where_it_is_halved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.png"
+    scene(300, 400).save(path)
+    # Just enough for a quarter of its pixels and less beside it.
+    monkeypatch.setattr(decoding, "MAX_BYTES", decoding.memory_needed(path))
+    assert decode_resized(path, (150, 100)).shape == (100, 150, 3)
+    for size_wh in ((151, 100), (100, 151), (300, 300)):
+        with pytest.raises(PictureError, match="MB to decode"):
+            decode_resized(path, size_wh)
+
+
+@pytest.mark.parametrize(
+    ("bytes_a_pixel", "mode", "form", "options"),
+    [
+        (2, "L", "PNG", {}),
+        (2, "P", "PNG", {}),
+        (5, "RGBA", "PNG", {}),
+        (5, "RGB", "BMP", {}),
+        (5, "RGB", "JPEG", {}),
+        # With its coefficients, 2 bytes each.
+        (7, "RGB", "JPEG", {"progressive": True}),
+        (8, "RGB", "JPEG", {"progressive": True, "subsampling": "4:2:2"}),
+        (10, "RGB", "JPEG", {"progressive": True, "subsampling": "4:4:4"}),
+        (3, "L", "JPEG", {"progressive": True}),
+        (16.5, "RGB", "WEBP", {}),
+        # With its strip, the whole picture, or a tenth of it.
+        (8, "RGB", "TIFF", {}),
+        (5, "RGB", "TIFF", {"strip_size": 3000, "compression": "tiff_lzw"}),
+        (5, "L", "TIFF", {}),
+        (6, "I;16", "TIFF", {}),
+        # With the picture that Pillow turns it into, which may be of the same size.
+        *(
+            (
+                8,
+                "RGB",
+                "TIFF",
+                {"strip_size": 3000, "compression": "tiff_lzw", "tiffinfo": {274: turn}},
+            )
+            for turn in range(2, 9)
+        ),
+    ],
+    ids=str,
+)
+def test_the_memory_that_a_picture_takes_is_known_from_its_header(
+    bytes_a_pixel: float, mode: str, form: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    image = scene(100, 100)
+    plain, asked = tmp_path / "plain", tmp_path / "asked"
+    plain.write_bytes(encoded(image))
+    stored = sixteen_bit(image) if mode == "I;16" else image.convert(mode)
+    asked.write_bytes(encoded(stored, form, **options))
+    # A PNG takes 4 bytes a pixel, and one is for what it becomes.
+    beside = [decoding.memory_needed(path) - path.stat().st_size for path in (plain, asked)]
+    assert (beside[1] - beside[0]) / 100**2 + 5 == bytes_a_pixel
+
+
+def test_how_large_a_picture_may_be_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 2_000_000)
+    with pytest.raises(
+        PictureError, match=r"at most 2 megapixels\. Received: x\.png with 2001x1000"
+    ):
+        decode(encoded(Image.new("L", (2001, 1000))), "x.png")
 
 
 def test_photos_of_today_are_not_refused() -> None:

@@ -3,6 +3,7 @@
 import struct
 import time
 
+import numpy as np
 import pytest
 
 from pocketlens.errors import ModelFileError
@@ -43,8 +44,12 @@ def test_a_few_are_read() -> None:
     [(60_000, "parts are larger than all of it"), (1_000_000, "a text of 1000000 bytes")],
 )
 def test_many_names_in_one_place_end_at_once(name_bytes: int, reason: str) -> None:
+    times_s = [time.process_time()]
     model = same_name_everywhere(250_000, name_bytes)
-    started_s = time.process_time()
+    times_s.append(time.process_time())
     with pytest.raises(ModelFileError, match=reason):
         read_metadata(model)
-    assert time.process_time() - started_s < 2
+    times_s.append(time.process_time())
+    making_s, reading_s = np.diff(times_s)
+    # It takes some 7 times as long; each name by itself takes minutes.
+    assert reading_s < 50 * making_s

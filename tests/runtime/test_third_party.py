@@ -521,7 +521,7 @@ def test_logits_of_others(elsewhere: Path) -> None:
 
 
 def test_one_sentence_once(elsewhere: Path) -> None:
-    with pytest.raises(ModelFileError, match="compiled for an Edge TPU: take the file without"):
+    with pytest.raises(ModelFileError, match="compiled for an Edge TPU: use the file without"):
         Classifier(elsewhere / "mobilenet_v1_0.25_128_quant_edgetpu.tflite")
     path = elsewhere / "person_detect_grey_int8.tflite"
     refused = None

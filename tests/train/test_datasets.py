@@ -132,5 +132,5 @@ def test_damaged(keras_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise EOFError("Compressed file ended before the end-of-stream marker was reached")
 
     monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", damaged)
-    with pytest.raises(DataError, match=r"no whole copy .* \(Compressed .* delete what is damaged"):
+    with pytest.raises(DataError, match=r"no whole copy .* \(Compressed .* delete damaged files"):
         dataset_folder("fashion_mnist")

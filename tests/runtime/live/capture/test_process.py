@@ -316,7 +316,7 @@ def test_what_cannot_be_sent_or_called_is_an_error():
 
 def test_an_interpreter_that_does_not_start_is_an_error(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(SourceError, match="start a process"):
+    with pytest.raises(SourceError, match="could be started"):
         open_fake()
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import socket
+import sys
 
 import pytest
 
@@ -164,6 +165,18 @@ def test_a_port_that_is_taken_is_one_sentence():
         port = first.getsockname()[1]
         with pytest.raises(OutputError, match=f"a free port at 127.0.0.1:{port}.*Choose another"):
             listen(WebAddress("127.0.0.1", port))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a socket says of this is Linux's")
+def test_little_is_on_its_way_to_a_viewer_and_one_that_is_gone_is_given_up():
+    with (
+        listen(WebAddress("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as viewer,
+    ):
+        # Linux doubles what it is asked for, for its own needs.
+        assert viewer.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 128 * 1024
+        assert viewer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
 
 
 @pytest.mark.parametrize("host", ["192.0.2.7", "no-such-host.invalid", "a..b"])
