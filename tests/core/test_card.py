@@ -261,7 +261,7 @@ def test_only_text_is_read_from_an_archive() -> None:
 
 
 def test_labels_that_are_no_text_are_refused_by_name() -> None:
-    with pytest.raises(ModelFileError, match="UTF-8 in labels.txt"):
+    with pytest.raises(ModelFileError, match=r"UTF-8 in labels\.txt"):
         unpack(with_files({"labels.txt": b"r\xf6schen"}))
 
 
