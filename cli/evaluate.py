@@ -15,6 +15,7 @@ from pocketlens.cli.options import (
     deliver,
     json_option,
     model_hints_options,
+    options_of,
     output,
     overwrite_option,
 )
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.argument("model", metavar="MODEL", type=EXISTING)
 @click.argument("photos", metavar="PHOTOS", type=EXISTING)
-@click.option(
+@options_of("Photos")(
     "--strangers",
     metavar="PHOTOS",
     type=EXISTING,

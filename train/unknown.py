@@ -137,6 +137,9 @@ def add_unknown(
     deviation = math.hypot(residual.std(), _ROUNDING * max(length.mean(), 1e-9))
     weight = float(best.std() / deviation / _LOGIT_WEIGHT)
     offset = low_quantile(best + weight * residual, 1 - known_kept)
+    if index is not None and len(best) < _FEW_PHOTOS:
+        # A limit that few photos leave wide open must not undo what the class has learned.
+        offset = max(offset, 0.0)
     with network.distribute_strategy.scope():
         whole = _with_output(network, index, (first, directions), weight, share, offset)
     names = labels if index is not None else (*labels, UNKNOWN)

@@ -29,6 +29,8 @@ MODEL = b"\x1c\x00\x00\x00TFL3" + bytes(range(256)) * 4
 
 def test_card_survives_json() -> None:
     assert ModelCard.from_json(CARD.to_json()) == CARD
+    # Older versions read it.
+    assert json.loads(CARD.to_json())["schema_version"] == 1
     # A score of float32, to the last bit.
     card = dataclasses.replace(CARD, sets={"0.8": 0.9826292991638184, "0.95": 1e-9, "0.99": 0.0})
     assert ModelCard.from_json(card.to_json()) == card
@@ -167,6 +169,7 @@ def test_labels_of_a_file_from_elsewhere(
     [
         ("0 rose\n1 tulip\n", ("rose", "tulip")),
         ("1: rose\n2: tulip\n", ("rose", "tulip")),
+        ("1 rose\n2 tulip\n3 lily\n", ("rose", "tulip", "lily")),
         # Cut out of a longer list, or names that begin with a number.
         ("2 rose\n3 tulip\n", ("2 rose", "3 tulip")),
         ("0 rose\n2 tulip\n", ("0 rose", "2 tulip")),
@@ -199,6 +202,7 @@ def test_scores_below_a_half_are_no_answer_where_each_label_stands_alone() -> No
         {"schema_version": 99},
         {"schema_version": None},
         {"threshold": 1.5},
+        {"threshold": -0.5},
         {"threshold": None},
         {"task": "binary", "labels": ["a", "b", "c"]},
         {"sets": [0.9]},
@@ -262,6 +266,16 @@ def test_archives_that_cost_more_than_they_say(make: Callable[[], bytes], reason
         assert tracemalloc.get_traced_memory()[1] < 100 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_only_text_is_read_from_an_archive() -> None:
+    texts = {"labels.txt": b"rose\n", "LICENSE": b"MIT", "model.json": b"{}"}
+    assert unpack(with_files({"a.bin": b"\xff", **texts, "z.bin": b"\xff"})).texts == texts
+
+
+def test_labels_that_are_no_text_are_refused_by_name() -> None:
+    with pytest.raises(ModelFileError, match=r"UTF-8 in labels\.txt"):
+        unpack(with_files({"labels.txt": b"r\xf6schen"}))
 
 
 def test_labels_as_long_as_a_book() -> None:

@@ -15,7 +15,15 @@ from pocketlens.runtime.live.capture.child import (
     Opened,
     Ready,
 )
-from pocketlens.runtime.live.sources.fake import END, ERROR, HANG, KILL, REPEAT, numbered_frame
+from pocketlens.runtime.live.sources.fake import (
+    END,
+    ERROR,
+    HANG,
+    KILL,
+    REPEAT,
+    FakeCamera,
+    numbered_frame,
+)
 
 START_S = 0.5
 OPEN_S = 0.125
@@ -64,6 +72,12 @@ class FakeProcesses:
         self.starts_s.append(self.now_s)
         self.running.append(FakeProcess(self))
         return self.running[-1]
+
+
+class SkippingCamera(FakeCamera):
+    """A camera whose driver has replaced frames before they were read."""
+
+    skipped = 3
 
 
 class FakeProcess:

@@ -411,10 +411,11 @@ def test_it_counts_as_less_memory_only_where_it_is_halved(
     path = tmp_path / "x.png"
     scene(300, 400).save(path)
     # Just enough for a quarter of its pixels and less beside it.
-    monkeypatch.setattr(decoding, "MAX_BYTES", decoding.memory_needed(path))
+    most = decoding.memory_needed(path)
+    monkeypatch.setattr(decoding, "MAX_BYTES", most)
     assert decode_resized(path, (150, 100)).shape == (100, 150, 3)
     for size_wh in ((151, 100), (100, 151), (300, 300)):
-        with pytest.raises(PictureError, match="MB to decode"):
+        with pytest.raises(PictureError, match=f"at most {most // 1_000_000} MB to decode"):
             decode_resized(path, size_wh)
 
 
@@ -461,6 +462,17 @@ def test_the_memory_that_a_picture_takes_is_known_from_its_header(
     # A PNG takes 4 bytes a pixel, and one is for what it becomes.
     beside = [decoding.memory_needed(path) - path.stat().st_size for path in (plain, asked)]
     assert (beside[1] - beside[0]) / 100**2 + 5 == bytes_a_pixel
+
+
+def test_a_jpeg_of_a_scan_for_each_layer_takes_its_coefficients_too(tmp_path: Path) -> None:
+    together = encoded(scene(100, 100), "JPEG")
+    at = together.index(b"\xff\xda")
+    apart = together[:at] + bytes.fromhex("ffda 0008 01 0100 003f00") + together[at + 14 :]
+    taken = []
+    for data in (together, apart):
+        (tmp_path / "x.jpg").write_bytes(data)
+        taken.append(decoding.memory_needed(tmp_path / "x.jpg") - len(data))
+    assert taken[1] - taken[0] == 2 * 100**2
 
 
 def test_how_large_a_picture_may_be_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

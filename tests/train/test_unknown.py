@@ -110,7 +110,8 @@ def test_counter_examples_are_a_label_and_no_class(tiny_photos: Path, tmp_path: 
     shutil.copytree(tiny_photos, photos)
     first = sorted(folder for folder in photos.iterdir() if folder.is_dir())[0]
     first.rename(photos / "None")
-    training = train(photos, tmp_path / "run", UNKNOWN)
+    settings = dataclasses.replace(UNKNOWN, fine_tune_epochs=30)
+    training = train(photos, tmp_path / "run", settings)
     card, refusals = training.card, training.refusals
     assert card.unknown == "None"
     assert card.labels == tuple(sorted(path.name for path in photos.iterdir()))
@@ -118,9 +119,9 @@ def test_counter_examples_are_a_label_and_no_class(tiny_photos: Path, tmp_path: 
     assert refusals is not None
     assert refusals.strangers > 0
     assert card.metrics["test_strangers_count"] == refusals.strangers
-    # A class that was learned is refused far better than by chance.
-    assert refusals.auroc is not None
-    assert refusals.auroc > 0.8
+    # What the class has learned stays, however few photos choose the threshold.
+    assert refusals.accepted <= refusals.strangers / 3
+    assert refusals.kept >= 0.8 * refusals.known
     shutil.copytree(photos / "None", photos / "other")
     with pytest.raises(DataError, match=r"None, other\. Put their photos into one"):
         train(photos, tmp_path / "two", UNKNOWN)

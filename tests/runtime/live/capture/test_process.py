@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_process import OPEN_S, START_S, FakeProcesses
+from fake_process import OPEN_S, START_S, FakeProcesses, SkippingCamera
 from timing import PATIENCE_S, FakeClock, wait_for
 
 from pocketlens.clock import CLOCK, Clock
@@ -297,6 +297,24 @@ def test_a_process_says_what_ended_the_frames_and_opens_the_source_again(script,
                 child.send(NEXT)
             assert isinstance(said, Failed)
             assert words in str(said.error)
+    finally:
+        child.close()
+
+
+def test_frames_that_a_driver_skipped_count_as_frames_of_the_source():
+    child = CaptureChild(partial(SkippingCamera, interval_s=0.001, faults={3: END}))
+    try:
+        assert isinstance(hear(child), Ready)
+        for before in (3, 3 + 3 + 3):
+            child.send(OPEN)
+            assert isinstance(hear(child), Opened)
+            child.send(NEXT)
+            numbers = []
+            while isinstance(said := hear(child), Frame):
+                numbers.append((said.number, frame_number(child.frame(said.offset, said.shape))))
+                child.send(NEXT)
+            assert numbers
+            assert [number - shown for number, shown in numbers] == [before] * len(numbers)
     finally:
         child.close()
 
