@@ -10,7 +10,7 @@ from pocketlens.benchmarks.candidates import Candidate
 from pocketlens.choices import MULTILABEL
 from pocketlens.errors import DataError, PictureError
 from pocketlens.evaluation.agreement import AnswerPair, pair_answers
-from pocketlens.evaluation.answers import best_five, same_labels
+from pocketlens.evaluation.answers import best_five, graded, same_labels, share_of_equal
 from pocketlens.evaluation.metrics import Accuracy, compare_answers
 from pocketlens.evaluation.scorers import Worker, one_by_one, run_models
 from pocketlens.progress import track
@@ -22,9 +22,14 @@ from pocketlens.workers import count_cores
 
 
 class Reply(NamedTuple):
-    """What a model says of a picture: its answer, and its best five labels (see `best_five`)."""
+    """What a model says of a picture: its answer, and its best five labels (see `best_five`).
+
+    `known` is the answer by which the picture counts as right, if it is of a label that the model
+    knows (see `graded`).
+    """
 
     answer: Answer
+    known: Answer
     best: Answer
 
 
@@ -101,8 +106,8 @@ def evaluate_files(
 
 
 def _renamed(reply: Reply, same: Mapping[int, int]) -> Reply:
-    answer, best = ([same.get(index, index) for index in entry] for entry in reply)
-    return Reply(tuple(sorted(set(answer))), tuple(dict.fromkeys(best)))
+    answer, known, best = ([same.get(index, index) for index in entry] for entry in reply)
+    return Reply(tuple(sorted(set(answer))), tuple(sorted(set(known))), tuple(dict.fromkeys(best)))
 
 
 def measure_accuracy(
@@ -164,22 +169,36 @@ def compare(
         [tuple(sorted(number[index] for index in reply.answer)) for reply in given]
         for given, number in zip(replies, numbers, strict=True)
     ]
+    # A photo of a known label that a model refuses is right if the best of the known ones is.
+    by_label = [
+        [
+            answer if answer == true else tuple(sorted(number[index] for index in reply.known))
+            for answer, reply, true in zip(given, own, truth, strict=True)
+        ]
+        for given, own, number in zip(answers, replies, numbers, strict=True)
+    ]
     best = [
         [tuple(number[index] for index in reply.best) for reply in given]
         for given, number in zip(replies, numbers, strict=True)
     ]
     return tuple(
         compare_answers(
-            given, truth, None if model == reference else answers[reference], labels, best[model]
+            by_label[model],
+            truth,
+            None if model == reference else by_label[reference],
+            labels,
+            best[model],
+            share_of_equal(answers[model], answers[reference]),
         )
-        for model, given in enumerate(answers)
+        for model in range(len(replies))
     )
 
 
 def _worker(classifier: Classifier) -> Worker[Reply]:
     def reply(pixels: Pixels) -> Reply:
         scores = classifier.scores(pixels)
-        return Reply(classifier.answer(scores), best_five(scores, classifier.task))
+        known = graded(scores, classifier.card)
+        return Reply(classifier.answer(scores), known, best_five(scores, classifier.task))
 
     return one_by_one(reply)
 

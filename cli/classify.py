@@ -7,7 +7,7 @@ import csv
 import functools
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -34,12 +34,15 @@ from pocketlens.files import (
     standard_output,
     write_json,
 )
-from pocketlens.names import shown
+from pocketlens.names import OR, shown
 from pocketlens.progress import track
 
 if TYPE_CHECKING:
     from pocketlens.runtime.classifier import Classifier, Result
     from pocketlens.runtime.hints import ModelHints
+
+# What a row of --csv has several labels of in one cell.
+_LISTS = ("answers", "label_set")
 
 classification = options_of("Classification")
 
@@ -49,6 +52,13 @@ classification = options_of("Classification")
 @click.argument("photos", metavar="PHOTOS...", nargs=-1, required=True, type=EXISTING)
 @classification(
     "--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Labels per photo."
+)
+@classification(
+    "--sets",
+    type=float,
+    metavar="LEVEL",
+    help="Also name the labels that together hold the right one in this share of photos like the "
+    "validation photos: 0.8, 0.9, 0.95 or 0.99.",
 )
 @classification(
     "--threads",
@@ -77,6 +87,7 @@ def classify_command(
     model: Path,
     photos: tuple[Path, ...],
     top_k: int,
+    sets: float | None,
     threads: int,
     hints: ModelHints,
     json_target: str | None,
@@ -90,8 +101,8 @@ def classify_command(
     answer; with a multilabel model all labels marked with * are, possibly none. An unreadable file
     is named on standard error; the others are classified, and the exit code is 1.
 
-    A row of --csv has the path, the error if there is one, the answers with | between them, and the
-    best labels with their scores.
+    A row of --csv has the path, the error if there is one, the answers with | between them, with
+    --sets the label set likewise, and the best labels with their scores.
     """
     targets = [target for target in (json_target, jsonl, csv_target) if target is not None]
     refuse_targets(*targets, overwrite=overwrite)
@@ -103,17 +114,19 @@ def classify_command(
     silent = STANDARD_OUTPUT in targets
     kept: list[dict[str, Any]] = []
     failed = False
-    with Classifier(model_file, threads=threads, top_k=top_k, hints=hints) as classifier:
+    with Classifier(model_file, threads=threads, top_k=top_k, hints=hints, sets=sets) as classifier:
         labels = len(classifier.card.labels)
-        # All that reach the threshold are answers, however few were asked for.
-        columns = labels if classifier.task == MULTILABEL else min(top_k, labels)
+        # All that reach the threshold are answers, or in the set, however few were asked for.
+        any_number = classifier.task == MULTILABEL or sets is not None
+        columns = labels if any_number else min(top_k, labels)
+        lists = _LISTS if sets is not None else _LISTS[:1]
         with contextlib.ExitStack() as stack:
             # Each answer goes everywhere as soon as it is known, but into --json.
             writers = [
                 stack.enter_context(_lines(target, form, header))
                 for target, form, header in (
                     (jsonl, functools.partial(_as_json, jsonl), None),
-                    (csv_target, _as_row, _header(columns)),
+                    (csv_target, functools.partial(_as_row, lists), _header(lists, columns)),
                 )
                 if target is not None
             ]
@@ -146,7 +159,8 @@ def _classify(
         result = classifier.best(classifier.scores(pixels))
         if not silent:
             click.echo(answer_text(path, result, mark=classifier.task == MULTILABEL))
-        yield {"path": str(path), **to_json(result.categories, result.answers)}
+        parts = to_json(result.categories, result.answers, result.label_set)
+        yield {"path": str(path), **parts}
 
 
 @contextlib.contextmanager
@@ -183,16 +197,15 @@ def _as_json(target: str | None, answer: dict[str, Any]) -> str:
     return json_text(answer, encoding) + "\n"
 
 
-def _as_row(answer: dict[str, Any]) -> str:
+def _as_row(lists: Sequence[str], answer: dict[str, Any]) -> str:
+    joined = ["|".join(answer.get(name, ())) for name in lists]
     best = [value for entry in answer.get("categories", ()) for value in entry.values()]
-    return _row(
-        [answer["path"], answer.get("error", ""), "|".join(answer.get("answers", ())), *best]
-    )
+    return _row([answer["path"], answer.get("error", ""), *joined, *best])
 
 
-def _header(columns: int) -> str:
+def _header(lists: Sequence[str], columns: int) -> str:
     best = [f"{what}_{place}" for place in range(1, columns + 1) for what in ("label", "score")]
-    return _row(["path", "error", "answers", *best])
+    return _row(["path", "error", *lists, *best])
 
 
 def _row(cells: list[Any]) -> str:
@@ -202,13 +215,14 @@ def _row(cells: list[Any]) -> str:
 
 
 def answer_text(path: Path, result: Result, *, mark: bool) -> str:
-    """Return what is said of one picture, scores below each other, answers marked or not."""
+    """Return what is said of one picture: its label set, scores, answers marked or not."""
+    label_set = [f"  {OR.join(result.label_set)}"] if result.label_set else []
     lines = (
         f"{'*' if mark and category in result.answers else ' '} {category.score:6.4f}  "
         f"{category.label}"
         for category in result.categories
     )
-    return "\n".join((shown(path), *lines))
+    return "\n".join((shown(path), *label_set, *lines))
 
 
 def _pictures(photos: tuple[Path, ...]) -> list[Path]:

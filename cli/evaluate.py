@@ -15,6 +15,7 @@ from pocketlens.cli.options import (
     deliver,
     json_option,
     model_hints_options,
+    options_of,
     output,
     overwrite_option,
 )
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from pocketlens.evaluation.metrics import Evaluation
     from pocketlens.evaluation.models import ModelEvaluation
+    from pocketlens.evaluation.sets import SetCoverage
+    from pocketlens.evaluation.unknown import Refusals
     from pocketlens.runtime.hints import ModelHints
     from pocketlens.train.training import Training
 
@@ -34,6 +37,13 @@ if TYPE_CHECKING:
 )
 @click.argument("model", metavar="MODEL", type=EXISTING)
 @click.argument("photos", metavar="PHOTOS", type=EXISTING)
+@options_of("Photos")(
+    "--strangers",
+    metavar="PHOTOS",
+    type=EXISTING,
+    help="Folder with photos of anything else, for a model with the label unknown (train --unknown "
+    "auto): which of them it accepts.",
+)
 @model_hints_options()
 @output(
     "--report",
@@ -53,6 +63,7 @@ if TYPE_CHECKING:
 def evaluate_command(
     model: Path,
     photos: Path,
+    strangers: Path | None,
     report: Path | None,
     feature_photo: Path | None,
     hints: ModelHints,
@@ -79,6 +90,7 @@ def evaluate_command(
             model,
             photos,
             hints,
+            strangers=strangers,
             report=report,
             feature_photo=feature_photo,
             overwrite=overwrite,
@@ -88,7 +100,7 @@ def evaluate_command(
             "Expected --report DIR with --feature-maps. Received: none. Say where the page goes."
         )
     else:
-        evaluation = evaluate_model(model, photos, hints)
+        evaluation = evaluate_model(model, photos, hints, strangers=strangers)
     summarise_evaluation(evaluation, json_target, report)
 
 
@@ -109,6 +121,7 @@ def summarise(training: Training, json_target: str | None = None) -> None:
             "test": training.test and asdict(training.test),
             "val": asdict(training.val),
             "unknown": training.unknown,
+            **({"refusals": training.refusals.to_json()} if training.refusals else {}),
         }
 
     def show() -> None:
@@ -130,6 +143,7 @@ def summarise(training: Training, json_target: str | None = None) -> None:
             )
         if training.test and training.unknown:
             console.print(f"The test figures may be optimistic: {training.unknown}", soft_wrap=True)
+        _print_refusals(console, training.refusals)
         _print_doubt(console, training.card.metrics.get("temperature"))
         console.print(f"Report: {training.folder / REPORT_NAME / PAGE_NAME}", soft_wrap=True)
         console.print(f"Next: pocketlens convert {training.folder} --out models", soft_wrap=True)
@@ -148,6 +162,9 @@ def summarise_evaluation(
         console = _console()
         name = evaluation.model.name if evaluation.model else "The model"
         _print(console, evaluation.result, f"{name} on {counted(evaluation.result.count)}")
+        _print_refusals(console, evaluation.refusals)
+        for line in map(_sets_text, evaluation.sets):
+            console.print(line, soft_wrap=True)
         _print_doubt(console, evaluation.temperature)
         if report is not None:
             from pocketlens.report.evaluation import PAGE_NAME
@@ -161,6 +178,20 @@ def _console() -> Console:
     from pocketlens.report.terminal import new_console
 
     return new_console()
+
+
+def _print_refusals(console: Console, refusals: Refusals | None) -> None:
+    for sentence in refusals.sentences if refusals else ():
+        console.print(sentence, soft_wrap=True)
+
+
+def _sets_text(entry: SetCoverage) -> str:
+    low, high = entry.interval
+    return (
+        f"--sets {entry.level:g}: the set holds the right label of {entry.coverage:.1%} (95 % "
+        f"interval {low:.1%} to {high:.1%}), of {entry.worst_class}, the worst class, "
+        f"{entry.worst_coverage:.1%}; {entry.mean_size:.2f} labels on average"
+    )
 
 
 def _print_doubt(console: Console, temperature: float | None) -> None:

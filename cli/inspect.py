@@ -84,6 +84,7 @@ def _card(inspection: Inspection) -> list[tuple[str, str]]:
         *rows,
         ("card", f"{card.name}, {card.format}, {card.task}"),
         answer,
+        ("label sets", ", ".join(card.sets) or "none"),
         ("SHA-256", f"{card.model_sha256[:16]}… of the model without its card, as the card says"),
         ("seal", "a checksum: it tells of damage, not of who wrote the file"),
         ("metrics", pairs_text(card.metrics)),

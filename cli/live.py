@@ -159,6 +159,13 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
     "label).  [default: the model's; multiclass: none]",
 )
 @decision(
+    "--sets",
+    type=float,
+    metavar="LEVEL",
+    help="Also show the labels that together hold the right one in this share of frames like the "
+    "validation photos: 0.8, 0.9, 0.95 or 0.99.",
+)
+@decision(
     "--smooth",
     "smooth_s",
     type=float,
@@ -219,6 +226,7 @@ def live_command(
     size_wh: tuple[int, int] | None,
     fps: float | None,
     fourcc: str | None,
+    sets: float | None,
     top_k: int | None,
     threads: int | None,
     hints: ModelHints,
@@ -258,7 +266,9 @@ def live_command(
 
             model_file = complete(model_file, hints)
         chosen = threads or _choose_threads(model_file, hints.backend)
-        with Classifier(model_file, threads=chosen, top_k=top_k, hints=hints) as classifier:
+        with Classifier(
+            model_file, threads=chosen, top_k=top_k, hints=hints, sets=sets
+        ) as classifier:
             if settings.threshold is not None:
                 # A frame's answers follow it like the decision, whatever the file says.
                 classifier.threshold = settings.threshold

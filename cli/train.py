@@ -16,6 +16,8 @@ from pocketlens.choices import (
     SCHEDULES,
     SEEDS,
     TASKS,
+    UNKNOWN_MODES,
+    UNKNOWN_OFF,
 )
 from pocketlens.cli.options import (
     EXISTING,
@@ -132,6 +134,22 @@ schedule_options = options_of("Training")
     show_default=True,
     help="How rare classes count as much as common ones: by class weights, or by drawing their "
     "photos more often. With none, common classes count more.",
+)
+@photos_options(
+    "--unknown",
+    type=click.Choice(UNKNOWN_MODES),
+    default=UNKNOWN_OFF,
+    show_default=True,
+    help="With auto the model also gets the label unknown, for photos that show none of the "
+    "classes. Photos in a folder unknown, none, background, other or nothing teach it.",
+)
+@photos_options(
+    "--known-kept",
+    type=float,
+    metavar="SHARE",
+    default=0.95,
+    show_default=True,
+    help="Share of the validation photos that --unknown lets keep their label.",
 )
 @photos_options(
     "--strict", is_flag=True, help="Fail if a file cannot be read or a photo has two labels."

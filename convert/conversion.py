@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard, pack
-from pocketlens.choices import FORMATS, INT8, NO_ACTIVATION
+from pocketlens.choices import FORMATS, INT8, MULTICLASS, NO_ACTIVATION
 from pocketlens.convert.activations import Activated, activate, find_activation
 from pocketlens.convert.demands import DEFAULT_SAMPLES, Demands, plan_files
 from pocketlens.convert.encoders import Encoder, FloatModel
@@ -35,6 +35,7 @@ from pocketlens.convert.origins import read_origin
 from pocketlens.convert.photos import reference_photos, representative_pixels
 from pocketlens.errors import ConversionError, ModelFileError
 from pocketlens.evaluation.agreement import Comparison, Reference
+from pocketlens.evaluation.sets import fit_sets
 from pocketlens.files import one_call, write_bytes
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
@@ -155,7 +156,8 @@ def convert(
         formats: some of `FORMATS`.
         name: how the files are named; the model's name if None.
         hints: what a third-party model does not say of itself.
-        data: labelled photos to compare files on; a run's validation photos if None.
+        data: labelled photos to compare files on; a run's validation photos if None. Only on these
+            the label sets of the files are fitted.
         representative: photos for the 8-bit formats; a run's training photos if None.
         samples: how many of them.
         demands: what the files must hold.
@@ -205,13 +207,15 @@ def convert(
             activation = find_activation(model, reference.scores, origin.card.task)
         scores = activate(reference.scores, activation)
         reference = dataclasses.replace(reference, scores=scores)
-    card = dataclasses.replace(origin.card, name=stem)
+    # Each file's label sets are fitted on its own scores.
+    card = dataclasses.replace(origin.card, name=stem, sets={})
+    fits_sets = origin.run is not None and data is None and card.task == MULTICLASS
     if activation != NO_ACTIVATION:
         float_model = Activated(float_model, activation)
         metrics = {**card.metrics, "appended_activation": activation}
         card = dataclasses.replace(card, activation=NO_ACTIVATION, metrics=metrics)
     calibrated = calibration(len(photos), representative is not None)
-    maker = _Maker(float_model, photos, card, reference, demands, calibrated)
+    maker = _Maker(float_model, photos, card, reference, demands, calibrated, fits_sets)
     results = {
         entry: maker.attempt(entry, targets[entry]) for entry in track(formats, "Converting")
     }
@@ -241,6 +245,7 @@ class _Maker:
         reference: Reference,
         demands: Demands,
         calibrated: Mapping[str, Any],
+        fits_sets: bool,
     ) -> None:
         self._encoder = Encoder(model, photos)
         self._model = model
@@ -248,6 +253,7 @@ class _Maker:
         self._reference = reference
         self._demands = demands
         self._calibration = calibrated
+        self._fits_sets = fits_sets
 
     def attempt(self, entry: str, path: Path) -> tuple[ConvertedFile, bytes] | str:
         """Do what `make` does; return in one line why where that is not possible."""
@@ -272,6 +278,10 @@ class _Maker:
         # Layers that were left in float on purpose are named with int8's figures.
         shortfall = None if in_float else find_shortfall(entry, operators)
         card = with_figures(card, operators, shortfall, comparison, int8)
+        if self._fits_sets and self._reference.truth is not None:
+            truth = np.array([index for (index,) in self._reference.truth])
+            known = truth != (-1 if card.unknown_index is None else card.unknown_index)
+            card = dataclasses.replace(card, sets=fit_sets(result.scores[known], truth[known]))
         data = pack(flatbuffer, card)
         held_back = not (comparison.keeps(self._demands.max_drop) or self._demands.force)
         file = ConvertedFile(

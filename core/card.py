@@ -63,7 +63,10 @@ class ModelCard:
     these are logits, "none" where they are scores. `format` is "keras" or one of the five `.tflite`
     formats. `calibration`, `metrics`, `training` and `versions` hold plain JSON values for people
     to read. `seen` tells photos that the model was trained or chosen on (`evaluation.seen.sketch`).
-    `model_sha256` is that of the flatbuffer alone, without the appended archive.
+    `model_sha256` is that of the flatbuffer alone, without the appended archive. `unknown` is the
+    label of a multiclass model that says that a photo shows none of the others, "" where it has no
+    such label. `sets` are for label sets, of a multiclass model: by level, such as "0.95", the
+    score from which a label is in the set (`evaluation.sets`).
     """
 
     name: str
@@ -82,6 +85,8 @@ class ModelCard:
     schema_version: int = SCHEMA_VERSION
     activation: str = NO_ACTIVATION
     seen: str = ""
+    unknown: str = ""
+    sets: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse values that no reader of the card could obey."""
@@ -99,6 +104,18 @@ class ModelCard:
             )
         if not isinstance(self.seen, str):
             raise ModelFileError(f"Expected the card's photos as text. Received: {self.seen!r}.")
+        if self.unknown and (self.task != MULTICLASS or self.unknown not in self.labels):
+            raise ModelFileError(
+                "Expected the card's label for unknown photos among those of a multiclass model. "
+                f"Received: {self.unknown!r}."
+            )
+        if not isinstance(self.sets, Mapping) or not all(
+            isinstance(score, (int, float)) and 0 <= score <= 1 for score in self.sets.values()
+        ):
+            raise ModelFileError(
+                "Expected the card's label sets as levels with scores in 0 to 1. "
+                f"Received: {self.sets!r}."
+            )
         if len(self.input_size_wh) != 2 or any(
             not isinstance(side, int) or side < 1 for side in self.input_size_wh
         ):
@@ -123,6 +140,11 @@ class ModelCard:
     def score_labels(self) -> tuple[str, ...]:
         """A label for each score of the model: only the positive one of a binary model."""
         return self.labels[1:] if self.task == BINARY else self.labels
+
+    @property
+    def unknown_index(self) -> int | None:
+        """The index of the label for unknown photos, None where there is none."""
+        return self.labels.index(self.unknown) if self.unknown else None
 
     def to_json(self) -> str:
         """Return the card as JSON text, the same text for the same card."""

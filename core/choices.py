@@ -18,6 +18,15 @@ FLOAT32, FLOAT16, DYNAMIC, WEIGHTS8, INT8 = FORMATS = (
     "int8",
 )
 
+# Whether `train` gives a model a label for unknown photos, its name, and what folders with examples
+# of them are called.
+UNKNOWN_AUTO, UNKNOWN_OFF = UNKNOWN_MODES = ("auto", "off")
+UNKNOWN = "unknown"
+COUNTER_EXAMPLES = (UNKNOWN, "none", "background", "other", "nothing")
+
+# Of `--sets`: the share of photos whose label set is to hold the right label.
+SET_LEVELS = (0.8, 0.9, 0.95, 0.99)
+
 # Keras takes no others.
 SEEDS = 1 << 32
 

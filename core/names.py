@@ -11,6 +11,9 @@ from collections.abc import Iterable
 _UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FIRST_BYTE, _LAST_BYTE = 0xDC80, 0xDCFF
 
+OR = " or "
+"""Between the labels of a label set, where people read it."""
+
 
 def shown(name: object) -> str:
     r"""Return a name for a terminal, a log or a page: `\n` for a line break, `\xe9` for a byte."""

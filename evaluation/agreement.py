@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard
-from pocketlens.evaluation.answers import share_of_equal
+from pocketlens.evaluation.answers import graded, share_of_equal
 from pocketlens.runtime.answers import Answer, answer_of
 
 # The usual level: of models that are equally good, one pair in twenty is said to differ.
@@ -222,11 +222,17 @@ class Reference:
     def compare(self, scores: NDArray[np.float32]) -> Comparison:
         """Compare scores (photos, outputs) with the original's."""
         answers, expected = self._answers(scores), self._answers(self.scores)
+        agreement = share_of_equal(answers, expected)
         known = self.truth is not None
         truth = expected if self.truth is None else self.truth
+        if self.truth is not None:
+            answers, expected = (
+                [graded(row, self.card, true) for row, true in zip(rows, self.truth, strict=True)]
+                for rows in (scores, self.scores)
+            )
         return Comparison(
             photos=len(truth),
-            agreement=share_of_equal(answers, expected),
+            agreement=agreement,
             accuracy=share_of_equal(answers, truth) if known else None,
             original_accuracy=share_of_equal(expected, truth) if known else None,
             flips=find_flips(answers, expected, truth, self.card.labels),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.card import DEFAULT_THRESHOLDS
+from pocketlens.card import DEFAULT_THRESHOLDS, ModelCard
 from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
 from pocketlens.runtime.answers import MIN_CLASSES_FOR_TOP5, Answer, answer_of, best_scores
 
@@ -63,6 +63,26 @@ def to_answers(
     predicted = label_matrix([answer_of(row, task, threshold) for row in scores], len(labels))
     shown = None if task == MULTICLASS else threshold
     return Answers(labels, task, values, is_true, predicted, shown)
+
+
+def graded(scores: NDArray[np.floating], card: ModelCard, true: Answer | None = None) -> Answer:
+    """Return the answer by which a photo counts as right or wrong.
+
+    It is the model's answer; of a model with a label for unknown photos the best of its other
+    labels, unless that is the true one: whether known photos are told apart and whether they are
+    recognised as known are two questions (see `evaluation.unknown`).
+
+    Args:
+        scores: (outputs,) of the photo.
+        card: what they mean.
+        true: the indices of the photo's labels, None where they are not known.
+    """
+    index = card.unknown_index
+    if index is None or true == (index,):
+        return answer_of(scores, card.task, card.threshold)
+    rest = scores.copy()
+    rest[index] = -1
+    return (int(rest.argmax()),)
 
 
 def truth(labels: Sequence[Answer], classes: int, task: str) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pocketlens.choices import MULTILABEL
 from pocketlens.evaluation.agreement import Flips, find_flips
-from pocketlens.evaluation.answers import Answers, best_five, share_of_equal
+from pocketlens.evaluation.answers import Answers, best_five
 from pocketlens.evaluation.calibration import Reliability, reliability
 from pocketlens.evaluation.intervals import Interval, bootstrap, wilson
 from pocketlens.runtime.answers import Answer
@@ -301,6 +301,7 @@ def compare_answers(
     reference: Sequence[Answer] | None,
     labels: Sequence[str],
     best: Sequence[Answer],
+    agreement: float,
 ) -> Accuracy:
     """Measure a file's answers beside those of the reference.
 
@@ -310,13 +311,14 @@ def compare_answers(
         reference: those that the reference gives; None for the reference itself.
         labels: what the indices stand for.
         best: the indices of the five best labels of each picture; empty where that means nothing.
+        agreement: the share of pictures, 0-1, for which both say the same.
     """
     counts, macro_f1_interval = count_labels(answers, truth)
     top5 = (true[0] in five for true, five in zip(truth, best, strict=True)) if best[0] else None
     return Accuracy(
         correct=sum(one == true for one, true in zip(answers, truth, strict=True)),
         total=len(truth),
-        agreement=1.0 if reference is None else share_of_equal(answers, reference),
+        agreement=agreement,
         micro_f1=counts.micro_f1,
         macro_f1=counts.macro_f1,
         macro_f1_interval=macro_f1_interval,

@@ -18,10 +18,19 @@ from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.mistakes import confusions, mistakes
 from pocketlens.evaluation.scorers import Scorer, open_scorer, run_models
 from pocketlens.evaluation.seen import warn_if_seen
+from pocketlens.evaluation.sets import SetCoverage, measure_sets
+from pocketlens.evaluation.unknown import Refusals, known_part
 from pocketlens.progress import track
 from pocketlens.runtime.answers import ACTIVATE
 from pocketlens.runtime.hints import ModelHints
-from pocketlens.runtime.photos import LabelledPhotos, Photo, read_labelled, report_skipped
+from pocketlens.runtime.photos import (
+    LabelledPhotos,
+    Photo,
+    existing_folder,
+    find_pictures,
+    read_labelled,
+    report_skipped,
+)
 from pocketlens.runtime.runs import evaluation_photos, is_run, read_run
 
 LOGGER = logging.getLogger("pocketlens")
@@ -37,7 +46,9 @@ class ModelEvaluation:
     `photos` are those that could be read, in the order of `answers`; `skipped` counts the others.
     `temperature` is the one inside the model, None where it is not known; `before` is the
     reliability without it. `model` is the file, None for a network that is still being trained.
-    `warnings` say why the figures may be too good.
+    `warnings` say why the figures may be too good. `refusals` are there for a model with a label
+    for unknown photos, of which `answers`, `result` and `photos` have the known ones only. `sets`
+    are the label sets of each level that the model's card has.
     """
 
     answers: Answers
@@ -48,6 +59,8 @@ class ModelEvaluation:
     skipped: int = 0
     model: Path | None = None
     warnings: tuple[str, ...] = ()
+    refusals: Refusals | None = None
+    sets: tuple[SetCoverage, ...] = ()
 
     @property
     def paths(self) -> list[Path]:
@@ -59,6 +72,8 @@ def evaluate_model(
     model: str | Path | Scorer,
     data: str | Path | LabelledPhotos,
     hints: ModelHints | None = None,
+    *,
+    strangers: Path | None = None,
 ) -> ModelEvaluation:
     """Measure a model on labelled photos.
 
@@ -67,6 +82,7 @@ def evaluate_model(
         data: a folder per class, a table, or a run folder, of which the held-back test photos are
             taken.
         hints: what a user says of a third-party model.
+        strangers: a folder with photos of anything else, for a model with a label for unknown ones.
 
     Raises:
         UsageError: an argument cannot be.
@@ -81,17 +97,10 @@ def evaluate_model(
         photos = photos_for(Path(model), data)
         scorer = open_scorer(Path(model), hints)
     card = scorer.card
+    foreign = None if strangers is None else _find_strangers(strangers, scorer)
     photos = photos.with_labels(card.labels, card.task)
     warnings = warn_if_seen([(scorer.path, card)], photos.photos)
-    skipped: list[PictureError] = []
-    samples = read_labelled(photos, card.input_size_wh, card.resize_mode, skipped)
-    readable, (scores,) = run_models(
-        [scorer.crew], track(samples, "Evaluating", len(photos.photos))
-    )
-    report_skipped(skipped, len(photos.photos))
-    if not readable:
-        raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
-    shares = _as_shares(np.stack(scores), card.task, scorer.path, hints)
+    readable, shares, skipped = _score(scorer, photos, hints)
     if not card.data_hash and card.task == MULTICLASS:
         # Nobody's own photos named its classes.
         known = {card.labels[index] for photo in readable for index in photo.label_indices}
@@ -99,21 +108,21 @@ def evaluate_model(
             # The greater one and no sum, which might beat what `classify` answers.
             shares[:, first] = np.maximum(shares[:, first], shares[:, index])
             shares[:, index] = 0
-    answers = to_answers(
-        shares,
-        truth([photo.label_indices for photo in readable], len(card.labels), card.task),
-        card.labels,
-        card.task,
-        card.threshold,
-    )
+    right = truth([photo.label_indices for photo in readable], len(card.labels), card.task)
+    unlike = None if foreign is None else _score(scorer, foreign, hints)[1]
+    part = known_part(shares, right, card, unlike)
+    whole = to_answers(shares[part.rows], right[part.rows], card.labels, card.task, card.threshold)
+    answers = to_answers(part.scores, part.truth, part.labels, card.task, card.threshold)
     return ModelEvaluation(
         answers,
         evaluate(answers),
-        tuple(readable),
+        tuple(readable[row] for row in part.rows),
         scorer.temperature,
-        skipped=len(skipped),
+        skipped=skipped,
         model=scorer.path,
         warnings=warnings,
+        refusals=part.refusals,
+        sets=measure_sets(whole, card.sets),
     )
 
 
@@ -136,10 +145,12 @@ def photos_for(model: Path, data: str | Path | LabelledPhotos) -> LabelledPhotos
 def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
     """Return an evaluation as plain JSON values.
 
-    These are `model`, `skipped_photos` and `warnings` where it is of a file; those of `Evaluation`;
+    These are `model`, `skipped_photos` and `warnings` where it is of a file; `refusals` where the
+    model has a label for unknown photos; those of `Evaluation`;
     `labels`, `ece`, `temperature` (null where none is known), `ece_before_temperature`,
-    `log_loss_before_temperature`, `confused` (pairs with the number of photos, the most frequent
-    first) and `mistakes` (every wrong answer with its photo, the surest first).
+    `log_loss_before_temperature`, `sets` (label sets, an entry for each level that the card has),
+    `confused` (pairs with the number of photos, the most frequent first) and `mistakes` (every
+    wrong answer with its photo, the surest first).
     """
     answers, result, before = evaluation.answers, evaluation.result, evaluation.before
     every = mistakes(answers)
@@ -148,14 +159,17 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
         "skipped_photos": evaluation.skipped,
         "warnings": list(evaluation.warnings),
     }
+    refusals = evaluation.refusals
     return {
         **(of_file if evaluation.model else {}),
+        **({"refusals": refusals.to_json()} if refusals else {}),
         **asdict(result),
         "labels": list(answers.labels),
         "ece": result.ece,
         "temperature": evaluation.temperature,
         "ece_before_temperature": before.ece if before else None,
         "log_loss_before_temperature": before.log_loss if before else None,
+        "sets": [asdict(entry) for entry in evaluation.sets],
         "confused": [
             {"truth": pair.truth, "answer": pair.answer, "photos": len(pair.mistakes)}
             for pair in confusions(every)
@@ -170,6 +184,34 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
             for entry in every
         ],
     }
+
+
+def _score(
+    scorer: Scorer, photos: LabelledPhotos, hints: ModelHints | None
+) -> tuple[list[Photo], NDArray[np.float32], int]:
+    """Return the photos that can be read, their scores in 0-1, and how many others there are."""
+    card = scorer.card
+    skipped: list[PictureError] = []
+    samples = read_labelled(photos, card.input_size_wh, card.resize_mode, skipped)
+    readable, (scores,) = run_models(
+        [scorer.crew], track(samples, "Evaluating", len(photos.photos))
+    )
+    report_skipped(skipped, len(photos.photos))
+    if not readable:
+        raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
+    return readable, _as_shares(np.stack(scores), card.task, scorer.path, hints), len(skipped)
+
+
+def _find_strangers(folder: Path, scorer: Scorer) -> LabelledPhotos:
+    if not scorer.card.unknown:
+        raise UsageError(
+            f"Expected --strangers with a model that has a label for unknown photos. Received: "
+            f"{scorer.path}, which has none. Train it with --unknown auto."
+        )
+    paths = sorted(find_pictures(existing_folder(folder)))
+    if not paths:
+        raise DataError(f"Expected photos in {folder}. Received: none. Choose another folder.")
+    return LabelledPhotos((), tuple(Photo(path, ()) for path in paths))
 
 
 def _as_shares(

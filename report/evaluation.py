@@ -25,6 +25,7 @@ from pocketlens.evaluation.calibration import Reliability, temperature_doubt
 from pocketlens.evaluation.metrics import Evaluation, precision_recall_curve, roc_curve
 from pocketlens.evaluation.mistakes import Confusion, Mistake, confusions, diagnose
 from pocketlens.evaluation.models import ModelEvaluation, to_payload
+from pocketlens.evaluation.unknown import Refusals
 from pocketlens.files import refuse_folder, staged_folder, write_json, write_text
 from pocketlens.report.charts import (
     ACCENT,
@@ -77,6 +78,7 @@ class _Written:
     ece_before_temperature: float | None
     log_loss_before_temperature: float | None
     warnings: tuple[str, ...]
+    refusals: Refusals | None
 
 
 def write_evaluation(
@@ -170,6 +172,7 @@ def evaluation_context(
         "mistake_count": len(every),
         "written": written,
         "doubt": temperature_doubt(written.temperature),
+        "refusals": written.refusals.sentences if written.refusals else (),
     }
 
 
@@ -202,7 +205,7 @@ def _write(
 def _read(payload: dict[str, Any]) -> tuple[Evaluation, _Written]:
     result = from_json(Evaluation, payload)
     # Version 0.1.0 wrote no warnings, and that of a training has none.
-    written = from_json(_Written, {"warnings": [], **payload})
+    written = from_json(_Written, {"warnings": [], "refusals": None, **payload})
     count = len(result.classes)
     sound = {
         "task": result.task in TASKS,
@@ -212,6 +215,7 @@ def _read(payload: dict[str, Any]) -> tuple[Evaluation, _Written]:
         or (len(result.confusion) == count and {len(row) for row in result.confusion} == {count}),
         "threshold": (result.threshold is None) == (result.task == MULTICLASS),
         "reliability": len(result.reliability.bins) > 0,
+        "refusals": written.refusals is None or written.refusals.is_sound,
     }
     for place, is_sound in sound.items():
         if not is_sound:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pocketlens.card import ModelCard
-from pocketlens.choices import BINARY, MULTICLASS, NO_ACTIVATION, SIGMOID, SOFTMAX
+from pocketlens.choices import (
+    BINARY,
+    MULTICLASS,
+    MULTILABEL,
+    NO_ACTIVATION,
+    SET_LEVELS,
+    SIGMOID,
+    SOFTMAX,
+)
 from pocketlens.errors import LabelsError, ModelFileError, UsageError
 from pocketlens.names import to_labels
 
@@ -24,6 +33,11 @@ _FEW = 32
 
 # Among fewer classes, five guesses are right too easily to mean something.
 MIN_CLASSES_FOR_TOP5 = 10
+
+_INSTEAD_OF_SETS = {
+    BINARY: "Use its score, which says how sure the answer is.",
+    MULTILABEL: "Use its answers, which are a set already: every label from the threshold up.",
+}
 
 Answer = tuple[int, ...]
 """The indices of a photo's labels, ascending: one but where a task is multilabel."""
@@ -76,7 +90,11 @@ def describe(
             "Give a file with one label per line for each output (some models have a 'background' "
             "first; a binary one needs the negative and the positive label)."
         )
-    return card if found == card.labels else dataclasses.replace(card, labels=found)
+    if found == card.labels:
+        return card
+    index = card.unknown_index
+    unknown = "" if index is None else found[index]
+    return dataclasses.replace(card, labels=found, unknown=unknown)
 
 
 def require_labels(path: str | os.PathLike[str], labels: Sequence[str] | None) -> tuple[str, ...]:
@@ -148,6 +166,59 @@ def answer_of(scores: NDArray[np.float32], task: str, threshold: float) -> Answe
     if task == BINARY:
         return (int(scores[0] >= threshold),)
     return tuple(np.flatnonzero(scores >= threshold).tolist())
+
+
+def set_score(card: ModelCard, level: float, path: str | os.PathLike[str]) -> float:
+    """Return the score from which a label is in the label sets of a level.
+
+    Args:
+        card: of the model.
+        level: the share of photos whose set is to hold the right label, in 0-1.
+        path: what the model is called in errors.
+
+    Raises:
+        UsageError: the model is not multiclass, or its card has no such level.
+    """
+    if card.task in _INSTEAD_OF_SETS:
+        raise UsageError(
+            f"Expected a multiclass model for --sets. Received: {path}, a {card.task} one. "
+            f"{_INSTEAD_OF_SETS[card.task]}"
+        )
+    if not card.sets:
+        raise UsageError(
+            f"Expected label sets in the card of {path} for --sets. Received: none. Convert a "
+            "run without --photos: they are fitted on its validation photos, at least "
+            f"{photos_needed(SET_LEVELS[0])}."
+        )
+    name = f"{level:g}"
+    if name not in card.sets:
+        advice = "Choose one of these."
+        if level in SET_LEVELS:
+            advice = f"That takes {photos_needed(level)} validation photos or more."
+        raise UsageError(
+            f"Expected --sets to be in the card of {path}: {', '.join(card.sets)}. "
+            f"Received: {name}. {advice}"
+        )
+    return card.sets[name]
+
+
+def photos_needed(level: float) -> int:
+    """Return the number of photos from which on label sets of a level can be fitted."""
+    # Rounded first: 0.95 / (1 - 0.95) is a little more than 19.
+    return math.ceil(round(level / (1 - level), 6))
+
+
+def in_label_set(scores: NDArray[np.floating], score: float) -> NDArray[np.bool_]:
+    """Return which labels are in the label set: those from `score` up, and always the best.
+
+    Args:
+        scores: (..., labels), one for each label.
+        score: what `set_score` returns.
+
+    Returns:
+        bool, of the same shape. Labels that share the best score are all in it.
+    """
+    return np.asarray((scores >= score) | (scores == scores.max(axis=-1, keepdims=True)))
 
 
 def best_scores(scores: NDArray[np.float32], count: int) -> list[tuple[int, float]]:

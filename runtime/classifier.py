@@ -20,7 +20,9 @@ from pocketlens.runtime.answers import (
     answer_of,
     best_scores,
     describe,
+    in_label_set,
     label_scores,
+    set_score,
 )
 from pocketlens.runtime.model_files import (
     ModelFile,
@@ -80,7 +82,12 @@ class Result:
     whose score is high enough, so several or none. A binary model's answer is the positive label
     from its threshold up, whatever that is; the score of the other label is 1 less the first.
     `scores` are those of all labels, float32 (labels,), in 0-1; `timing` is 0 where nothing was
-    measured. Neither counts when two results are compared.
+    measured. Neither counts when two results are compared. `unknown` is the index of the label for
+    photos that show none of the others (`ModelCard.unknown`), None where the model has none.
+
+    `label_set`, best first, are the labels that together hold the right one in the share of photos
+    that `Classifier(sets=...)` asked for, never empty; the first of `categories` are these. Without
+    that it is ().
     """
 
     categories: tuple[Category, ...]
@@ -89,20 +96,30 @@ class Result:
         default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False
     )
     timing: Timing = field(default=Timing(), repr=False, compare=False)
+    unknown: int | None = field(default=None, repr=False, compare=False)
+    label_set: tuple[str, ...] = ()
 
     @property
     def top(self) -> Category:
         """The best label, whether it is an answer or not."""
         return self.categories[0]
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the answer is that the picture shows none of what the model knows."""
+        return self.unknown is not None and self.answers[0].index == self.unknown
 
-def to_json(categories: Sequence[Category], answers: Sequence[Category]) -> dict[str, Any]:
-    """Return the parts of a result as plain JSON values."""
+
+def to_json(
+    categories: Sequence[Category], answers: Sequence[Category], label_set: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the parts of a result as plain JSON values; `label_set` only where there is one."""
     return {
         "categories": [
             {"label": entry.label, "score": round(entry.score, 6)} for entry in categories
         ],
         "answers": [entry.label for entry in answers],
+        **({"label_set": list(label_set)} if label_set else {}),
     }
 
 
@@ -117,6 +134,8 @@ class Classifier:
         threads: how many threads an inference uses; "auto" measures which number is best here.
         top_k: how many labels a result has at least.
         hints: what a third-party model does not say of itself, and the interpreter to take.
+        sets: gives results a `label_set`, which holds the right label in this share of photos like
+            those of the training's validation split: 0.8, 0.9, 0.95 or 0.99, if the card has it.
 
     Raises:
         ModelFileError: the file is not an image classifier.
@@ -132,6 +151,7 @@ class Classifier:
         threads: int | Literal["auto"] = 1,
         top_k: int = DEFAULT_TOP_K,
         hints: ModelHints | None = None,
+        sets: float | None = None,
     ) -> None:
         if (threads != "auto" and threads < 1) or top_k < 1:
             raise UsageError(
@@ -166,8 +186,9 @@ class Classifier:
             card = replace(card, activation=activation)
         self.card = card
         self.labels, self.task, self.threshold = card.labels, card.task, card.threshold
-        self.resize_mode = card.resize_mode
+        self.resize_mode, self._unknown = card.resize_mode, card.unknown_index
         self._top_k = top_k
+        self._set_score = None if sets is None else set_score(card, sets, self.model.path)
         self._resize = Resizer(self.size_wh, self.resize_mode)
         self._rgb: Pixels = np.empty((self.size_wh[1], self.size_wh[0], 3), np.uint8)
         self._table = input_table(self.model, self.signature.input, hints)
@@ -203,14 +224,14 @@ class Classifier:
         ready_s = time.perf_counter()
         self.interpreter.invoke()
         invoked_s = time.perf_counter()
-        categories, answers, scores = self._rank(self._read_scores())
+        categories, answers, scores, label_set = self._rank(self._read_scores())
         ended_s = time.perf_counter()
         timing = Timing(
             1000 * (ready_s - started_s),
             1000 * (invoked_s - ready_s),
             1000 * (ended_s - invoked_s),
         )
-        return Result(categories, answers, scores, timing)
+        return Result(categories, answers, scores, timing, self._unknown, label_set)
 
     def classify_photo(self, photo: str | Path | bytes) -> Result:
         """Classify a picture file, decoded and resized as in training.
@@ -244,7 +265,8 @@ class Classifier:
 
     def best(self, scores: NDArray[np.float32]) -> Result:
         """Return what `scores` say of a picture; raises ScoresError if they are not finite."""
-        return Result(*self._rank(scores))
+        categories, answers, each, label_set = self._rank(scores)
+        return Result(categories, answers, each, unknown=self._unknown, label_set=label_set)
 
     def answer(self, scores: NDArray[np.float32]) -> Answer:
         """Return the indices of the labels that are the answer, ascending."""
@@ -298,7 +320,7 @@ class Classifier:
 
     def _rank(
         self, scores: NDArray[np.float32]
-    ) -> tuple[tuple[Category, ...], tuple[Category, ...], NDArray[np.float32]]:
+    ) -> tuple[tuple[Category, ...], tuple[Category, ...], NDArray[np.float32], tuple[str, ...]]:
         # One call for all of them, since after an inference each finds the caches cold.
         if not math.isfinite(scores.dot(scores)):
             raise ScoresError(
@@ -307,12 +329,14 @@ class Classifier:
             )
         each = label_scores(scores, self.task)
         answers = len(self.answer(scores)) if self.task == MULTILABEL else 1
-        best = best_scores(each, max(self._top_k, answers))
+        among = 0 if self._set_score is None else int(in_label_set(each, self._set_score).sum())
+        best = best_scores(each, max(self._top_k, answers, among))
         if self.task == BINARY:
             (first,) = self.answer(scores)
             best = [(index, float(each[index])) for index in (first, 1 - first)][: self._top_k]
         categories = tuple(Category(self.labels[index], score, index) for index, score in best)
-        return categories, categories[:answers], each
+        label_set = tuple(entry.label for entry in categories[:among])
+        return categories, categories[:answers], each, label_set
 
 
 def _finishing(

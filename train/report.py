@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +58,15 @@ _PHASE_ALPHAS = (0.06, 0.14, 0.22)
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of each split but `train` for the card, and all that is known of them."""
+    """The figures of each split but `train` for the card, and all that is known of them.
+
+    `sets` are the card's, for label sets; empty where the task has none.
+    """
 
     metrics: dict[str, Any]
     val: ModelEvaluation
     test: ModelEvaluation | None
+    sets: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_report(
@@ -144,6 +148,7 @@ def evaluate_with_report(
     *,
     report: Path,
     feature_photo: Path | None = None,
+    strangers: Path | None = None,
     overwrite: bool = False,
 ) -> ModelEvaluation:
     """Do what `evaluate_model` does, and write a page, its charts and JSON.
@@ -154,6 +159,7 @@ def evaluate_with_report(
         hints: what a user says of a third-party model.
         report: the new folder for the page.
         feature_photo: a photo whose feature maps the page shows; Keras models only.
+        strangers: as `evaluate_model` takes them.
         overwrite: replace an earlier report.
 
     Raises:
@@ -173,7 +179,7 @@ def evaluate_with_report(
         # Before the photos, so that one that cannot be read is not found out at the end.
         card = scorer.card
         seen = resize(decode(feature_photo), card.input_size_wh, card.resize_mode)
-    evaluation = evaluate_model(scorer, photos)
+    evaluation = evaluate_model(scorer, photos, strangers=strangers)
     maps: tuple[FeatureMaps, ...] = ()
     shown = None
     if feature_photo is not None and seen is not None:

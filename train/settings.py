@@ -18,6 +18,9 @@ from pocketlens.choices import (
     SCHEDULES,
     SEEDS,
     TASKS,
+    UNKNOWN_AUTO,
+    UNKNOWN_MODES,
+    UNKNOWN_OFF,
 )
 from pocketlens.errors import UsageError
 from pocketlens.runtime.runs import is_run, read_run
@@ -70,7 +73,9 @@ class Settings:
     same, by weights or by drawing photos of rare ones more often; multilabel training knows no
     balance. `learning_rate` is where the second phase starts; `rates` says what None means, and a
     rate that is given moves the one on the grid in proportion. `mixed_precision` of None takes it
-    where it pays. Without `test` no test photos are taken from the training photos.
+    where it pays. Without `test` no test photos are taken from the training photos. `unknown` of
+    "auto" gives a multiclass model one more label, for photos that show none of the others;
+    `known_kept` is the share of the others' validation photos that are to keep their label.
     """
 
     task: str = MULTICLASS
@@ -98,6 +103,8 @@ class Settings:
     learning_rate: float | None = None
     grid_learning_rate: float | None = None
     dropout: float = 0.2
+    unknown: str = UNKNOWN_OFF
+    known_kept: float = 0.95
 
     def __post_init__(self) -> None:
         """Fill in what the architecture prescribes, and refuse what cannot be trained."""
@@ -160,6 +167,11 @@ class Settings:
             epochs = getattr(self, f"{name}_epochs") or 0
             option = f"--{name.replace('_', '-')}-epochs"
             _expect(epochs >= 0, "epochs of 0 or more", f"{option} {epochs}")
+        _expect(
+            0.5 <= self.known_kept < 1,
+            "a share of 0.5 to less than 1",
+            f"--known-kept {self.known_kept}",
+        )
         first = self.head_epochs if self.pretrained else 0
         none = first == self.fine_tune_epochs == self.grid_epochs == 0
         _expect(not none, "at least one epoch in one phase", "none")
@@ -182,6 +194,7 @@ class Settings:
             ("a balance", "balance", self.balance, BALANCES),
             ("an optimizer", "optimizer", self.optimizer, OPTIMIZERS),
             ("a schedule", "schedule", self.schedule, SCHEDULES),
+            ("a mode", "unknown", self.unknown, UNKNOWN_MODES),
         ):
             _expect(value in known, f"{what} of {', '.join(known)}", f"--{option} {value}")
 
@@ -203,6 +216,11 @@ class Settings:
     def architecture(self) -> Architecture:
         """What is known of the architecture that was chosen."""
         return find_architecture(self.arch)
+
+    @property
+    def wants_unknown(self) -> bool:
+        """Whether the model is to have a label for photos that show none of the others."""
+        return self.unknown == UNKNOWN_AUTO and self.task == MULTICLASS
 
     @property
     def pretrained(self) -> bool:

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 
 from pocketlens import __version__
 from pocketlens.card import DEFAULT_THRESHOLDS, ModelCard
-from pocketlens.choices import BINARY
+from pocketlens.choices import BINARY, MULTICLASS
 from pocketlens.errors import UsageError
 from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.calibration import divide_logits, fit_temperature, reliability, tempered
 from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.models import ModelEvaluation
 from pocketlens.evaluation.seen import sketch
+from pocketlens.evaluation.sets import fit_sets, measure_sets, sets_doubt
+from pocketlens.evaluation.unknown import Refusals, known_part
 from pocketlens.files import one_call, replacing
 from pocketlens.quiet import quiet
 from pocketlens.report.html import counted
@@ -49,6 +51,7 @@ from pocketlens.train.report import Augmented, Measured, augmented_photos, write
 from pocketlens.train.settings import FINE_TUNE, GRID, HEAD, SCRATCH, Settings
 from pocketlens.train.splits import DividedPhotos
 from pocketlens.train.unfinished import refuse_run, unfinished_run
+from pocketlens.train.unknown import add_unknown, counter_class
 
 _NAMED_AT_MOST = 3
 
@@ -122,29 +125,50 @@ def calibrate(network: keras.Model, validation: SplitPixels, settings: Settings)
 def measure(
     network: keras.Model,
     splits: Mapping[str, SplitPixels],
-    labels: tuple[str, ...],
-    settings: Settings,
+    card: ModelCard,
     calibration: Calibration,
+    batch_size: int,
 ) -> Measured:
     """Evaluate a calibrated network on the validation split, and the test split where there is one.
 
     The metrics say for each its `accuracy`, `macro_f1`, `ece`, `ece_uncalibrated` (without the
-    temperature) and `count`.
+    temperature) and `count`; with a label for unknown photos those of the known ones, and
+    `known_kept`. The label sets are fitted on the validation split.
     """
-    temperature, task = calibration.temperature, settings.task
-    scores = {"val": (calibration.scores, tempered(calibration.scores, temperature, task))}
-    if "test" in splits:
-        after = predict_scores(network, splits["test"], settings.batch_size)
-        scores["test"] = tempered(after, 1 / temperature, task), after
+    temperature, task = calibration.temperature, card.task
     metrics: dict[str, Any] = {"temperature": round(temperature, 4)}
-    shown = {}
-    for name, (before, after) in scores.items():
-        split = splits[name]
-        answers = to_answers(after, split.labels, labels, task)
-        uncalibrated = reliability(to_answers(before, split.labels, labels, task))
+    shown: dict[str, ModelEvaluation] = {}
+    sets: dict[str, float] = {}
+    for name, split in splits.items():
+        if name == "train":
+            continue
+        if name == "val" and not card.unknown:
+            after = tempered(calibration.scores, temperature, task)
+        else:
+            after = predict_scores(network, split, batch_size)
+        known = known_part(after, split.labels, card)
+        before = tempered(known.scores, 1 / temperature, task)
+        if name == "val" and not card.unknown:
+            before = calibration.scores
+        answers = to_answers(known.scores, known.truth, known.labels, task)
+        uncalibrated = reliability(to_answers(before, known.truth, known.labels, task))
         result = evaluate(answers)
-        photos = tuple(split.photos)
-        shown[name] = ModelEvaluation(answers, result, photos, temperature, uncalibrated)
+        photos = tuple(split.photos[row] for row in known.rows)
+        # Label sets are of all that the model may say.
+        right = split.labels[known.rows]
+        whole = to_answers(after[known.rows], right, card.labels, task)
+        shown[name] = ModelEvaluation(
+            answers,
+            result,
+            photos,
+            temperature,
+            uncalibrated,
+            refusals=known.refusals,
+            # On the photos that they are fitted on, label sets would keep their promise anyway.
+            sets=measure_sets(whole, sets),
+        )
+        if name == "val" and task == MULTICLASS:
+            sets = fit_sets(whole.scores, right)
         metrics |= {
             f"{name}_accuracy": round(result.accuracy, 4),
             f"{name}_macro_f1": round(result.macro_f1, 4),
@@ -152,7 +176,10 @@ def measure(
             f"{name}_ece_uncalibrated": round(uncalibrated.ece, 4),
             f"{name}_count": result.count,
         }
+        if known.refusals is not None:
+            metrics |= {f"{name}_{key}": value for key, value in known.refusals.figures.items()}
     return Measured(metrics, shown["val"], shown.get("test"))
+    return Measured(metrics, shown["val"], shown.get("test"), sets)
 
 
 LOGGER = logging.getLogger("pocketlens")
@@ -165,6 +192,7 @@ class Training:
     `val` are the figures on the validation photos, by which epochs and temperature were chosen,
     `test` those on the test photos, None without a test split. `unknown` says why it is not known
     whether the weights that training started from had seen test photos, "" where they had not.
+    `refusals` are those of the same photos as `result`, for a model with a label for unknown ones.
     """
 
     folder: Path
@@ -172,6 +200,7 @@ class Training:
     val: Evaluation
     test: Evaluation | None
     unknown: str = ""
+    refusals: Refusals | None = None
 
     @property
     def result(self) -> Evaluation:
@@ -225,6 +254,8 @@ def train(
     if settings.task == BINARY:
         negative, positive = divided.labels
         LOGGER.info("Positive label: %r, negative: %r (--positive chooses).", positive, negative)
+    if settings.wants_unknown:
+        counter_class(divided.labels)
     plan = describe_plan(settings, divided)
     size_wh = (settings.image_size, settings.image_size)
     with unfinished_run(out, overwrite=overwrite, resume=resume) as unfinished:
@@ -252,20 +283,24 @@ def train(
         )
         trainer.train()
         calibration = calibrate(network, splits["val"], settings)
+        labels, unknown = divided.labels, ""
+        if settings.wants_unknown:
+            added = add_unknown(
+                network, labels, splits["train"], splits["val"], settings.known_kept
+            )
+            network, labels, unknown = added.network, added.labels, added.label
         with replacing(folder / MODEL_NAME) as path, quiet():
             network.save(path)
-        measured = measure(network, splits, divided.labels, settings, calibration)
         readable = {name: split.photos for name, split in splits.items()}
         known = seen.and_those_of(readable, check.contents)
         card = ModelCard(
             name=out.absolute().name,
-            labels=divided.labels,
+            labels=labels,
             task=settings.task,
             input_size_wh=size_wh,
             resize_mode=settings.resize_mode,
             threshold=DEFAULT_THRESHOLDS[settings.task],
             data_hash=divided.data_hash,
-            metrics=measured.metrics,
             training=_described(settings, len(splits["train"].labels), history.outcomes()),
             versions={
                 "pocketlens": __version__,
@@ -273,7 +308,13 @@ def train(
                 **{name: version(name) for name in ("tensorflow", "keras", "numpy")},
             },
             seen=sketch(digest for digest, split in known.splits.items() if split != "test"),
+            unknown=unknown,
         )
+        measured = measure(network, splits, card, calibration, settings.batch_size)
+        card = dataclasses.replace(card, metrics=measured.metrics, sets=measured.sets)
+        doubt = sets_doubt(measured.val.result.count) if settings.task == MULTICLASS else ""
+        if doubt:
+            LOGGER.info("%s", doubt)
         write_card(folder, card)
         write_split(folder, out, divided.root, divided.labels, readable, known.to_json())
         write_data_report(folder / REPORT_NAME, check)
@@ -285,7 +326,8 @@ def train(
         page = folder / REPORT_NAME
         write_report(page, card, measured, history, readable, seen, augmented, divided.notes)
     test = measured.test.result if measured.test else None
-    return Training(out, card, measured.val.result, test, seen.unknown)
+    refusals = (measured.test or measured.val).refusals
+    return Training(out, card, measured.val.result, test, seen.unknown, refusals)
 
 
 def _described(settings: Settings, photos: int, outcomes: Sequence[Outcome]) -> dict[str, object]:

@@ -13,11 +13,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL
+from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL, UNKNOWN
 from pocketlens.errors import UsageError
 from pocketlens.names import shown, to_label
 from pocketlens.runtime.classifier import Category, Result
-from pocketlens.runtime.live.frames import UNKNOWN, Decision
+from pocketlens.runtime.live.frames import Decision
 
 NOTHING = "nothing"
 

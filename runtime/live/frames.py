@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
-from pocketlens.choices import MULTICLASS
-from pocketlens.names import shown
+from pocketlens.choices import MULTICLASS, UNKNOWN
+from pocketlens.names import OR, shown
 from pocketlens.runtime.classifier import Category, Timing, to_json
 from pocketlens.runtime.pictures import Pixels
 
@@ -18,9 +18,6 @@ DEFAULT_FPS = 25.0
 
 LIVE = "live"
 STALE = "stale"
-
-UNKNOWN = "unknown"
-"""What a decision without a label is called."""
 
 
 def wall_clock(at_s: float) -> str:
@@ -156,11 +153,11 @@ class FrameResult:
     """The answers for one frame.
 
     `number` counts the source's frames from 0, so that dropped ones leave gaps. `time_s` is the
-    time in the video for a file, the time since the start for a camera. `categories` and
-    `answers` are those of the classifier's `Result`, `decision` is what follows from them and from
-    the frames before. `capture_ms` is how long reading the frame took (for a camera: waiting for
-    it), `classify_ms` how long the answer took, `timing` its parts. `at_s` is the wall clock's time
-    at which the frame came, in seconds since 1970, `file` the name of the picture that it is.
+    time in the video for a file, the time since the start for a camera. `categories`, `answers` and
+    `label_set` are those of the classifier's `Result`, `decision` is what follows from them and
+    from the frames before. `capture_ms` is how long reading the frame took (for a camera: waiting
+    for it), `classify_ms` how long the answer took, `timing` its parts. `at_s` is the wall clock's
+    time at which the frame came, in seconds since 1970, `file` the name of the picture that it is.
     """
 
     number: int
@@ -173,6 +170,19 @@ class FrameResult:
     timing: Timing = field(default_factory=Timing)
     at_s: float = 0.0
     file: str | None = None
+    label_set: tuple[str, ...] = ()
+
+    @property
+    def alternatives(self) -> tuple[Category, ...]:
+        """The labels of the set beside the decided one, best first; none where none is decided."""
+        held = {entry.index for entry in self.decision.categories}
+        among = self.categories[: len(self.label_set)] if held else ()
+        return tuple(entry for entry in among if entry.index not in held)
+
+    @property
+    def text(self) -> str:
+        """The decision, and what it may be instead: "tulips or roses"."""
+        return OR.join((self.decision.text, *(entry.label for entry in self.alternatives)))
 
     @property
     def latencies_ms(self) -> dict[str, float]:
@@ -193,7 +203,7 @@ class FrameResult:
             "frame": self.number,
             "time_s": round(self.time_s, 6),
             **file,
-            **to_json(self.categories, self.answers),
+            **to_json(self.categories, self.answers, self.label_set),
             "decision": to_json(self.decision.categories, ())["categories"],
             "event": self.decision.changed,
             "latency_ms": {name: round(value, 3) for name, value in self.latencies_ms.items()},

@@ -118,6 +118,7 @@ def classify_source(
                 answered.timing,
                 at_s,
                 captured.file,
+                answered.label_set,
             )
             measures.add(result.latencies_ms, event=result.decision.changed, now_s=after_s)
             for sink in receivers:

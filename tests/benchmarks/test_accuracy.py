@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pocketlens.benchmarks import Accuracy, measure_accuracy
+from pocketlens.card import ModelCard
 from pocketlens.errors import DataError
 from pocketlens.evaluation.intervals import wilson
 from pocketlens.evaluation.scorers import one_by_one, run_models
@@ -20,6 +21,7 @@ class FakeScorer:
     def __init__(self, labels, table=None, delay=0.0, task="multiclass"):
         self.labels = tuple(labels)
         self.task = task
+        self.card = ModelCard("fake", tuple(map(str, labels)), (1, 1), task)
         self.table = table or {}
         self.delay = delay
         self.calls = 0

@@ -74,6 +74,48 @@ def test_a_binary_file_may_get_two_other_labels(task_models, photo, tmp_path, ca
     assert "Expected 2 labels" in capfd.readouterr().err
 
 
+@pytest.fixture
+def unsure(tiny_tflite, tmp_path, with_card):
+    """A file of whose sets those of 0.8 have the best label alone, those of 0.95 all labels."""
+    return with_card(tiny_tflite, tmp_path / "sets.tflite", sets={"0.8": 1.0, "0.95": 0.0})
+
+
+def test_label_sets_are_shown_and_written(unsure, photo, tmp_path, capfd):
+    with Classifier(unsure) as classifier:
+        labels = [entry.label for entry in classifier.classify_photo(photo).categories]
+    lines, table = tmp_path / "lines.jsonl", tmp_path / "table.csv"
+    broken = tmp_path / "broken.jpg"
+    broken.touch()
+    arguments = ["--top-k", 1, "--jsonl", lines, "--csv", table]
+    assert classify(unsure, photo, broken, "--sets", 0.95, *arguments) == 1
+    assert capfd.readouterr().out.splitlines()[1] == "  " + " or ".join(labels)
+    good, bad = map(json.loads, lines.read_text("utf-8").splitlines())
+    assert good["label_set"] == [entry["label"] for entry in good["categories"]] == labels
+    assert good["answers"] == labels[:1]
+    assert set(bad) == {"path", "error"}
+    with table.open(encoding="utf-8", newline="") as stream:
+        header, first, second = csv.reader(stream)
+    assert header[:4] == ["path", "error", "answers", "label_set"]
+    assert first[2:4] == [labels[0], "|".join(labels)]
+    assert len(first) == len(header)
+    assert second[2:] == ["", ""]
+    assert classify(unsure, photo, "--sets", 0.8, "--json", "-") == 0
+    (picture,) = json.loads(capfd.readouterr().out)["pictures"]
+    assert picture["label_set"] == labels[:1]
+    assert classify(unsure, photo) == 0
+    assert "or" not in capfd.readouterr().out.splitlines()[1].split()
+
+
+@pytest.mark.parametrize("task", ["multiclass", "binary", "multilabel"])
+def test_label_sets_that_cannot_be_are_one_sentence(unsure, task_models, photo, capfd, task):
+    model = unsure if task == "multiclass" else task_models[task]["int8"]
+    assert classify(model, photo, "--sets", 0.9) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "0.8, 0.95. Received: 0.9" in err or f"a {task} one. Use its" in err
+
+
 def test_top_k_bounds_the_answers(tiny_tflite, photo, capfd):
     assert classify(tiny_tflite, photo, "--top-k", 1) == 0
     assert len(capfd.readouterr().out.splitlines()) == 2

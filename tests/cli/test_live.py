@@ -79,6 +79,27 @@ NAMES = ["vid_\udce9", "2024-05-01T12:30:00", "a\x1b[31m\nb"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_label_sets_are_shown_and_written(tiny_tflite, tmp_path, with_card, video, capfd):
+    model = with_card(tiny_tflite, tmp_path / "sets.tflite", sets={"0.95": 0.0})
+    lines, video_out = tmp_path / "lines.jsonl", tmp_path / "out.mp4"
+    options = ["--sets", 0.95, "--jsonl", lines, "--record", video_out]
+    assert live(model, video, *options) == 0
+    entries = [json.loads(line) for line in lines.read_text("utf-8").splitlines()]
+    for entry in entries:
+        assert entry["label_set"] == [category["label"] for category in entry["categories"]]
+        assert len(entry["label_set"]) == 3
+        assert [decided["label"] for decided in entry["decision"]] == entry["label_set"][:1]
+    # Events are changes of the best label, not of the set.
+    (line,) = capfd.readouterr().out.splitlines()
+    scored = [f"{entry['label']}  {entry['score']:.2f}" for entry in entries[0]["categories"]]
+    assert line == "0.00 s  " + " or ".join(scored)
+    assert count_frames(video_out) == FRAMES
+    assert live(model, video, "--sets", 0.8) == 2
+    assert "--sets to be in the card" in capfd.readouterr().err
+    assert live(model, video, "--sets", 0.95, "--threshold", 1, "--jsonl", "-") == 0
+    assert json.loads(capfd.readouterr().out.splitlines()[0])["decision"] == []
+
+
 @pytest.mark.parametrize("name", NAMES, ids=["not-utf-8", "colon", "control-characters"])
 def test_any_name_works_for_source_recording_and_events(tiny_tflite, video, tmp_path, capfd, name):
     source, recording = tmp_path / f"{name}.mp4", tmp_path / f"out_{name}.mp4"

@@ -222,7 +222,13 @@ def _instead_of_training(
         test = evaluate_model(tiny_tflite, tiny_photos).result
         card = read_run(tiny_run).card
         return SimpleNamespace(
-            folder=tiny_run, card=card, val=test, test=test, result=test, unknown=""
+            folder=tiny_run,
+            card=card,
+            val=test,
+            test=test,
+            result=test,
+            unknown="",
+            refusals=None,
         )
 
     def demo(*_: Any, **__: Any) -> Any:

@@ -79,6 +79,36 @@ def test_another_process_writes_the_same_bytes(plain_run: Path, tmp_path: Path) 
     assert "Compared with the original model" in done.stdout
 
 
+def test_label_sets_are_fitted_on_each_files_own_scores(
+    plain_run: Path, tiny_photos: Path, tmp_path: Path
+) -> None:
+    opened = read_run(plain_run)
+    photos = opened.photos("val").photos
+    truth = [photo.label_indices[0] for photo in photos]
+    found = {}
+    for file in convert(plain_run, tmp_path, samples=10, demands=ANYHOW):
+        with Classifier(file.path) as classifier:
+            results = [classifier.classify_photo(photo.path) for photo in photos]
+        found[file.format] = dict(classifier.card.sets)
+        # The promise includes the next photo: of 11 and it, 80 % are 10, and 90 % 11.
+        assert list(found[file.format]) == ["0.8", "0.9"]
+        of_truth = sorted(
+            float(result.scores[index]) for result, index in zip(results, truth, strict=True)
+        )
+        assert len(of_truth) == 11
+        assert found[file.format] == {"0.8": of_truth[1], "0.9": of_truth[0]}
+        with Classifier(file.path, sets=0.9) as classifier:
+            for photo, index in zip(photos, truth, strict=True):
+                labels = classifier.classify_photo(photo.path).label_set
+                assert opened.card.labels[index] in labels
+    assert found["float32"] != found["int8"]
+    # Others may be photos that the model was trained on.
+    (file,) = convert(plain_run, tmp_path / "other", ["float32"], data=tiny_photos, demands=ANYHOW)
+    card = read_model_file(file.path).card
+    assert card is not None
+    assert card.sets == {}
+
+
 def test_killed_while_it_writes(plain_run: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pocketlens", "convert", str(plain_run), "--max-drop", "100"]
     with subprocess.Popen([*command, "--out", str(tmp_path / "out")]) as process:

@@ -31,6 +31,15 @@ def test_card_survives_json() -> None:
     assert ModelCard.from_json(CARD.to_json()) == CARD
     # Older versions read it.
     assert json.loads(CARD.to_json())["schema_version"] == 1
+    # A score of float32, to the last bit.
+    card = dataclasses.replace(CARD, sets={"0.8": 0.9826292991638184, "0.95": 1e-9, "0.99": 0.0})
+    assert ModelCard.from_json(card.to_json()) == card
+
+
+def test_card_of_an_earlier_version_has_no_label_sets() -> None:
+    values = dataclasses.asdict(CARD)
+    del values["sets"]
+    assert ModelCard.from_json(json.dumps(values)) == CARD
 
 
 @given(labels=st.lists(st.text(min_size=1), min_size=1, max_size=20), name=st.text())
@@ -196,6 +205,10 @@ def test_scores_below_a_half_are_no_answer_where_each_label_stands_alone() -> No
         {"threshold": -0.5},
         {"threshold": None},
         {"task": "binary", "labels": ["a", "b", "c"]},
+        {"sets": [0.9]},
+        {"sets": {"0.9": 1.5}},
+        {"sets": {"0.9": "0.5"}},
+        {"sets": {"0.9": None}},
     ],
     ids=str,
 )

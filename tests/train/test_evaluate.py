@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,30 @@ def test_run_is_evaluated_as_training_did(tiny_run: Path) -> None:
     assert measured.accuracy == pytest.approx(metrics["test_accuracy"], abs=1e-4)
     assert measured.macro_f1 == pytest.approx(metrics["test_macro_f1"], abs=1e-4)
     assert evaluate_model(tiny_run / "model.keras", tiny_run).result == measured
+
+
+def test_label_sets_are_measured_on_the_test_photos(
+    plain_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(plain_run, tmp_path / "run")
+    card = read_run(plain_run).card
+    card = replace(card, sets={"0.8": 0.4, "0.95": 0.0})
+    (tmp_path / "run" / "card.json").write_text(card.to_json(), "utf-8")
+    target = tmp_path / "evaluation.json"
+    assert run(["evaluate", str(tmp_path / "run"), str(plain_run), "--json", str(target)]) == 0
+    first, last = json.loads(target.read_text("utf-8"))["sets"]
+    scores = evaluate_model(plain_run, plain_run).answers
+    inside = (scores.scores >= 0.4) | (scores.scores == scores.scores.max(axis=1, keepdims=True))
+    assert first["coverage"] == pytest.approx((inside & scores.truth).any(axis=1).mean())
+    assert first["mean_size"] == pytest.approx(inside.sum(axis=1).mean())
+    assert first["worst_coverage"] <= first["coverage"]
+    assert first["worst_class"] in card.labels
+    assert (last["level"], last["coverage"], last["mean_size"]) == (0.95, 1, len(card.labels))
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines if "--sets" in line] == [
+        "--sets 0.8",
+        "--sets 0.95",
+    ]
 
 
 def test_float32_file_is_evaluated_as_the_run(

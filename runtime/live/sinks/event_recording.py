@@ -14,12 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pocketlens.choices import UNKNOWN
 from pocketlens.errors import OutputError, PocketlensError, UsageError
 from pocketlens.files import output_errors, remove_abandoned, rename_new
 from pocketlens.names import shown
 from pocketlens.runtime.live.frames import (
     STALE,
-    UNKNOWN,
     FrameResult,
     RunInfo,
     Sink,
@@ -122,7 +122,7 @@ class EventRecording(Sink):
             self._until_s = min(now_s + AFTER_S, self._begun_s + LONGEST_S)
         if event or now_s >= self._due_s - _ROUNDING_S:
             self._due_s = max(self._due_s + 1 / self._fps, now_s)
-            draw_decision(frame_bgr, decision, result.categories)
+            draw_decision(frame_bgr, decision, result.categories, result.alternatives)
             self._hold(frame_bgr, now_s)
 
     def state(self, state: SourceState) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pocketlens.errors import MissingDependencyError
+from pocketlens.names import OR
 from pocketlens.runtime.classifier import Category
 from pocketlens.runtime.live.frames import Decision
 from pocketlens.runtime.pictures import Pixels
@@ -67,7 +68,10 @@ def draw_categories(frame_bgr: Pixels, categories: Sequence[Category], answers: 
 
 
 def draw_decision(
-    frame_bgr: Pixels, decision: Decision, categories: Sequence[Category] = ()
+    frame_bgr: Pixels,
+    decision: Decision,
+    categories: Sequence[Category] = (),
+    alternatives: Sequence[Category] = (),
 ) -> None:
     """Draw what is decided, and below it, smaller, the labels that are not, as `draw_categories`.
 
@@ -75,10 +79,12 @@ def draw_decision(
         frame_bgr: uint8 (height, width, 3), BGR, written to.
         decision: when it has no label, what that is called is drawn, without a score.
         categories: the frame's best labels, best first.
+        alternatives: the other labels of the frame's set, as large as what is decided.
     """
     decided: list[_Entry] = [(entry.label, entry.score) for entry in decision.categories]
     decided = decided or [(decision.absent, None)]
-    held = {entry.index for entry in decision.categories}
+    decided += [(f"{OR.lstrip()}{entry.label}", entry.score) for entry in alternatives]
+    held = {entry.index for entry in (*decision.categories, *alternatives)}
     others = [(entry.label, entry.score) for entry in categories if entry.index not in held]
     _draw(frame_bgr, [*decided, *others], len(decided))
 

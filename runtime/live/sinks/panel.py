@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pocketlens.clock import CLOCK, Clock
-from pocketlens.names import shown
+from pocketlens.names import OR, shown
 from pocketlens.runtime.live.frames import (
     STALE,
     CaptureCounts,
@@ -105,6 +105,9 @@ class Panel(Sink):
         text = _line()
         for entry in result.decision.categories:
             text.append(f"{shown(entry.label)} ", "bold green")
+            text.append(f"{100 * entry.score:.0f} %  ", "green")
+        for entry in result.alternatives:
+            text.append(f"{OR.strip()} {shown(entry.label)} ", "bold green")
             text.append(f"{100 * entry.score:.0f} %  ", "green")
         if not result.decision.categories:
             text.append(f"{result.decision.absent}  ", "bold")

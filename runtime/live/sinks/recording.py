@@ -60,7 +60,7 @@ class Recorder(Sink):
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Draw the decision on a frame, in place, and record it."""
-        draw_decision(frame_bgr, result.decision, result.categories)
+        draw_decision(frame_bgr, result.decision, result.categories, result.alternatives)
         self._recording.write(frame_bgr, result.time_s)
 
     def closed(self) -> None:

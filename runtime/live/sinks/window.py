@@ -79,7 +79,7 @@ class Window(Sink):
         if self._ended or self._waiting_bgr is not None:
             return
         shown_bgr = frame_bgr.copy()
-        draw_decision(shown_bgr, result.decision, result.categories)
+        draw_decision(shown_bgr, result.decision, result.categories, result.alternatives)
         self._show(shown_bgr)
 
     def state(self, state: SourceState) -> None:

@@ -150,12 +150,13 @@ class Feed:
             shown = {
                 "frame": entry["frame"],
                 "time_s": entry["time_s"],
-                "text": decision.text,
+                "text": latest.result.text,
                 "decision": [
                     {"label": category.label, "score": round(category.score, 6)}
                     for category in decision.categories
                 ],
                 "categories": entry["categories"],
+                **{key: entry[key] for key in ("label_set",) if key in entry},
                 "fps": round(latest.fps, 2),
                 "latency_ms": {k: round(v, 3) for k, v in latest.latency_ms.items()},
             }

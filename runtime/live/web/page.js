@@ -59,7 +59,9 @@ function showState(state) {
     { live: "Live", stale: "Stale", starting: "Starting" }[state.state] ?? state.state);
   if (state.state === "stale") veil(`No fresh picture: ${state.reason ?? ""}`);
   write(at("label"), state.text ?? "–");
-  write(at("score"), state.decision.length === 1 ? percent(state.decision[0].score) : "");
+  // Of several labels the bars say the scores.
+  const single = state.decision.length === 1 && !(state.label_set?.length > 1);
+  write(at("score"), single ? percent(state.decision[0].score) : "");
   showBars(state.categories);
   if (state.text !== null) speak(state.text);
   else if (state.state === "stale") speak("No fresh picture");

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.sinks.overlay import draw_categories
+from pocketlens.runtime.live.frames import Decision
+from pocketlens.runtime.live.sinks.overlay import draw_categories, draw_decision
 
 SIZES = [(64, 48), (160, 120), (640, 480), (720, 1280), (1280, 720), (3840, 2160)]
 LONG = "a very long label that is wider than any frame " * 20
@@ -44,6 +45,20 @@ def test_text_is_as_high_as_the_frame_asks(size_wh):
     rows = np.flatnonzero((drawn(size_wh, ["HI"], grey=0).min(axis=2) > 120).any(axis=1))
     share = (rows[-1] - rows[0] + 1) / min(size_wh)
     assert 0.03 < share < 0.25
+
+
+def test_the_other_labels_of_a_set_are_as_large_as_the_decided_one():
+    best = [Category("HI", 0.9, 0), Category("HI", 0.8, 1), Category("HI", 0.1, 2)]
+
+    def rows(alternatives):
+        frame = np.zeros((480, 640, 3), np.uint8)
+        draw_decision(frame, Decision(tuple(best[:1]), False), best, alternatives)
+        found = np.flatnonzero((frame.min(axis=2) > 120).any(axis=1))
+        return [len(run) for run in np.split(found, np.flatnonzero(np.diff(found) > 3) + 1)]
+
+    alone, pair = rows(()), rows(best[1:2])
+    assert len(alone) == len(pair) == 3
+    assert alone[1] < pair[0] == pair[1] > pair[2] == alone[2]
 
 
 def test_every_answer_is_large():

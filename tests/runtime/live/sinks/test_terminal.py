@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,22 @@ def test_events_are_lines(capfd):
     ]
 
 
+def test_the_other_labels_of_a_set_follow_the_decided_one(capfd):
+    """Though the decision, which may be smoothed or confirmed, is not the frame's best label."""
+    show = EventLines()
+    for decision in (Decision((A,), True), Decision((B,), True), Decision((), True)):
+        show.result(FRAME, replace(result(0, decision), label_set=("a", "b")))
+    show.result(FRAME, replace(result(0, Decision((B,), True)), label_set=("a",)))
+    show.result(FRAME, replace(result(0, Decision((A,), True)), label_set=("a",)))
+    assert capfd.readouterr().out.splitlines() == [
+        "0.00 s  a  0.90 or b  0.60",
+        "0.00 s  b  0.60 or a  0.90",
+        "0.00 s  unknown",
+        "0.00 s  b  0.60 or a  0.90",
+        "0.00 s  a  0.90",
+    ]
+
+
 class Terminal:
     """A terminal whose last picture can be read."""
 
@@ -95,6 +112,13 @@ def test_the_panel_has_the_decision_bars_speed_counters_and_events():
     assert lines[-1].split() == ["2.0", "s", "a"]
     # Calm: four pictures a second, however many frames there are.
     assert len(terminal.updates) == 31
+
+
+def test_the_panel_has_the_labels_of_a_set():
+    terminal = Terminal()
+    terminal.panel.result(FRAME, replace(result(0, Decision((A,), True)), label_set=("a", "b")))
+    assert terminal.lines[0].rstrip() == "a 90 %  or b 60 %  for 0 s"
+    assert terminal.lines[-1].split() == ["0.0", "s", "a"]
 
 
 def test_the_panel_of_a_stale_source_has_the_reason_and_no_label():

@@ -39,10 +39,11 @@ def draw(label, number, size_wh=(320, 240)):
     return frame_bgr
 
 
-def result_of(number, label, score=0.9, changed=False):
+def result_of(number, label, score=0.9, changed=False, label_set=()):
     best = () if label is None else (Category(label, score, 0),)
     shown = (*best, Category("other", 1 - score, 1))
-    return FrameResult(number, number / 50, shown, best, Decision(best, changed), 1.0, 2.0)
+    decision = Decision(best, changed)
+    return FrameResult(number, number / 50, shown, best, decision, 1.0, 2.0, label_set=label_set)
 
 
 @dataclass
@@ -57,13 +58,13 @@ class Answer:
 
 
 class Show:
-    """Classifies made-up frames until it is stopped; `label` says as what.
+    """Classifies made-up frames until it is stopped; `label` and `label_set` say as what.
 
     `silent` makes the source stale, `hold` makes whoever classifies hang.
     """
 
     def __init__(self, address, token, size_wh, clock):
-        self.label = "red"
+        self.label, self.label_set = "red", ()
         self.counts = CaptureCounts(dropped=3)
         self.lines = []
         self.stack = None
@@ -117,7 +118,8 @@ class Show:
                 continue
             label = self.label
             frame_bgr = draw(label, number, self._size_wh)
-            self.feed.put(frame_bgr, result_of(number, label, changed=label != before))
+            result = result_of(number, label, changed=label != before, label_set=self.label_set)
+            self.feed.put(frame_bgr, result)
             number, before = number + 1, label
             begun.set()
 

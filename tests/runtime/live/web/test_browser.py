@@ -51,6 +51,23 @@ def test_the_picture_moves_and_the_label_changes_with_it(show, open_page):
     assert all(url.startswith((show.url, "data:")) for url in page.requested)
 
 
+def test_the_labels_of_a_set_are_shown_without_the_score_of_one(show, open_page):
+    page = open_page(show.url)
+    shows(page, "red")
+    page.wait_for_function("() => document.getElementById('score').textContent === '90 %'")
+    show.label_set = ("red", "other")
+    shows(page, "red or other")
+    assert page.inner_text("#score") == ""
+    bars = [text.split() for text in page.locator("#bars li").all_inner_texts()]
+    assert bars == [["red", "90", "%"], ["other", "10", "%"]]
+    # The set of one label is that label.
+    show.label_set = ("red",)
+    shows(page, "red")
+    page.wait_for_function("() => document.getElementById('score').textContent === '90 %'")
+    assert page.locator("#events li span").all_inner_texts() == ["red"]
+    assert page.errors == []
+
+
 def test_a_stale_source_shows_why_and_neither_picture_nor_label(show, open_page):
     page = open_page(show.url)
     shows(page, "red")

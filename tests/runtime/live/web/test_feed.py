@@ -47,6 +47,20 @@ def test_the_newest_answer_is_shown():
     assert entry["frames"] == 3
 
 
+def test_the_labels_of_a_set_are_shown_and_events_name_the_decided_one():
+    feed = make()
+    feed.put(FRAME, result(0))
+    assert "label_set" not in feed.to_dict()
+    best = (Category("a", 0.5, 0), Category("b", 0.25, 1), Category("c", 0.25, 2))
+    decision = Decision(best[:1], True)
+    shown = FrameResult(1, 1.0, best, best[:1], decision, 4.0, 2.0, label_set=("a", "b"))
+    feed.put(FRAME, shown)
+    entry = feed.to_dict()
+    assert (entry["text"], entry["label_set"]) == ("a or b", ["a", "b"])
+    assert entry["decision"] == [{"label": "a", "score": 0.5}]
+    assert feed.events()[-1]["text"] == "a"
+
+
 def test_a_stale_source_has_a_reason_and_no_label():
     feed = make()
     feed.put(FRAME, result(0))

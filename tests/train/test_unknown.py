@@ -1,0 +1,170 @@
+"""The label for photos that show none of the classes: trained, converted, told from the known."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pocketlens.choices import FORMATS
+from pocketlens.cli.main import run
+from pocketlens.errors import DataError, UsageError
+from pocketlens.evaluation import evaluate_model
+from pocketlens.evaluation.unknown import without_unknown
+from pocketlens.runtime import Classifier
+from pocketlens.runtime.photos import find_pictures
+from pocketlens.runtime.runs import read_run
+
+pytest.importorskip("tensorflow", reason="training needs the train extra")
+
+from pocketlens.convert import Demands, convert
+from pocketlens.train import Settings, train
+from pocketlens.train.unknown import counter_class, low_quantile
+
+# Those of `plain_run`.
+SETTINGS = Settings(
+    arch="cnn_deep",
+    image_size=32,
+    weights="none",
+    augmentation="light",
+    batch_size=16,
+    fine_tune_epochs=4,
+    grid_epochs=0,
+)
+UNKNOWN = dataclasses.replace(SETTINGS, unknown="auto")
+
+
+@pytest.fixture(scope="module")
+def unknown_run(tiny_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unknown") / "run"
+    train(tiny_photos, folder, UNKNOWN)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unknown_files(unknown_run: Path) -> dict[str, Path]:
+    out = unknown_run.parent / "models"
+    convert(unknown_run, out, samples=20, demands=Demands(max_drop=100))
+    return {entry: out / f"run_{entry}.tflite" for entry in FORMATS}
+
+
+def test_one_more_label_and_the_others_as_they_were(
+    unknown_run: Path, plain_run: Path, tiny_photos: Path
+) -> None:
+    from pocketlens.evaluation.scorers import open_scorer
+    from pocketlens.runtime.pictures import decode, resize
+
+    card, plain = read_run(unknown_run).card, read_run(plain_run).card
+    assert card.labels == (*plain.labels, "unknown")
+    assert (card.unknown, plain.unknown) == ("unknown", "")
+    pixels = [resize(decode(path), (32, 32)) for path in sorted(find_pictures(tiny_photos))[:12]]
+    scores = [np.stack(open_scorer(folder).crew[0](pixels)) for folder in (unknown_run, plain_run)]
+    assert scores[0].sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert without_unknown(scores[0], len(plain.labels)) == pytest.approx(scores[1], abs=1e-3)
+    for name in ("val_accuracy", "test_accuracy"):
+        assert card.metrics[name] == plain.metrics[name]
+    assert card.metrics["val_known_kept"] >= 0.85
+
+
+def test_every_format_says_the_same(
+    unknown_run: Path, unknown_files: dict[str, Path], tiny_photos: Path
+) -> None:
+    photos = sorted(find_pictures(tiny_photos))[::3]
+    said = {}
+    for entry, path in unknown_files.items():
+        with Classifier(path) as classifier:
+            assert classifier.card.unknown == classifier.labels[-1] == "unknown"
+            results = [classifier.classify_photo(photo) for photo in photos]
+        said[entry] = [result.top.label for result in results]
+        assert [result.is_unknown for result in results] == [
+            label == "unknown" for label in said[entry]
+        ]
+    for entry, labels in said.items():
+        same = np.mean([a == b for a, b in zip(labels, said["float32"], strict=True)])
+        assert same >= (0.85 if entry == "int8" else 0.9), entry
+
+
+def test_strangers_on_the_command_line(
+    unknown_files: dict[str, Path], tiny_tflite: Path, tiny_photos: Path, tmp_path: Path
+) -> None:
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    for number, photo in enumerate(sorted(find_pictures(tiny_photos))[:5]):
+        shutil.copy(photo, strangers / f"{number}{photo.suffix}")
+    target = tmp_path / "figures.json"
+    command = ["evaluate", str(unknown_files["float32"]), str(tiny_photos)]
+    assert run([*command, "--strangers", str(strangers), "--json", str(target)]) == 0
+    found = json.loads(target.read_text())["refusals"]
+    assert (found["label"], found["strangers"]) == ("unknown", 5)
+    # They are known photos, so what is accepted of them is what is kept.
+    assert found["accepted"] >= 3
+    assert 0 <= found["auroc"] <= 1
+    with pytest.raises(UsageError, match="--unknown auto"):
+        evaluate_model(tiny_tflite, tiny_photos, strangers=strangers)
+
+
+def test_counter_examples_are_a_label_and_no_class(tiny_photos: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(tiny_photos, photos)
+    first = sorted(folder for folder in photos.iterdir() if folder.is_dir())[0]
+    first.rename(photos / "None")
+    settings = dataclasses.replace(UNKNOWN, fine_tune_epochs=30)
+    training = train(photos, tmp_path / "run", settings)
+    card, refusals = training.card, training.refusals
+    assert card.unknown == "None"
+    assert card.labels == tuple(sorted(path.name for path in photos.iterdir()))
+    assert "None" not in [entry.label for entry in training.result.classes]
+    assert refusals is not None
+    assert refusals.strangers > 0
+    assert card.metrics["test_strangers_count"] == refusals.strangers
+    # What the class has learned stays, however few photos choose the threshold.
+    assert refusals.accepted <= refusals.strangers / 3
+    assert refusals.kept >= 0.8 * refusals.known
+    shutil.copytree(photos / "None", photos / "other")
+    with pytest.raises(DataError, match=r"None, other\. Put their photos into one"):
+        train(photos, tmp_path / "two", UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("labels", "index"),
+    [
+        (("daisy", "tulip"), None),
+        (("background", "tulip"), 0),
+        (("Nothing", "daisy", "tulip"), 0),
+        (("another", "daisy"), None),
+    ],
+)
+def test_which_class_has_counter_examples(labels: tuple[str, ...], index: int | None) -> None:
+    assert counter_class(labels) == index
+
+
+def test_a_quantile_of_few_values_is_that_of_the_next_one():
+    # Student's t of 5 % with 9 degrees of freedom is -1.8331, with 4 it is -2.1318.
+    ten = np.arange(10.0)
+    expected = ten.mean() - 1.8331 * ten.std(ddof=1) * np.sqrt(1.1)
+    assert low_quantile(ten, 0.05) == pytest.approx(expected, rel=1e-3)
+    five = np.arange(5.0)
+    assert low_quantile(five, 0.05) == pytest.approx(
+        five.mean() - 2.1318 * five.std(ddof=1) * np.sqrt(1.2), rel=1e-2
+    )
+
+
+def test_a_quantile_of_many_is_counted():
+    many = np.linspace(0, 1, 1001)
+    assert low_quantile(many, 0.05) == pytest.approx(0.05)
+
+
+def test_of_few_photos_the_promised_share_is_kept():
+    rng = np.random.default_rng(0)
+    kept = [
+        np.mean(rng.normal(size=200) >= low_quantile(rng.normal(size=8), 0.05)) for _ in range(400)
+    ]
+    assert np.mean(kept) == pytest.approx(0.95, abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_a_share_that_cannot_be_promised(share: float) -> None:
+    with pytest.raises(UsageError, match="--known-kept"):
+        Settings(known_kept=share)
