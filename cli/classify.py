@@ -57,8 +57,8 @@ classification = options_of("Classification")
     "--sets",
     type=float,
     metavar="LEVEL",
-    help="Also name the labels that together hold the right one in this share of photos like the "
-    "validation photos: 0.8, 0.9, 0.95 or 0.99.",
+    help="Also print a label set, which has the right label for this share of photos, if they are "
+    "like the validation photos. LEVEL: 0.8, 0.9, 0.95 or 0.99.",
 )
 @classification(
     "--threads",

@@ -174,8 +174,8 @@ photos_options = options_of("Photos")
     "--photos",
     metavar="PHOTOS",
     type=EXISTING,
-    help="Labelled photos to compare the files on. Only with the default do files get label sets "
-    "(see classify --sets).  [default: the run's validation photos]",
+    help="Labelled photos to compare the files on. With this option files get no label sets (see "
+    "classify --sets).  [default: the run's validation photos]",
 )
 @photos_options(
     "--calibration-photos",

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 @click.argument("photos", metavar="PHOTOS", type=EXISTING)
 @options_of("Photos")(
     "--strangers",
-    metavar="PHOTOS",
+    metavar="DIR",
     type=EXISTING,
-    help="Folder with photos of anything else, for a model with the label unknown (train --unknown "
-    "auto): which of them it accepts.",
+    help="Folder of photos that show none of the classes, for a model with the label unknown "
+    "(train --unknown auto): print what share of them it accepts.",
 )
 @model_hints_options()
 @output(
@@ -188,9 +188,9 @@ def _print_refusals(console: Console, refusals: Refusals | None) -> None:
 def _sets_text(entry: SetCoverage) -> str:
     low, high = entry.interval
     return (
-        f"--sets {entry.level:g}: the set holds the right label of {entry.coverage:.1%} (95 % "
-        f"interval {low:.1%} to {high:.1%}), of {entry.worst_class}, the worst class, "
-        f"{entry.worst_coverage:.1%}; {entry.mean_size:.2f} labels on average"
+        f"--sets {entry.level:g}: the set has the right label for {entry.coverage:.1%} of photos "
+        f"(95 % interval {low:.1%} to {high:.1%}); worst class: {entry.worst_class}, "
+        f"{entry.worst_coverage:.1%}; {entry.mean_size:.2f} labels per set on average"
     )
 
 

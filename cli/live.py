@@ -162,8 +162,8 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
     "--sets",
     type=float,
     metavar="LEVEL",
-    help="Also show the labels that together hold the right one in this share of frames like the "
-    "validation photos: 0.8, 0.9, 0.95 or 0.99.",
+    help="Also show a label set, which has the right label for this share of frames, if they are "
+    "like the validation photos. LEVEL: 0.8, 0.9, 0.95 or 0.99.",
 )
 @decision(
     "--smooth",

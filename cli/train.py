@@ -140,8 +140,8 @@ schedule_options = options_of("Training")
     type=click.Choice(UNKNOWN_MODES),
     default=UNKNOWN_OFF,
     show_default=True,
-    help="With auto the model also gets the label unknown, for photos that show none of the "
-    "classes. Photos in a folder unknown, none, background, other or nothing teach it.",
+    help="auto adds the label unknown, for photos that show none of the classes (multiclass only). "
+    "Photos in a folder named unknown, none, background, other or nothing train it.",
 )
 @photos_options(
     "--known-kept",
@@ -149,7 +149,8 @@ schedule_options = options_of("Training")
     metavar="SHARE",
     default=0.95,
     show_default=True,
-    help="Share of the validation photos that --unknown lets keep their label.",
+    help="With --unknown auto: share of the known validation photos that keep their label, from "
+    "0.5 to less than 1.",
 )
 @photos_options(
     "--strict", is_flag=True, help="Fail if a file cannot be read or a photo has two labels."

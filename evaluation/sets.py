@@ -62,11 +62,8 @@ def sets_doubt(count: int) -> str:
     lacking = [level for level in SET_LEVELS if count < photos_needed(level)]
     if not lacking:
         return ""
-    levels = ", ".join(f"{level:g} ({photos_needed(level)})" for level in lacking)
-    return (
-        f"Too few validation photos ({count}) for label sets (--sets) of these levels, which need "
-        f"the number in brackets: {levels}."
-    )
+    levels = ", ".join(f"{level:g} (needs {photos_needed(level)})" for level in lacking)
+    return f"Too few validation photos ({count}) for label sets of --sets {levels}."
 
 
 @dataclass(frozen=True)

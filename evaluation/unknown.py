@@ -77,7 +77,7 @@ class Refusals:
         if self.strangers:
             low, high = self.accepted_interval
             more = "" if self.auroc is None else f"; ROC AUC {self.auroc:.3f}"
-            more += "" if self.fpr95 is None else f", {self.fpr95:.1%} at 95 % kept"
+            more += "" if self.fpr95 is None else f"; {self.fpr95:.1%} if 95 % of known are kept"
             lines.append(
                 f"Strangers accepted: {self.accepted / self.strangers:.1%} of {self.strangers} "
                 f"(95 % interval {low:.1%} to {high:.1%}){more}."
@@ -170,7 +170,7 @@ def known_part(
     if not len(rows):
         raise DataError(
             f"Expected photos of labels that the model knows. Received: only of {card.unknown!r}. "
-            "Add some; strangers alone go with --strangers."
+            "Add photos of known classes; photos of other things can go to --strangers."
         )
     others = scores[truth == index]
     if strangers is not None:

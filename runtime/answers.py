@@ -186,17 +186,17 @@ def set_score(card: ModelCard, level: float, path: str | os.PathLike[str]) -> fl
         )
     if not card.sets:
         raise UsageError(
-            f"Expected label sets in the card of {path} for --sets. Received: none. Convert a "
-            "run without --photos: they are fitted on its validation photos, at least "
-            f"{photos_needed(SET_LEVELS[0])}."
+            f"{path} has no label sets, which --sets needs. Convert its run again, without "
+            "--photos: they are fitted on the run's validation photos, of which they need at "
+            f"least {photos_needed(SET_LEVELS[0])}."
         )
     name = f"{level:g}"
     if name not in card.sets:
         advice = "Choose one of these."
         if level in SET_LEVELS:
-            advice = f"That takes {photos_needed(level)} validation photos or more."
+            advice = f"Choose one of these, or train with {photos_needed(level)} validation photos."
         raise UsageError(
-            f"Expected --sets to be in the card of {path}: {', '.join(card.sets)}. "
+            f"Expected --sets to be a level that {path} has: {', '.join(card.sets)}. "
             f"Received: {name}. {advice}"
         )
     return card.sets[name]

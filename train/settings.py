@@ -163,6 +163,11 @@ class Settings:
             "--positive only with --task binary",
             f"--task {self.task}",
         )
+        _expect(
+            self.unknown == UNKNOWN_OFF or self.task == MULTICLASS,
+            "--unknown auto only with --task multiclass",
+            f"--task {self.task}",
+        )
         for name in ("head", "fine_tune", "grid"):
             epochs = getattr(self, f"{name}_epochs") or 0
             option = f"--{name.replace('_', '-')}-epochs"
@@ -220,7 +225,7 @@ class Settings:
     @property
     def wants_unknown(self) -> bool:
         """Whether the model is to have a label for photos that show none of the others."""
-        return self.unknown == UNKNOWN_AUTO and self.task == MULTICLASS
+        return self.unknown == UNKNOWN_AUTO
 
     @property
     def pretrained(self) -> bool:

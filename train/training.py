@@ -178,7 +178,6 @@ def measure(
         }
         if known.refusals is not None:
             metrics |= {f"{name}_{key}": value for key, value in known.refusals.figures.items()}
-    return Measured(metrics, shown["val"], shown.get("test"))
     return Measured(metrics, shown["val"], shown.get("test"), sets)
 
 

@@ -1,10 +1,11 @@
 """The label `unknown`: what a model says of a photo that shows nothing it was trained on.
 
 A classifier has to choose one of its classes, and its scores say which, not whether any fits: with
-thresholds that keep 95 % of the known photos, the best score accepts two thirds of all strangers.
-The features below its head tell more. Those of the training photos lie near a subspace of few
-dimensions; a stranger's do not. So the logit of `unknown` grows with the part of a photo's features
-f outside the subspace that the directions V span, and answers where it is above the best class:
+thresholds that keep 95 % of the known photos, the best score accepts more than half of all
+strangers. The features below its head tell more. Those of the training photos lie near a subspace
+of few dimensions; a stranger's do not. So the logit of `unknown` grows with the part of a photo's
+features f outside the subspace that the directions V span, and answers where it is above the best
+class:
 
     offset - weight * (|V^T f|^2 - share * |f|^2)
 
@@ -81,10 +82,10 @@ def counter_class(labels: Sequence[str]) -> int | None:
     """
     found = [index for index, label in enumerate(labels) if label.casefold() in COUNTER_EXAMPLES]
     if len(found) > 1:
-        names = ", ".join(labels[index] for index in found)
+        names = ", ".join(repr(labels[index]) for index in found)
         raise DataError(
-            f"Expected one class of counter-examples. Received: {names}. Put their photos into one "
-            "folder, or train with --unknown off."
+            f"Expected one folder of counter-examples. Received: {names}. Put their photos into "
+            "one, or train with --unknown off."
         )
     return found[0] if found else None
 

@@ -42,10 +42,9 @@ def test_level_without_enough_photos_is_left_out() -> None:
     assert list(fit_sets(scores[:18], [0] * 18)) == ["0.8", "0.9"]
     assert fit_sets(scores[:3], [0] * 3) == {}
     assert sets_doubt(98) == (
-        "Too few validation photos (98) for label sets (--sets) of these levels, which need the "
-        "number in brackets: 0.99 (99)."
+        "Too few validation photos (98) for label sets of --sets 0.99 (needs 99)."
     )
-    assert "0.95 (19), 0.99 (99)" in sets_doubt(18)
+    assert "0.95 (needs 19), 0.99 (needs 99)" in sets_doubt(18)
     assert sets_doubt(99) == ""
 
 

@@ -123,7 +123,7 @@ def test_counter_examples_are_a_label_and_no_class(tiny_photos: Path, tmp_path: 
     assert refusals.accepted <= refusals.strangers / 3
     assert refusals.kept >= 0.8 * refusals.known
     shutil.copytree(photos / "None", photos / "other")
-    with pytest.raises(DataError, match=r"None, other\. Put their photos into one"):
+    with pytest.raises(DataError, match=r"'None', 'other'\. Put their photos into one"):
         train(photos, tmp_path / "two", UNKNOWN)
 
 
@@ -162,6 +162,11 @@ def test_of_few_photos_the_promised_share_is_kept():
         np.mean(rng.normal(size=200) >= low_quantile(rng.normal(size=8), 0.05)) for _ in range(400)
     ]
     assert np.mean(kept) == pytest.approx(0.95, abs=0.01)
+
+
+def test_other_tasks_have_no_such_label() -> None:
+    with pytest.raises(UsageError, match="--unknown auto only with --task multiclass"):
+        Settings(task="multilabel", unknown="auto")
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
