@@ -95,7 +95,7 @@ def test_label_sets_are_shown_and_written(tiny_tflite, tmp_path, with_card, vide
     assert line == "0.00 s  " + " or ".join(scored)
     assert count_frames(video_out) == FRAMES
     assert live(model, video, "--sets", 0.8) == 2
-    assert "--sets to be in the card" in capfd.readouterr().err
+    assert "--sets to be a level that" in capfd.readouterr().err
     assert live(model, video, "--sets", 0.95, "--threshold", 1, "--jsonl", "-") == 0
     assert json.loads(capfd.readouterr().out.splitlines()[0])["decision"] == []
 
