@@ -174,18 +174,11 @@ def plain_run(tiny_home: Path, tiny_photos: Path) -> Path:
         folder = tiny_home / "plain"
         if not folder.is_dir():
             pytest.importorskip("tensorflow", reason="training needs the train extra")
+            from small_training import SMALL_TRAINING
+
             from pocketlens.train import Settings, train
 
-            settings = Settings(
-                arch="cnn_deep",
-                image_size=32,
-                weights="none",
-                augmentation="light",
-                batch_size=16,
-                fine_tune_epochs=4,
-                grid_epochs=0,
-            )
-            train(tiny_photos, folder, settings)
+            train(tiny_photos, folder, Settings(**SMALL_TRAINING))
     return folder
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_training import SMALL_TRAINING
 
 from pocketlens.choices import FORMATS
 from pocketlens.cli.main import run
@@ -23,17 +24,8 @@ from pocketlens.convert import Demands, convert
 from pocketlens.train import Settings, train
 from pocketlens.train.unknown import counter_class, low_quantile
 
-# Those of `plain_run`.
-SETTINGS = Settings(
-    arch="cnn_deep",
-    image_size=32,
-    weights="none",
-    augmentation="light",
-    batch_size=16,
-    fine_tune_epochs=4,
-    grid_epochs=0,
-)
-UNKNOWN = dataclasses.replace(SETTINGS, unknown="auto")
+# Like `plain_run`.
+UNKNOWN = Settings(**SMALL_TRAINING, unknown="auto")
 
 
 @pytest.fixture(scope="module")
