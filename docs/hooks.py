@@ -45,14 +45,17 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Say in the code within sentences and tables where a narrow page may break it."""
-    return re.sub(r"(?s)<pre.*?</pre>|(?<=<code>)[^<]+(?=</code>)", _breaks, content)
+    """Say where a narrow page may break code within sentences, and not between number and %."""
+    parts = r"(?s)<pre.*?</pre>|(?<=<code>)[^<]+(?=</code>)|(?<=\d) (?=%)"
+    return re.sub(parts, _breaks, content)
 
 
 def _breaks(found: re.Match[str]) -> str:
     """Let long words break behind `/` and `|`, longer ones at dots, none behind `-` or `…`."""
     if found[0].startswith("<"):
         return found[0]
+    if found[0] == " ":
+        return "&nbsp;"
 
     def mark(word: re.Match[str]) -> str:
         behind = "/|." if len(word[0]) > LONG else "/|" if len(word[0]) > LONG / 2 else ""
