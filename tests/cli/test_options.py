@@ -281,8 +281,10 @@ def test_json_goes_beside_the_normal_output_or_alone_to_standard_output(
     tiny_photos: Path,
     tmp_path: Path,
     request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr("pocketlens.benchmarks.processes.PROCESSES", 1)
     if name in NEED_TRAIN:
         pytest.importorskip("tensorflow", reason="needs the train extra")
     if name == "report":

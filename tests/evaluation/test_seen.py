@@ -15,6 +15,7 @@ from pocketlens.runtime.photos import Photo, scan
 from pocketlens.runtime.runs import read_split
 
 CARD = ModelCard("m", ("a", "b"), (32, 32))
+QUICK = ("--num-runs", "2", "--warmup-runs", "1", "--min-secs", "0")
 
 
 def photos_in(folder: Path, count: int) -> list[Photo]:
@@ -58,8 +59,7 @@ def test_the_sentence_is_in_json_and_on_the_page(
     assert run(["report", str(target), "--out", str(tmp_path / "page")]) == 0
     assert said in (tmp_path / "page" / "index.html").read_text("utf-8")
     target = tmp_path / "benchmark.json"
-    quick = ["--num-runs", "2", "--warmup-runs", "1", "--min-secs", "0"]
-    call = ["benchmark", str(model), "--photos", str(tiny_photos), *quick]
+    call = ["benchmark", str(model), "--photos", str(tiny_photos), *QUICK]
     assert run([*call, "--json", str(target)]) == 0
     assert said in json.loads(target.read_text())["warnings"][0]
     assert run(["report", str(target), "--out", str(tmp_path / "other")]) == 0
@@ -119,7 +119,7 @@ def test_commands_warn(
     if command == "evaluate":
         arguments = [str(files[0]), str(tiny_photos)]
     else:
-        arguments = [*map(str, files), "--photos", str(tiny_photos), "--num-runs", "2"]
+        arguments = [*map(str, files), "--photos", str(tiny_photos), *QUICK]
     assert run([command, *arguments]) == 0
     assert caplog.text.count("were used to train or choose one.tflite") == 1
     caplog.clear()
