@@ -102,7 +102,7 @@ def test_counter_examples_are_a_label_and_no_class(tiny_photos: Path, tmp_path: 
     shutil.copytree(tiny_photos, photos)
     first = sorted(folder for folder in photos.iterdir() if folder.is_dir())[0]
     first.rename(photos / "None")
-    settings = dataclasses.replace(UNKNOWN, fine_tune_epochs=30)
+    settings = dataclasses.replace(UNKNOWN, batch_size=8, fine_tune_epochs=16)
     training = train(photos, tmp_path / "run", settings)
     card, refusals = training.card, training.refusals
     assert card.unknown == "None"
