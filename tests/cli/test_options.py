@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import click
 import pytest
 
 from pocketlens import choices
+from pocketlens.benchmarks.latency import Settings
 from pocketlens.cli.main import COMMANDS, group, run
 
 GROUPS = {
@@ -214,7 +216,6 @@ def _instead_of_training(
 ) -> None:
     """Let `train` and `demo` have results without the minutes that these take."""
     from pocketlens.benchmarks.benchmarking import benchmark
-    from pocketlens.benchmarks.latency import Settings
     from pocketlens.evaluation.models import evaluate_model
     from pocketlens.runtime.runs import read_run
 
@@ -284,7 +285,8 @@ def test_json_goes_beside_the_normal_output_or_alone_to_standard_output(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("pocketlens.benchmarks.processes.PROCESSES", 1)
+    few = partial(Settings, num_runs=2, min_secs=0)
+    monkeypatch.setattr("pocketlens.benchmarks.benchmarking.Settings", few)
     if name in NEED_TRAIN:
         pytest.importorskip("tensorflow", reason="needs the train extra")
     if name == "report":
