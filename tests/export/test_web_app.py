@@ -170,6 +170,18 @@ def test_scores_of_five_formats(five, tiny_models, serve, open_page, flowers):
     assert page.errors == []
 
 
+def test_photos_of_something_else(unknown_models, serve, open_page, flowers, tmp_path):
+    models = [unknown_models[entry] for entry in ("float32", "int8")]
+    export(models, tmp_path / "app", "web")
+    page = ready(open_page(serve(tmp_path / "app")))
+    with Classifier(models[0]) as classifier:
+        said = [classifier.classify_photo(photo) for photo in flowers[:4]]
+    assert any(result.is_unknown for result in said)
+    for photo, result in zip(flowers, said, strict=False):
+        choose(page, photo)
+        assert text_of(page, "label") == result.top.label
+
+
 def test_top_one_of_fifty_photos_among_a_thousand_classes(
     elsewhere_model, flowers, serve, open_page, tmp_path
 ):
