@@ -9,7 +9,7 @@ DEMO ?= demo-out
 export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test coverage test-matrix test-networks test-wheel test-old-runtime test-oldest dist test-arm64 \
-	check format lock flowers head-cache input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet \
+	check format lock flowers unknown head-cache input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet \
 	peers peers-table soak viewers classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
 	video-rate web-app litertjs images image-lock docs docs-serve clean
 
@@ -109,6 +109,13 @@ image-lock: $(VENV)/installed
 flowers: $(VENV)/installed
 	$(BIN)/python tests/measure/flowers.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet) \
 		--out build/flowers $(OPTIONS)
+
+# What models say of photos of something else: five seeds, without and with counter-examples, a class
+# left out, few photos; and the coverage of label sets. Some hours.
+# make unknown PHOTOS=folder-per-class STRANGERS=folder WEIGHTS=imagenet|FILE [OPTIONS='--seeds 0']
+unknown: $(VENV)/installed
+	$(BIN)/python tests/measure/unknown.py $(PHOTOS) $(STRANGERS) --weights $(or $(WEIGHTS),imagenet) \
+		$(OPTIONS)
 
 # Whether cached features make the head's training as fast, and as good, as they should.
 # make head-cache PHOTOS=folder-per-class WEIGHTS=imagenet|FILE

@@ -16,8 +16,8 @@ from pocketlens.choices import (
     SCHEDULES,
     SEEDS,
     TASKS,
+    UNKNOWN_AUTO,
     UNKNOWN_MODES,
-    UNKNOWN_OFF,
 )
 from pocketlens.cli.options import (
     EXISTING,
@@ -138,7 +138,7 @@ schedule_options = options_of("Training")
 @photos_options(
     "--unknown",
     type=click.Choice(UNKNOWN_MODES),
-    default=UNKNOWN_OFF,
+    default=UNKNOWN_AUTO,
     show_default=True,
     help="auto adds the label unknown, for photos that show none of the classes (multiclass only). "
     "Photos in a folder named unknown, none, background, other or nothing train it.",

@@ -17,6 +17,7 @@ from pocketlens.benchmarks import Benchmark, benchmark, find_verdict
 from pocketlens.benchmarks import Settings as TimingSettings
 from pocketlens.benchmarks.page import write_report
 from pocketlens.benchmarks.page_charts import choice, write_plot
+from pocketlens.choices import UNKNOWN_OFF
 from pocketlens.convert import Demands, convert
 from pocketlens.demo.cards import LABELS, write_cards
 from pocketlens.demo.scenes import Images, render_many
@@ -132,6 +133,8 @@ def _train(folder: Path, scale: Scale, seed: int) -> Training:
         fine_tune_epochs=scale.epochs,
         grid_epochs=scale.grid_epochs,
         dropout=0.1,
+        # Scenes without a card are a class like the cards: as many are drawn as it needs.
+        unknown=UNKNOWN_OFF,
     )
     with closing(_new_images(scale.train, _FIRST_TRAIN_SEED + seed + 1)) as sets:
         return train(folder / "photos", folder / NAME, settings, pictures=lambda _: next(sets))

@@ -162,6 +162,7 @@ def tiny_run(tiny_home: Path, tiny_photos: Path) -> Path:
                 batch_size=16,
                 fine_tune_epochs=6,
                 grid_epochs=1,
+                unknown="off",
             )
             train(tiny_photos, folder, settings)
     return folder
@@ -183,22 +184,42 @@ def plain_run(tiny_home: Path, tiny_photos: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_models(tiny_home: Path, tiny_run: Path) -> dict[str, Path]:
-    """The tiny run's five files by format."""
+def unknown_run(tiny_home: Path, tiny_photos: Path) -> Path:
+    """Like `plain_run`, with a label for unknown photos."""
     with alone(tiny_home):
-        paths = {entry: tiny_home / f"tiny_{entry}.tflite" for entry in FORMATS}
+        folder = tiny_home / "unknown"
+        if not folder.is_dir():
+            pytest.importorskip("tensorflow", reason="training needs the train extra")
+            from small_training import SMALL_TRAINING
+
+            from pocketlens.train import Settings, train
+
+            train(tiny_photos, folder, Settings(**SMALL_TRAINING | {"unknown": "auto"}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unknown_models(tiny_home: Path, unknown_run: Path) -> dict[str, Path]:
+    """That run's five files by format."""
+    return five_files(tiny_home, unknown_run)
+
+
+def five_files(home: Path, run: Path) -> dict[str, Path]:
+    """Return a small run's files by format, which are made where they are not there."""
+    with alone(home):
+        paths = {entry: home / f"{run.name}_{entry}.tflite" for entry in FORMATS}
         if not all(path.is_file() for path in paths.values()):
             from pocketlens.convert import Demands, convert
 
             # Whether so small a network keeps a limit is left to chance.
-            convert(
-                tiny_run,
-                tiny_home,
-                samples=20,
-                demands=Demands(max_drop=100),
-                overwrite=True,
-            )
+            convert(run, home, samples=20, demands=Demands(max_drop=100), overwrite=True)
     return paths
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tiny_home: Path, tiny_run: Path) -> dict[str, Path]:
+    """The tiny run's five files by format."""
+    return five_files(tiny_home, tiny_run)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ from pocketlens.choices import (
     TASKS,
     UNKNOWN_AUTO,
     UNKNOWN_MODES,
-    UNKNOWN_OFF,
 )
 from pocketlens.errors import UsageError
 from pocketlens.runtime.runs import is_run, read_run
@@ -103,7 +102,7 @@ class Settings:
     learning_rate: float | None = None
     grid_learning_rate: float | None = None
     dropout: float = 0.2
-    unknown: str = UNKNOWN_OFF
+    unknown: str = UNKNOWN_AUTO
     known_kept: float = 0.95
 
     def __post_init__(self) -> None:
@@ -163,11 +162,6 @@ class Settings:
             "--positive only with --task binary",
             f"--task {self.task}",
         )
-        _expect(
-            self.unknown == UNKNOWN_OFF or self.task == MULTICLASS,
-            "--unknown auto only with --task multiclass",
-            f"--task {self.task}",
-        )
         for name in ("head", "fine_tune", "grid"):
             epochs = getattr(self, f"{name}_epochs") or 0
             option = f"--{name.replace('_', '-')}-epochs"
@@ -225,7 +219,7 @@ class Settings:
     @property
     def wants_unknown(self) -> bool:
         """Whether the model is to have a label for photos that show none of the others."""
-        return self.unknown == UNKNOWN_AUTO
+        return self.unknown == UNKNOWN_AUTO and self.task == MULTICLASS
 
     @property
     def pretrained(self) -> bool:

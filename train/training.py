@@ -253,8 +253,13 @@ def train(
     if settings.task == BINARY:
         negative, positive = divided.labels
         LOGGER.info("Positive label: %r, negative: %r (--positive chooses).", positive, negative)
-    if settings.wants_unknown:
-        counter_class(divided.labels)
+    counter = counter_class(divided.labels) if settings.wants_unknown else None
+    if counter is not None:
+        LOGGER.info(
+            "Photos labelled %r are counter-examples and count as no class (--unknown off makes it "
+            "an ordinary class).",
+            divided.labels[counter],
+        )
     plan = describe_plan(settings, divided)
     size_wh = (settings.image_size, settings.image_size)
     with unfinished_run(out, overwrite=overwrite, resume=resume) as unfinished:

@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 from pocketlens.card import ModelCard, pack, unpack
 from pocketlens.export import export
 from pocketlens.runtime import Classifier
+from pocketlens.runtime.photos import find_pictures
 from pocketlens.runtime.pictures import decode, resize
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -168,6 +169,22 @@ def test_scores_of_five_formats(five, tiny_models, serve, open_page, flowers):
                 expected = classifier.classify_photo(photo).scores
                 np.testing.assert_allclose(scores, expected, atol=0.01, err_msg=name)
     assert page.errors == []
+
+
+def test_the_label_unknown(unknown_models, serve, open_page, flowers, tiny_photos, tmp_path):
+    models = [unknown_models[entry] for entry in ("float32", "int8")]
+    export(models, tmp_path / "app", "web")
+    page = ready(open_page(serve(tmp_path / "app")))
+    with Classifier(models[0]) as classifier:
+        # A network this small takes flowers for what it knows, and not all that it knows.
+        for photo in sorted(find_pictures(tiny_photos)):
+            if classifier.classify_photo(photo).is_unknown:
+                break
+        for each in (photo, flowers[0]):
+            choose(page, each)
+            assert text_of(page, "label") == classifier.classify_photo(each).top.label
+    choose(page, photo)
+    assert text_of(page, "label") == "unknown"
 
 
 def test_top_one_of_fifty_photos_among_a_thousand_classes(

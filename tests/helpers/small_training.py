@@ -10,4 +10,5 @@ SMALL_TRAINING: dict[str, Any] = {
     "batch_size": 16,
     "fine_tune_epochs": 4,
     "grid_epochs": 0,
+    "unknown": "off",
 }

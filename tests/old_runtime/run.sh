@@ -23,9 +23,11 @@ fi
 cp "$here/same_answers.py" "$outside"
 cd "$outside"
 "$python" same_answers.py video clip.mp4 "$photos"
-"$python" same_answers.py write here.npz "$photos" clip.mp4 "$models"/tiny_*.tflite
-venv/bin/python same_answers.py write there.npz "$photos" clip.mp4 "$models"/tiny_*.tflite
-"$python" same_answers.py compare here.npz there.npz
+for model in tiny unknown; do
+    "$python" same_answers.py write here.npz "$photos" clip.mp4 "$models"/${model}_*.tflite
+    venv/bin/python same_answers.py write there.npz "$photos" clip.mp4 "$models"/${model}_*.tflite
+    "$python" same_answers.py compare here.npz there.npz
+done
 
 # Left out: damaged models, on one of which this interpreter hangs for the minute that it is given,
 # and one that only the newer interpreter hangs on; what no interpreter takes part in.

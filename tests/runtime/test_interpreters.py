@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pocketlens.choices import FORMATS
 from pocketlens.errors import MissingDependencyError, UsageError
 from pocketlens.runtime import interpreters
 from pocketlens.runtime.classifier import Classifier
@@ -94,3 +95,12 @@ def test_every_file_is_one_partition(tiny_models: dict[str, Path], entry: str) -
     assert "DELEGATE" not in operators.counts
     conversions = {"DEQUANTIZE": 1, "QUANTIZE": 1}
     assert (operators.float_counts == conversions) == (entry == "int8")
+
+
+@pytest.mark.usefixtures("one_piece")
+@pytest.mark.parametrize("entry", FORMATS)
+def test_a_label_for_unknown_photos_keeps_it_one(
+    unknown_models: dict[str, Path], entry: str
+) -> None:
+    with Classifier(unknown_models[entry]) as classifier:
+        assert describe_operators(classifier.interpreter).partitions == 1

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from small_training import SMALL_TRAINING
 
-from pocketlens.choices import FORMATS
 from pocketlens.cli.main import run
 from pocketlens.errors import DataError, UsageError
 from pocketlens.evaluation import evaluate_model
@@ -20,26 +19,11 @@ from pocketlens.runtime.runs import read_run
 
 pytest.importorskip("tensorflow", reason="training needs the train extra")
 
-from pocketlens.convert import Demands, convert
 from pocketlens.train import Settings, train
 from pocketlens.train.unknown import counter_class, low_quantile
 
 # Like `plain_run`.
-UNKNOWN = Settings(**SMALL_TRAINING, unknown="auto")
-
-
-@pytest.fixture(scope="module")
-def unknown_run(tiny_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("unknown") / "run"
-    train(tiny_photos, folder, UNKNOWN)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def unknown_files(unknown_run: Path) -> dict[str, Path]:
-    out = unknown_run.parent / "models"
-    convert(unknown_run, out, samples=20, demands=Demands(max_drop=100))
-    return {entry: out / f"run_{entry}.tflite" for entry in FORMATS}
+UNKNOWN = Settings(**SMALL_TRAINING | {"unknown": "auto"})
 
 
 def test_one_more_label_and_the_others_as_they_were(
@@ -61,11 +45,11 @@ def test_one_more_label_and_the_others_as_they_were(
 
 
 def test_every_format_says_the_same(
-    unknown_run: Path, unknown_files: dict[str, Path], tiny_photos: Path
+    unknown_run: Path, unknown_models: dict[str, Path], tiny_photos: Path
 ) -> None:
     photos = sorted(find_pictures(tiny_photos))[::3]
     said = {}
-    for entry, path in unknown_files.items():
+    for entry, path in unknown_models.items():
         with Classifier(path) as classifier:
             assert classifier.card.unknown == classifier.labels[-1] == "unknown"
             results = [classifier.classify_photo(photo) for photo in photos]
@@ -79,14 +63,14 @@ def test_every_format_says_the_same(
 
 
 def test_strangers_on_the_command_line(
-    unknown_files: dict[str, Path], tiny_tflite: Path, tiny_photos: Path, tmp_path: Path
+    unknown_models: dict[str, Path], tiny_tflite: Path, tiny_photos: Path, tmp_path: Path
 ) -> None:
     strangers = tmp_path / "strangers"
     strangers.mkdir()
     for number, photo in enumerate(sorted(find_pictures(tiny_photos))[:5]):
         shutil.copy(photo, strangers / f"{number}{photo.suffix}")
     target = tmp_path / "figures.json"
-    command = ["evaluate", str(unknown_files["float32"]), str(tiny_photos)]
+    command = ["evaluate", str(unknown_models["float32"]), str(tiny_photos)]
     assert run([*command, "--strangers", str(strangers), "--json", str(target)]) == 0
     found = json.loads(target.read_text())["refusals"]
     assert (found["label"], found["strangers"]) == ("unknown", 5)
@@ -156,9 +140,10 @@ def test_of_few_photos_the_promised_share_is_kept():
     assert np.mean(kept) == pytest.approx(0.95, abs=0.01)
 
 
-def test_other_tasks_have_no_such_label() -> None:
-    with pytest.raises(UsageError, match="--unknown auto only with --task multiclass"):
-        Settings(task="multilabel", unknown="auto")
+def test_multiclass_models_have_the_label_if_nothing_else_is_said() -> None:
+    assert Settings().wants_unknown
+    assert not Settings(unknown="off").wants_unknown
+    assert not any(Settings(task=task).wants_unknown for task in ("binary", "multilabel"))
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
