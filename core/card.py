@@ -14,7 +14,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +38,9 @@ LONGEST_LABEL = 1000
 MOST_SHIFT_VALUES = 1000
 """Values by name that a card's shift reference may have."""
 DEFAULT_THRESHOLDS = {MULTICLASS: 0.0, BINARY: 0.5, MULTILABEL: 0.5}
+
+# No number of photos, and no logarithm, comes near.
+_GREATEST = 1e9
 
 # Of what a third-party file brings: labels of every class there is take less. A damaged or hostile
 # archive says one size and unpacks to another, so that all of it is read within these bounds.
@@ -201,7 +203,9 @@ def _is_shift(shift: Any) -> bool:
     if not shift:
         return True
     photos, values = shift.get("photos"), shift.get("values")
-    if type(photos) is not int or photos < 1 or not isinstance(values, Mapping) or not values:
+    if type(photos) is not int or not 1 <= photos < _GREATEST:
+        return False
+    if not isinstance(values, Mapping) or not values:
         return False
     return all(
         isinstance(entries, list)
@@ -213,7 +217,8 @@ def _is_shift(shift: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    # Not `isfinite`, for which an integer may be too large; a bool is none.
+    return type(value) in (int, float) and abs(value) < _GREATEST
 
 
 def refuse_long(labels: Sequence[str]) -> None:

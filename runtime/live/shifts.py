@@ -62,6 +62,8 @@ def make_watch(
 class ShiftWatch:
     """Compares a frame now and then, and those before it, with the photos a model was made with.
 
+    `kind` is how they differ, one of `SHIFT_KINDS`, None while they do not.
+
     With fewer than `WINDOW` frames it finds what is plain already. It looks at each new frame, so
     that chances add up: of 1,440 looks in a day, of which each has all but one frame of the one
     before, as many are false as of some 100 windows.
@@ -78,7 +80,7 @@ class ShiftWatch:
         self._every_s = every_s - _ROUNDING_S
         self._next_s = -math.inf
         self._window: deque[Mapping[str, float]] = deque(maxlen=WINDOW)
-        self._kind: str | None = None
+        self.kind: str | None = None
 
     def look(self, frame_bgr: Pixels, result: Result, time_s: float) -> ShiftState | None:
         """Take a frame if it is time for one.
@@ -95,12 +97,15 @@ class ShiftWatch:
             return None
         self._next_s = time_s + self._every_s
         pixels = np.asarray(cv2.cvtColor(self._resize(frame_bgr), cv2.COLOR_BGR2RGB), np.uint8)
-        self._window.append(picture_numbers(pixels, result.scores, self._unknown))
+        if not self.add(picture_numbers(pixels, result.scores, self._unknown)):
+            return None
+        return ShiftState(self.kind, time_s, len(self._window))
+
+    def add(self, numbers: Mapping[str, float]) -> bool:
+        """Add a frame by its numbers (`picture_numbers`); return whether `kind` changes."""
+        self._window.append(numbers)
         likely = compare(self._reference, self._window)
-        if self._kind is not None and likely[self._kind] < _NORMAL:
-            return None
-        kind = shift_kind(likely, FALSE_ALARMS)
-        if kind == self._kind:
-            return None
-        self._kind = kind
-        return ShiftState(kind, time_s, len(self._window))
+        if self.kind is not None and likely[self.kind] < _NORMAL:
+            return False
+        before, self.kind = self.kind, shift_kind(likely, FALSE_ALARMS)
+        return self.kind != before
