@@ -101,7 +101,7 @@ def test_label_sets_are_shown_and_written(tiny_tflite, tmp_path, with_card, vide
     assert json.loads(capfd.readouterr().out.splitlines()[0])["decision"] == []
 
 
-def test_a_shift_is_said_and_written(tiny_tflite, tmp_path, with_card, video, capfd):
+def test_a_shift_is_said_and_written(tiny_tflite, tmp_path, with_card, video, capfd, caplog):
     pictures = [
         np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8) for seed in range(50)
     ]
@@ -117,13 +117,14 @@ def test_a_shift_is_said_and_written(tiny_tflite, tmp_path, with_card, video, ca
     (entry,) = [entry for entry in map(json.loads, out.splitlines()) if "shift" in entry]
     assert (entry["shift"], entry["samples"]) == ("darker", 20)
     assert entry["source"] == str(video)
-    assert f"{entry['text']} (frame 19)" in err
+    assert f"{entry['text']} (frame 19)" in caplog.text
     assert "1 shift in" in err
     for options in ([], ["--watch-shift", 0]):
         assert live(model, video, "--jsonl", "-", *options) == 0
         out, err = capfd.readouterr()
         assert '"shift"' not in out
         assert "1 shift" not in err
+    assert caplog.text.count(entry["text"]) == 1
     assert live(model, video, "--watch-shift", -1) == 2
 
 
