@@ -203,7 +203,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
 @decision(
     "--watch-shift",
     "watch_shift_s",
-    type=click.FloatRange(min=0),
+    type=float,
     metavar="SECONDS",
     help="Compare a frame every SECONDS with the validation photos and say when frames differ: "
     "darker, brighter, blurred, grey or other. 0 for never.  [default: 60, if the model can]",

@@ -132,7 +132,8 @@ def compare(
     names = [name for name in _MEANINGS if name in reference["values"] and name in window[0]]
     photos = {name: np.asarray(reference["values"][name], np.float64) for name in names}
     frames = {name: np.array([entry[name] for entry in window]) for name in names}
-    resemblance = min(_resemblance(frames[name], photos[name].std()) for name in names)
+    alike = (_resemblance(frames[name], photos[name].std()) for name in names)
+    resemblance = min(alike, default=1.0)
     count = len(window) * (1 - resemblance) / (1 + resemblance)
     tests = [
         (meaning, side, name)

@@ -47,7 +47,7 @@ def run_live(
     Raises:
         SourceError: the source does not open or failed for good.
         OutputError: an output cannot be written.
-        UsageError: `watch_shift_s` is given, and the model's card does not tell of its photos.
+        UsageError: `watch_shift_s` cannot be, or the model's card does not tell of its photos.
     """
     shifts = make_watch(classifier.card, watch_shift_s, classifier.model.path)
     # Measured on two cores: OpenCV's threads halve a frame no faster than one does, since memory is

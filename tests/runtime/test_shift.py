@@ -152,6 +152,8 @@ def test_what_a_later_version_compares_by_is_left_out(reference):
     later = {**reference, "values": {**reference["values"], "warmth": [1.0, 2.0]}}
     window = [picture_numbers(dark(scene(seed))) for seed in range(50)]
     assert compare(later, window) == compare(reference, window)
+    later = {**reference, "values": {"warmth": [1.0, 2.0]}}
+    assert set(compare(later, window).values()) == {1.0}
 
 
 def distance(first, second):

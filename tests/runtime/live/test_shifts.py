@@ -125,6 +125,12 @@ def test_what_makes_a_watch(card):
     assert str(LEAST_PHOTOS) in str(raised.value)
 
 
+@pytest.mark.parametrize("every_s", [-1.0, float("nan"), float("inf")])
+def test_seconds_that_cannot_be(card, every_s):
+    with pytest.raises(UsageError, match="Expected --watch-shift as seconds"):
+        make_watch(card, every_s, "m.tflite")
+
+
 class Dusk(FakeCamera):
     """A camera whose pictures are dark from the sixtieth on."""
 
