@@ -85,6 +85,7 @@ def _card(inspection: Inspection) -> list[tuple[str, str]]:
         ("card", f"{card.name}, {card.format}, {card.task}"),
         answer,
         ("label sets", ", ".join(card.sets) or "none"),
+        ("shift watch", f"by {card.shift['photos']} photos" if card.shift else "none"),
         ("SHA-256", f"{card.model_sha256[:16]}… of the model without its card, as the card says"),
         ("seal", "a checksum: it tells of damage, not of who wrote the file"),
         ("metrics", pairs_text(card.metrics)),

@@ -201,6 +201,14 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
     "--deny", multiple=True, metavar="LABEL", help="Never decide for this label; may be repeated."
 )
 @decision(
+    "--watch-shift",
+    "watch_shift_s",
+    type=float,
+    metavar="SECONDS",
+    help="Compare a frame every SECONDS with the validation photos and say when frames differ: "
+    "darker, brighter, blurred, grey or other. 0 for never.  [default: 60, if the model can]",
+)
+@decision(
     "--threads",
     default="1",
     show_default=True,
@@ -227,6 +235,7 @@ def live_command(
     fps: float | None,
     fourcc: str | None,
     sets: float | None,
+    watch_shift_s: float | None,
     top_k: int | None,
     threads: int | None,
     hints: ModelHints,
@@ -272,7 +281,15 @@ def live_command(
             if settings.threshold is not None:
                 # A frame's answers follow it like the decision, whatever the file says.
                 classifier.threshold = settings.threshold
-            outcome = run_live(classifier, request, settings, sinks, stop, max_frames=max_frames)
+            outcome = run_live(
+                classifier,
+                request,
+                settings,
+                sinks,
+                stop,
+                max_frames=max_frames,
+                watch_shift_s=watch_shift_s,
+            )
     if json_target:
         write_json(
             json_target, {"model": str(model), "source": request.name, "threads": chosen, **outcome}

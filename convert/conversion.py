@@ -40,10 +40,12 @@ from pocketlens.files import one_call, write_bytes
 from pocketlens.progress import track
 from pocketlens.quiet import quiet
 from pocketlens.report.html import counted
+from pocketlens.runtime.answers import Answer
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.metadata import METADATA_NAME
 from pocketlens.runtime.model_files import SUFFIX
 from pocketlens.runtime.operators import Operators
+from pocketlens.runtime.shift import fit_shift
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -157,7 +159,7 @@ def convert(
         name: how the files are named; the model's name if None.
         hints: what a third-party model does not say of itself.
         data: labelled photos to compare files on; a run's validation photos if None. Only on these
-            the label sets of the files are fitted.
+            the label sets of the files are fitted, and what `live --watch-shift` compares with.
         representative: photos for the 8-bit formats; a run's training photos if None.
         samples: how many of them.
         demands: what the files must hold.
@@ -207,15 +209,15 @@ def convert(
             activation = find_activation(model, reference.scores, origin.card.task)
         scores = activate(reference.scores, activation)
         reference = dataclasses.replace(reference, scores=scores)
-    # Each file's label sets are fitted on its own scores.
-    card = dataclasses.replace(origin.card, name=stem, sets={})
-    fits_sets = origin.run is not None and data is None and card.task == MULTICLASS
+    # Each file's label sets and shift reference are fitted on its own scores.
+    card = dataclasses.replace(origin.card, name=stem, sets={}, shift={})
+    fits = origin.run is not None and data is None
     if activation != NO_ACTIVATION:
         float_model = Activated(float_model, activation)
         metrics = {**card.metrics, "appended_activation": activation}
         card = dataclasses.replace(card, activation=NO_ACTIVATION, metrics=metrics)
     calibrated = calibration(len(photos), representative is not None)
-    maker = _Maker(float_model, photos, card, reference, demands, calibrated, fits_sets)
+    maker = _Maker(float_model, photos, card, reference, demands, calibrated, fits)
     results = {
         entry: maker.attempt(entry, targets[entry]) for entry in track(formats, "Converting")
     }
@@ -245,7 +247,7 @@ class _Maker:
         reference: Reference,
         demands: Demands,
         calibrated: Mapping[str, Any],
-        fits_sets: bool,
+        fits: bool,
     ) -> None:
         self._encoder = Encoder(model, photos)
         self._model = model
@@ -253,7 +255,7 @@ class _Maker:
         self._reference = reference
         self._demands = demands
         self._calibration = calibrated
-        self._fits_sets = fits_sets
+        self._fits = fits
 
     def attempt(self, entry: str, path: Path) -> tuple[ConvertedFile, bytes] | str:
         """Do what `make` does; return in one line why where that is not possible."""
@@ -278,16 +280,27 @@ class _Maker:
         # Layers that were left in float on purpose are named with int8's figures.
         shortfall = None if in_float else find_shortfall(entry, operators)
         card = with_figures(card, operators, shortfall, comparison, int8)
-        if self._fits_sets and self._reference.truth is not None:
-            truth = np.array([index for (index,) in self._reference.truth])
-            known = truth != (-1 if card.unknown_index is None else card.unknown_index)
-            card = dataclasses.replace(card, sets=fit_sets(result.scores[known], truth[known]))
+        if self._fits and self._reference.truth is not None:
+            card = self._fitted(card, result.scores, self._reference.truth)
         data = pack(flatbuffer, card)
         held_back = not (comparison.keeps(self._demands.max_drop) or self._demands.force)
         file = ConvertedFile(
             path, entry, len(data), comparison, operators, seconds, held_back, int8, shortfall
         )
         return file, data
+
+    def _fitted(
+        self, card: ModelCard, scores: NDArray[np.float32], truth: Sequence[Answer]
+    ) -> ModelCard:
+        """Return the card with what is fitted on the scores of known photos."""
+        unknown = card.unknown_index
+        known = [row for row, answer in enumerate(truth) if answer != (unknown,)]
+        pictures = [self._reference.pixels[row] for row in known]
+        card = dataclasses.replace(card, shift=fit_shift(pictures, scores[known], unknown))
+        if card.task != MULTICLASS:
+            return card
+        right = [index for row in known for index in truth[row]]
+        return dataclasses.replace(card, sets=fit_sets(scores[known], right))
 
     def _make_int8(self, card: ModelCard, path: Path) -> Int8:
         def run(flatbuffer: bytes, reference: Reference) -> NDArray[np.float32]:

@@ -35,7 +35,12 @@ LABELS_NAME = "labels.txt"
 SCHEMA_VERSION = 1
 LONGEST_LABEL = 1000
 """Characters of a label; what is longer is no name but a text, or damage."""
+MOST_SHIFT_VALUES = 1000
+"""Values by name that a card's shift reference may have."""
 DEFAULT_THRESHOLDS = {MULTICLASS: 0.0, BINARY: 0.5, MULTILABEL: 0.5}
+
+# No number of photos, and no logarithm, comes near.
+_GREATEST = 1e9
 
 # Of what a third-party file brings: labels of every class there is take less. A damaged or hostile
 # archive says one size and unpacks to another, so that all of it is read within these bounds.
@@ -66,7 +71,9 @@ class ModelCard:
     `model_sha256` is that of the flatbuffer alone, without the appended archive. `unknown` is the
     label of a multiclass model that says that a photo shows none of the others, "" where it has no
     such label. `sets` are for label sets, of a multiclass model: by level, such as "0.95", the
-    score from which a label is in the set (`evaluation.sets`).
+    score from which a label is in the set (`evaluation.sets`). `shift` tells what the validation
+    photos were like, for frames to be compared with (`runtime.shift`): their number as "photos",
+    and as "values" by name some of their numbers, ascending; it is empty where that is not known.
     """
 
     name: str
@@ -87,6 +94,7 @@ class ModelCard:
     seen: str = ""
     unknown: str = ""
     sets: Mapping[str, float] = field(default_factory=dict)
+    shift: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse values that no reader of the card could obey."""
@@ -115,6 +123,11 @@ class ModelCard:
             raise ModelFileError(
                 "Expected the card's label sets as levels with scores in 0 to 1. "
                 f"Received: {self.sets!r}."
+            )
+        if not _is_shift(self.shift):
+            raise ModelFileError(
+                "Expected the card's shift reference as a number of photos and ascending values by "
+                f"name, at most {MOST_SHIFT_VALUES} each. Received: {str(self.shift)[:100]}."
             )
         if len(self.input_size_wh) != 2 or any(
             not isinstance(side, int) or side < 1 for side in self.input_size_wh
@@ -181,6 +194,31 @@ class ModelCard:
                 f"Received: schema {version}. Update pocketlens to read it."
             )
         return card
+
+
+def _is_shift(shift: Any) -> bool:
+    """Return whether it is what `ModelCard.shift` may be."""
+    if not isinstance(shift, Mapping):
+        return False
+    if not shift:
+        return True
+    photos, values = shift.get("photos"), shift.get("values")
+    if type(photos) is not int or not 1 <= photos < _GREATEST:
+        return False
+    if not isinstance(values, Mapping) or not values:
+        return False
+    return all(
+        isinstance(entries, list)
+        and 1 <= len(entries) <= MOST_SHIFT_VALUES
+        and all(map(_is_number, entries))
+        and entries == sorted(entries)
+        for entries in values.values()
+    )
+
+
+def _is_number(value: Any) -> bool:
+    # Not `isfinite`, for which an integer may be too large; a bool is none.
+    return type(value) in (int, float) and abs(value) < _GREATEST
 
 
 def refuse_long(labels: Sequence[str]) -> None:

@@ -27,6 +27,15 @@ COUNTER_EXAMPLES = (UNKNOWN, "none", "background", "other", "nothing")
 # Of `--sets`: the share of photos whose label set is to hold the right label.
 SET_LEVELS = (0.8, 0.9, 0.95, 0.99)
 
+# What a shift is called: how frames differ from the photos that a model was made with.
+DARKER, BRIGHTER, BLURRED, GREY, OTHER = SHIFT_KINDS = (
+    "darker",
+    "brighter",
+    "blurred",
+    "grey",
+    "other",
+)
+
 # Keras takes no others.
 SEEDS = 1 << 32
 

@@ -17,6 +17,7 @@ from pocketlens.card import ModelCard
 from pocketlens.errors import DataError
 from pocketlens.evaluation.intervals import Interval, wilson
 from pocketlens.evaluation.metrics import roc_auc
+from pocketlens.runtime.answers import surprise
 
 _TPR = 0.95
 # Of scores that add up to nothing but the unknown label's.
@@ -108,7 +109,7 @@ def count_refusals(
     accepted = int((strangers.argmax(axis=1) != index).sum()) if len(strangers) else 0
     auroc = fpr95 = None
     if len(strangers):
-        own, others = (_surprise(scores, index) for scores in (known, strangers))
+        own, others = (surprise(scores, index) for scores in (known, strangers))
         is_stranger = np.arange(len(own) + len(others)) >= len(own)
         auroc = roc_auc(is_stranger, np.append(own, others))
         fpr95 = float((others <= np.quantile(own, _TPR, method="higher")).mean())
@@ -122,12 +123,6 @@ def without_unknown(scores: NDArray[np.floating], index: int) -> NDArray[np.floa
     # An 8-bit file may leave nothing to share out: then each is as likely.
     shares = np.where(total > _SMALLEST, rest / np.maximum(total, _SMALLEST), 1 / rest.shape[1])
     return np.asarray(shares, np.float32)
-
-
-def _surprise(scores: NDArray[np.floating], index: int) -> NDArray[np.float64]:
-    """Return (N,): by how much the label is ahead of the best other one, as a ratio of scores."""
-    best = np.delete(scores, index, axis=1).max(axis=1).astype(np.float64)
-    return np.asarray(np.log(scores[:, index] + _SMALLEST) - np.log(best + _SMALLEST))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 # Up to so many, Python has sorted them before NumPy's code is back in the processor's cache.
 _FEW = 32
 
+# Beside a score, so that 0 has a logarithm.
+_SMALLEST = 1e-12
+
 # Among fewer classes, five guesses are right too easily to mean something.
 MIN_CLASSES_FOR_TOP5 = 10
 
@@ -200,6 +203,21 @@ def set_score(card: ModelCard, level: float, path: str | os.PathLike[str]) -> fl
             f"Received: {name}. {advice}"
         )
     return card.sets[name]
+
+
+def surprise(scores: NDArray[np.floating], unknown: int) -> NDArray[np.float64]:
+    """Return (...): by how much the label for unknown photos is ahead of the best other one.
+
+    That is the logarithm of the ratio of their scores, and where these come of a softmax, the
+    difference of the logits.
+
+    Args:
+        scores: (..., labels), one for each label.
+        unknown: the index of the label.
+    """
+    best = np.delete(scores, unknown, axis=-1).max(axis=-1).astype(np.float64)
+    own = scores[..., unknown].astype(np.float64)
+    return np.asarray(np.log(own + _SMALLEST) - np.log(best + _SMALLEST))
 
 
 def photos_needed(level: float) -> int:

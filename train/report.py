@@ -60,13 +60,14 @@ _PHASE_ALPHAS = (0.06, 0.14, 0.22)
 class Measured:
     """The figures of each split but `train` for the card, and all that is known of them.
 
-    `sets` are the card's, for label sets; empty where the task has none.
+    `sets` are the card's, for label sets; empty where the task has none. `shift` is the card's.
     """
 
     metrics: dict[str, Any]
     val: ModelEvaluation
     test: ModelEvaluation | None
     sets: Mapping[str, float] = field(default_factory=dict)
+    shift: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_report(

@@ -36,6 +36,7 @@ from pocketlens.runtime.runs import (
     write_card,
     write_split,
 )
+from pocketlens.runtime.shift import fit_shift
 from pocketlens.train.batches import EpochPictures
 from pocketlens.train.callbacks import History, Outcome
 from pocketlens.train.checkpoints import Checkpoints, read_checkpoint
@@ -133,12 +134,13 @@ def measure(
 
     The metrics say for each its `accuracy`, `macro_f1`, `ece`, `ece_uncalibrated` (without the
     temperature) and `count`; with a label for unknown photos those of the known ones, and
-    `known_kept`. The label sets are fitted on the validation split.
+    `known_kept`. The label sets and the shift reference are fitted on the validation split.
     """
     temperature, task = calibration.temperature, card.task
     metrics: dict[str, Any] = {"temperature": round(temperature, 4)}
     shown: dict[str, ModelEvaluation] = {}
     sets: dict[str, float] = {}
+    shift: dict[str, Any] = {}
     for name, split in splits.items():
         if name == "train":
             continue
@@ -169,6 +171,9 @@ def measure(
         )
         if name == "val" and task == MULTICLASS:
             sets = fit_sets(whole.scores, right)
+        if name == "val":
+            pictures = (split.pixels[row] for row in known.rows)
+            shift = fit_shift(pictures, after[known.rows], card.unknown_index)
         metrics |= {
             f"{name}_accuracy": round(result.accuracy, 4),
             f"{name}_macro_f1": round(result.macro_f1, 4),
@@ -178,7 +183,7 @@ def measure(
         }
         if known.refusals is not None:
             metrics |= {f"{name}_{key}": value for key, value in known.refusals.figures.items()}
-    return Measured(metrics, shown["val"], shown.get("test"), sets)
+    return Measured(metrics, shown["val"], shown.get("test"), sets, shift)
 
 
 LOGGER = logging.getLogger("pocketlens")
@@ -315,7 +320,9 @@ def train(
             unknown=unknown,
         )
         measured = measure(network, splits, card, calibration, settings.batch_size)
-        card = dataclasses.replace(card, metrics=measured.metrics, sets=measured.sets)
+        card = dataclasses.replace(
+            card, metrics=measured.metrics, sets=measured.sets, shift=measured.shift
+        )
         doubt = sets_doubt(measured.val.result.count) if settings.task == MULTICLASS else ""
         if doubt:
             LOGGER.info("%s", doubt)

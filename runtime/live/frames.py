@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
-from pocketlens.choices import MULTICLASS, UNKNOWN
+from pocketlens.choices import (
+    BLURRED,
+    BRIGHTER,
+    DARKER,
+    GREY,
+    MULTICLASS,
+    OTHER,
+    UNKNOWN,
+)
 from pocketlens.names import OR, shown
 from pocketlens.runtime.classifier import Category, Timing, to_json
 from pocketlens.runtime.pictures import Pixels
@@ -66,6 +74,47 @@ class SourceState:
             "time_s": round(self.time_s, 6),
             **reason,
             "reconnects": self.reconnects,
+        }
+
+
+SHIFT_TEXTS = {
+    DARKER: "The pictures are darker than the photos the model was made with.",
+    BRIGHTER: "The pictures are brighter than the photos the model was made with.",
+    BLURRED: "The pictures are less sharp than the photos the model was made with.",
+    GREY: "The pictures have less colour than the photos the model was made with.",
+    OTHER: "The pictures differ from the photos the model was made with.",
+    None: "The pictures are like the photos the model was made with, again.",
+}
+"""What each kind of shift says to people, and the end of one."""
+
+
+@dataclass(frozen=True)
+class ShiftState:
+    """A change of whether frames are like the photos the model was made with.
+
+    `kind` is one of `SHIFT_KINDS`, None where they are again, `time_s` the time of the frame by
+    which that was found, as in `FrameResult`, and `samples` the number of frames that were looked
+    at. `at_s` is the wall clock's time, in seconds since 1970.
+    """
+
+    kind: str | None
+    time_s: float
+    samples: int
+    at_s: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """What it says, as a sentence."""
+        return SHIFT_TEXTS[self.kind]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as plain JSON values."""
+        return {
+            "at": wall_clock(self.at_s),
+            "shift": self.kind,
+            "text": self.text,
+            "time_s": round(self.time_s, 6),
+            "samples": self.samples,
         }
 
 
@@ -215,8 +264,9 @@ class RunInfo:
     """What a sink may want to know of a run before its first result.
 
     `model` is the name of the model file, `task` and `labels` are the model's, `source` is the
-    source's name without passwords, `device` this machine's. `live` and `fps` are the capture's,
-    `counts` tells what happened while capturing until now, and setting `stop` ends the run.
+    source's name without passwords, `device` this machine's. `watches_shift` says that frames are
+    compared with the photos the model was made with. `live` and `fps` are the capture's, `counts`
+    tells what happened while capturing until now, and setting `stop` ends the run.
     """
 
     model: str = ""
@@ -224,12 +274,13 @@ class RunInfo:
     labels: tuple[str, ...] = ()
     source: str = ""
     device: str = ""
+    watches_shift: bool = False
     live: bool = True
     fps: float | None = None
     counts: Callable[[], CaptureCounts] = CaptureCounts
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def entry(self, came: FrameResult | SourceState) -> dict[str, Any]:
+    def entry(self, came: FrameResult | SourceState | ShiftState) -> dict[str, Any]:
         """Return a result or state as plain JSON values that say where it is from."""
         return {**came.to_dict(), "source": self.source, "device": self.device}
 
@@ -237,10 +288,11 @@ class RunInfo:
 class Sink:
     """Receives the results of a run. A sink is a subclass that overrides what it needs.
 
-    `result` and `state` are called in the thread that classifies, in order, and must neither wait
-    nor change the frame. With `own_thread` they are called in a thread of the sink's own, still in
-    order, and the frame belongs to the sink. There, a camera's frames that find no room are left
-    out, and a file's wait for room. `opened` and `closed` are always called in the caller's thread.
+    `result`, `state` and `shift` are called in the thread that classifies, in order, and must
+    neither wait nor change the frame. With `own_thread` they are called in a thread of the sink's
+    own, still in order, and the frame belongs to the sink. There, a camera's frames that find no
+    room are left out, and a file's wait for room. `opened` and `closed` are always called in the
+    caller's thread.
     """
 
     own_thread: bool = False
@@ -253,6 +305,9 @@ class Sink:
 
     def state(self, state: SourceState) -> None:
         """Take a change of the source's state."""
+
+    def shift(self, shift: ShiftState) -> None:
+        """Take a change of whether frames are like the photos the model was made with."""
 
     def closed(self) -> None:
         """End. Called once where `opened` succeeded, also after an error elsewhere."""

@@ -22,10 +22,12 @@ from pocketlens.runtime.live.frames import (
     Captured,
     FrameResult,
     RunInfo,
+    ShiftState,
     Sink,
     SourceState,
 )
 from pocketlens.runtime.live.measures import LiveSummary, Measures
+from pocketlens.runtime.live.shifts import ShiftWatch
 from pocketlens.runtime.pictures import Pixels
 
 LOGGER = logging.getLogger("pocketlens")
@@ -50,6 +52,7 @@ def classify_source(
     *,
     sinks: Sequence[Sink] = (),
     decisions: Decisions | None = None,
+    shifts: ShiftWatch | None = None,
     run: RunInfo | None = None,
     max_frames: int | None = None,
     stop: threading.Event | None = None,
@@ -67,6 +70,7 @@ def classify_source(
         capture: stays open; whoever opened it closes it.
         sinks: receive the results; opened in this order and closed in reverse.
         decisions: make the decision of each result; None takes the frame's own answers.
+        shifts: watches whether frames are like the photos the model was made with.
         run: names that sinks are given; the rest of it is filled in here.
         max_frames: ends after this number of frames.
         stop: ends the run when it is set, from a signal handler, a sink or another thread.
@@ -80,6 +84,7 @@ def classify_source(
     decisions = decisions or FrameAnswers()
     run = replace(
         run or RunInfo(),
+        watches_shift=shifts is not None,
         live=capture.live,
         fps=capture.fps,
         counts=lambda: capture.counts,
@@ -121,8 +126,15 @@ def classify_source(
                 answered.label_set,
             )
             measures.add(result.latencies_ms, event=result.decision.changed, now_s=after_s)
+            # Before the sinks, one of which may draw on the frame.
+            shift = shifts and shifts.look(captured.frame_bgr, answered, captured.time_s)
             for sink in receivers:
                 sink.result(captured.frame_bgr, result)
+            if shift:
+                LOGGER.warning("%s (frame %d)", shift.text, captured.number)
+                measures.shifts += shift.kind is not None
+                for sink in receivers:
+                    sink.shift(replace(shift, at_s=at_s))
     return measures.summary(capture.counts)
 
 
@@ -214,6 +226,10 @@ class _OwnThread(Sink):
     def state(self, state: SourceState) -> None:
         self._check()
         self._put(partial(self._sink.state, state))
+
+    def shift(self, shift: ShiftState) -> None:
+        self._check()
+        self._put(partial(self._sink.shift, shift))
 
     def closed(self) -> None:
         self._put(None)

@@ -38,14 +38,16 @@ class LiveSummary:
     """What a run came to.
 
     `frames` were classified; `unusable` ones have no answer, because the model gave NaN or infinite
-    scores. `events` is how often the decision changed; `counts` is what happened while
-    capturing. `fps` is the rate of answers per second. Of the latencies `classify` is the whole of
-    `resize`, `invoke` and `post`.
+    scores. `events` is how often the decision changed, `shifts` how often frames were found to
+    differ from the photos the model was made with; `counts` is what happened while capturing. `fps`
+    is the rate of answers per second. Of the latencies `classify` is the whole of `resize`,
+    `invoke` and `post`.
     """
 
     frames: int
     unusable: int
     events: int
+    shifts: int
     counts: CaptureCounts
     seconds: float
     fps: float
@@ -62,6 +64,7 @@ class LiveSummary:
             "frames": self.frames,
             "unusable": self.unusable,
             "events": self.events,
+            "shifts": self.shifts,
             **asdict(self.counts),
             "seconds": round(self.seconds, 3),
             "fps": round(self.fps, 3),
@@ -73,7 +76,12 @@ class LiveSummary:
 
     def line(self, written: Mapping[str, int]) -> str:
         """Return the summary, and counts of what was written by name, as one line for people."""
-        counts = {"unusable": self.unusable, **asdict(self.counts), "events": self.events}
+        counts = {
+            "unusable": self.unusable,
+            **asdict(self.counts),
+            "events": self.events,
+            "shifts": self.shifts,
+        }
         named = {**counts, **{name.replace("_", " "): count for name, count in written.items()}}
         more = "".join(f", {counted(count, name)}" for name, count in named.items() if count)
         if not self.frames:
@@ -97,6 +105,7 @@ class Measures:
         self.frames = 0
         self.unusable = 0
         self.events = 0
+        self.shifts = 0
         self._started_s = clock.now_s()
         self._first_s = self._last_s = self._started_s
         self._latencies_ms: dict[str, deque[float]] = {
@@ -121,7 +130,7 @@ class Measures:
         fps = (self.frames - 1) / between_s if between_s > 0 else self.frames / max(seconds, 1e-9)
         latencies = {name: _latency(values) for name, values in self._latencies_ms.items()}
         return LiveSummary(
-            self.frames, self.unusable, self.events, counts, seconds, fps, **latencies
+            self.frames, self.unusable, self.events, self.shifts, counts, seconds, fps, **latencies
         )
 
 

@@ -18,6 +18,7 @@ from pocketlens.runtime.live.capture.opening import open_capture
 from pocketlens.runtime.live.decisions import Decider, DecisionSettings
 from pocketlens.runtime.live.frames import RunInfo, Sink
 from pocketlens.runtime.live.loop import classify_source
+from pocketlens.runtime.live.shifts import make_watch
 from pocketlens.runtime.live.sources import SourceRequest
 
 
@@ -29,6 +30,7 @@ def run_live(
     stop: threading.Event,
     *,
     max_frames: int | None = None,
+    watch_shift_s: float | None = None,
 ) -> dict[str, Any]:
     """Run until the end, print a summary to standard error and return it as plain JSON values.
 
@@ -39,11 +41,15 @@ def run_live(
         sinks: what takes the results, not opened.
         stop: ends the run when it is set.
         max_frames: ends the run after this number of frames.
+        watch_shift_s: seconds between frames that are compared with the photos the model was made
+            with; 0 for none, None for as many as are usual where its card tells of these.
 
     Raises:
         SourceError: the source does not open or failed for good.
         OutputError: an output cannot be written.
+        UsageError: `watch_shift_s` cannot be, or the model's card does not tell of its photos.
     """
+    shifts = make_watch(classifier.card, watch_shift_s, classifier.model.path)
     # Measured on two cores: OpenCV's threads halve a frame no faster than one does, since memory is
     # what they wait for, and they wait busily: that takes the cores from decoding and encoding.
     cv2.setNumThreads(1)
@@ -63,6 +69,7 @@ def run_live(
             capture,
             sinks=sinks,
             decisions=decider,
+            shifts=shifts,
             run=run,
             max_frames=max_frames,
             stop=stop,

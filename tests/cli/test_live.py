@@ -19,6 +19,7 @@ from pocketlens.card import pack, unpack
 from pocketlens.cli.main import run
 from pocketlens.names import shown
 from pocketlens.runtime.interpreters import load_interpreter
+from pocketlens.runtime.shift import fit_shift
 from pocketlens.workers import count_cores
 
 FRAMES = 12
@@ -98,6 +99,41 @@ def test_label_sets_are_shown_and_written(tiny_tflite, tmp_path, with_card, vide
     assert "--sets to be a level that" in capfd.readouterr().err
     assert live(model, video, "--sets", 0.95, "--threshold", 1, "--jsonl", "-") == 0
     assert json.loads(capfd.readouterr().out.splitlines()[0])["decision"] == []
+
+
+def test_a_shift_is_said_and_written(tiny_tflite, tmp_path, with_card, video, capfd, caplog):
+    pictures = [
+        np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8) for seed in range(50)
+    ]
+    shift = fit_shift(pictures, np.ones((50, 1)), None)
+    model = with_card(tiny_tflite, tmp_path / "shift.tflite", shift=shift)
+    assert live(model, video, "--watch-shift", 0.1, "--jsonl", "-") == 0
+    out, err = capfd.readouterr()
+    # Twelve times the same picture, darker than all the photos by far, may be chance.
+    assert '"shift"' not in out
+    write_video(video, 30)
+    assert live(model, video, "--watch-shift", 0.1, "--jsonl", "-") == 0
+    out, err = capfd.readouterr()
+    (entry,) = [entry for entry in map(json.loads, out.splitlines()) if "shift" in entry]
+    assert (entry["shift"], entry["samples"]) == ("darker", 20)
+    assert entry["source"] == str(video)
+    assert f"{entry['text']} (frame 19)" in caplog.text
+    assert "1 shift in" in err
+    for options in ([], ["--watch-shift", 0]):
+        assert live(model, video, "--jsonl", "-", *options) == 0
+        out, err = capfd.readouterr()
+        assert '"shift"' not in out
+        assert "1 shift" not in err
+    assert caplog.text.count(entry["text"]) == 1
+    assert live(model, video, "--watch-shift", -1) == 2
+
+
+def test_a_model_that_does_not_say_what_its_photos_were_like(tiny_tflite, video, capfd):
+    assert live(tiny_tflite, video, "--watch-shift", 0) == 0
+    capfd.readouterr()
+    assert live(tiny_tflite, video, "--watch-shift", 60) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "does not say what its photos were like, which --watch-shift needs" in line
 
 
 @pytest.mark.parametrize("name", NAMES, ids=["not-utf-8", "colon", "control-characters"])

@@ -33,7 +33,9 @@ from pocketlens.evaluation.agreement import ClassFlips, Comparison, Flips, Refer
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.model_files import read_model_file
 from pocketlens.runtime.operators import Operators
+from pocketlens.runtime.pictures import decode, resize
 from pocketlens.runtime.runs import read_run
+from pocketlens.runtime.shift import fit_shift
 
 # What small networks answer is left to chance, and whether they keep a limit too.
 ANYHOW = Demands(max_drop=100)
@@ -79,17 +81,22 @@ def test_another_process_writes_the_same_bytes(plain_run: Path, tmp_path: Path) 
     assert "Compared with the original model" in done.stdout
 
 
-def test_label_sets_are_fitted_on_each_files_own_scores(
+def test_label_sets_and_shift_are_fitted_on_each_files_own_scores(
     plain_run: Path, tiny_photos: Path, tmp_path: Path
 ) -> None:
     opened = read_run(plain_run)
     photos = opened.photos("val").photos
     truth = [photo.label_indices[0] for photo in photos]
+    pictures = [resize(decode(photo.path), opened.card.input_size_wh) for photo in photos]
     found = {}
     for file in convert(plain_run, tmp_path, samples=10, demands=ANYHOW):
         with Classifier(file.path) as classifier:
             results = [classifier.classify_photo(photo.path) for photo in photos]
         found[file.format] = dict(classifier.card.sets)
+        # So is what frames are compared with.
+        shift = fit_shift(pictures, np.stack([result.scores for result in results]), None)
+        assert classifier.card.shift == shift
+        assert shift["photos"] == len(photos)
         # The promise includes the next photo: of 11 and it, 80 % are 10, and 90 % 11.
         assert list(found[file.format]) == ["0.8", "0.9"]
         of_truth = sorted(
@@ -106,7 +113,7 @@ def test_label_sets_are_fitted_on_each_files_own_scores(
     (file,) = convert(plain_run, tmp_path / "other", ["float32"], data=tiny_photos, demands=ANYHOW)
     card = read_model_file(file.path).card
     assert card is not None
-    assert card.sets == {}
+    assert card.sets == card.shift == {}
 
 
 def test_killed_while_it_writes(plain_run: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from pocketlens.card import (
 from pocketlens.errors import ModelFileError
 
 CARD = ModelCard("flowers", ("rose", 'größer, "quoted" 🌷'), (224, 192), resize_mode="crop")
+SHIFT = {"photos": 152, "values": {"brightness": [3.5, 3.5, 4], "surprise": [-27.631]}}
 MODEL = b"\x1c\x00\x00\x00TFL3" + bytes(range(256)) * 4
 
 
@@ -34,11 +35,14 @@ def test_card_survives_json() -> None:
     # A score of float32, to the last bit.
     card = dataclasses.replace(CARD, sets={"0.8": 0.9826292991638184, "0.95": 1e-9, "0.99": 0.0})
     assert ModelCard.from_json(card.to_json()) == card
+    card = dataclasses.replace(CARD, shift=SHIFT)
+    assert ModelCard.from_json(card.to_json()) == card
 
 
-def test_card_of_an_earlier_version_has_no_label_sets() -> None:
+@pytest.mark.parametrize("field", ["sets", "shift"])
+def test_card_of_an_earlier_version_has_less(field: str) -> None:
     values = dataclasses.asdict(CARD)
-    del values["sets"]
+    del values[field]
     assert ModelCard.from_json(json.dumps(values)) == CARD
 
 
@@ -209,8 +213,24 @@ def test_scores_below_a_half_are_no_answer_where_each_label_stands_alone() -> No
         {"sets": {"0.9": 1.5}},
         {"sets": {"0.9": "0.5"}},
         {"sets": {"0.9": None}},
+        {"shift": []},
+        {"shift": {"photos": 10}},
+        {"shift": {"photos": 10, "values": {}}},
+        {"shift": {"photos": 10, "values": {"colour": []}}},
+        {"shift": {"photos": 10, "values": {"colour": 1.0}}},
+        {"shift": {"photos": 10, "values": {"colour": [1.0, "2"]}}},
+        {"shift": {"photos": 10, "values": {"colour": [1.0, True]}}},
+        {"shift": {"photos": 10, "values": {"colour": [2.0, 1.0]}}},
+        {"shift": {"photos": 10, "values": {"colour": [1.0, float("nan")]}}},
+        {"shift": {"photos": 10, "values": {"colour": [1.0, float("inf")]}}},
+        {"shift": {"photos": 10, "values": {"colour": [1.0, 10**400]}}},
+        {"shift": {"photos": 10, "values": {"colour": [1.0] * 1001}}},
+        {"shift": {"photos": 0, "values": {"colour": [1.0]}}},
+        {"shift": {"photos": 9.5, "values": {"colour": [1.0]}}},
+        {"shift": {"photos": 10**400, "values": {"colour": [1.0]}}},
+        {"shift": {"photos": True, "values": {"colour": [1.0]}}},
     ],
-    ids=str,
+    ids=lambda change: str(change)[:80],
 )
 def test_bad_card_is_refused(change: dict[str, object]) -> None:
     values = dataclasses.asdict(CARD) | change

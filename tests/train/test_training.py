@@ -145,6 +145,7 @@ def test_unreadable_photos_are_skipped_counted_and_named(
         assert path.name in caplog.text
     opened = read_run(tmp_path / "run")
     assert set(opened.card.sets) == {"0.8", "0.9"}
+    assert opened.card.shift["photos"] == len(opened.photos("val").photos)
     assert "Too few validation photos" in caplog.text
     used = [p.path for split in ("train", "val", "test") for p in opened.photos(split).photos]
     assert len(used) == 87

@@ -1,4 +1,4 @@
-"""`pocketlens live --jsonl`: a line of JSON for each frame and each change of state."""
+"""`pocketlens live --jsonl`: a line of JSON for each frame and each change of state or shift."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from pocketlens.files import STANDARD_OUTPUT, json_text, open_new, standard_output
 from pocketlens.names import shown
-from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink, SourceState
+from pocketlens.runtime.live.frames import FrameResult, RunInfo, ShiftState, Sink, SourceState
 from pocketlens.runtime.live.measures import counted
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.pictures import Pixels
@@ -27,7 +27,7 @@ def make_sink(request: SinkRequest) -> Sink:
 
 
 class JsonLines(Sink):
-    """Writes a JSON object and a line end per frame and change of state, each line at once.
+    """Writes a JSON object and a line end per frame and change of state or shift, each at once.
 
     Args:
         target: a file, or "-" for standard output.
@@ -55,6 +55,10 @@ class JsonLines(Sink):
     def state(self, state: SourceState) -> None:
         """Write a change of state."""
         self._write(self._run.entry(state))
+
+    def shift(self, shift: ShiftState) -> None:
+        """Write a change of shift."""
+        self._write(self._run.entry(shift))
 
     def closed(self) -> None:
         """Close the file."""

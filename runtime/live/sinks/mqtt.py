@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pocketlens import __version__
-from pocketlens.choices import BINARY, MULTILABEL
+from pocketlens.choices import BINARY, MULTILABEL, SHIFT_KINDS
 from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import UsageError
 from pocketlens.imports import require_mqtt
@@ -23,6 +23,7 @@ from pocketlens.runtime.live.frames import (
     STALE,
     FrameResult,
     RunInfo,
+    ShiftState,
     Sink,
     SourceState,
     wall_clock,
@@ -94,7 +95,8 @@ class Mqtt(Sender[tuple[str, str]]):
     Topics, all retained: `prefix`/availability is "online" while fresh frames are classified, else
     "offline", also when this program vanishes. `prefix`/state is a JSON object with `label` and
     `score` of the decision (null without one, several labels joined by a comma), `labels`, `scores`
-    by label, `at`, the time of the decision in UTC, `source`, `device` and, of a picture, `file`.
+    by label, `at`, the time of the decision in UTC, `source`, `device` and, of a picture, `file`;
+    where frames are compared with the model's photos, `shift` is how they differ, else null.
     When the broker comes back it gets all of this again, after the newest 100 states that it
     missed. Sensors that an earlier model announced and this one does not have are taken back.
 
@@ -112,6 +114,8 @@ class Mqtt(Sender[tuple[str, str]]):
         self._state_topic = f"{broker.prefix}/state"
         self._availability_topic = f"{broker.prefix}/availability"
         self._online = False
+        self._result: FrameResult | None = None
+        self._shift: str | None = None
         # What the retained topics should hold; only the sending thread writes them.
         self._current = {
             self._state_topic: self._state_json(None),
@@ -126,7 +130,13 @@ class Mqtt(Sender[tuple[str, str]]):
         from paho.mqtt.enums import CallbackAPIVersion
 
         broker = self._broker
-        sensors = discovery(broker.prefix, model=run.model, task=run.task, labels=run.labels)
+        sensors = discovery(
+            broker.prefix,
+            model=run.model,
+            task=run.task,
+            labels=run.labels,
+            watches_shift=run.watches_shift,
+        )
         self._configs = {topic: json.dumps(entry) for topic, entry in sensors.items()}
         self._client = Client(CallbackAPIVersion.VERSION2)
         self._client.connect_timeout = _CONNECT_S
@@ -144,6 +154,7 @@ class Mqtt(Sender[tuple[str, str]]):
         """Take a result."""
         if result.decision.changed or not self._online:
             self._online = True
+            self._result = result
             # Both in one entry, so that the newest entry is enough.
             self.outbox.put((ONLINE, self._state_json(result)))
 
@@ -152,6 +163,11 @@ class Mqtt(Sender[tuple[str, str]]):
         if state.state == STALE:
             self._online = False
             self.outbox.put((OFFLINE, self._state_json(None, state.at_s)))
+
+    def shift(self, shift: ShiftState) -> None:
+        """Take a change of shift, which comes after a result: the decision stays the same."""
+        self._shift = shift.kind
+        self.outbox.put((ONLINE, self._state_json(self._result)))
 
     def run(self) -> None:
         """Connect again and again, and send."""
@@ -241,6 +257,7 @@ class Mqtt(Sender[tuple[str, str]]):
             "source": self._run.source,
             "device": self._run.device,
             **file,
+            **({"shift": self._shift} if self._run.watches_shift else {}),
         }
         return json.dumps(state)
 
@@ -275,7 +292,7 @@ def _read(url: str) -> Broker | None:
 
 
 def discovery(
-    prefix: str, *, model: str, task: str, labels: Sequence[str]
+    prefix: str, *, model: str, task: str, labels: Sequence[str], watches_shift: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Return a configuration for each topic that announces a sensor.
 
@@ -283,7 +300,8 @@ def discovery(
     A multiclass model is one sensor whose state is the label; a binary one is one that is on for
     the positive label; a multilabel one has one that is on for each label, or, from 51 labels on,
     a single sensor with the labels as text. Without an answer the state is Home Assistant's own
-    "unknown". The score is an attribute. Source of the fields: the documentation of Home Assistant,
+    "unknown". The score is an attribute. With `watches_shift` there is a diagnostic sensor, whose
+    state is "none" or a kind of shift. Source of the fields: the documentation of Home Assistant,
     integration "MQTT", pages "Sensor" and "Binary sensor".
     """
     node = _node(prefix)
@@ -306,25 +324,34 @@ def discovery(
         topic = f"{_PREFIX}/{kind}/{node}/{number}/config"
         return topic, {"name": name, "unique_id": unique, **shared, **more}
 
-    if task == MULTILABEL and len(labels) <= _MOST_SENSORS:
-        return dict(
+    found: list[tuple[str, dict[str, Any]]] = []
+    if watches_shift:
+        found.append(
             entry(
-                "binary_sensor",
-                label,
-                f"label_{index}",
-                value_template=f"{{{{ 'ON' if {_text(label)} in value_json.labels else 'OFF' }}}}",
+                "sensor",
+                "Shift",
+                "shift",
+                value_template="{{ value_json.shift or 'none' }}",
+                device_class="enum",
+                options=["none", *SHIFT_KINDS],
+                entity_category="diagnostic",
             )
-            for index, label in enumerate(labels)
         )
-    if task == BINARY:
+    if task == MULTILABEL and len(labels) <= _MOST_SENSORS:
+        for index, label in enumerate(labels):
+            template = f"{{{{ 'ON' if {_text(label)} in value_json.labels else 'OFF' }}}}"
+            found.append(entry("binary_sensor", label, f"label_{index}", value_template=template))
+    elif task == BINARY:
         label = labels[1]
         template = f"'ON' if value_json.label == {_text(label)} else 'OFF'"
         template = f"{{{{ 'None' if value_json.label is none else {template} }}}}"
-        return dict([entry("binary_sensor", label, "label", value_template=template)])
-    more: dict[str, Any] = {"value_template": "{{ value_json.label }}"}
-    if task != MULTILABEL:
-        more |= {"device_class": "enum", "options": list(dict.fromkeys(labels))}
-    return dict([entry("sensor", "Label", "label", **more)])
+        found.append(entry("binary_sensor", label, "label", value_template=template))
+    else:
+        more: dict[str, Any] = {"value_template": "{{ value_json.label }}"}
+        if task != MULTILABEL:
+            more |= {"device_class": "enum", "options": list(dict.fromkeys(labels))}
+        found.append(entry("sensor", "Label", "label", **more))
+    return dict(found)
 
 
 def _node(prefix: str) -> str:

@@ -15,6 +15,7 @@ from pocketlens.runtime.live.frames import (
     CaptureCounts,
     FrameResult,
     RunInfo,
+    ShiftState,
     Sink,
     SourceState,
 )
@@ -45,8 +46,8 @@ class Panel(Sink):
     """Keeps a part of the terminal up to date.
 
     It has the decision and since when it holds, a bar for each of the frame's best labels, frames
-    per second, where the milliseconds go, counters, and the last events; or that the source is
-    stale and why.
+    per second, where the milliseconds go, counters, the last events, and a shift while there is
+    one; or that the source is stale and why.
 
     Args:
         live: a `rich.live.Live` that does not refresh itself.
@@ -60,6 +61,7 @@ class Panel(Sink):
         self._frames = 0
         self._shown_s = -1.0
         self._since_s = 0.0
+        self._shift: ShiftState | None = None
         self._events: deque[tuple[float, str]] = deque(maxlen=_EVENTS)
         self._recent: deque[tuple[float, FrameResult]] = deque(maxlen=_MOST_AVERAGED)
 
@@ -96,9 +98,16 @@ class Panel(Sink):
             self._events.appendleft((state.time_s, STALE))
             self._show(Text(shown(f"{STALE}: {state.reason}"), style="bold yellow"))
 
+    def shift(self, shift: ShiftState) -> None:
+        """Take a change of shift, which the next refresh shows."""
+        self._shift = shift if shift.kind else None
+        self._events.appendleft((shift.time_s, shift.text))
+
     def _show(self, *parts: RenderableType) -> None:
         from rich.console import Group
 
+        if self._shift:
+            parts = (*parts, _line(self._shift.text, "bold yellow"))
         self._live.update(Group(*parts, self._counters(), *self._last_events()), refresh=True)
 
     def _decision(self, result: FrameResult) -> Text:

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pocketlens import __version__
 from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import UsageError
-from pocketlens.runtime.live.frames import FrameResult, Sink, SourceState
+from pocketlens.runtime.live.frames import FrameResult, ShiftState, Sink, SourceState
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.sinks.outbox import Sender
 from pocketlens.runtime.live.sources import redact
@@ -85,7 +85,7 @@ def make_sink(request: SinkRequest) -> Sink:
 
 
 class Webhook(Sender[dict[str, Any]]):
-    """Posts each event and each change of the source's state as JSON, in order.
+    """Posts each event and each change of the source's state or of shift as JSON, in order.
 
     The JSON is that of the event's line in `--jsonl`. Results are taken without waiting; while the
     server is away the newest 100 are kept and tried again. A redirect is not followed.
@@ -107,6 +107,10 @@ class Webhook(Sender[dict[str, Any]]):
     def state(self, state: SourceState) -> None:
         """Take a change of state."""
         self.outbox.put(self._run.entry(state))
+
+    def shift(self, shift: ShiftState) -> None:
+        """Take a change of shift."""
+        self.outbox.put(self._run.entry(shift))
 
     def run(self) -> None:
         """Post entry after entry."""

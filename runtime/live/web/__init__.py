@@ -8,7 +8,7 @@ import click
 
 from pocketlens.clock import CLOCK, Clock
 from pocketlens.imports import require_web
-from pocketlens.runtime.live.frames import FrameResult, RunInfo, Sink, SourceState
+from pocketlens.runtime.live.frames import FrameResult, RunInfo, ShiftState, Sink, SourceState
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.web.access import (
     WebAddress,
@@ -63,7 +63,13 @@ class WebPage(Sink):
         listener = listen(self._address)
         access = open_access(self._address, listener, self._token)
         made = f"?token={access.token}" if access.token and self._token is None else ""
-        self.feed = Feed(model=run.model, source=run.source, counts=run.counts, clock=self._clock)
+        self.feed = Feed(
+            model=run.model,
+            source=run.source,
+            watches_shift=run.watches_shift,
+            counts=run.counts,
+            clock=self._clock,
+        )
         self._server = Server(self.feed, listener, access)
         self._announce(f"Watch it at {page_url(listener)}{made}")
 
@@ -74,6 +80,10 @@ class WebPage(Sink):
     def state(self, state: SourceState) -> None:
         """Show a change of state."""
         self.feed.watch(state)
+
+    def shift(self, shift: ShiftState) -> None:
+        """Show a change of shift."""
+        self.feed.note_shift(shift)
 
     def closed(self) -> None:
         """Stop serving."""

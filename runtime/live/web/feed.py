@@ -1,4 +1,4 @@
-"""What the page shows: the newest result, the source's state and the last events."""
+"""What the page shows: the newest result, the source's state, a shift and the last events."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pocketlens.runtime.live.frames import (
     STALE,
     CaptureCounts,
     FrameResult,
+    ShiftState,
     SourceState,
     wall_clock,
 )
@@ -56,6 +57,7 @@ class Feed:
     Args:
         model: name of the model file.
         source: name of the source, without passwords.
+        watches_shift: frames are compared with the photos the model was made with.
         counts: says what happened while capturing.
         clock: what everything that is shown goes by.
     """
@@ -65,12 +67,15 @@ class Feed:
         *,
         model: str = "",
         source: str = "",
+        watches_shift: bool = False,
         counts: Callable[[], CaptureCounts] = CaptureCounts,
         clock: Clock = CLOCK,
     ) -> None:
         self.clock = clock
         self.model = model
         self.source = source
+        self.watches_shift = watches_shift
+        self.shift: ShiftState | None = None
         self.counts = counts
         self.latest: Latest | None = None
         self.frames = 0
@@ -112,6 +117,11 @@ class Feed:
             self._times_s.clear()
         self._note(state.to_dict())
 
+    def note_shift(self, shift: ShiftState) -> None:
+        """Take a change of whether frames are like the photos the model was made with."""
+        self.shift = shift if shift.kind else None
+        self._note(shift.to_dict())
+
     def wish(self, wish: FrameWish) -> None:
         """Have the next frame copied and given to `wish`, in the thread that classifies."""
         self._wishes.append(wish)
@@ -143,6 +153,7 @@ class Feed:
     def to_dict(self) -> dict[str, Any]:
         """Return what holds now as plain JSON values."""
         state, reason, latest = self._state_and_latest()
+        shift = self.shift
         shown: dict[str, Any] = {"text": None, "decision": [], "categories": []}
         if latest:
             entry = latest.result.to_dict()
@@ -166,6 +177,7 @@ class Feed:
             "source": self.source,
             "state": state,
             **({"reason": reason} if reason else {}),
+            **({"shift": shift and shift.to_dict()} if self.watches_shift else {}),
             **shown,
             "frames": self.frames,
             **asdict(self.counts()),

@@ -11,6 +11,14 @@ const FIGURES = [
   ["Times stale", s => rounded(s.stalls, 0, "")],
   ["Reopened", s => rounded(s.reconnects, 0, "")],
 ];
+const MORE_PHOTOS = "or add photos from this place and train again.";
+const ADVICE = {
+  darker: `look at the lens and the light, ${MORE_PHOTOS}`,
+  brighter: `look at the light and the camera's exposure, ${MORE_PHOTOS}`,
+  blurred: `clean the lens and look at its focus, ${MORE_PHOTOS}`,
+  grey: `look whether the camera is in night mode, ${MORE_PHOTOS}`,
+  other: `look at the picture, ${MORE_PHOTOS}`,
+};
 const at = id => document.getElementById(id);
 const wait = ms => new Promise(done => setTimeout(done, ms));
 let connected = false, live = false, paused = false, figuresAt = -FIGURES_MS;
@@ -63,6 +71,7 @@ function showState(state) {
   const single = state.decision.length === 1 && !(state.label_set?.length > 1);
   write(at("score"), single ? percent(state.decision[0].score) : "");
   showBars(state.categories);
+  showShift(state.shift);
   if (state.text !== null) speak(state.text);
   else if (state.state === "stale") speak("No fresh picture");
   if (performance.now() - figuresAt > FIGURES_MS) {
@@ -73,6 +82,11 @@ function showState(state) {
   write(at("source"), state.source);
   if (live) document.title = `${state.text ?? "–"} · pocketlens`;
   else document.title = "pocketlens";
+}
+
+function showShift(shift) {
+  at("shift").hidden = !shift;
+  write(at("shift"), shift ? `${shift.text} Answers may be wrong: ${ADVICE[shift.shift]}` : "");
 }
 
 function showBars(categories) {
@@ -175,6 +189,7 @@ async function followForEver() {
       write(at("label"), "–");
       write(at("score"), "");
       showBars([]);
+      showShift(null);
       speak("Connection lost");
     }
     await wait(pause);

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from pocketlens import __version__
+from pocketlens.choices import SHIFT_KINDS
 from pocketlens.runtime.live.frames import LIVE, STALE
 from pocketlens.runtime.live.web.feed import Feed
 from pocketlens.runtime.live.web.jpegs import Jpeg, Jpegs
@@ -221,6 +222,13 @@ def _metrics(feed: Feed, viewers: int) -> str:
         *_metric("source_up", "gauge", "Whether fresh frames come.", ("", int(state == LIVE))),
         *_metric("frames_total", "counter", "Frames classified.", ("", feed.frames)),
     ]
+    if feed.watches_shift:
+        shift = feed.shift
+        kinds = (
+            (f'{{kind="{name}"}}', int(shift is not None and name == shift.kind))
+            for name in SHIFT_KINDS
+        )
+        lines += _metric("shift", "gauge", "Whether frames differ from the model's photos.", *kinds)
     for name, count in asdict(feed.counts()).items():
         lines += _metric(f"{name}_total", "counter", _COUNTS[name], ("", count))
     lines += _metric("viewers", "gauge", "Pages that follow the events.", ("", viewers))

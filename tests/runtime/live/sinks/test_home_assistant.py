@@ -4,10 +4,13 @@ import json
 
 import pytest
 
+from pocketlens.choices import SHIFT_KINDS
 from pocketlens.runtime.live.sinks.mqtt import discovery
 
+LABELS = ("cat", "dog")
 
-def configs(task, labels=("cat", "dog")):
+
+def configs(task, labels=LABELS):
     return discovery("farm/barn", model="m.tflite", task=task, labels=labels)
 
 
@@ -42,8 +45,21 @@ def test_a_multilabel_model_is_a_sensor_a_label_until_there_are_too_many():
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary", "multilabel"])
+def test_where_shift_is_watched_there_is_a_diagnostic_sensor(task):
+    entries = discovery("farm/barn", model="m", task=task, labels=LABELS, watches_shift=True)
+    (topic,) = entries.keys() - configs(task).keys()
+    assert topic == "homeassistant/sensor/farm_barn/shift/config"
+    config = entries[topic]
+    assert (config["name"], config["entity_category"]) == ("Shift", "diagnostic")
+    assert config["options"] == ["none", *SHIFT_KINDS]
+    assert render(config["value_template"], {"shift": "darker"}) == "darker"
+    assert render(config["value_template"], {"shift": None}) == "none"
+
+
+@pytest.mark.parametrize("task", ["multiclass", "binary", "multilabel"])
 def test_every_sensor_has_what_home_assistant_needs(task):
-    for topic, config in configs(task).items():
+    entries = discovery("farm/barn", model="m", task=task, labels=LABELS, watches_shift=True)
+    for topic, config in entries.items():
         assert topic.startswith("homeassistant/")
         assert config["state_topic"] == config["json_attributes_topic"] == "farm/barn/state"
         assert config["availability_topic"] == "farm/barn/availability"

@@ -14,6 +14,7 @@ from pocketlens.runtime.live.frames import (
     Decision,
     FrameResult,
     RunInfo,
+    ShiftState,
     SourceState,
 )
 from pocketlens.runtime.live.sinks.jsonl import JsonLines, LineFile
@@ -33,9 +34,11 @@ def test_a_line_of_json_has_the_decision_and_whether_it_is_an_event(capsys):
     show.result(FRAME, result(0, Decision((A,), True)))
     show.result(FRAME, result(1, Decision((), False)))
     show.state(SourceState(STALE, 2.0, "unplugged", 0))
+    show.shift(ShiftState("darker", 3.0, 20))
+    show.shift(ShiftState(None, 9.0, 50))
     show.closed()
     assert show.counts() == {}
-    first, second, state = map(json.loads, capsys.readouterr().out.splitlines())
+    first, second, state, begins, ends = map(json.loads, capsys.readouterr().out.splitlines())
     assert first["decision"] == [{"label": "a", "score": 0.9}]
     assert [first["event"], second["event"]] == [True, False]
     assert second["decision"] == []
@@ -47,6 +50,9 @@ def test_a_line_of_json_has_the_decision_and_whether_it_is_an_event(capsys):
         "classify": 3.7,
     }
     assert state["state"] == STALE
+    assert [begins["shift"], ends["shift"]] == ["darker", None]
+    assert begins["text"].startswith("The pictures are darker")
+    assert (begins["samples"], begins["source"], begins["device"]) == (20, "", "")
 
 
 def test_a_file_of_lines_survives_a_full_disk(tmp_path, caplog):

@@ -18,7 +18,14 @@ from timing import PATIENCE_S, wait_for
 from pocketlens.clock import CLOCK
 from pocketlens.errors import UsageError
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, RunInfo, SourceState
+from pocketlens.runtime.live.frames import (
+    STALE,
+    Decision,
+    FrameResult,
+    RunInfo,
+    ShiftState,
+    SourceState,
+)
 from pocketlens.runtime.live.sinks import outbox
 from pocketlens.runtime.live.sinks.mqtt import Mqtt, parse_broker
 
@@ -175,10 +182,10 @@ def url_of(broker, credentials="", scheme="mqtt", host="127.0.0.1"):
 
 
 @contextlib.contextmanager
-def open_output(url, task="multiclass", clock=CLOCK):
+def open_output(url, task="multiclass", clock=CLOCK, **more):
     output = Mqtt(parse_broker(url), clock)
     output.opened(
-        RunInfo(model="m.tflite", task=task, labels=LABELS, source="barn.mp4", device="pi")
+        RunInfo(model="m.tflite", task=task, labels=LABELS, source="barn.mp4", device="pi", **more)
     )
     try:
         yield output
@@ -209,6 +216,26 @@ def test_what_holds_is_kept_for_those_who_come_later(open_broker, listen):
         output.result(FRAME, result(3, "cat"))
         wait_for(lambda: early.topics[AVAILABILITY] == "online" and early.label == "cat")
     wait_for(lambda: early.topics[AVAILABILITY] == "offline")
+
+
+def test_a_shift_is_said_with_the_decision_that_holds(open_broker, listen):
+    broker = open_broker()
+    listener = listen(broker)
+
+    def held():
+        state = json.loads(listener.topics.get(STATE, "{}"))
+        return state.get("label"), state.get("shift", "nothing")
+
+    with open_output(url_of(broker), watches_shift=True) as output:
+        output.result(FRAME, result(0, "cat"))
+        wait_for(lambda: held() == ("cat", None))
+        output.shift(ShiftState("darker", 60.0, 50))
+        wait_for(lambda: held() == ("cat", "darker"))
+        output.result(FRAME, result(1, "käfer"))
+        wait_for(lambda: held() == ("käfer", "darker"))
+        output.shift(ShiftState(None, 120.0, 50))
+        wait_for(lambda: held() == ("käfer", None))
+        assert sum("/shift/config" in topic for topic in listener.topics) == 1
 
 
 def test_several_labels_and_none(open_broker, listen):

@@ -18,6 +18,7 @@ from pocketlens.runtime.live.frames import (
     Decision,
     FrameResult,
     RunInfo,
+    ShiftState,
     SourceState,
 )
 from pocketlens.runtime.live.sinks.panel import Panel
@@ -132,6 +133,24 @@ def test_the_panel_of_a_stale_source_has_the_reason_and_no_label():
     terminal.panel.result(FRAME, result(40, Decision((), True)))
     assert terminal.lines[0].startswith("unknown")
     assert [line.split()[2] for line in terminal.lines[-3:]] == ["unknown", "stale", "a"]
+
+
+def test_the_panel_has_a_shift_while_there_is_one():
+    terminal = Terminal()
+    terminal.panel.result(FRAME, result(0, Decision((A,), True)))
+    before = len(terminal.lines)
+    shift = ShiftState("blurred", 61.0, 50)
+    terminal.panel.shift(shift)
+    terminal.clock.advance(1.0)
+    terminal.panel.result(FRAME, result(1, Decision((A,), False)))
+    assert shift.text in [line.rstrip() for line in terminal.lines]
+    # Where it holds, and among the events.
+    assert len(terminal.lines) == before + 2
+    terminal.panel.shift(ShiftState(None, 90.0, 50))
+    terminal.clock.advance(1.0)
+    terminal.panel.result(FRAME, result(2, Decision((A,), False)))
+    assert shift.text not in [line.rstrip() for line in terminal.lines]
+    assert "90.0 s  The pictures are like the photos" in terminal.lines[-3]
 
 
 @pytest.mark.parametrize("width", [20, 40, 200])

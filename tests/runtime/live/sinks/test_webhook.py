@@ -15,7 +15,14 @@ from timing import PATIENCE_S, wait_for
 from pocketlens.clock import CLOCK
 from pocketlens.errors import UsageError
 from pocketlens.runtime.classifier import Category
-from pocketlens.runtime.live.frames import STALE, Decision, FrameResult, RunInfo, SourceState
+from pocketlens.runtime.live.frames import (
+    STALE,
+    Decision,
+    FrameResult,
+    RunInfo,
+    ShiftState,
+    SourceState,
+)
 from pocketlens.runtime.live.sinks.webhook import Webhook, parse_hook
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
@@ -101,12 +108,14 @@ def open_hook(receiver, clock=CLOCK, credentials="", path="/hook"):
 
 def test_events_and_changes_of_state_arrive_in_order_as_in_jsonl(receiver):
     stale = SourceState(STALE, 3.0, "the cable is loose", 1)
+    shift = ShiftState("grey", 60.0, 50)
     with open_hook(receiver, path="/hook?room=barn") as hook:
         hook.result(FRAME, result(0))
         hook.result(FRAME, result(1, changed=False))
         hook.result(FRAME, result(2))
         hook.state(stale)
-    assert receiver.taken == [RUN.entry(entry) for entry in (result(0), result(2), stale)]
+        hook.shift(shift)
+    assert receiver.taken == [RUN.entry(entry) for entry in (result(0), result(2), stale, shift)]
     assert receiver.taken[0]["at"] == "1970-01-01T00:00:00.000+00:00"
     assert (receiver.taken[0]["source"], receiver.taken[0]["device"]) == ("barn.mp4", "pi")
     assert receiver.headers[0]["Content-Type"] == "application/json"

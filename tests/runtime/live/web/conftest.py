@@ -83,6 +83,7 @@ class Show:
             RunInfo(
                 model="colours_int8.tflite",
                 source="http://***@camera/stream",
+                watches_shift=True,
                 counts=lambda: self.counts,
             )
         )

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from timing import wait_for
 
+from pocketlens.runtime.live.frames import ShiftState
+
 pytestmark = pytest.mark.real_time
 
 TOKEN = "correct-horse-battery"
@@ -65,6 +67,24 @@ def test_the_labels_of_a_set_are_shown_without_the_score_of_one(show, open_page)
     shows(page, "red")
     page.wait_for_function("() => document.getElementById('score').textContent === '90 %'")
     assert page.locator("#events li span").all_inner_texts() == ["red"]
+    assert page.errors == []
+
+
+def test_a_shift_is_a_notice_that_says_what_to_do(show, open_page):
+    page = open_page(show.url)
+    shows(page, "red")
+    assert page.locator("#shift").is_hidden()
+    shift = ShiftState("blurred", 60.0, 50)
+    show.feed.note_shift(shift)
+    page.locator("#shift").wait_for()
+    assert page.inner_text("#shift").startswith(
+        f"{shift.text} Answers may be wrong: clean the lens"
+    )
+    assert shift.text in page.inner_text("#events")
+    # Below the picture, which stays.
+    assert page.locator("#picture").is_visible()
+    show.feed.note_shift(ShiftState(None, 90.0, 50))
+    page.locator("#shift").wait_for(state="hidden")
     assert page.errors == []
 
 

@@ -11,6 +11,7 @@ from pocketlens.runtime.live.frames import (
     STALE,
     Decision,
     FrameResult,
+    ShiftState,
     SourceState,
 )
 from pocketlens.runtime.live.web.feed import Feed
@@ -45,6 +46,20 @@ def test_the_newest_answer_is_shown():
     assert entry["decision"] == entry["categories"] == [{"label": "c", "score": 0.75}]
     assert entry["latency_ms"]["classify"] == 2.0
     assert entry["frames"] == 3
+
+
+def test_a_shift_is_shown_until_it_ends_and_noted():
+    assert "shift" not in make().to_dict()
+    feed = make(watches_shift=True)
+    feed.put(FRAME, result(0))
+    assert feed.to_dict()["shift"] is None
+    shift = ShiftState("darker", 60.0, 50)
+    feed.note_shift(shift)
+    assert feed.to_dict()["shift"] == shift.to_dict()
+    feed.note_shift(ShiftState(None, 120.0, 50))
+    assert feed.to_dict()["shift"] is None
+    assert [event["shift"] for event in feed.events()] == ["darker", None]
+    assert feed.events()[0]["text"] == shift.text
 
 
 def test_the_labels_of_a_set_are_shown_and_events_name_the_decided_one():

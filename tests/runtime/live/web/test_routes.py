@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from timing import PATIENCE_S, wait_for
 
+from pocketlens.choices import SHIFT_KINDS
+from pocketlens.runtime.live.frames import ShiftState
 from pocketlens.runtime.live.web.feed import Feed
 
 TOKEN = "correct-horse-battery"
@@ -284,6 +286,19 @@ def test_metrics_are_in_the_format_that_prometheus_reads(show):
     assert values["pocketlens_frames_total"] > 0
     assert values['pocketlens_latency_seconds{stage="classify"}'] == pytest.approx(0.002)
     assert all("unit" not in name for name in named)
+
+
+def test_metrics_have_a_gauge_for_each_kind_of_shift(show):
+    def held():
+        text = show.get("/metrics").body.decode()
+        return re.findall(r'^pocketlens_shift\{kind="([a-z]+)"\} ([01])$', text, re.MULTILINE)
+
+    assert held() == [(kind, "0") for kind in SHIFT_KINDS]
+    show.feed.note_shift(ShiftState("grey", 60.0, 50))
+    assert held() == [(kind, str(int(kind == "grey"))) for kind in SHIFT_KINDS]
+    assert show.get("/api/state").json["shift"]["shift"] == "grey"
+    show.feed.watches_shift = False
+    assert held() == []
 
 
 def test_closing_ends_streams_that_are_read(show):
