@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from pocketlens.demo.backdrops import Brush, add_backdrop, add_thing, shaded, skin_colour
-from pocketlens.demo.cards import CARD_PROPORTION, LABELS, NOTHING, Picture, draw_card
+from pocketlens.synthetic.backdrops import Brush, add_backdrop, add_thing, shaded, skin_colour
+from pocketlens.synthetic.cards import CARD_PROPORTION, LABELS, NOTHING, Picture, draw_card
 
 Corners = npt.NDArray[np.float32]
 Light = npt.NDArray[np.float32]
