@@ -117,7 +117,7 @@ class Refusals:
             return ""
         return (
             "These strangers are synthetic images of the demo, not photos, of which more may be "
-            "accepted. Measure with photos of your place: pocketlens evaluate --strangers DIR."
+            "accepted."
         )
 
     @property
@@ -141,7 +141,9 @@ class Refusals:
                 f"{kind} accepted: {self.accepted / self.strangers:.1%} of {self.strangers} "
                 f"(95 % interval {_text(self.accepted_interval)}){more}."
             )
-        return (*lines, self.doubt) if self.synthetic else tuple(lines)
+        if self.synthetic:
+            lines.append(f"{self.doubt} For photos of your place use evaluate --strangers.")
+        return tuple(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values, with all intervals."""
