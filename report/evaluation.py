@@ -261,7 +261,7 @@ def _read(payload: dict[str, Any]) -> tuple[Evaluation, _Written]:
     return result, written
 
 
-def _pairs(pairs: Sequence[Confusion], photos: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def _pairs(pairs: Sequence[Confusion], photos: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the most frequent confusions with their photos."""
     # What happened once is not a pattern, and it is among the single mistakes anyway.
     often = [pair for pair in pairs if len(pair.mistakes) > 1] or pairs
