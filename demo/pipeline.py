@@ -19,8 +19,6 @@ from pocketlens.benchmarks.page import write_report
 from pocketlens.benchmarks.page_charts import choice, write_plot
 from pocketlens.choices import UNKNOWN_OFF
 from pocketlens.convert import Demands, convert
-from pocketlens.demo.cards import LABELS, write_cards
-from pocketlens.demo.scenes import Images, render_many
 from pocketlens.demo.video import UNSURE, write_video
 from pocketlens.files import staged_folder, write_text
 from pocketlens.report.html import render
@@ -31,6 +29,8 @@ from pocketlens.runtime.live.loop import classify_source
 from pocketlens.runtime.live.sinks.recording import Recorder
 from pocketlens.runtime.live.sources import SourceRequest
 from pocketlens.runtime.pictures import Pixels
+from pocketlens.synthetic.cards import LABELS, write_cards
+from pocketlens.synthetic.scenes import Images, render_many
 from pocketlens.train import Settings, Training, train
 from pocketlens.workers import map_ahead
 

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from pocketlens.demo.backdrops import add_backdrop
-from pocketlens.demo.cards import LABELS, NOTHING, Picture, draw_card
-from pocketlens.demo.scenes import Corners, Pose, add_card, expose, random_light, visible_share
 from pocketlens.runtime.live.sources.opencv import plain_path
+from pocketlens.synthetic.backdrops import add_backdrop
+from pocketlens.synthetic.cards import LABELS, NOTHING, Picture, draw_card
+from pocketlens.synthetic.scenes import Corners, Pose, add_card, expose, random_light, visible_share
 
 UNSURE: Final = ""
 """The label of a frame in which a card is only partly to be seen."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +26,26 @@ class Mistake:
     truth: str
     answer: str
     score: float
+
+
+@dataclass(frozen=True)
+class WrongAnswer:
+    """A mistake as JSON has it: with the path of its photo."""
+
+    photo: str
+    truth: str
+    answer: str
+    score: float
+
+
+def with_photos(
+    entries: Iterable[Mistake], photos: Sequence[str | Path]
+) -> tuple[WrongAnswer, ...]:
+    """Return mistakes with the photos that their rows are."""
+    return tuple(
+        WrongAnswer(str(photos[entry.row]), entry.truth, entry.answer, round(entry.score, 6))
+        for entry in entries
+    )
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,18 @@ from pocketlens.errors import DataError, ModelFileError, PictureError, UsageErro
 from pocketlens.evaluation.answers import Answers, same_labels, to_answers, truth
 from pocketlens.evaluation.calibration import Reliability
 from pocketlens.evaluation.metrics import Evaluation, evaluate
-from pocketlens.evaluation.mistakes import confusions, mistakes
+from pocketlens.evaluation.mistakes import confusions, mistakes, with_photos
 from pocketlens.evaluation.scorers import Scorer, open_scorer, run_models
 from pocketlens.evaluation.seen import warn_if_seen
 from pocketlens.evaluation.sets import SetCoverage, measure_sets
-from pocketlens.evaluation.unknown import Refusals, known_part
+from pocketlens.evaluation.unknown import (
+    SYNTHETIC_COUNT,
+    Refusals,
+    Strangers,
+    known_part,
+    lacks_strangers,
+    synthetic_strangers,
+)
 from pocketlens.progress import track
 from pocketlens.runtime.answers import ACTIVATE
 from pocketlens.runtime.hints import ModelHints
@@ -31,9 +39,12 @@ from pocketlens.runtime.photos import (
     read_labelled,
     report_skipped,
 )
+from pocketlens.runtime.pictures import Pixels
 from pocketlens.runtime.runs import evaluation_photos, is_run, read_run
 
 LOGGER = logging.getLogger("pocketlens")
+
+T = TypeVar("T")
 
 # Rounding of an 8-bit output may take a score a little beyond 0-1.
 _MARGIN = 0.01
@@ -83,6 +94,7 @@ def evaluate_model(
             taken.
         hints: what a user says of a third-party model.
         strangers: a folder with photos of anything else, for a model with a label for unknown ones.
+            Without it and without counter-examples among `data`, synthetic images serve.
 
     Raises:
         UsageError: an argument cannot be.
@@ -109,8 +121,8 @@ def evaluate_model(
             shares[:, first] = np.maximum(shares[:, first], shares[:, index])
             shares[:, index] = 0
     right = truth([photo.label_indices for photo in readable], len(card.labels), card.task)
-    unlike = None if foreign is None else _score(scorer, foreign, hints)[1]
-    part = known_part(shares, right, card, unlike)
+    others = _strangers(scorer, foreign, right, hints)
+    part = known_part(shares, right, card, [photo.path for photo in readable], others)
     whole = to_answers(shares[part.rows], right[part.rows], card.labels, card.task, card.threshold)
     answers = to_answers(part.scores, part.truth, part.labels, card.task, card.threshold)
     return ModelEvaluation(
@@ -174,15 +186,7 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
             {"truth": pair.truth, "answer": pair.answer, "photos": len(pair.mistakes)}
             for pair in confusions(every)
         ],
-        "mistakes": [
-            {
-                "photo": str(evaluation.photos[entry.row].path),
-                "truth": entry.truth,
-                "answer": entry.answer,
-                "score": round(entry.score, 6),
-            }
-            for entry in every
-        ],
+        "mistakes": [asdict(entry) for entry in with_photos(every, evaluation.paths)],
     }
 
 
@@ -193,13 +197,33 @@ def _score(
     card = scorer.card
     skipped: list[PictureError] = []
     samples = read_labelled(photos, card.input_size_wh, card.resize_mode, skipped)
-    readable, (scores,) = run_models(
-        [scorer.crew], track(samples, "Evaluating", len(photos.photos))
-    )
+    readable, scores = _run(scorer, samples, len(photos.photos), hints)
     report_skipped(skipped, len(photos.photos))
     if not readable:
         raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
-    return readable, _as_shares(np.stack(scores), card.task, scorer.path, hints), len(skipped)
+    return readable, scores, len(skipped)
+
+
+def _run(
+    scorer: Scorer, samples: Iterable[tuple[Pixels, T]], total: int, hints: ModelHints | None
+) -> tuple[list[T], NDArray[np.float32]]:
+    """Return what the samples are, and their scores in 0-1."""
+    tags, (scores,) = run_models([scorer.crew], track(samples, "Evaluating", total))
+    shares = _as_shares(np.stack(scores), scorer.card.task, scorer.path, hints) if tags else None
+    return tags, np.empty((0, 0), np.float32) if shares is None else shares
+
+
+def _strangers(
+    scorer: Scorer, given: LabelledPhotos | None, truth: NDArray[Any], hints: ModelHints | None
+) -> Strangers | None:
+    """Return what is measured as strangers beside counter-examples, which may be enough."""
+    if given is not None:
+        photos, scores, _ = _score(scorer, given, hints)
+        return Strangers(scores, tuple(photo.path for photo in photos))
+    if not lacks_strangers(truth, scorer.card):
+        return None
+    names, scores = _run(scorer, synthetic_strangers(scorer.card), SYNTHETIC_COUNT, hints)
+    return Strangers(scores, tuple(names), synthetic=True)
 
 
 def _find_strangers(folder: Path, scorer: Scorer) -> LabelledPhotos:

@@ -6,8 +6,9 @@ need every score, which the JSON does not have: they are on the page of `evaluat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,18 @@ from matplotlib.ticker import PercentFormatter
 from pocketlens.choices import BINARY, MULTICLASS, MULTILABEL, TASKS
 from pocketlens.evaluation.answers import Answers
 from pocketlens.evaluation.calibration import Reliability, temperature_doubt
+from pocketlens.evaluation.intervals import Interval
 from pocketlens.evaluation.metrics import Evaluation, precision_recall_curve, roc_curve
-from pocketlens.evaluation.mistakes import Confusion, Mistake, confusions, diagnose
+from pocketlens.evaluation.mistakes import (
+    Confusion,
+    Mistake,
+    WrongAnswer,
+    confusions,
+    diagnose,
+    with_photos,
+)
 from pocketlens.evaluation.models import ModelEvaluation, to_payload
-from pocketlens.evaluation.unknown import Refusals
+from pocketlens.evaluation.unknown import Refusals, draw_synthetic
 from pocketlens.files import refuse_folder, staged_folder, write_json, write_text
 from pocketlens.report.charts import (
     ACCENT,
@@ -38,7 +47,15 @@ from pocketlens.report.charts import (
     label_axes,
     legend_above,
 )
-from pocketlens.report.html import counted, percent, render, thumbnail_url
+from pocketlens.report.html import (
+    THUMBNAIL_SIDE,
+    counted,
+    fixed,
+    percent,
+    pixels_url,
+    render,
+    thumbnail_url,
+)
 from pocketlens.report.records import DamagedError, from_json, not_written
 
 PAGE_NAME = "index.html"
@@ -51,6 +68,7 @@ _ADVICE_SHOWN = 5
 _PAIRS_SHOWN = 6
 _PHOTOS_OF_A_PAIR = 4
 _MISTAKES_SHOWN = 20
+_UNKNOWN_SHOWN = 12
 # Two matrices of at most so many classes stand side by side; up to the next number cells are large;
 # above the others a cell is too small for a figure, and a row for a name.
 _SIDE_BY_SIDE, _ROOMY, _MAX_FIGURES, _MAX_NAMES = 8, 20, 40, 120
@@ -62,18 +80,10 @@ _DARK = 0.55
 
 
 @dataclass(frozen=True)
-class _WrittenMistake:
-    photo: Path
-    truth: str
-    answer: str
-    score: float
-
-
-@dataclass(frozen=True)
 class _Written:
     """What the page shows of the JSON beside the fields of `Evaluation`."""
 
-    mistakes: tuple[_WrittenMistake, ...]
+    mistakes: tuple[WrongAnswer, ...]
     temperature: float | None
     ece_before_temperature: float | None
     log_loss_before_temperature: float | None
@@ -153,6 +163,7 @@ def evaluation_context(
         "roc": roc(answers, result) if answers else None,
         "thresholds": thresholds(answers) if answers else None,
         "calibration": calibration(result, before),
+        "unknown": unknown(written.refusals) if written.refusals else None,
     }
     return {
         "result": result,
@@ -168,12 +179,39 @@ def evaluation_context(
         "named_curves": min(len(SERIES), len(result.classes)),
         "pairs": list(_pairs(pairs, photos)),
         "pair_count": len(pairs),
-        "mistakes": [_shown(mistake, photos) for mistake in every[:_MISTAKES_SHOWN]],
+        "mistakes": [*map(_shown, written.mistakes[:_MISTAKES_SHOWN])],
         "mistake_count": len(every),
         "written": written,
         "doubt": temperature_doubt(written.temperature),
-        "refusals": written.refusals.sentences if written.refusals else (),
+        "refusals": _refusals(written.refusals) if written.refusals else None,
     }
+
+
+def _refusals(found: Refusals) -> dict[str, Any]:
+    """Return what the page shows of the label for unknown photos."""
+    kept, accepted = found.kept / found.known, found.accepted / max(found.strangers, 1)
+    tiles = [("known photos kept", percent(kept), _between(found.kept_interval, percent))]
+    if found.strangers:
+        interval = _between(found.accepted_interval, percent)
+        kind = "synthetic strangers" if found.synthetic else "strangers"
+        tiles.append((f"{kind} accepted", percent(accepted), interval))
+    if found.auroc is not None and found.auroc_interval is not None:
+        interval = _between(found.auroc_interval, partial(fixed, digits=3))
+        tiles.append(("ROC AUC", fixed(found.auroc, 3), interval))
+    if found.fpr95 is not None and found.fpr95_interval is not None:
+        interval = _between(found.fpr95_interval, percent)
+        tiles.append(("FPR at 95\N{NO-BREAK SPACE}% TPR", percent(found.fpr95), interval))
+    return {
+        "found": found,
+        "tiles": tiles,
+        "refused": [*map(_shown, found.refused[:_UNKNOWN_SHOWN])],
+        "passed": [*map(_shown, found.passed[:_UNKNOWN_SHOWN])],
+    }
+
+
+def _between(interval: Interval, form: Callable[[float], str]) -> str:
+    low, high = map(form, interval)
+    return f"{low} to {high}"
 
 
 def write_charts(context: dict[str, Any], folder: Path) -> None:
@@ -223,13 +261,14 @@ def _read(payload: dict[str, Any]) -> tuple[Evaluation, _Written]:
     return result, written
 
 
-def _pairs(pairs: Sequence[Confusion], photos: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def _pairs(pairs: Sequence[Confusion], photos: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the most frequent confusions with their photos."""
     # What happened once is not a pattern, and it is among the single mistakes anyway.
     often = [pair for pair in pairs if len(pair.mistakes) > 1] or pairs
     for pair in often[:_PAIRS_SHOWN]:
         shown = pair.mistakes[:_PHOTOS_OF_A_PAIR]
-        yield {"title": _title(pair), "mistakes": [_shown(mistake, photos) for mistake in shown]}
+        named = with_photos(shown, photos)
+        yield {"title": _title(pair), "mistakes": [*map(_shown, named)]}
 
 
 def _title(pair: Confusion) -> str:
@@ -241,14 +280,15 @@ def _title(pair: Confusion) -> str:
     return f"{pair.truth} predicted as {pair.answer}: {counted(count)}"
 
 
-def _shown(mistake: Mistake, photos: Sequence[Path]) -> dict[str, Any]:
-    path = photos[mistake.row]
+def _shown(entry: WrongAnswer) -> dict[str, Any]:
+    path = Path(entry.photo)
+    synthetic = draw_synthetic(entry.photo, THUMBNAIL_SIDE)
     return {
-        "url": thumbnail_url(path),
+        "url": thumbnail_url(path) if synthetic is None else pixels_url(synthetic),
         "name": path.name,
-        "truth": mistake.truth,
-        "answer": mistake.answer,
-        "score": percent(mistake.score, 0),
+        "truth": entry.truth,
+        "answer": entry.answer,
+        "score": percent(entry.score, 0),
     }
 
 
@@ -360,6 +400,29 @@ def thresholds(answers: Answers) -> Chart | None:
         _set_percent(axes)
 
     return Chart(draw, "Precision and recall over the threshold", _SIZE)
+
+
+def unknown(refusals: Refusals) -> Chart | None:
+    """Draw which share of known photos and of strangers each threshold would take as known.
+
+    Without strangers there is nothing to draw.
+    """
+    if not refusals.strangers:
+        return None
+    edges = np.linspace(0, 1, len(refusals.known_bins) + 1)
+    kinds = (("known photos", refusals.known_bins), ("strangers", refusals.stranger_bins))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for (name, bins), colour in zip(kinds, SERIES, strict=False):
+            shares = np.append(0, np.cumsum(bins)) / sum(bins)
+            axes.plot(edges, shares, color=colour, linewidth=2, label=name)
+        axes.axvline(0.5, color=INK, linewidth=1, linestyle=":")
+        legend_above(figure, 2)
+        label_axes(axes, f"threshold for {_short(refusals.label)}", "taken as known")
+        _set_percent(axes)
+
+    return Chart(draw, "Shares of known photos and of strangers that thresholds accept", _SIZE)
 
 
 def calibration(result: Evaluation, before: Reliability | None = None) -> Chart:

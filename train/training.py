@@ -26,10 +26,17 @@ from pocketlens.evaluation.metrics import Evaluation, evaluate
 from pocketlens.evaluation.models import ModelEvaluation
 from pocketlens.evaluation.seen import sketch
 from pocketlens.evaluation.sets import fit_sets, measure_sets, sets_doubt
-from pocketlens.evaluation.unknown import Refusals, known_part
+from pocketlens.evaluation.unknown import (
+    Refusals,
+    Strangers,
+    known_part,
+    lacks_strangers,
+    synthetic_strangers,
+)
 from pocketlens.files import one_call, replacing
 from pocketlens.quiet import quiet
 from pocketlens.report.html import counted
+from pocketlens.runtime.photos import Photo
 from pocketlens.runtime.runs import (
     MODEL_NAME,
     REPORT_NAME,
@@ -134,13 +141,15 @@ def measure(
 
     The metrics say for each its `accuracy`, `macro_f1`, `ece`, `ece_uncalibrated` (without the
     temperature) and `count`; with a label for unknown photos those of the known ones, and
-    `known_kept`. The label sets and the shift reference are fitted on the validation split.
+    `known_kept` and what is accepted of strangers: synthetic images where the split has no
+    counter-examples. The label sets and the shift reference are fitted on the validation split.
     """
     temperature, task = calibration.temperature, card.task
     metrics: dict[str, Any] = {"temperature": round(temperature, 4)}
     shown: dict[str, ModelEvaluation] = {}
     sets: dict[str, float] = {}
     shift: dict[str, Any] = {}
+    synthetic: Strangers | None = None
     for name, split in splits.items():
         if name == "train":
             continue
@@ -148,7 +157,11 @@ def measure(
             after = tempered(calibration.scores, temperature, task)
         else:
             after = predict_scores(network, split, batch_size)
-        known = known_part(after, split.labels, card)
+        strangers = None
+        if lacks_strangers(split.labels, card):
+            strangers = synthetic = synthetic or _synthetic(network, card, batch_size)
+        paths = [photo.path for photo in split.photos]
+        known = known_part(after, split.labels, card, paths, strangers)
         before = tempered(known.scores, 1 / temperature, task)
         if name == "val" and not card.unknown:
             before = calibration.scores
@@ -184,6 +197,13 @@ def measure(
         if known.refusals is not None:
             metrics |= {f"{name}_{key}": value for key, value in known.refusals.figures.items()}
     return Measured(metrics, shown["val"], shown.get("test"), sets, shift)
+
+
+def _synthetic(network: keras.Model, card: ModelCard, batch_size: int) -> Strangers:
+    pixels, names = zip(*synthetic_strangers(card), strict=True)
+    photos = tuple(Photo(name, ()) for name in names)
+    split = SplitPixels(np.stack(pixels), np.zeros(len(names), np.int64), photos)
+    return Strangers(predict_scores(network, split, batch_size), names, synthetic=True)
 
 
 LOGGER = logging.getLogger("pocketlens")

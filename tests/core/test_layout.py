@@ -27,6 +27,7 @@ PACKAGES = {
             "runtime/live/sinks",
             "runtime/live/sources",
             "runtime/live/web",
+            "synthetic",
             "train",
         )
     },
@@ -34,6 +35,7 @@ PACKAGES = {
 # Each folder may import itself and what is on a lower floor; `runtime/live` is a floor of its own.
 FLOORS = {
     "core": 1,
+    "synthetic": 1,
     "evaluation": 2,
     "runtime": 2,
     "runtime/live": 3,

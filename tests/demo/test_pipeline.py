@@ -10,8 +10,8 @@ pytest.importorskip("tensorflow", reason="the demo needs the train extra")
 
 from pocketlens.benchmarks import Settings as TimingSettings
 from pocketlens.cli.main import run
-from pocketlens.demo.cards import LABELS
 from pocketlens.demo.pipeline import Demo, Scale, demo
+from pocketlens.synthetic.cards import LABELS
 
 # All in one process, so that the demo runs once.
 pytestmark = pytest.mark.xdist_group("demo")

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pocketlens.demo.cards import LABELS, NOTHING
 from pocketlens.demo.video import UNSURE, write_video
+from pocketlens.synthetic.cards import LABELS, NOTHING
 
 SIZE_WH = (160, 120)
 

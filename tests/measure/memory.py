@@ -19,8 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pocketlens.demo.cards import LABELS
-from pocketlens.demo.scenes import render_many
+from pocketlens.synthetic.cards import LABELS
+from pocketlens.synthetic.scenes import render_many
 
 SIZE = 32
 PHOTO_WH = (320, 240)

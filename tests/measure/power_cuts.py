@@ -26,9 +26,9 @@ import numpy as np
 from PIL import Image
 
 from pocketlens.card import ModelCard
-from pocketlens.demo.cards import LABELS
-from pocketlens.demo.scenes import render_many
 from pocketlens.runtime.runs import is_run
+from pocketlens.synthetic.cards import LABELS
+from pocketlens.synthetic.scenes import render_many
 
 SIZE = 96
 OPTIONS = ["--image-size", str(SIZE), "--grid-epochs", "2"]

@@ -12,12 +12,14 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from pocketlens.card import ModelCard
 from pocketlens.cli.evaluate import summarise_evaluation
 from pocketlens.cli.main import run
 from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.calibration import reliability
 from pocketlens.evaluation.metrics import evaluate
 from pocketlens.evaluation.models import ModelEvaluation, to_payload
+from pocketlens.evaluation.unknown import Strangers, known_part
 from pocketlens.report.evaluation import calibration, thresholds, write_evaluation
 from pocketlens.runtime.photos import Photo
 
@@ -127,6 +129,80 @@ def test_page_of_photos_that_are_elsewhere(tmp_path: Path) -> None:
     page = (tmp_path / "pi-report" / "index.html").read_text("utf-8")
     assert "data:image" not in page
     assert "a.jpg" in page
+
+
+def with_unknown(photo: Path, *, synthetic: bool) -> ModelEvaluation:
+    """Return what a model with a label for unknown photos would give, two mistakes of a kind."""
+    card = ModelCard("x", ("cat", "dog", NASTY), (8, 8), unknown=NASTY)
+    sure = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.02, 0.03, 0.95]], np.float32)
+    refused = np.array([[0.3, 0.1, 0.6], [0.2, 0.1, 0.7]], np.float32)
+    passed = np.array([[0.55, 0.05, 0.4], [0.1, 0.83, 0.07]], np.float32)
+    known = np.concatenate([sure[np.arange(30) % 2], refused])
+    truth = np.append(np.arange(30) % 2, [0, 0])
+    strangers = np.concatenate([sure[[2] * 18], passed])
+    names = [
+        f"synthetic image {n}" if synthetic else photo.with_name(f"s{n}.png") for n in range(20)
+    ]
+    part = known_part(
+        known, truth, card, [photo] * 32, Strangers(strangers, tuple(map(Path, names)), synthetic)
+    )
+    answers = to_answers(part.scores, part.truth, part.labels, "multiclass")
+    return ModelEvaluation(
+        answers,
+        evaluate(answers),
+        (Photo(photo, (0,)),) * 32,
+        model=Path("models/x.tflite"),
+        refusals=part.refusals,
+    )
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_known_and_unknown(synthetic: bool, photo: Path, tmp_path: Path) -> None:
+    measured = with_unknown(photo, synthetic=synthetic)
+    (tmp_path / "full").mkdir()
+    write_evaluation(measured, tmp_path / "full")
+    assert (tmp_path / "full" / "unknown.png").is_file()
+    page = (tmp_path / "full" / "index.html").read_text("utf-8")
+    section = page[page.index("<h2>Known and unknown") : page.index("<h2>Calibration")]
+    assert "<b>" not in section
+    # The surest first: what of the known is refused, then which class strangers are taken for.
+    assert re.findall(r"</strong> (\d+)", section) == ["70", "60", "83", "55"]
+    assert re.findall(r"<strong>(cat|dog)</strong>", section) == ["dog", "cat"]
+    assert section.count("true: cat") == 2
+    intervals = re.findall(r"<small>([\d.]+).*? to ([\d.]+)", section)
+    assert len(intervals) == 4
+    assert all(float(low) < float(high) for low, high in intervals)
+    for words in ("synthetic strangers accepted", "not photos", "evaluate --strangers"):
+        assert (words in section) == synthetic, words
+    # An image is drawn again; a photo that is elsewhere is named.
+    assert section.count("data:image/jpeg") == (4 if synthetic else 2)
+    assert (
+        run(["report", str(tmp_path / "full" / "report.json"), "--out", str(tmp_path / "b")]) == 0
+    )
+    alone = (tmp_path / "b" / "index.html").read_text("utf-8")
+    assert section[: section.index("<section>")] in alone
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("known_bins", [31, 1]),
+        ("known_bins", [-1] + [33] + [0] * 48),
+        ("stranger_bins", []),
+        ("accepted", 21),
+        ("auroc", "high"),
+        ("auroc_interval", [0.1]),
+        ("passed", [{"photo": "a.jpg"}]),
+    ],
+)
+def test_damaged_figures_of_unknown_are_refused(
+    field: str, value: object, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    payload = to_payload(with_unknown(photo, synthetic=True))
+    payload["refusals"][field] = value
+    (tmp_path / "pi.json").write_text(json.dumps(payload))
+    assert run(["report", str(tmp_path / "pi.json")]) == 2
+    assert "nothing usable at refusals" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

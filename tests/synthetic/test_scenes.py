@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pocketlens.demo.cards import LABELS
-from pocketlens.demo.scenes import random_pose, render, render_many, visible_share
+from pocketlens.synthetic.cards import LABELS
+from pocketlens.synthetic.scenes import random_pose, render, render_many, visible_share
 
 
 @pytest.mark.parametrize("index", range(len(LABELS)), ids=LABELS)

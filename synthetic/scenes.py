@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from pocketlens.demo.backdrops import Brush, add_backdrop, add_thing, shaded, skin_colour
-from pocketlens.demo.cards import CARD_PROPORTION, LABELS, NOTHING, Picture, draw_card
+from pocketlens.synthetic.backdrops import Brush, add_backdrop, add_thing, shaded, skin_colour
+from pocketlens.synthetic.cards import CARD_PROPORTION, LABELS, NOTHING, Picture, draw_card
 
 Corners = npt.NDArray[np.float32]
 Light = npt.NDArray[np.float32]
 Images = tuple[Picture, npt.NDArray[np.int64]]
 
+# No split of the demo begins with it.
+_EMPTY_SEED: Final = 7
 # How far the eye is from the card, in card heights: near enough that tilting shows.
 _EYE_DISTANCE: Final = 2.5
 _CARD_XYZ: Final = 0.5 * np.array([(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)], np.float64)
@@ -170,6 +172,19 @@ def render(label_index: int, rng: Generator, size_wh: tuple[int, int] = (96, 96)
     light = random_light(rng, size_wh)
     expose(picture, light, rng.uniform(0.8, 1.15), rng.uniform(1.0, 6.0) * detail, rng)
     return picture
+
+
+def render_empty(number: int, size_wh: tuple[int, int]) -> Picture:
+    """Render a scene without a card: of each number another one, of all sizes the same.
+
+    Args:
+        number: 0 or more.
+        size_wh: width and height of the picture in pixels.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+    """
+    return render(LABELS.index(NOTHING), np.random.default_rng((_EMPTY_SEED, number)), size_wh)
 
 
 def render_many(count: int, seed: int, size_wh: tuple[int, int] = (96, 96)) -> Images:

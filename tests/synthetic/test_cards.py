@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocketlens.demo.cards import LABELS, NOTHING, draw_card, write_cards
+from pocketlens.synthetic.cards import LABELS, NOTHING, draw_card, write_cards
 
 CARDS = [label for label in LABELS if label != NOTHING]
 

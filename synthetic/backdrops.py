@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from pocketlens.demo.cards import CARD_PROPORTION, Picture
+from pocketlens.synthetic.cards import CARD_PROPORTION, Picture
 
 Colour = tuple[int, int, int]
 Range = tuple[float, float]
