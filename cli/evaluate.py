@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     "--strangers",
     metavar="DIR",
     type=EXISTING,
-    help="Folder of photos that show none of the classes, for a model with the label unknown "
-    "(train --unknown auto): print what share of them it accepts.",
+    help="Folder of photos that show none of the classes, for a model that was trained with "
+    "--unknown auto: print what share of them it accepts.",
 )
 @model_hints_options()
 @output(

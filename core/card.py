@@ -66,7 +66,9 @@ class ModelCard:
     `model_sha256` is that of the flatbuffer alone, without the appended archive. `unknown` is the
     label of a multiclass model that says that a photo shows none of the others, "" where it has no
     such label. `sets` are for label sets, of a multiclass model: by level, such as "0.95", the
-    score from which a label is in the set (`evaluation.sets`).
+    score from which a label is in the set (`evaluation.sets`). `novelty` is the index of the output
+    that says how unlike the known photos a photo is, in 0-1, of a binary or multilabel model: 1,
+    the second; None where it has no such output.
     """
 
     name: str
@@ -87,6 +89,7 @@ class ModelCard:
     seen: str = ""
     unknown: str = ""
     sets: Mapping[str, float] = field(default_factory=dict)
+    novelty: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that no reader of the card could obey."""
@@ -115,6 +118,13 @@ class ModelCard:
             raise ModelFileError(
                 "Expected the card's label sets as levels with scores in 0 to 1. "
                 f"Received: {self.sets!r}."
+            )
+        if self.novelty is not None and (
+            type(self.novelty) is not int or self.novelty != 1 or self.task == MULTICLASS
+        ):
+            raise ModelFileError(
+                "Expected the card's novelty as 1, the second output of a binary or multilabel "
+                f"model, or null. Received: {self.novelty!r} of a {self.task} model."
             )
         if len(self.input_size_wh) != 2 or any(
             not isinstance(side, int) or side < 1 for side in self.input_size_wh

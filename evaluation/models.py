@@ -19,7 +19,7 @@ from pocketlens.evaluation.mistakes import confusions, mistakes
 from pocketlens.evaluation.scorers import Scorer, open_scorer, run_models
 from pocketlens.evaluation.seen import warn_if_seen
 from pocketlens.evaluation.sets import SetCoverage, measure_sets
-from pocketlens.evaluation.unknown import Refusals, known_part
+from pocketlens.evaluation.unknown import Refusals, count_novel, known_part
 from pocketlens.progress import track
 from pocketlens.runtime.answers import ACTIVATE
 from pocketlens.runtime.hints import ModelHints
@@ -82,7 +82,8 @@ def evaluate_model(
         data: a folder per class, a table, or a run folder, of which the held-back test photos are
             taken.
         hints: what a user says of a third-party model.
-        strangers: a folder with photos of anything else, for a model with a label for unknown ones.
+        strangers: a folder with photos of anything else, for a model with a label for unknown ones
+            or a novelty.
 
     Raises:
         UsageError: an argument cannot be.
@@ -100,7 +101,7 @@ def evaluate_model(
     foreign = None if strangers is None else _find_strangers(strangers, scorer)
     photos = photos.with_labels(card.labels, card.task)
     warnings = warn_if_seen([(scorer.path, card)], photos.photos)
-    readable, shares, skipped = _score(scorer, photos, hints)
+    readable, shares, novelty, skipped = _score(scorer, photos, hints)
     if not card.data_hash and card.task == MULTICLASS:
         # Nobody's own photos named its classes.
         known = {card.labels[index] for photo in readable for index in photo.label_indices}
@@ -109,8 +110,11 @@ def evaluate_model(
             shares[:, first] = np.maximum(shares[:, first], shares[:, index])
             shares[:, index] = 0
     right = truth([photo.label_indices for photo in readable], len(card.labels), card.task)
-    unlike = None if foreign is None else _score(scorer, foreign, hints)[1]
+    unlike, novel = (None, None) if foreign is None else _score(scorer, foreign, hints)[1:3]
     part = known_part(shares, right, card, unlike)
+    refusals = part.refusals
+    if novelty is not None:
+        refusals = count_novel(novelty, np.empty(0) if novel is None else novel)
     whole = to_answers(shares[part.rows], right[part.rows], card.labels, card.task, card.threshold)
     answers = to_answers(part.scores, part.truth, part.labels, card.task, card.threshold)
     return ModelEvaluation(
@@ -121,7 +125,7 @@ def evaluate_model(
         skipped=skipped,
         model=scorer.path,
         warnings=warnings,
-        refusals=part.refusals,
+        refusals=refusals,
         sets=measure_sets(whole, card.sets),
     )
 
@@ -146,7 +150,7 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
     """Return an evaluation as plain JSON values.
 
     These are `model`, `skipped_photos` and `warnings` where it is of a file; `refusals` where the
-    model has a label for unknown photos; those of `Evaluation`;
+    model has a label for unknown photos or a novelty; those of `Evaluation`;
     `labels`, `ece`, `temperature` (null where none is known), `ece_before_temperature`,
     `log_loss_before_temperature`, `sets` (label sets, an entry for each level that the card has),
     `confused` (pairs with the number of photos, the most frequent first) and `mistakes` (every
@@ -188,8 +192,8 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
 
 def _score(
     scorer: Scorer, photos: LabelledPhotos, hints: ModelHints | None
-) -> tuple[list[Photo], NDArray[np.float32], int]:
-    """Return the photos that can be read, their scores in 0-1, and how many others there are."""
+) -> tuple[list[Photo], NDArray[np.float32], NDArray[np.float32] | None, int]:
+    """Return the photos that can be read, their scores in 0-1, novelty, and the count of others."""
     card = scorer.card
     skipped: list[PictureError] = []
     samples = read_labelled(photos, card.input_size_wh, card.resize_mode, skipped)
@@ -199,14 +203,17 @@ def _score(
     report_skipped(skipped, len(photos.photos))
     if not readable:
         raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
-    return readable, _as_shares(np.stack(scores), card.task, scorer.path, hints), len(skipped)
+    given, novelty = np.stack(scores), None
+    if card.novelty is not None:
+        given, novelty = given[:, :-1], given[:, -1]
+    return readable, _as_shares(given, card.task, scorer.path, hints), novelty, len(skipped)
 
 
 def _find_strangers(folder: Path, scorer: Scorer) -> LabelledPhotos:
-    if not scorer.card.unknown:
+    if not scorer.card.unknown and scorer.card.novelty is None:
         raise UsageError(
-            f"Expected --strangers with a model that has a label for unknown photos. Received: "
-            f"{scorer.path}, which has none. Train it with --unknown auto."
+            f"Expected --strangers with a model that has a label for unknown photos, or a novelty. "
+            f"Received: {scorer.path}, which has none. Train it with --unknown auto."
         )
     paths = sorted(find_pictures(existing_folder(folder)))
     if not paths:

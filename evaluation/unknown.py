@@ -28,9 +28,10 @@ class Refusals:
     """How many photos got the label `unknown`, which is called `label`.
 
     Of the `known` photos, those of the other labels, `kept` did not get it. `strangers` are photos
-    of anything else, of which `accepted` did not get it. `auroc` is the area under the ROC curve of
-    its score, 0.5 for chance and 1 at best, and `fpr95` the share of the strangers that would be
-    accepted by a threshold that keeps 95 % of these known photos; None without both.
+    of anything else, of which `accepted` did not get it. Of a model with a novelty those with one
+    above 0.5 count as having a label "novel". `auroc` is the area under the ROC curve of its score,
+    0.5 for chance and 1 at best, and `fpr95` the share of the strangers that would be accepted by a
+    threshold that keeps 95 % of these known photos; None without both.
     """
 
     label: str
@@ -113,6 +114,15 @@ def count_refusals(
         auroc = roc_auc(is_stranger, np.append(own, others))
         fpr95 = float((others <= np.quantile(own, _TPR, method="higher")).mean())
     return Refusals(label, len(known), kept, len(strangers), accepted, auroc, fpr95)
+
+
+def count_novel(known: NDArray[np.floating], strangers: NDArray[np.floating]) -> Refusals:
+    """Count the photos with a novelty above 0.5, from those of known ones (N,) and others (M,).
+
+    What a model has for them is no label, so they are called "novel".
+    """
+    own, others = (np.stack([1 - values, values], axis=1) for values in (known, strangers))
+    return count_refusals(own, others, 1, "novel")
 
 
 def without_unknown(scores: NDArray[np.floating], index: int) -> NDArray[np.float32]:

@@ -119,6 +119,7 @@ def classify_source(
                 at_s,
                 captured.file,
                 answered.label_set,
+                answered.novelty,
             )
             measures.add(result.latencies_ms, event=result.decision.changed, now_s=after_s)
             for sink in receivers:

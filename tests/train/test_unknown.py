@@ -156,11 +156,6 @@ def test_of_few_photos_the_promised_share_is_kept():
     assert np.mean(kept) == pytest.approx(0.95, abs=0.01)
 
 
-def test_other_tasks_have_no_such_label() -> None:
-    with pytest.raises(UsageError, match="--unknown auto only with --task multiclass"):
-        Settings(task="multilabel", unknown="auto")
-
-
 @pytest.mark.parametrize("share", [0.3, 1.0])
 def test_a_share_that_cannot_be_promised(share: float) -> None:
     with pytest.raises(UsageError, match="--known-kept"):
