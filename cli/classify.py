@@ -102,7 +102,8 @@ def classify_command(
     is named on standard error; the others are classified, and the exit code is 1.
 
     A row of --csv has the path, the error if there is one, the answers with | between them, with
-    --sets the label set likewise, and the best labels with their scores.
+    --sets the label set likewise, the novelty of a model that has one (0 to 1, see --jsonl), and
+    the best labels with their scores.
     """
     targets = [target for target in (json_target, jsonl, csv_target) if target is not None]
     refuse_targets(*targets, overwrite=overwrite)
@@ -120,13 +121,19 @@ def classify_command(
         any_number = classifier.task == MULTILABEL or sets is not None
         columns = labels if any_number else min(top_k, labels)
         lists = _LISTS if sets is not None else _LISTS[:1]
+        card = classifier.card
+        values = ("novelty",) if card.unknown or card.novelty is not None else ()
         with contextlib.ExitStack() as stack:
             # Each answer goes everywhere as soon as it is known, but into --json.
             writers = [
                 stack.enter_context(_lines(target, form, header))
                 for target, form, header in (
                     (jsonl, functools.partial(_as_json, jsonl), None),
-                    (csv_target, functools.partial(_as_row, lists), _header(lists, columns)),
+                    (
+                        csv_target,
+                        functools.partial(_as_row, lists, values),
+                        _header((*lists, *values), columns),
+                    ),
                 )
                 if target is not None
             ]
@@ -156,10 +163,10 @@ def _classify(
             click.echo(f"Error: {shown(pixels)}", err=True)
             yield {"path": str(path), "error": str(pixels)}
             continue
-        result = classifier.best(classifier.scores(pixels))
+        result = classifier.classify_pixels(pixels)
         if not silent:
             click.echo(answer_text(path, result, mark=classifier.task == MULTILABEL))
-        parts = to_json(result.categories, result.answers, result.label_set)
+        parts = to_json(result.categories, result.answers, result.label_set, result.novelty)
         yield {"path": str(path), **parts}
 
 
@@ -197,15 +204,16 @@ def _as_json(target: str | None, answer: dict[str, Any]) -> str:
     return json_text(answer, encoding) + "\n"
 
 
-def _as_row(lists: Sequence[str], answer: dict[str, Any]) -> str:
+def _as_row(lists: Sequence[str], values: Sequence[str], answer: dict[str, Any]) -> str:
     joined = ["|".join(answer.get(name, ())) for name in lists]
+    joined += [answer.get(name, "") for name in values]
     best = [value for entry in answer.get("categories", ()) for value in entry.values()]
     return _row([answer["path"], answer.get("error", ""), *joined, *best])
 
 
-def _header(lists: Sequence[str], columns: int) -> str:
+def _header(said: Sequence[str], columns: int) -> str:
     best = [f"{what}_{place}" for place in range(1, columns + 1) for what in ("label", "score")]
-    return _row(["path", "error", *lists, *best])
+    return _row(["path", "error", *said, *best])
 
 
 def _row(cells: list[Any]) -> str:

@@ -191,6 +191,23 @@ photos_options = options_of("Photos")
     show_default=True,
     help="Number of calibration photos.",
 )
+@photos_options(
+    "--unknown",
+    metavar="PHOTOS",
+    type=EXISTING,
+    help="Add the label unknown, for photos that show none of the classes, to a .keras file. "
+    "PHOTOS is a folder with photos of the classes, if possible ones that it was not trained on; "
+    "they need no labels.",
+)
+@photos_options(
+    "--known-kept",
+    type=float,
+    metavar="SHARE",
+    default=0.95,
+    show_default=True,
+    help="With --unknown: share of the known photos that keep their label, from 0.5 to less than "
+    "1.",
+)
 @model_hints_options(without=("backend",))
 @output("--out", required=True, metavar="DIR", type=LocalPath(), help="Folder for the files.")
 @output("--name", help="First part of the file names.  [default: the model's name]")
@@ -204,6 +221,8 @@ def convert_command(
     photos: Path | None,
     calibration_photos: Path | None,
     samples: int,
+    unknown: Path | None,
+    known_kept: float,
     max_drop: float,
     force: bool,
     sensitivity: bool,
@@ -232,6 +251,8 @@ def convert_command(
         "data": photos,
         "representative": calibration_photos,
         "samples": samples,
+        "unknown": unknown,
+        "known_kept": known_kept,
         "overwrite": overwrite,
     }
     plan_files(model, out, formats or FORMATS, **asked)

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     "--strangers",
     metavar="DIR",
     type=EXISTING,
-    help="Folder of photos that show none of the classes, for a model with the label unknown "
-    "(train --unknown auto): print what share of them it accepts. Default: the counter-examples "
-    "among PHOTOS; without any, synthetic images.",
+    help="Folder of photos that show none of the classes, for a model that was trained with "
+    "--unknown auto: print what share of them it accepts. Default: the counter-examples among "
+    "PHOTOS; without any, synthetic images.",
 )
 @model_hints_options()
 @output(

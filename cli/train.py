@@ -140,8 +140,9 @@ schedule_options = options_of("Training")
     type=click.Choice(UNKNOWN_MODES),
     default=UNKNOWN_AUTO,
     show_default=True,
-    help="auto adds the label unknown, for photos that show none of the classes (multiclass only). "
-    "Photos in a folder named unknown, none, background, other or nothing train it.",
+    help="auto adds the label unknown, for photos that show none of the classes. "
+    "Photos in a folder named unknown, none, background, other or nothing train it. "
+    "A binary or multilabel model gets a second output, novelty, instead.",
 )
 @photos_options(
     "--known-kept",

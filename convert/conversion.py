@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from pocketlens.card import ModelCard, pack
 from pocketlens.choices import FORMATS, INT8, MULTICLASS, NO_ACTIVATION
 from pocketlens.convert.activations import Activated, activate, find_activation
-from pocketlens.convert.demands import DEFAULT_SAMPLES, Demands, plan_files
+from pocketlens.convert.demands import (
+    DEFAULT_KNOWN_KEPT,
+    DEFAULT_SAMPLES,
+    Demands,
+    known_pictures,
+    plan_files,
+)
 from pocketlens.convert.encoders import Encoder, FloatModel
 from pocketlens.convert.flatbuffers import slim
 from pocketlens.convert.float_layers import Int8, make_int8
@@ -33,6 +39,7 @@ from pocketlens.convert.formats import (
 from pocketlens.convert.metadata import standard_metadata
 from pocketlens.convert.origins import read_origin
 from pocketlens.convert.photos import reference_photos, representative_pixels
+from pocketlens.convert.unknown import add_unknown_label
 from pocketlens.errors import ConversionError, ModelFileError
 from pocketlens.evaluation.agreement import Comparison, Reference
 from pocketlens.evaluation.sets import fit_sets
@@ -144,6 +151,8 @@ def convert(
     data: Path | None = None,
     representative: Path | None = None,
     samples: int = DEFAULT_SAMPLES,
+    unknown: Path | None = None,
+    known_kept: float = DEFAULT_KNOWN_KEPT,
     demands: Demands | None = None,
     overwrite: bool = False,
 ) -> list[ConvertedFile]:
@@ -162,14 +171,17 @@ def convert(
             the label sets of the files are fitted, and what `live --watch-shift` compares with.
         representative: photos for the 8-bit formats; a run's training photos if None.
         samples: how many of them.
+        unknown: photos of what a `.keras` file knows, which then gets one more label, for photos of
+            anything else.
+        known_kept: the share of known photos that are to keep their label then.
         demands: what the files must hold.
         overwrite: replace files that are there.
 
     Raises:
         UsageError, OutputExistsError: an argument cannot be.
         DataError: the photos are gone or unreadable.
-        ModelFileError: the model is not an image classifier, cannot be loaded safely, or does not
-            give finite scores.
+        ModelFileError: the model is not an image classifier, cannot be loaded safely, does not give
+            finite scores, or its features cannot be found for `unknown`.
         DropError: a file loses more than the limit. The others have been written.
         IncompleteError: a format cannot be made of this model. The others have been written.
     """
@@ -183,11 +195,16 @@ def convert(
         data=data,
         representative=representative,
         samples=samples,
+        unknown=unknown,
+        known_kept=known_kept,
         overwrite=overwrite,
     )
     formats = list(targets)
     hints = hints or ModelHints()
     origin = read_origin(model, hints)
+    if unknown is not None:
+        photos_known = known_pictures(unknown)
+        origin = add_unknown_label(model, origin, photos_known, known_kept, hints.activation)
     stem = name or origin.card.name
     photos: list[NDArray[np.uint8]] = []
     wanted = EIGHT_BIT if origin.run or representative else {INT8}

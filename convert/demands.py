@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.choices import FORMATS, INT8
+from pocketlens.choices import COUNTER_EXAMPLES, FORMATS, INT8, MULTICLASS
 from pocketlens.errors import DataError, UsageError
 from pocketlens.files import refuse_files, refuse_unwritable
 from pocketlens.keras_files import refuse_foreign
@@ -18,6 +18,7 @@ from pocketlens.runtime.runs import MODEL_NAME, Run, evaluation_photos, is_run, 
 
 DEFAULT_MAX_DROP = 1.0
 DEFAULT_SAMPLES = 200
+DEFAULT_KNOWN_KEPT = 0.95
 
 KERAS_SUFFIX = ".keras"
 SAVED_MODEL_NAME = "saved_model.pb"
@@ -56,6 +57,8 @@ def plan_files(
     data: Path | None = None,
     representative: Path | None = None,
     samples: int = DEFAULT_SAMPLES,
+    unknown: Path | None = None,
+    known_kept: float = DEFAULT_KNOWN_KEPT,
     overwrite: bool = False,
 ) -> dict[str, Path]:
     """Return the file to write for each format, in the order of `FORMATS`.
@@ -66,8 +69,7 @@ def plan_files(
         UsageError, OutputExistsError, OutputError, DataError, LabelsError, ModelFileError: what
             `convert` raises of all that is known before the model is loaded.
     """
-    unknown = [entry for entry in formats if entry not in FORMATS]
-    if unknown or not formats:
+    if not formats or not set(formats) <= set(FORMATS):
         raise UsageError(f"Expected formats among {', '.join(FORMATS)}. Received: {formats}.")
     if samples < 1:
         raise UsageError(
@@ -81,6 +83,13 @@ def plan_files(
             require_labels(model, hints.read_labels())
     else:
         hints.refuse_beside_card(run.folder, but=())
+    if unknown is not None:
+        _check_unknown(model, run, hints)
+        known_pictures(unknown)
+    if not 0.5 <= known_kept < 1:
+        raise UsageError(
+            f"Expected a share of 0.5 to less than 1. Received: --known-kept {known_kept}."
+        )
     stem = name or (run.card.name if run else model.stem)
     if Path(stem).name != stem:
         raise UsageError(f"Expected a plain file name for --name. Received: {stem!r}.")
@@ -99,6 +108,50 @@ def plan_files(
     elif run is not None:
         run.photos("val")
     return targets
+
+
+def _check_unknown(model: Path, run: Run | None, hints: ModelHints) -> None:
+    """Refuse the models that cannot get a label for unknown photos, as far as that is known."""
+    if run is not None:
+        raise UsageError(
+            f"Expected a third-party model for --unknown. Received: {run.folder}, a training run. "
+            "Train it with that label: pocketlens train PHOTOS --unknown auto"
+        )
+    if model.suffix != KERAS_SUFFIX:
+        kind = f"a {SUFFIX} file" if model.suffix == SUFFIX else "a SavedModel"
+        raise UsageError(
+            f"Expected a {KERAS_SUFFIX} file for --unknown. Received: {model}, {kind}, which does "
+            "not show its layers. Convert the Keras model that it was made from."
+        )
+    if hints.task not in (None, MULTICLASS):
+        raise UsageError(
+            f"Expected --task {MULTICLASS} with --unknown. Received: {hints.task}, which has no "
+            "other label to choose. Leave one of them out."
+        )
+
+
+def known_pictures(folder: Path) -> list[Path]:
+    """Return the photos of what a model knows anywhere below a folder, sorted.
+
+    Folders of counter-examples are left out.
+
+    Raises:
+        UsageError: there is no such folder.
+        DataError: it holds no photos.
+    """
+    paths = sorted(
+        path
+        for path in find_pictures(existing_folder(folder))
+        if not any(
+            part.casefold() in COUNTER_EXAMPLES for part in path.relative_to(folder).parts[:-1]
+        )
+    )
+    if not paths:
+        raise DataError(
+            f"Expected photos of what the model knows below {folder} for --unknown. Received: "
+            "none. Choose a folder with a folder per class, or with such photos alone."
+        )
+    return paths
 
 
 def find_run(model: Path) -> Run | None:

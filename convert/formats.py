@@ -38,8 +38,12 @@ def check_promise(name: str, signature: Signature, normalise: Callable[[float], 
         ConversionError: the file does not hold what its format promises.
     """
     promise = MAKING[name]
-    for what, tensor in (("input", signature.input), ("output", signature.output)):
-        if tensor.dtype != promise.dtype:
+    for what, tensor in (
+        ("input", signature.input),
+        ("output", signature.output),
+        ("second output", signature.novelty),
+    ):
+        if tensor is not None and tensor.dtype != promise.dtype:
             _fail(name, f"a {what} of {np.dtype(promise.dtype)}", str(tensor.dtype))
     if signature.input.scale:
         scale, zero_point = signature.input.scale, signature.input.zero_point

@@ -38,11 +38,14 @@ def standard_metadata(flatbuffer: bytes, card: ModelCard) -> bytes:
     """
     builder = flatbuffers.Builder(1024)
     mean, std = _normalisation(flatbuffer)
+    outputs = [_output(builder, card)]
+    if card.novelty is not None:
+        outputs.append(_novelty(builder))
     subgraph = _table(
         builder,
         {
             2: _tables(builder, [_input(builder, card, mean, std)]),
-            3: _tables(builder, [_output(builder, card)]),
+            3: _tables(builder, outputs),
         },
     )
     description = f"{_purpose(card)} Written by pocketlens as {card.format}."
@@ -130,6 +133,21 @@ def _output(builder: flatbuffers.Builder, card: ModelCard) -> int:
             5: _table(builder, {0: _floats(builder, 1.0), 1: _floats(builder, 0.0)}),
             6: _tables(builder, [labels]),
             **units,
+        },
+    )
+
+
+def _novelty(builder: flatbuffers.Builder) -> int:
+    description = (
+        "How unlike the photos of the training a photo is, in 0 to 1; most of these are below 0.5."
+    )
+    return _table(
+        builder,
+        {
+            0: builder.CreateString("novelty"),
+            1: builder.CreateString(description),
+            3: _table(builder, {1: _table(builder, {})}, {0: _FEATURE_PROPERTIES}),
+            5: _table(builder, {0: _floats(builder, 1.0), 1: _floats(builder, 0.0)}),
         },
     )
 

@@ -138,7 +138,8 @@ class Origin:
     `scores` are what it answers for pixels uint8 (N, height, width, 3): float32 (N, outputs).
     `float_model` makes what the formats are made from. `run` is the run that it is from.
     `activation` is what has to be appended to `float_model` for the same scores; None where photos
-    have to show whether `scores` are scores or logits.
+    have to show whether `scores` are scores or logits. `network` is the Keras model that takes raw
+    pixels, of a `.keras` file.
     """
 
     card: ModelCard
@@ -146,6 +147,7 @@ class Origin:
     float_model: Callable[[], FloatModel]
     run: Run | None = None
     activation: str | None = NO_ACTIVATION
+    network: keras.Model | None = None
 
 
 def read_origin(path: Path, hints: ModelHints) -> Origin:
@@ -168,7 +170,7 @@ def read_origin(path: Path, hints: ModelHints) -> Origin:
 def _from_run(run: Run, hints: ModelHints) -> Origin:
     hints.refuse_beside_card(run.folder, but=())
     model = load_keras_model(run.model)
-    return Origin(run.card, _keras_scores(model), lambda: trace(model), run)
+    return Origin(run.card, keras_scores(model), lambda: trace(model), run)
 
 
 def _from_keras(path: Path, hints: ModelHints) -> Origin:
@@ -199,7 +201,9 @@ def _from_keras(path: Path, hints: ModelHints) -> Origin:
         wrapped = keras.Model(pixels, model(values), name="pocketlens")
     labels = require_labels(path, hints.read_labels())
     card = describe(path, size_wh, classes, labels=labels, hints=hints)
-    return Origin(card, _keras_scores(wrapped), lambda: trace(wrapped), activation=None)
+    return Origin(
+        card, keras_scores(wrapped), lambda: trace(wrapped), activation=None, network=wrapped
+    )
 
 
 def _from_saved_model(path: Path, hints: ModelHints) -> Origin:
@@ -279,10 +283,15 @@ def _from_float_file(path: Path, hints: ModelHints) -> Origin:
     return Origin(card, file_scores(classifier), lambda: found, activation=card.activation)
 
 
-def _keras_scores(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+def keras_scores(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Return the function from pixels uint8 (N, height, width, 3) to outputs float32 (N, …)."""
+
     def scores(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         parts = (
-            model.predict_on_batch(pixels[start : start + _BATCH].astype(np.float32))
+            # A novelty comes behind the scores.
+            tf.nest.flatten(
+                model.predict_on_batch(pixels[start : start + _BATCH].astype(np.float32))
+            )[0]
             for start in range(0, len(pixels), _BATCH)
         )
         return np.concatenate([np.asarray(part, np.float32) for part in parts])

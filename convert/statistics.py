@@ -16,6 +16,9 @@ from pocketlens.runtime.interpreters import find_backend
 
 _THREADS = 2
 
+# From here on 8 bits round a sigmoid to 0 and 1.
+_SIGMOID_LIMIT = 8.0
+
 
 @dataclass(frozen=True)
 class Ranges:
@@ -86,9 +89,24 @@ def measure(
     shape = (1, *samples[0].shape)
     ends = [np.asarray(normalise(np.full(shape, end, np.float32))) for end in (0.0, 255.0)]
     low[0], high[0] = np.min(ends), np.max(ends)
+    for column in _novelty_logits(graph, indices):
+        low[column], high[column] = -_SIGMOID_LIMIT, _SIGMOID_LIMIT
     means = {index: total / len(samples) for index, total in sums.items()}
     covariances = {index: covariance.get() for index, (_, covariance) in gathered.items()}
     return Statistics(Ranges(indices, low, high), means, covariances)
+
+
+def _novelty_logits(graph: Any, indices: Sequence[int]) -> list[int]:
+    """Return the place in `indices` of the logits of a novelty, the second output, if there is one.
+
+    Photos of what a model knows do not show how high it gets.
+    """
+    return [
+        indices.index(int(operator.inputs[0]))
+        for operator in graph.operators
+        for output in graph.outputs[1:]
+        if int(output) in operator.outputs
+    ]
 
 
 def weighted_layers(model: Any) -> list[tuple[Any, int]]:

@@ -74,6 +74,8 @@ class ModelCard:
     score from which a label is in the set (`evaluation.sets`). `shift` tells what the validation
     photos were like, for frames to be compared with (`runtime.shift`): their number as "photos",
     and as "values" by name some of their numbers, ascending; it is empty where that is not known.
+    `novelty` is the index of the output that says how unlike the known photos a photo is, in 0-1,
+    of a binary or multilabel model: 1, the second; None where it has no such output.
     """
 
     name: str
@@ -95,6 +97,7 @@ class ModelCard:
     unknown: str = ""
     sets: Mapping[str, float] = field(default_factory=dict)
     shift: Mapping[str, Any] = field(default_factory=dict)
+    novelty: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that no reader of the card could obey."""
@@ -128,6 +131,13 @@ class ModelCard:
             raise ModelFileError(
                 "Expected the card's shift reference as a number of photos and ascending values by "
                 f"name, at most {MOST_SHIFT_VALUES} each. Received: {str(self.shift)[:100]}."
+            )
+        if self.novelty is not None and (
+            type(self.novelty) is not int or self.novelty != 1 or self.task == MULTICLASS
+        ):
+            raise ModelFileError(
+                "Expected the card's novelty as 1, the second output of a binary or multilabel "
+                f"model, or null. Received: {self.novelty!r} of a {self.task} model."
             )
         if len(self.input_size_wh) != 2 or any(
             not isinstance(side, int) or side < 1 for side in self.input_size_wh

@@ -24,6 +24,7 @@ from pocketlens.evaluation.unknown import (
     SYNTHETIC_COUNT,
     Refusals,
     Strangers,
+    count_novel,
     known_part,
     lacks_strangers,
     synthetic_strangers,
@@ -93,8 +94,9 @@ def evaluate_model(
         data: a folder per class, a table, or a run folder, of which the held-back test photos are
             taken.
         hints: what a user says of a third-party model.
-        strangers: a folder with photos of anything else, for a model with a label for unknown ones.
-            Without it and without counter-examples among `data`, synthetic images serve.
+        strangers: a folder with photos of anything else, for a model with a label for unknown ones
+            or a novelty. Without it and without counter-examples among `data`, synthetic images
+            serve.
 
     Raises:
         UsageError: an argument cannot be.
@@ -112,7 +114,7 @@ def evaluate_model(
     foreign = None if strangers is None else _find_strangers(strangers, scorer)
     photos = photos.with_labels(card.labels, card.task)
     warnings = warn_if_seen([(scorer.path, card)], photos.photos)
-    readable, shares, skipped = _score(scorer, photos, hints)
+    readable, shares, novelty, skipped = _score(scorer, photos, hints)
     if not card.data_hash and card.task == MULTICLASS:
         # Nobody's own photos named its classes.
         known = {card.labels[index] for photo in readable for index in photo.label_indices}
@@ -122,7 +124,9 @@ def evaluate_model(
             shares[:, index] = 0
     right = truth([photo.label_indices for photo in readable], len(card.labels), card.task)
     others = _strangers(scorer, foreign, right, hints)
-    part = known_part(shares, right, card, [photo.path for photo in readable], others)
+    paths = [photo.path for photo in readable]
+    part = known_part(shares, right, card, paths, others)
+    refusals = part.refusals if novelty is None else count_novel(novelty, paths, others)
     whole = to_answers(shares[part.rows], right[part.rows], card.labels, card.task, card.threshold)
     answers = to_answers(part.scores, part.truth, part.labels, card.task, card.threshold)
     return ModelEvaluation(
@@ -133,7 +137,7 @@ def evaluate_model(
         skipped=skipped,
         model=scorer.path,
         warnings=warnings,
-        refusals=part.refusals,
+        refusals=refusals,
         sets=measure_sets(whole, card.sets),
     )
 
@@ -158,7 +162,7 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
     """Return an evaluation as plain JSON values.
 
     These are `model`, `skipped_photos` and `warnings` where it is of a file; `refusals` where the
-    model has a label for unknown photos; those of `Evaluation`;
+    model has a label for unknown photos or a novelty; those of `Evaluation`;
     `labels`, `ece`, `temperature` (null where none is known), `ece_before_temperature`,
     `log_loss_before_temperature`, `sets` (label sets, an entry for each level that the card has),
     `confused` (pairs with the number of photos, the most frequent first) and `mistakes` (every
@@ -192,25 +196,29 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
 
 def _score(
     scorer: Scorer, photos: LabelledPhotos, hints: ModelHints | None
-) -> tuple[list[Photo], NDArray[np.float32], int]:
-    """Return the photos that can be read, their scores in 0-1, and how many others there are."""
+) -> tuple[list[Photo], NDArray[np.float32], NDArray[np.float32] | None, int]:
+    """Return the photos that can be read, their scores in 0-1, novelty, and the count of others."""
     card = scorer.card
     skipped: list[PictureError] = []
     samples = read_labelled(photos, card.input_size_wh, card.resize_mode, skipped)
-    readable, scores = _run(scorer, samples, len(photos.photos), hints)
+    readable, scores, novelty = _run(scorer, samples, len(photos.photos), hints)
     report_skipped(skipped, len(photos.photos))
     if not readable:
         raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
-    return readable, scores, len(skipped)
+    return readable, scores, novelty, len(skipped)
 
 
 def _run(
     scorer: Scorer, samples: Iterable[tuple[Pixels, T]], total: int, hints: ModelHints | None
-) -> tuple[list[T], NDArray[np.float32]]:
-    """Return what the samples are, and their scores in 0-1."""
-    tags, (scores,) = run_models([scorer.crew], track(samples, "Evaluating", total))
-    shares = _as_shares(np.stack(scores), scorer.card.task, scorer.path, hints) if tags else None
-    return tags, np.empty((0, 0), np.float32) if shares is None else shares
+) -> tuple[list[T], NDArray[np.float32], NDArray[np.float32] | None]:
+    """Return what the samples are, their scores in 0-1, and their novelty where there is one."""
+    tags, (rows,) = run_models([scorer.crew], track(samples, "Evaluating", total))
+    if not tags:
+        return tags, np.empty((0, 0), np.float32), None
+    scores, novelty = np.stack(rows), None
+    if scorer.card.novelty is not None:
+        scores, novelty = scores[:, :-1], scores[:, -1]
+    return tags, _as_shares(scores, scorer.card.task, scorer.path, hints), novelty
 
 
 def _strangers(
@@ -218,19 +226,20 @@ def _strangers(
 ) -> Strangers | None:
     """Return what is measured as strangers beside counter-examples, which may be enough."""
     if given is not None:
-        photos, scores, _ = _score(scorer, given, hints)
-        return Strangers(scores, tuple(photo.path for photo in photos))
+        photos, scores, novelty, _ = _score(scorer, given, hints)
+        return Strangers(scores, tuple(photo.path for photo in photos), novelty=novelty)
     if not lacks_strangers(truth, scorer.card):
         return None
-    names, scores = _run(scorer, synthetic_strangers(scorer.card), SYNTHETIC_COUNT, hints)
-    return Strangers(scores, tuple(names), synthetic=True)
+    samples = synthetic_strangers(scorer.card)
+    names, scores, novelty = _run(scorer, samples, SYNTHETIC_COUNT, hints)
+    return Strangers(scores, tuple(names), synthetic=True, novelty=novelty)
 
 
 def _find_strangers(folder: Path, scorer: Scorer) -> LabelledPhotos:
-    if not scorer.card.unknown:
+    if not scorer.card.unknown and scorer.card.novelty is None:
         raise UsageError(
-            f"Expected --strangers with a model that has a label for unknown photos. Received: "
-            f"{scorer.path}, which has none. Train it with --unknown auto."
+            f"Expected --strangers with a model that has a label for unknown photos, or a novelty. "
+            f"Received: {scorer.path}, which has none. Train it with --unknown auto."
         )
     paths = sorted(find_pictures(existing_folder(folder)))
     if not paths:

@@ -44,7 +44,8 @@ class Scorer:
 
     Each worker of the `crew` is the whole model. It takes pixels uint8 (height, width, 3) in RGB
     of the card's size and gives scores float32 (classes,), or (1,) for binary, as they come out of
-    the model. `network` is the Keras model, None for a `.tflite` file.
+    the model; one with a novelty (`ModelCard.novelty`) gives that behind them. `network` is the
+    Keras model, None for a `.tflite` file.
     """
 
     path: Path
@@ -93,8 +94,19 @@ def _open_tflite(model: Path, hints: ModelHints) -> Scorer:
     """Load a file once per core: an interpreter computes for one thread at a time."""
     model_file = read_model_file(model)
     crew = [Classifier(model_file, hints=hints) for _ in range(count_cores())]
-    workers = tuple(one_by_one(classifier.scores) for classifier in crew)
+    workers = tuple(one_by_one(_reader(classifier)) for classifier in crew)
     return Scorer(model, crew[0].card, workers)
+
+
+def _reader(classifier: Classifier) -> Callable[[Pixels], NDArray[np.float32]]:
+    if classifier.card.novelty is None:
+        return classifier.scores
+
+    def read(pixels: Pixels) -> NDArray[np.float32]:
+        scores = classifier.scores(pixels)
+        return np.append(scores, np.float32(classifier.novelty()))
+
+    return read
 
 
 def _open_third_party_keras(model: Path, hints: ModelHints) -> Scorer:
@@ -145,7 +157,10 @@ def _keras_worker(network: Any, hints: ModelHints) -> Worker[NDArray[np.float32]
 
     def score(pictures: Sequence[Pixels]) -> Sequence[NDArray[np.float32]]:
         pixels = (np.stack(pictures).astype(np.float32) - np.float32(mean)) / np.float32(std)
-        outputs = list(np.asarray(network.predict_on_batch(pixels), np.float32))
+        given = network.predict_on_batch(pixels)
+        if isinstance(given, list):
+            given = np.hstack(given)
+        outputs = list(np.asarray(given, np.float32))
         return [activate(row) for row in outputs] if activate else outputs
 
     return score

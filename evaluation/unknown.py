@@ -41,12 +41,14 @@ _SYNTHETIC_SIDE = 224
 class Strangers:
     """Photos of anything else: scores (M, outputs) in 0-1, and their paths.
 
-    `synthetic` ones are images of `synthetic_strangers`, and their paths are names.
+    `synthetic` ones are images of `synthetic_strangers`, and their paths are names. `novelty` (M,)
+    is that of a model that has one.
     """
 
     scores: NDArray[np.float32]
     photos: tuple[Path, ...]
     synthetic: bool = False
+    novelty: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Refusals:
     Of the `known` photos, those of the other labels, `kept` did not get it. `strangers` are photos
     of anything else, of which `accepted` did not get it; where they are `synthetic` they are images
     that the demo draws. `refused` and `passed` are those of the two that were answered otherwise,
-    the surest first.
+    the surest first. Of a model with a novelty those with one above 0.5 count as having a label
+    "novel".
 
     The other figures are of the odds of the label: its score s beside the best other one t, as
     s / (s + t), so that from 0.5 on it is the answer. `auroc` is the area under the ROC curve, 0.5
@@ -192,7 +195,9 @@ def count_refusals(
 
 def lacks_strangers(truth: NDArray[Any], card: ModelCard) -> bool:
     """Tell whether a model has the label, but photos, as `answers.truth` gives them, none of it."""
-    return card.unknown_index is not None and not bool((truth == card.unknown_index).any())
+    if card.unknown_index is None:
+        return card.novelty is not None
+    return not bool((truth == card.unknown_index).any())
 
 
 def synthetic_strangers(card: ModelCard) -> Iterator[tuple[Pixels, Path]]:
@@ -212,6 +217,27 @@ def draw_synthetic(name: str, side: int) -> Pixels | None:
     if name not in _SYNTHETIC_NAMES:
         return None
     return render_empty(_SYNTHETIC_NAMES.index(name), (side, side))
+
+
+def count_novel(
+    novelty: NDArray[np.floating], photos: Sequence[Path], strangers: Strangers | None
+) -> Refusals:
+    """Count the photos with a novelty above 0.5.
+
+    What a model has for them is no label, so they are called "novel".
+
+    Args:
+        novelty: (N,) in 0-1, of known photos.
+        photos: the paths of the N.
+        strangers: photos of anything else, with their novelty.
+    """
+    values, paths = np.asarray(novelty, np.float64), list(photos)
+    if strangers is not None and strangers.novelty is not None:
+        values, paths = np.append(values, strangers.novelty), [*paths, *strangers.photos]
+    truth = (np.arange(len(values)) >= len(novelty)).astype(np.int64)
+    scores = np.stack([1 - values, values], axis=1)
+    synthetic = strangers is not None and strangers.synthetic
+    return _refusals(scores, truth, 1, ("known", "novel"), paths, synthetic)
 
 
 def without_unknown(scores: NDArray[np.floating], index: int) -> NDArray[np.float32]:
@@ -281,25 +307,36 @@ def known_part(
             f"Expected photos of labels that the model knows. Received: only of {card.unknown!r}. "
             "Add photos of known classes; photos of other things can go to --strangers."
         )
-    others, paths = scores[truth == index], list(photos)
-    every, right = scores, truth
+    every, right, paths = scores, truth, list(photos)
     if strangers is not None:
-        others = np.concatenate([others, strangers.scores])
-        paths += strangers.photos
         every = np.concatenate([scores, strangers.scores])
         right = np.append(truth, np.full(len(strangers.scores), index))
-    wrong = mistakes(to_answers(every, right, card.labels))
-    refusals = replace(
-        count_refusals(scores[rows], others, index, card.unknown),
-        synthetic=strangers is not None and strangers.synthetic,
-        refused=with_photos((entry for entry in wrong if entry.answer == card.unknown), paths),
-        passed=with_photos((entry for entry in wrong if entry.truth == card.unknown), paths),
-    )
+        paths += strangers.photos
+    synthetic = strangers is not None and strangers.synthetic
     known = truth[rows]
     return Known(
         without_unknown(scores[rows], index),
         known - (known > index),
         tuple(label for label in card.labels if label != card.unknown),
         rows,
-        refusals,
+        _refusals(every, right, index, card.labels, paths, synthetic),
+    )
+
+
+def _refusals(
+    scores: NDArray[Any],
+    truth: NDArray[Any],
+    index: int,
+    labels: tuple[str, ...],
+    photos: Sequence[Path],
+    synthetic: bool,
+) -> Refusals:
+    """Return what there is to say of photos, of which strangers are those labelled `index`."""
+    own, wrong = labels[index], mistakes(to_answers(scores, truth, labels))
+    is_known = truth != index
+    return replace(
+        count_refusals(scores[is_known], scores[~is_known], index, own),
+        synthetic=synthetic,
+        refused=with_photos((entry for entry in wrong if entry.answer == own), photos),
+        passed=with_photos((entry for entry in wrong if entry.truth == own), photos),
     )

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from pocketlens.choices import BINARY, MULTILABEL
-from pocketlens.errors import ScoresError, UsageError
+from pocketlens.errors import ModelFileError, ScoresError, UsageError
 from pocketlens.runtime.answers import (
     ACTIVATE,
     Answer,
@@ -88,6 +88,11 @@ class Result:
     `label_set`, best first, are the labels that together hold the right one in the share of photos
     that `Classifier(sets=...)` asked for, never empty; the first of `categories` are these. Without
     that it is ().
+
+    `novelty` in 0-1 says how unlike the photos that the model knows a picture is. It is the score
+    of the label for unknown photos where there is one; for a binary or multilabel model it is 0.5
+    where 95 % of known photos are lower (or what `train --known-kept` says). None for a model that
+    was trained without.
     """
 
     categories: tuple[Category, ...]
@@ -98,6 +103,7 @@ class Result:
     timing: Timing = field(default=Timing(), repr=False, compare=False)
     unknown: int | None = field(default=None, repr=False, compare=False)
     label_set: tuple[str, ...] = ()
+    novelty: float | None = None
 
     @property
     def top(self) -> Category:
@@ -111,15 +117,19 @@ class Result:
 
 
 def to_json(
-    categories: Sequence[Category], answers: Sequence[Category], label_set: Sequence[str] = ()
+    categories: Sequence[Category],
+    answers: Sequence[Category],
+    label_set: Sequence[str] = (),
+    novelty: float | None = None,
 ) -> dict[str, Any]:
-    """Return the parts of a result as plain JSON values; `label_set` only where there is one."""
+    """Return a result's parts as plain JSON; `label_set` and `novelty` only where there is one."""
     return {
         "categories": [
             {"label": entry.label, "score": round(entry.score, 6)} for entry in categories
         ],
         "answers": [entry.label for entry in answers],
         **({"label_set": list(label_set)} if label_set else {}),
+        **({} if novelty is None else {"novelty": round(novelty, 6)}),
     }
 
 
@@ -202,6 +212,16 @@ class Classifier:
         # The functions are kept, not the arrays: a living view makes `invoke` raise.
         self._input = self.interpreter.tensor(self.signature.input.index)
         self._output = self.interpreter.tensor(self.signature.output.index)
+        self._novelty: Callable[[], NDArray[Any]] | None = None
+        if card.novelty is not None:
+            tensor = self.signature.novelty
+            if tensor is None:
+                raise ModelFileError(
+                    f"Expected the second output of {self.model.path}, which its card calls "
+                    "novelty. Received: a model of one. Convert the model again."
+                )
+            self._novelty = self.interpreter.tensor(tensor.index)
+            self._novelty_table = score_table(tensor)
 
     def classify(self, frame_bgr: Pixels) -> Result:
         """Classify a frame as OpenCV gives it.
@@ -231,7 +251,8 @@ class Classifier:
             1000 * (invoked_s - ready_s),
             1000 * (ended_s - invoked_s),
         )
-        return Result(categories, answers, scores, timing, self._unknown, label_set)
+        novelty = self._novelty_of(scores)
+        return Result(categories, answers, scores, timing, self._unknown, label_set, novelty)
 
     def classify_photo(self, photo: str | Path | bytes) -> Result:
         """Classify a picture file, decoded and resized as in training.
@@ -239,7 +260,17 @@ class Classifier:
         Raises:
             PictureError: the picture cannot be decoded.
         """
-        return self.best(self.scores(resize(decode(photo), self.size_wh, self.resize_mode)))
+        return self.classify_pixels(resize(decode(photo), self.size_wh, self.resize_mode))
+
+    def classify_pixels(self, pixels_rgb: Pixels) -> Result:
+        """Classify pixels that have the model's size, uint8 (height, width, 3) in RGB.
+
+        Raises:
+            UsageError: the pixels have another shape.
+            ScoresError: the model gives NaN or infinite scores.
+        """
+        result = self.best(self.scores(pixels_rgb))
+        return replace(result, novelty=self._novelty_of(result.scores))
 
     def scores(self, pixels_rgb: Pixels) -> NDArray[np.float32]:
         """Run the model on pixels that have its size.
@@ -263,10 +294,36 @@ class Classifier:
         self.interpreter.invoke()
         return self._read_scores()
 
+    def novelty(self) -> float:
+        """Return the second output of a model that has one, for the pixels that it ran on last.
+
+        Raises:
+            ScoresError: it is NaN or infinite.
+        """
+        if self._novelty is None:
+            raise UsageError(f"{self.model.path} has no second output for novelty.")
+        value = self._novelty().reshape(-1)[0]
+        if self._novelty_table is not None:
+            value = self._novelty_table[value]
+        if not math.isfinite(value):
+            raise self._not_finite()
+        return float(value)
+
     def best(self, scores: NDArray[np.float32]) -> Result:
-        """Return what `scores` say of a picture; raises ScoresError if they are not finite."""
+        """Return what `scores` say of a picture; raises ScoresError if they are not finite.
+
+        A `novelty` that does not follow from scores is None.
+        """
         categories, answers, each, label_set = self._rank(scores)
-        return Result(categories, answers, each, unknown=self._unknown, label_set=label_set)
+        novelty = None if self._unknown is None else float(each[self._unknown])
+        return Result(
+            categories,
+            answers,
+            each,
+            unknown=self._unknown,
+            label_set=label_set,
+            novelty=novelty,
+        )
 
     def answer(self, scores: NDArray[np.float32]) -> Answer:
         """Return the indices of the labels that are the answer, ascending."""
@@ -274,7 +331,7 @@ class Classifier:
 
     def close(self) -> None:
         """Give the model's memory back."""
-        for name in ("interpreter", "_input", "_output"):
+        for name in ("interpreter", "_input", "_output", "_novelty"):
             self.__dict__.pop(name, None)
 
     def __enter__(self) -> Classifier:
@@ -318,15 +375,24 @@ class Classifier:
         scores = values.copy() if self._score_table is None else self._score_table.take(values)
         return scores if self._finish is None else self._finish(scores)
 
+    def _novelty_of(self, scores: NDArray[np.float32]) -> float | None:
+        """Return the novelty of the picture that was classified last, whose scores these are."""
+        if self._unknown is not None:
+            return float(scores[self._unknown])
+        return None if self._novelty is None else self.novelty()
+
+    def _not_finite(self) -> ScoresError:
+        return ScoresError(
+            f"Expected scores between 0 and 1 to come out of {self.model.path}. Received: "
+            "NaN or infinite scores. Convert the model again."
+        )
+
     def _rank(
         self, scores: NDArray[np.float32]
     ) -> tuple[tuple[Category, ...], tuple[Category, ...], NDArray[np.float32], tuple[str, ...]]:
         # One call for all of them, since after an inference each finds the caches cold.
         if not math.isfinite(scores.dot(scores)):
-            raise ScoresError(
-                f"Expected scores between 0 and 1 to come out of {self.model.path}. Received: "
-                "NaN or infinite scores. Convert the model again."
-            )
+            raise self._not_finite()
         each = label_scores(scores, self.task)
         answers = len(self.answer(scores)) if self.task == MULTILABEL else 1
         among = 0 if self._set_score is None else int(in_label_set(each, self._set_score).sum())

@@ -63,10 +63,11 @@ class Tensor:
 
 
 class Signature(NamedTuple):
-    """The input and the output of an image classifier."""
+    """The input and the outputs of an image classifier: the scores, and one beside them if any."""
 
     input: Tensor
     output: Tensor
+    novelty: Tensor | None = None
 
     @property
     def layout(self) -> Layout:
@@ -193,10 +194,16 @@ def read_signature(interpreter: Any, path: str | Path) -> Signature:
 
     Raises:
         ModelFileError: the model is not an image classifier with one RGB or grey picture as its
-            input and one row of scores as its output.
+            input and one row of scores as its output, or a novelty of one value beside it.
     """
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if not (len(inputs) == len(outputs) == 1 and _is_picture(inputs[0]) and _is_row(outputs[0])):
+    if not (
+        len(inputs) == 1
+        and 1 <= len(outputs) <= 2
+        and _is_picture(inputs[0])
+        and all(map(_is_row, outputs))
+        and (len(outputs) == 1 or math.prod(outputs[1]["shape"]) == 1)
+    ):
         raise ModelFileError(
             "Expected an image classifier with one input [1, height, width, 3 or 1] or "
             "[1, 3 or 1, height, width] and one output [1, classes], all of them float32, uint8 "
@@ -204,7 +211,7 @@ def read_signature(interpreter: Any, path: str | Path) -> Signature:
             f"Received: {path} with {_listed('input', inputs)} and {_listed('output', outputs)}. "
             "Convert the model to that form, or use another."
         )
-    return Signature(_tensor(inputs[0]), _tensor(outputs[0]))
+    return Signature(_tensor(inputs[0]), *map(_tensor, outputs))
 
 
 def _is_picture(details: dict[str, Any]) -> bool:

@@ -73,8 +73,9 @@ class Settings:
     balance. `learning_rate` is where the second phase starts; `rates` says what None means, and a
     rate that is given moves the one on the grid in proportion. `mixed_precision` of None takes it
     where it pays. Without `test` no test photos are taken from the training photos. `unknown` of
-    "auto" gives a multiclass model one more label, for photos that show none of the others;
-    `known_kept` is the share of the others' validation photos that are to keep their label.
+    "auto" gives a multiclass model one more label, for photos that show none of the others, and a
+    binary or multilabel one a second output, `novelty`; `known_kept` is the share of the known
+    validation photos that are to keep their label, or to have a novelty below 0.5.
     """
 
     task: str = MULTICLASS

@@ -59,7 +59,7 @@ from pocketlens.train.report import Augmented, Measured, augmented_photos, write
 from pocketlens.train.settings import FINE_TUNE, GRID, HEAD, SCRATCH, Settings
 from pocketlens.train.splits import DividedPhotos
 from pocketlens.train.unfinished import refuse_run, unfinished_run
-from pocketlens.train.unknown import add_unknown, counter_class
+from pocketlens.train.unknown import add_novelty, add_unknown, counter_class
 
 _NAMED_AT_MOST = 3
 
@@ -278,7 +278,8 @@ def train(
     if settings.task == BINARY:
         negative, positive = divided.labels
         LOGGER.info("Positive label: %r, negative: %r (--positive chooses).", positive, negative)
-    counter = counter_class(divided.labels) if settings.wants_unknown else None
+    wants_label = settings.wants_unknown and settings.task == MULTICLASS
+    counter = counter_class(divided.labels) if wants_label else None
     if counter is not None:
         LOGGER.info(
             "Photos labelled %r are counter-examples and count as no class (--unknown off makes it "
@@ -313,13 +314,17 @@ def train(
         trainer.train()
         calibration = calibrate(network, splits["val"], settings)
         labels, unknown = divided.labels, ""
-        if settings.wants_unknown:
+        whole = network
+        if wants_label:
             added = add_unknown(
                 network, labels, splits["train"], splits["val"], settings.known_kept
             )
-            network, labels, unknown = added.network, added.labels, added.label
+            whole = network = added.network
+            labels, unknown = added.labels, added.label
+        elif settings.wants_unknown:
+            whole = add_novelty(network, splits["train"], splits["val"], settings.known_kept)
         with replacing(folder / MODEL_NAME) as path, quiet():
-            network.save(path)
+            whole.save(path)
         readable = {name: split.photos for name, split in splits.items()}
         known = seen.and_those_of(readable, check.contents)
         card = ModelCard(
@@ -338,6 +343,7 @@ def train(
             },
             seen=sketch(digest for digest, split in known.splits.items() if split != "test"),
             unknown=unknown,
+            novelty=None if whole is network else 1,
         )
         measured = measure(network, splits, card, calibration, settings.batch_size)
         card = dataclasses.replace(

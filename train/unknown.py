@@ -18,6 +18,13 @@ other ways that were tried.
 
 Counter-examples, photos in a folder called like one of `COUNTER_EXAMPLES`, train a class of their
 own like any other; its logit is then the sum of that class's and of the above.
+
+A binary or multilabel model gets a second output in its place, the novelty: the sigmoid of the
+above, without the best logit.
+
+All it takes are the features of photos and the weights of the last dense layer, so `fit_unknown`
+and `with_unknown` serve any network with such a layer behind a softmax: `train`'s by `add_unknown`,
+one from elsewhere by `convert --unknown`.
 """
 
 from __future__ import annotations
@@ -39,12 +46,18 @@ from pocketlens.train.head import FeatureExtractor
 from pocketlens.train.networks import HEAD_NAME
 from pocketlens.train.pixel_cache import SplitPixels
 
+NOVELTY_NAME = "novelty"
+
 # Of flowers, two seeds fine-tuned and five frozen: 32 to 96 differ by less than the seeds do.
 _DIRECTIONS = 64
 
 # How much the best logit counts beside the residual, both in standard deviations on validation
 # photos. Without it 5.3 to 5.9 % of strangers pass, with 0.6 of it 3.4 to 4.1 %, with 1 no fewer.
 _LOGIT_WEIGHT = 0.6
+
+# How steep the novelty is: logits for a standard deviation of the residual. So known flowers have
+# 0.005 and strangers 0.94 in the median, and few of either are at the ends of 8 bits.
+_STEEPNESS = 3.0
 
 # The residual, as a share of |f|^2, varies by 8 to 10 % among photos of flowers. Where photos are
 # much alike it hardly does, and an int8 file, which is off by half a percent, would see little but
@@ -72,6 +85,47 @@ class UnknownLabel:
     def label(self) -> str:
         """Its name."""
         return self.labels[self.index]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last layer of a network, whose softmax over features @ `kernel` + `bias` are its scores.
+
+    `counter` is the class that counter-examples have trained, None where there is none.
+    """
+
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    counter: int | None = None
+
+
+@dataclass(frozen=True)
+class Outside:
+    """How much of a photo's features lies outside the directions of the known ones, as a logit.
+
+    It is `offset` - `weight` * (|V^T f|^2 - `share` * |f|^2), with V the kernels of both layers.
+    The first direction is nearly that of the mean: by itself, since in 8 bits it would take the
+    whole range of the others.
+    """
+
+    first: keras.layers.Layer
+    directions: keras.layers.Layer
+    weight: float
+    share: float
+    offset: float
+
+    def logit(self, features: Any) -> Any:
+        """Return the tensor (batch, 1) of the logit of features, a tensor (batch, channels)."""
+        parts = []
+        for layer in (self.first, self.directions):
+            squares = keras.layers.Multiply(name=f"{layer.name}_squared")([layer(features)] * 2)
+            sums = np.full((layer.units, 1), -self.weight)
+            weighted = _dense(sums, np.array([self.offset / 2]), f"{layer.name}_weighted")
+            parts.append(weighted(squares))
+        squares = keras.layers.Multiply(name="unknown_length_squared")([features] * 2)
+        sums = np.full((features.shape[-1], 1), self.weight * self.share)
+        parts.append(_dense(sums, np.zeros(1), "unknown_length_weighted")(squares))
+        return keras.layers.Add(name="unknown_logit")(parts)
 
 
 def counter_class(labels: Sequence[str]) -> int | None:
@@ -109,42 +163,136 @@ def add_unknown(
     index = counter_class(labels)
     extractor = FeatureExtractor(network)
     kernel, bias = network.get_layer(HEAD_NAME).get_weights()
+    head = Head(kernel, bias, index)
+    known, held_back = (_known(extractor, split, index) for split in (train, validation))
+    features = network.get_layer("pooling").output
     with network.distribute_strategy.scope():
-        directions = keras.layers.Dense(
-            _DIRECTIONS, use_bias=False, trainable=False, name="unknown_directions"
-        )
-        directions.build((None, extractor.channels))
-        first = keras.layers.Dense(1, use_bias=False, trainable=False, name="unknown_first")
-        first.build((None, extractor.channels))
-    features = _known(extractor, train, index)
+        outside = fit_unknown(known, held_back, head, known_kept)
+        dropped = network.get_layer("dropout")(features)
+        scores = with_unknown(features, dropped, head, outside)
+        whole = keras.Model(network.input, scores, name=network.name)
+    return labelled(labels, index, whole)
+
+
+def add_novelty(
+    network: keras.Model, train: SplitPixels, validation: SplitPixels, known_kept: float
+) -> keras.Model:
+    """Return a trained network with a second output, the novelty, (batch, 1) in 0-1.
+
+    Args:
+        network: of a binary or multilabel task.
+        train: photos whose features span what is known.
+        validation: photos of which the share `known_kept` is to have a novelty below 0.5.
+        known_kept: see there.
+    """
+    extractor = FeatureExtractor(network)
+    known, held_back = (_known(extractor, split, None) for split in (train, validation))
+    with network.distribute_strategy.scope():
+        logit = fit_novelty(known, held_back, known_kept).logit(network.get_layer("pooling").output)
+        novelty = keras.layers.Activation("sigmoid", name=NOVELTY_NAME)(logit)
+        return keras.Model(network.input, [network.output, novelty], name=network.name)
+
+
+def labelled(labels: tuple[str, ...], counter: int | None, network: keras.Model) -> UnknownLabel:
+    """Return what the outputs of `with_unknown` are called, for a network of these `labels`."""
+    if counter is not None:
+        return UnknownLabel(labels, counter, network)
+    return UnknownLabel((*labels, UNKNOWN), len(labels), network)
+
+
+def fit_unknown(
+    known: NDArray[np.float64], held_back: NDArray[np.float64], head: Head, known_kept: float
+) -> Outside:
+    """Fit the logit of `unknown` to photos of what a network knows.
+
+    Args:
+        known: features (N, channels) that span what is known.
+        held_back: features (M, channels) of other known photos, by which the threshold is chosen.
+        head: what makes logits of features.
+        known_kept: the share of the latter that are to keep their label.
+    """
+    first, directions = _spanning(known)
+    logits = held_back @ head.kernel + head.bias
+    beside = np.zeros(len(logits)) if head.counter is None else logits[:, head.counter]
+    others = np.delete(logits, [] if head.counter is None else head.counter, axis=1)
+    best = others.max(axis=1) - beside
+    share, residual, deviation = _residual(held_back, first, directions, known_kept)
+    weight = float(best.std() / deviation / _LOGIT_WEIGHT)
+    offset = low_quantile(best + weight * residual, 1 - known_kept)
+    if head.counter is not None and len(best) < _FEW_PHOTOS:
+        # A limit that few photos leave wide open must not undo what the class has learned.
+        offset = max(offset, 0.0)
+    return Outside(first, directions, weight, share, offset)
+
+
+def fit_novelty(
+    known: NDArray[np.float64], held_back: NDArray[np.float64], known_kept: float
+) -> Outside:
+    """Fit the logit of the novelty; the arguments are those of `fit_unknown`."""
+    first, directions = _spanning(known)
+    share, residual, deviation = _residual(held_back, first, directions, known_kept)
+    weight = _STEEPNESS / deviation
+    return Outside(
+        first, directions, weight, share, low_quantile(weight * residual, 1 - known_kept)
+    )
+
+
+def _spanning(features: NDArray[np.float64]) -> tuple[keras.layers.Layer, keras.layers.Layer]:
+    """Return dense layers onto the direction that features (N, channels) span best, and others."""
+    channels = features.shape[1]
+    directions = keras.layers.Dense(
+        _DIRECTIONS, use_bias=False, trainable=False, name="unknown_directions"
+    )
+    directions.build((None, channels))
+    first = keras.layers.Dense(1, use_bias=False, trainable=False, name="unknown_first")
+    first.build((None, channels))
     _, _, basis = np.linalg.svd(
         features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-9), full_matrices=False
     )
-    spanned = np.zeros((extractor.channels, 1 + _DIRECTIONS), np.float32)
+    spanned = np.zeros((channels, 1 + _DIRECTIONS), np.float32)
     count = min(1 + _DIRECTIONS, len(basis))
     spanned[:, :count] = basis[:count].T
     first.set_weights([spanned[:, :1]])
     directions.set_weights([spanned[:, 1:]])
     # What the 8-bit files would round, is rounded before anything is fitted to it.
     round_kernels((first, directions))
+    return first, directions
+
+
+def _residual(
+    features: NDArray[np.float64],
+    first: keras.layers.Layer,
+    directions: keras.layers.Layer,
+    known_kept: float,
+) -> tuple[float, NDArray[np.float64], float]:
+    """Return the share, |V^T f|^2 - share * |f|^2 of each photo, and the deviation to scale it."""
     spanned = np.hstack([layer.get_weights()[0] for layer in (first, directions)])
-    features = _known(extractor, validation, index)
-    logits = features @ kernel + bias
-    beside = np.zeros(len(logits)) if index is None else logits[:, index]
-    best = np.delete(logits, [] if index is None else index, axis=1).max(axis=1) - beside
     inside, length = (features @ spanned) ** 2, (features**2).sum(axis=1)
     share = float(np.quantile(inside.sum(axis=1) / length.clip(1e-9), 1 - known_kept))
     residual = inside.sum(axis=1) - share * length
     deviation = math.hypot(residual.std(), _ROUNDING * max(length.mean(), 1e-9))
-    weight = float(best.std() / deviation / _LOGIT_WEIGHT)
-    offset = low_quantile(best + weight * residual, 1 - known_kept)
-    if index is not None and len(best) < _FEW_PHOTOS:
-        # A limit that few photos leave wide open must not undo what the class has learned.
-        offset = max(offset, 0.0)
-    with network.distribute_strategy.scope():
-        whole = _with_output(network, index, (first, directions), weight, share, offset)
-    names = labels if index is not None else (*labels, UNKNOWN)
-    return UnknownLabel(names, len(labels) if index is None else index, whole)
+    return share, residual, deviation
+
+
+def with_unknown(features: Any, dropped: Any, head: Head, outside: Outside) -> Any:
+    """Return the tensor of scores with one for unknown photos: the class of `head` or the last.
+
+    Args:
+        features: the tensor (batch, channels) that the head starts from.
+        dropped: the same with the dropout that it has in training.
+        head: the layer that this stands in for.
+        outside: what `fit_unknown` returned.
+    """
+    logits = _dense(head.kernel, head.bias, "logits")(dropped)
+    unknown = outside.logit(features)
+    if head.counter is None:
+        every = keras.layers.Concatenate(name="all_logits")([logits, unknown])
+    else:
+        classes = head.kernel.shape[1]
+        place = np.eye(classes)[head.counter : head.counter + 1]
+        placed = _dense(place, np.zeros(classes), "unknown_placed")(unknown)
+        every = keras.layers.Add(name="all_logits")([logits, placed])
+    return keras.layers.Activation("softmax", name=HEAD_NAME)(every)
 
 
 def low_quantile(values: NDArray[Any], share: float) -> float:
@@ -181,46 +329,11 @@ def _known(
     extractor: FeatureExtractor, split: SplitPixels, index: int | None
 ) -> NDArray[np.float64]:
     """Return float64 (N, channels): the features of the photos that are no counter-examples."""
-    rows = np.flatnonzero(split.labels != (-1 if index is None else index))
+    every = np.arange(len(split.labels))
+    rows = every if index is None else np.flatnonzero(split.labels != index)
     size = extractor.batch_size
     blocks = (split.pixels[rows[start : start + size]] for start in range(0, len(rows), size))
     return np.concatenate(list(extractor.each(blocks))).astype(np.float64)
-
-
-def _with_output(
-    network: keras.Model,
-    index: int | None,
-    spanning: tuple[keras.layers.Layer, keras.layers.Layer],
-    weight: float,
-    share: float,
-    offset: float,
-) -> keras.Model:
-    """Return the network with the logit for unknown photos before its softmax.
-
-    The first direction is nearly that of the mean: by itself, since in 8 bits it would take the
-    whole range of the others.
-    """
-    features = network.get_layer("pooling").output
-    head = network.get_layer(HEAD_NAME)
-    kernel, bias = head.get_weights()
-    logits = _dense(kernel, bias, "logits")(network.get_layer("dropout")(features))
-    parts = []
-    for layer in spanning:
-        squares = keras.layers.Multiply(name=f"{layer.name}_squared")([layer(features)] * 2)
-        sums = np.full((layer.units, 1), -weight)
-        parts.append(_dense(sums, np.array([offset / 2]), f"{layer.name}_weighted")(squares))
-    squares = keras.layers.Multiply(name="unknown_length_squared")([features] * 2)
-    sums = np.full((features.shape[-1], 1), weight * share)
-    parts.append(_dense(sums, np.zeros(1), "unknown_length_weighted")(squares))
-    unknown = keras.layers.Add(name="unknown_logit")(parts)
-    if index is None:
-        every = keras.layers.Concatenate(name="all_logits")([logits, unknown])
-    else:
-        place = np.eye(kernel.shape[1])[index : index + 1]
-        placed = _dense(place, np.zeros(kernel.shape[1]), "unknown_placed")(unknown)
-        every = keras.layers.Add(name="all_logits")([logits, placed])
-    scores = keras.layers.Activation("softmax", name=HEAD_NAME)(every)
-    return keras.Model(network.input, scores, name=network.name)
 
 
 def _dense(kernel: NDArray[Any], bias: NDArray[Any], name: str) -> keras.layers.Layer:

@@ -207,6 +207,7 @@ class FrameResult:
     from the frames before. `capture_ms` is how long reading the frame took (for a camera: waiting
     for it), `classify_ms` how long the answer took, `timing` its parts. `at_s` is the wall clock's
     time at which the frame came, in seconds since 1970, `file` the name of the picture that it is.
+    `novelty` is the `Result`'s.
     """
 
     number: int
@@ -220,6 +221,7 @@ class FrameResult:
     at_s: float = 0.0
     file: str | None = None
     label_set: tuple[str, ...] = ()
+    novelty: float | None = None
 
     @property
     def alternatives(self) -> tuple[Category, ...]:
@@ -252,7 +254,7 @@ class FrameResult:
             "frame": self.number,
             "time_s": round(self.time_s, 6),
             **file,
-            **to_json(self.categories, self.answers, self.label_set),
+            **to_json(self.categories, self.answers, self.label_set, self.novelty),
             "decision": to_json(self.decision.categories, ())["categories"],
             "event": self.decision.changed,
             "latency_ms": {name: round(value, 3) for name, value in self.latencies_ms.items()},

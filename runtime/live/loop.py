@@ -124,6 +124,7 @@ def classify_source(
                 at_s,
                 captured.file,
                 answered.label_set,
+                answered.novelty,
             )
             measures.add(result.latencies_ms, event=result.decision.changed, now_s=after_s)
             # Before the sinks, one of which may draw on the frame.
