@@ -279,6 +279,7 @@ def task_models(
             batch_size=16,
             fine_tune_epochs=2,
             grid_epochs=1,
+            unknown="off",
         )
         train(table, tiny_home / task, settings, overwrite=True)
         convert(

@@ -219,8 +219,8 @@ class Settings:
 
     @property
     def wants_unknown(self) -> bool:
-        """Whether the model is to have a label for photos that show none of the others."""
-        return self.unknown == UNKNOWN_AUTO and self.task == MULTICLASS
+        """Whether the model is to say of photos that they show nothing it knows."""
+        return self.unknown == UNKNOWN_AUTO
 
     @property
     def pretrained(self) -> bool:

@@ -60,7 +60,8 @@ def trained(
     table = tiny_binary_table if task == "binary" else tiny_pairs_table
     folder = tmp_path_factory.mktemp(task)
     positive = "circle" if task == "binary" else None
-    settings = Settings(**SMALL_TRAINING, task=task, positive=positive, unknown="auto")
+    chosen = {"task": task, "positive": positive, "unknown": "auto"}
+    settings = Settings(**SMALL_TRAINING | chosen)
     train(table, folder / "run", settings)
     convert(folder / "run", folder, name="m", samples=20, demands=Demands(max_drop=100))
     photos = [photo.path for photo in read_run(folder / "run").photos("train").photos][:40]
