@@ -3,16 +3,15 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import click
 import pytest
+from few_runs import few_runs
 
 from pocketlens import choices
-from pocketlens.benchmarks.latency import Settings
 from pocketlens.cli.main import COMMANDS, group, run
 
 GROUPS = {
@@ -216,6 +215,7 @@ def _instead_of_training(
 ) -> None:
     """Let `train` and `demo` have results without the minutes that these take."""
     from pocketlens.benchmarks.benchmarking import benchmark
+    from pocketlens.benchmarks.latency import Settings
     from pocketlens.evaluation.models import evaluate_model
     from pocketlens.runtime.runs import read_run
 
@@ -285,8 +285,7 @@ def test_json_goes_beside_the_normal_output_or_alone_to_standard_output(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    few = partial(Settings, num_runs=2, min_secs=0)
-    monkeypatch.setattr("pocketlens.benchmarks.benchmarking.Settings", few)
+    few_runs(monkeypatch, 2)
     if name in NEED_TRAIN:
         pytest.importorskip("tensorflow", reason="needs the train extra")
     if name == "report":

@@ -2,12 +2,11 @@
 
 import json
 import shutil
-from functools import partial
 from pathlib import Path
 
 import pytest
+from few_runs import few_runs
 
-from pocketlens.benchmarks.latency import Settings
 from pocketlens.cache import cache_folder
 from pocketlens.cli.main import run
 
@@ -15,8 +14,7 @@ from pocketlens.cli.main import run
 @pytest.fixture(autouse=True)
 def _few_runs(monkeypatch):
     """Time no longer than an interval needs."""
-    few = partial(Settings, num_runs=25, min_secs=0)
-    monkeypatch.setattr("pocketlens.benchmarks.benchmarking.Settings", few)
+    few_runs(monkeypatch, 25)
 
 
 def test_files(tiny_models, tiny_photos, tmp_path, capsys):

@@ -584,15 +584,15 @@ def test_a_run_publishes_nothing_while_the_source_is_stale(caplog):
             log.append(state)
 
     log, stop = [], threading.Event()
-    # The process takes about 20 frames to start, more where many do at a time.
-    capture = open_fake(since_s=CLOCK.now_s(), faults={150: KILL})
+    # The process starts in about 20 frames; if it is too late for a kill, it meets the next.
+    capture = open_fake(since_s=CLOCK.now_s(), faults=dict.fromkeys((150, 600, 2400), KILL))
     try:
         summary = classify_source(
             Numbers(),
             capture,
             sinks=[Log()],
             stop=stop,
-            max_frames=1000,
+            max_frames=4000,
         )
     finally:
         capture.close()
