@@ -29,7 +29,7 @@ from pocketlens.choices import FORMATS
 from pocketlens.evaluation.answers import to_answers
 from pocketlens.evaluation.intervals import wilson
 from pocketlens.evaluation.sets import SetCoverage, measure_sets
-from pocketlens.evaluation.unknown import Refusals, known_part
+from pocketlens.evaluation.unknown import Refusals, Strangers, known_part
 from pocketlens.runtime import Classifier
 from pocketlens.runtime.photos import find_pictures
 from pocketlens.runtime.pictures import decode, resize
@@ -133,7 +133,8 @@ def _ask(
         answers = scores.argmax(axis=1)
         reference = answers if reference is None else reference
         truth = np.array([card.labels.index(label) for label in known.values()])
-        part = known_part(scores[: len(known)], truth, card, scores[len(known) :])
+        others = Strangers(scores[len(known) :], tuple(strangers))
+        part = known_part(scores[: len(known)], truth, card, list(known), others)
         assert part.refusals is not None
         whole = to_answers(scores[: len(known)], truth, card.labels, card.task)
         found[entry] = Found(
