@@ -128,10 +128,13 @@ def test_a_shift_is_said_and_written(tiny_tflite, tmp_path, with_card, video, ca
     assert live(model, video, "--watch-shift", -1) == 2
 
 
-def test_a_model_that_does_not_say_what_its_photos_were_like(tiny_tflite, video, capfd):
-    assert live(tiny_tflite, video, "--watch-shift", 0) == 0
+def test_a_model_that_does_not_say_what_its_photos_were_like(
+    tiny_tflite, tmp_path, with_card, video, capfd
+):
+    model = with_card(tiny_tflite, tmp_path / "no_shift.tflite", shift={})
+    assert live(model, video, "--watch-shift", 0) == 0
     capfd.readouterr()
-    assert live(tiny_tflite, video, "--watch-shift", 60) == 2
+    assert live(model, video, "--watch-shift", 60) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert "does not say what its photos were like, which --watch-shift needs" in line
 

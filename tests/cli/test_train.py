@@ -122,7 +122,7 @@ def test_command_line(
     arguments += ["--fine-tune-epochs", "1", "--grid-epochs", "0"]
     assert run([*arguments, "--json", "-"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["labels"] == ["circle", "cross", "stripes"]
+    assert report["labels"] == ["circle", "cross", "stripes", "unknown"]
     assert report["test"]["count"] == len(read_run(out).photos("test").photos)
     assert report["val"]["count"] == len(read_run(out).photos("val").photos)
     assert report["unknown"] == ""

@@ -82,6 +82,7 @@ def road(
         grid_epochs=1,
         # A few steps of the usual size would not reach the next level of the grid.
         grid_learning_rate=3e-3,
+        unknown="off",
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POCKETLENS_CACHE", str(home / "cache"))

@@ -33,7 +33,12 @@ def flower_run(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
     weights = shared / "weights" / "keras" / "models" / name
     settings = Settings(
-        weights=str(weights), head_epochs=8, fine_tune_epochs=1, grid_epochs=1, batch_size=16
+        weights=str(weights),
+        head_epochs=8,
+        fine_tune_epochs=1,
+        grid_epochs=1,
+        batch_size=16,
+        unknown="off",
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("POCKETLENS_CACHE", str(home / "cache"))

@@ -44,11 +44,17 @@ def score(run_folder: Path, models: dict[str, Path]) -> Scored:
     samples = read_labelled(photos, card.input_size_wh, card.resize_mode, [])
     pixels = np.stack([pixels for pixels, _ in samples])
     network = load_keras_model(opened.model)
-    scores = {"keras": network.predict(pixels.astype(np.float32), verbose=0)}
+    given = network.predict(pixels.astype(np.float32), verbose=0)
+    expected, novelty = given if card.novelty else (given, None)
+    scores = {"keras": expected}
     for entry, path in models.items():
         with Classifier(path) as classifier:
             assert (classifier.task, classifier.threshold) == (card.task, card.threshold)
             scores[entry] = np.stack([classifier.scores(row) for row in pixels])
+            results = [classifier.classify_pixels(row) for row in pixels]
+        if novelty is not None:
+            own = [result.novelty for result in results]
+            np.testing.assert_allclose(own, novelty[:, 0], atol=TOLERANCES[entry], rtol=0)
     return Scored(photos, card.task, card.threshold, scores)
 
 

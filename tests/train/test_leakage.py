@@ -32,6 +32,7 @@ SETTINGS = Settings(
     batch_size=16,
     fine_tune_epochs=1,
     grid_epochs=0,
+    unknown="off",
 )
 COPIED, PLAIN = 8, 22
 

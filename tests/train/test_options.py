@@ -215,9 +215,9 @@ train(photos, out, settings)
 """
 
 
-def test_two_devices_train_together(tiny_photos: Path, plain_run: Path, tmp_path: Path) -> None:
+def test_two_devices_train_together(tiny_photos: Path, unknown_run: Path, tmp_path: Path) -> None:
     """Two CPUs stand in for two GPUs."""
-    arguments = [tiny_photos, plain_run, tmp_path / "run"]
+    arguments = [tiny_photos, unknown_run, tmp_path / "run"]
     done = subprocess.run(
         [sys.executable, "-c", TWO_DEVICES, *map(str, arguments)],
         capture_output=True,
@@ -226,7 +226,7 @@ def test_two_devices_train_together(tiny_photos: Path, plain_run: Path, tmp_path
     )
     assert done.returncode == 0, done.stderr[-3000:]
     model = keras.models.load_model(tmp_path / "run" / "model.keras", compile=False)
-    before = keras.models.load_model(plain_run / "model.keras", compile=False)
+    before = keras.models.load_model(unknown_run / "model.keras", compile=False)
     assert kernels_on_grid(model)
     changed = [
         not np.array_equal(one, other)
