@@ -116,7 +116,8 @@ def diagnose(evaluation: Evaluation, index: int) -> str:
     if entry.precision < GOOD and entry.precision <= entry.recall + _ALIKE and entry.false_alarms:
         parts.append(
             f"too many false positives ({entry.false_alarms}"
-            f"{_mostly(', mostly', _mistaken(evaluation, index))}): add counter-examples"
+            f"{_mostly(', mostly', _mistaken(evaluation, index))}): add photos of what is taken "
+            "for it"
         )
     if parts and entry.support < FEW:
         photos = "photo" if entry.support == 1 else "photos"

@@ -130,7 +130,7 @@ def test_diagnosis() -> None:
     said = [0] * 12 + [1] * 28 + [2] * 20
     _, (a, b, c) = diagnosed(said, truth)
     assert a == "too many false negatives (8 of 20, mostly predicted as b): add examples"
-    assert b == "too many false positives (8, mostly a): add counter-examples"
+    assert b == "too many false positives (8, mostly a): add photos of what is taken for it"
     assert c == ""
 
 
@@ -144,14 +144,14 @@ def test_diagnosis_says_only_what_is_worse() -> None:
     truth = [0] * 20 + [1] * 10 + [2] * 20
     said = [0] * 12 + [1] * 8 + [1] * 8 + [2] * 2 + [2] * 20
     _, (_, b, _) = diagnosed(said, truth)
-    assert b == "too many false positives (8, mostly a): add counter-examples"
+    assert b == "too many false positives (8, mostly a): add photos of what is taken for it"
 
 
 def test_diagnosis_of_both_and_of_few() -> None:
     _, (a, b, c) = diagnosed([0, 1, 1, 0, 2, 2], [0, 0, 1, 1, 2, 2])
     assert a == (
         "too many false negatives (1 of 2): add examples; "
-        "too many false positives (1): add counter-examples; based on 2 photos only"
+        "too many false positives (1): add photos of what is taken for it; based on 2 photos only"
     )
     assert b == a
     assert c == ""
