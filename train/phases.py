@@ -294,7 +294,10 @@ def shared_batch_size(network: keras.Model, batch_size: int, count: int) -> int:
 
 
 def predict_scores(network: keras.Model, split: SplitPixels, batch_size: int) -> Any:
-    """Return float32 (N, classes): the network's scores for a split, in its order."""
+    """Return float32 (N, classes): the network's scores for a split, in its order.
+
+    Of a network with a second output, the novelty, it is a list of both.
+    """
     LOGGER.info("Computing the scores of %s …", counted(len(split.labels)))
     size = shared_batch_size(network, batch_size, len(split.labels))
     batches = plain_batches(split.pixels, split.labels, size)

@@ -29,6 +29,7 @@ from pocketlens.evaluation.sets import fit_sets, measure_sets, sets_doubt
 from pocketlens.evaluation.unknown import (
     Refusals,
     Strangers,
+    count_novel,
     known_part,
     lacks_strangers,
     synthetic_strangers,
@@ -140,9 +141,10 @@ def measure(
     """Evaluate a calibrated network on the validation split, and the test split where there is one.
 
     The metrics say for each its `accuracy`, `macro_f1`, `ece`, `ece_uncalibrated` (without the
-    temperature) and `count`; with a label for unknown photos those of the known ones, and
-    `known_kept` and what is accepted of strangers: synthetic images where the split has no
-    counter-examples. The label sets and the shift reference are fitted on the validation split.
+    temperature) and `count`; with a label for unknown photos those of the known ones, and with it
+    or a novelty `known_kept` and what is accepted of strangers: synthetic images where the split
+    has no counter-examples. The label sets and the shift reference are fitted on the validation
+    split.
     """
     temperature, task = calibration.temperature, card.task
     metrics: dict[str, Any] = {"temperature": round(temperature, 4)}
@@ -153,15 +155,17 @@ def measure(
     for name, split in splits.items():
         if name == "train":
             continue
-        if name == "val" and not card.unknown:
+        novelty = None
+        if name == "val" and not card.unknown and card.novelty is None:
             after = tempered(calibration.scores, temperature, task)
         else:
-            after = predict_scores(network, split, batch_size)
+            after, novelty = _outputs(network, split, card, batch_size)
         strangers = None
         if lacks_strangers(split.labels, card):
             strangers = synthetic = synthetic or _synthetic(network, card, batch_size)
         paths = [photo.path for photo in split.photos]
         known = known_part(after, split.labels, card, paths, strangers)
+        refusals = known.refusals if novelty is None else count_novel(novelty, paths, strangers)
         before = tempered(known.scores, 1 / temperature, task)
         if name == "val" and not card.unknown:
             before = calibration.scores
@@ -178,7 +182,7 @@ def measure(
             photos,
             temperature,
             uncalibrated,
-            refusals=known.refusals,
+            refusals=refusals,
             # On the photos that they are fitted on, label sets would keep their promise anyway.
             sets=measure_sets(whole, sets),
         )
@@ -194,8 +198,8 @@ def measure(
             f"{name}_ece_uncalibrated": round(uncalibrated.ece, 4),
             f"{name}_count": result.count,
         }
-        if known.refusals is not None:
-            metrics |= {f"{name}_{key}": value for key, value in known.refusals.figures.items()}
+        if refusals is not None:
+            metrics |= {f"{name}_{key}": value for key, value in refusals.figures.items()}
     return Measured(metrics, shown["val"], shown.get("test"), sets, shift)
 
 
@@ -203,7 +207,19 @@ def _synthetic(network: keras.Model, card: ModelCard, batch_size: int) -> Strang
     pixels, names = zip(*synthetic_strangers(card), strict=True)
     photos = tuple(Photo(name, ()) for name in names)
     split = SplitPixels(np.stack(pixels), np.zeros(len(names), np.int64), photos)
-    return Strangers(predict_scores(network, split, batch_size), names, synthetic=True)
+    scores, novelty = _outputs(network, split, card, batch_size)
+    return Strangers(scores, names, synthetic=True, novelty=novelty)
+
+
+def _outputs(
+    network: keras.Model, split: SplitPixels, card: ModelCard, batch_size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Return the scores for a split, and the novelty (N,) of a network that has one."""
+    given = predict_scores(network, split, batch_size)
+    if card.novelty is None:
+        return given, None
+    scores, novelty = given
+    return scores, novelty[:, 0]
 
 
 LOGGER = logging.getLogger("pocketlens")
@@ -216,7 +232,8 @@ class Training:
     `val` are the figures on the validation photos, by which epochs and temperature were chosen,
     `test` those on the test photos, None without a test split. `unknown` says why it is not known
     whether the weights that training started from had seen test photos, "" where they had not.
-    `refusals` are those of the same photos as `result`, for a model with a label for unknown ones.
+    `refusals` are those of the same photos as `result`, for a model with a label for unknown ones
+    or a novelty.
     """
 
     folder: Path
@@ -345,7 +362,7 @@ def train(
             unknown=unknown,
             novelty=None if whole is network else 1,
         )
-        measured = measure(network, splits, card, calibration, settings.batch_size)
+        measured = measure(whole, splits, card, calibration, settings.batch_size)
         card = dataclasses.replace(
             card, metrics=measured.metrics, sets=measured.sets, shift=measured.shift
         )

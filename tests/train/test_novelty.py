@@ -158,6 +158,18 @@ def test_the_metadata_describes_both_outputs(trained: Trained) -> None:
     assert b"novelty" in trained.files["int8"].read_bytes()
 
 
+def test_the_report_has_known_and_synthetic_photos(trained: Trained) -> None:
+    metrics = read_run(trained.run).card.metrics
+    refusals = evaluate_model(trained.run, trained.run).refusals
+    assert refusals is not None
+    assert metrics["val_synthetic_count"] == metrics["test_synthetic_count"] == 150
+    assert metrics["test_known_kept"] == round(refusals.kept / refusals.known, 4)
+    assert metrics["test_synthetic_accepted"] == round(refusals.accepted / 150, 4)
+    page = (trained.run / "report" / "index.html").read_text()
+    assert "Known and unknown" in page
+    assert "synthetic strangers accepted" in page
+
+
 def test_strangers_are_counted(trained: Trained, tmp_path: Path) -> None:
     for number, stranger in enumerate(trained.strangers):
         cv2.imwrite(str(tmp_path / f"{number}.png"), stranger[..., ::-1])
