@@ -303,18 +303,21 @@ def test_a_process_says_what_ended_the_frames_and_opens_the_source_again(script,
 
 def test_frames_that_a_driver_skipped_count_as_frames_of_the_source():
     child = CaptureChild(partial(SkippingCamera, interval_s=0.001, faults={3: END}))
+    shown, before = 0, SkippingCamera.skipped
     try:
         assert isinstance(hear(child), Ready)
-        for before in (3, 3 + 3 + 3):
+        while shown < 2:
             child.send(OPEN)
             assert isinstance(hear(child), Opened)
             child.send(NEXT)
-            numbers = []
+            came = False
             while isinstance(said := hear(child), Frame):
-                numbers.append((said.number, frame_number(child.frame(said.offset, said.shape))))
+                came = True
+                assert said.number - frame_number(child.frame(said.offset, said.shape)) == before
                 child.send(NEXT)
-            assert numbers
-            assert [number - shown for number, shown in numbers] == [before] * len(numbers)
+            # All three may be over before the first is asked for.
+            shown += came
+            before += 3 + SkippingCamera.skipped
     finally:
         child.close()
 
