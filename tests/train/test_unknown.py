@@ -19,8 +19,10 @@ from pocketlens.runtime.runs import read_run
 
 pytest.importorskip("tensorflow", reason="training needs the train extra")
 
+import keras
+
 from pocketlens.train import Settings, train
-from pocketlens.train.unknown import counter_class, low_quantile
+from pocketlens.train.unknown import Head, Outside, counter_class, fit_unknown
 
 # Like `plain_run`.
 UNKNOWN = Settings(**SMALL_TRAINING | {"unknown": "auto"})
@@ -116,28 +118,38 @@ def test_which_class_has_counter_examples(labels: tuple[str, ...], index: int | 
     assert counter_class(labels) == index
 
 
-def test_a_quantile_of_few_values_is_that_of_the_next_one():
-    # Student's t of 5 % with 9 degrees of freedom is -1.8331, with 4 it is -2.1318.
-    ten = np.arange(10.0)
-    expected = ten.mean() - 1.8331 * ten.std(ddof=1) * np.sqrt(1.1)
-    assert low_quantile(ten, 0.05) == pytest.approx(expected, rel=1e-3)
-    five = np.arange(5.0)
-    assert low_quantile(five, 0.05) == pytest.approx(
-        five.mean() - 2.1318 * five.std(ddof=1) * np.sqrt(1.2), rel=1e-2
-    )
+def photos_of_classes(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Return features (count, 128) near a subspace of 8 dimensions, each photo a little off it."""
+    basis = np.random.default_rng(0).normal(size=(8, 128))
+    return np.abs(rng.normal(3, 1, (count, 8))) @ basis + rng.normal(0, 3, (count, 128))
 
 
-def test_a_quantile_of_many_is_counted():
-    many = np.linspace(0, 1, 1001)
-    assert low_quantile(many, 0.05) == pytest.approx(0.05)
+def refused(outside: Outside, head: Head, features: np.ndarray) -> float:
+    """Return the share of photos for which `unknown` is ahead of the classes."""
+    logit = np.asarray(outside.logit(keras.ops.convert_to_tensor(features, "float32")))
+    return float((logit[:, 0] > (features @ head.kernel + head.bias).max(axis=1)).mean())
 
 
-def test_of_few_photos_the_promised_share_is_kept():
+def test_few_photos_neither_accept_strangers_nor_refuse_the_known() -> None:
+    lost = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        known, held_back, new = (photos_of_classes(rng, count) for count in (32, 8, 400))
+        # One of the eight is like nothing else, which says little about the others.
+        held_back[0] = rng.normal(0, 12, 128)
+        head = Head(rng.normal(0, 0.02, (128, 3)).astype(np.float32), np.zeros(3, np.float32))
+        outside = fit_unknown(known, held_back, head, 0.95)
+        assert refused(outside, head, rng.normal(0, 30, (400, 128))) >= 0.98
+        lost.append(refused(outside, head, new))
+    assert np.mean(lost) <= 0.15
+
+
+def test_many_photos_keep_the_promised_share() -> None:
     rng = np.random.default_rng(0)
-    kept = [
-        np.mean(rng.normal(size=200) >= low_quantile(rng.normal(size=8), 0.05)) for _ in range(400)
-    ]
-    assert np.mean(kept) == pytest.approx(0.95, abs=0.01)
+    known, held_back, new = (photos_of_classes(rng, count) for count in (300, 200, 2000))
+    head = Head(rng.normal(0, 0.02, (128, 3)).astype(np.float32), np.zeros(3, np.float32))
+    outside = fit_unknown(known, held_back, head, 0.9)
+    assert refused(outside, head, new) == pytest.approx(0.1, abs=0.05)
 
 
 def test_multiclass_models_have_the_label_if_nothing_else_is_said() -> None:
