@@ -51,6 +51,7 @@ def test_other_options_lead_to_a_plain_model(
         schedule="plateau",
         label_smoothing=0.1,
         mixed_precision=True,
+        unknown="off",
     )
     training = train(tiny_photos, tmp_path / "run", settings)
     model = keras.models.load_model(tmp_path / "run" / "model.keras", compile=False)
