@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketlens.choices import FORMATS
+from pocketlens.choices import DEFAULT_KNOWN_KEPT, FORMATS
 from pocketlens.cli.options import (
     EXISTING,
     LocalPath,
@@ -203,7 +203,7 @@ photos_options = options_of("Photos")
     "--known-kept",
     type=float,
     metavar="SHARE",
-    default=0.95,
+    default=DEFAULT_KNOWN_KEPT,
     show_default=True,
     help="With --unknown: share of the known photos that keep their label, from 0.5 to less than "
     "1.",

@@ -11,6 +11,7 @@ from pocketlens.choices import (
     AUGMENTATIONS,
     BALANCES,
     DATASETS,
+    DEFAULT_KNOWN_KEPT,
     OPTIMIZERS,
     RESIZE_MODES,
     SCHEDULES,
@@ -148,7 +149,7 @@ schedule_options = options_of("Training")
     "--known-kept",
     type=float,
     metavar="SHARE",
-    default=0.95,
+    default=DEFAULT_KNOWN_KEPT,
     show_default=True,
     help="With --unknown auto: share of the known validation photos that keep their label, from "
     "0.5 to less than 1.",

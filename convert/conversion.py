@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard, pack
-from pocketlens.choices import FORMATS, INT8, MULTICLASS, NO_ACTIVATION
+from pocketlens.choices import DEFAULT_KNOWN_KEPT, FORMATS, INT8, MULTICLASS, NO_ACTIVATION
 from pocketlens.convert.activations import Activated, activate, find_activation
 from pocketlens.convert.demands import (
-    DEFAULT_KNOWN_KEPT,
     DEFAULT_SAMPLES,
     Demands,
     known_pictures,

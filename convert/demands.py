@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.choices import COUNTER_EXAMPLES, FORMATS, INT8, MULTICLASS
+from pocketlens.choices import (
+    COUNTER_EXAMPLES,
+    DEFAULT_KNOWN_KEPT,
+    FORMATS,
+    INT8,
+    MULTICLASS,
+)
 from pocketlens.errors import DataError, UsageError
 from pocketlens.files import refuse_files, refuse_unwritable
 from pocketlens.keras_files import refuse_foreign
@@ -18,7 +24,6 @@ from pocketlens.runtime.runs import MODEL_NAME, Run, evaluation_photos, is_run, 
 
 DEFAULT_MAX_DROP = 1.0
 DEFAULT_SAMPLES = 200
-DEFAULT_KNOWN_KEPT = 0.95
 
 KERAS_SUFFIX = ".keras"
 SAVED_MODEL_NAME = "saved_model.pb"

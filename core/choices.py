@@ -24,6 +24,9 @@ UNKNOWN_AUTO, UNKNOWN_OFF = UNKNOWN_MODES = ("auto", "off")
 UNKNOWN = "unknown"
 COUNTER_EXAMPLES = (UNKNOWN, "none", "background", "other", "nothing")
 
+# Share of known photos that keep their label beside the one for unknown photos.
+DEFAULT_KNOWN_KEPT = 0.95
+
 # Of `--sets`: the share of photos whose label set is to hold the right label.
 SET_LEVELS = (0.8, 0.9, 0.95, 0.99)
 

@@ -11,6 +11,7 @@ from pocketlens.choices import (
     AUGMENTATIONS,
     BALANCES,
     BINARY,
+    DEFAULT_KNOWN_KEPT,
     MULTICLASS,
     MULTILABEL,
     OPTIMIZERS,
@@ -104,7 +105,7 @@ class Settings:
     grid_learning_rate: float | None = None
     dropout: float = 0.2
     unknown: str = UNKNOWN_AUTO
-    known_kept: float = 0.95
+    known_kept: float = DEFAULT_KNOWN_KEPT
 
     def __post_init__(self) -> None:
         """Fill in what the architecture prescribes, and refuse what cannot be trained."""

@@ -24,7 +24,7 @@ above, without the best logit.
 
 All it takes are the features of photos and the weights of the last dense layer, so `fit_unknown`
 and `with_unknown` serve any network with such a layer behind a softmax: `train`'s by `add_unknown`,
-one from elsewhere by `convert --unknown`.
+a third-party one by `convert --unknown`.
 """
 
 from __future__ import annotations
