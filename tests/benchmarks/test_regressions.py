@@ -72,7 +72,7 @@ def test_other_numbers_of_threads_are_not_compared(made_up):
 @pytest.mark.real_time
 def test_same_file_is_never_a_regression_and_a_slower_one_is(elsewhere_model, monkeypatch):
     record = parse_benchmark(to_payload(benchmark([elsewhere_model], settings=TIMING)))
-    for _ in range(5):
+    for _ in range(3):
         refuse_regressions(find_changes(record, benchmark([elsewhere_model], settings=TIMING)), 5)
     # An extra block: the same network once more in each inference.
     extra = load_interpreter(elsewhere_model.read_bytes())

@@ -20,7 +20,7 @@ import keras
 
 from pocketlens.cli.main import run
 from pocketlens.errors import ModelFileError, OutputError, UsageError
-from pocketlens.train import Settings, train
+from pocketlens.train import Settings, Training, train
 from pocketlens.train.callbacks import Epoch, History
 from pocketlens.train.checkpoints import read_checkpoint
 from pocketlens.train.unfinished import UnfinishedRun
@@ -78,6 +78,14 @@ def cut_off(
     return out
 
 
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, tiny_photos: Path, settings: Settings
+) -> Training:
+    """The same training, never cut off."""
+    return train(tiny_photos, tmp_path_factory.mktemp("whole") / "run", settings)
+
+
 @pytest.fixture
 def out(cut_off: Path, tmp_path: Path) -> Path:
     """The same in a folder of its own."""
@@ -93,9 +101,9 @@ def history(folder: Path) -> list[dict[str, str]]:
 
 def test_cut_off_in_every_phase_is_the_same_run(
     tiny_photos: Path,
-    tmp_path: Path,
     settings: Settings,
     out: Path,
+    whole: Training,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -122,7 +130,6 @@ def test_cut_off_in_every_phase_is_the_same_run(
     assert not [path for path in out.rglob("*") if "partial" in path.name]
     assert [(row["phase"], int(row["epoch"])) for row in history(out)] == list(EPOCHS)
 
-    whole = train(tiny_photos, tmp_path / "whole", settings)
     assert finished.test.count == whole.test.count
     for row, other in zip(history(out), history(whole.folder), strict=True):
         for name in ("loss", "val_loss", "learning_rate"):
