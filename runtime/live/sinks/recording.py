@@ -14,6 +14,7 @@ import numpy as np
 
 from pocketlens.errors import OutputError, UsageError
 from pocketlens.files import one_call, refuse_files, replacing
+from pocketlens.names import shown
 from pocketlens.runtime.live.frames import DEFAULT_FPS, FrameResult, RunInfo, Sink
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.sinks.overlay import draw_decision
@@ -64,8 +65,12 @@ class Recorder(Sink):
         self._recording.write(frame_bgr, result.time_s)
 
     def closed(self) -> None:
-        """Finish the file."""
+        """Finish the file and say where it is."""
         self._recording.close()
+        if self._recording.frames:
+            LOGGER.info("Written to %s", shown(self._path))
+        else:
+            LOGGER.warning("No frame came, so %s was not written.", shown(self._path))
 
 
 class Recording:

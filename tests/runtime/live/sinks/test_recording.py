@@ -243,3 +243,19 @@ def test_a_recording_follows_the_times_of_the_frames(tmp_path, live):
         recorder.result(frame(), FrameResult(0, time_s, (), (), Decision((), False), 1.0, 1.0))
     recorder.closed()
     assert len(play(tmp_path / "r.mp4")[0]) == 21
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [(1, "Written to {}"), (0, "No frame came, so {} was not written.")],
+    ids=["a frame", "no frame"],
+)
+def test_it_is_said_whether_there_is_a_file(tmp_path, caplog, frames, said):
+    recorder = Recorder(tmp_path / "r.mp4")
+    recorder.opened(RunInfo(live=True, fps=10.0))
+    with caplog.at_level("INFO", "pocketlens"):
+        for number in range(frames):
+            decision = Decision((), False)
+            recorder.result(frame(), FrameResult(number, 0.0, (), (), decision, 1.0, 1.0))
+        recorder.closed()
+    assert caplog.messages == [said.format(tmp_path / "r.mp4")]
