@@ -32,7 +32,7 @@ from pocketlens.names import shown, to_label
 from pocketlens.project import INBOX, class_folder, refuse_odd_label
 from pocketlens.runtime import inbox
 from pocketlens.runtime.inbox import FrameInfo, info_path, iso_time, parse_time, read_info
-from pocketlens.runtime.photos import name_below
+from pocketlens.runtime.photos import SUFFIXES, name_below
 
 if sys.platform != "win32":
     import fcntl
@@ -255,7 +255,8 @@ def recover(photos: Path, journal: Path) -> None:
         OutputError: it cannot be written.
     """
     with _Labels(photos, journal, CLOCK):
-        inbox.remove_litter(journal.parent / INBOX)
+        for folder in (INBOX, DELETED):
+            inbox.remove_litter(journal.parent / folder)
 
 
 def read_journal(path: Path) -> list[JournalEntry]:
@@ -395,7 +396,9 @@ class _Labels:
     def _conflict(self, picture: Path, expected: str | None) -> str | ConflictError:
         """Return the label that a picture has, or what has become of it."""
         label = label_of(self._root_photos(), picture)
-        if label is None:
+        # What is hidden is not whole yet, and a .json goes with its picture.
+        odd = picture.name.startswith(".") or picture.suffix.lower() not in SUFFIXES
+        if label is None or odd:
             raise UsageError(
                 f"Expected a picture in {shown(self._inbox)} or below {shown(self._photos)}. "
                 f"Received: {shown(picture)}. Copy it there first."

@@ -225,7 +225,7 @@ def test_copies_of_photos_are_near_and_other_photos_are_not(shared: Path) -> Non
     }
     for name, copies in again.items():
         near = [near_copy(one, fingerprint(copy)) for one, copy in zip(prints, copies, strict=True)]
-        assert np.mean(near) >= 0.97, name
+        assert np.mean(near) >= 0.95, name
     assert not any(near_copy(one, other) for one, other in itertools.combinations(prints, 2))
     swapped = [
         near_copy(p, fingerprint(f[..., ::-1].copy())) for p, f in zip(prints, frames, strict=True)

@@ -240,7 +240,13 @@ def test_labels_that_leave_the_folder_are_refused(project: Project, label: str) 
 
 
 def test_pictures_of_elsewhere_are_refused(project: Project, tmp_path: Path) -> None:
-    for path in (tmp_path / "x.jpg", project.photos / "x.jpg", project.inbox / "a" / "x.jpg"):
+    for path in (
+        tmp_path / "x.jpg",
+        project.photos / "x.jpg",
+        project.inbox / "a" / "x.jpg",
+        project.inbox / "x.json",
+        project.inbox / ".x.0123456789abcdef.partial.jpg",
+    ):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
         with pytest.raises(UsageError, match="Expected a picture in"):
