@@ -20,6 +20,7 @@ from pocketlens.names import shown
 COMMANDS = {
     "demo": "Run the full pipeline on synthetic images: no photos, no network.",
     "check": "Check photos before training.",
+    "labels": "Exchange labels with Label Studio, CVAT and FiftyOne.",
     "train": "Train a classifier on labelled photos.",
     "evaluate": "Measure a run, a .keras or a .tflite file on labelled photos.",
     "convert": "Convert a trained model to .tflite files.",
