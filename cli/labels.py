@@ -70,7 +70,8 @@ def labels_command() -> None:
     "--into",
     metavar="PHOTOS",
     type=LocalPath(),
-    help="Copy each photo into the folder of its label in PHOTOS. Photos that are there are moved.",
+    help="Copy each photo into the folder of its label in PHOTOS. Photos that are there are moved.  "
+    "[default: the project's photos]",
 )
 @output(
     "--out",
@@ -101,8 +102,17 @@ def import_command(
     """
     from pocketlens.files import refuse_targets
     from pocketlens.labels.importing import import_labels
+    from pocketlens.project import find_project
 
     refuse_targets(json_target, overwrite=overwrite)
+    if into is None and out is None:
+        # In a project, what was in its inbox gets its label.
+        project = find_project()
+        if project is not None:
+            into, beside = project.photos, file if file.is_dir() else file.parent
+            # Runs have pictures, too.
+            own = () if beside.resolve() == project.root.resolve() else (beside,)
+            photos = photos or (*own, project.inbox, project.photos)
     imported = import_labels(
         file,
         photos=photos,

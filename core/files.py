@@ -198,30 +198,6 @@ def replacing(path: Path, *, mode: int = 0o666, keep: bool = False) -> Iterator[
 
 
 @contextlib.contextmanager
-def making_new(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; it gets that name when the block succeeds.
-
-    Other than `replacing` it never takes the place of anything.
-
-    Raises:
-        OutputError: the file cannot be written.
-        FileExistsError: something is there by then.
-    """
-    with output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial, lock = _make_partial(path, path.suffix, 0o666)
-    try:
-        with output_errors(path):
-            yield partial
-            sync(partial)
-        rename_new(partial, path)
-        sync(path.parent)
-    finally:
-        _unlock(lock)
-        partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
 def staged_folder(out: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
     """Give a folder beside `out` to fill; it becomes `out` when the block succeeds.
 

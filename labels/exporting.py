@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 import zipfile
@@ -14,12 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from pocketlens.card import LABELS_NAME, labels_text
-from pocketlens.choices import CVAT, FIFTYONE, LABEL_STUDIO, TABLE
+from pocketlens.choices import CVAT, FIFTYONE, LABEL_STUDIO, TABLE, UNKNOWN
 from pocketlens.errors import DataError, UsageError
 from pocketlens.files import (
-    making_new,
     one_call,
-    output_errors,
     refuse_files,
     refuse_folder,
     replacing,
@@ -29,7 +26,10 @@ from pocketlens.files import (
 )
 from pocketlens.labels import cvat, fiftyone, label_studio, table
 from pocketlens.labels.items import Item, LabelFile
+from pocketlens.labels.placing import project_of
 from pocketlens.names import shown, to_label
+from pocketlens.runtime.inbox import iso_time, read_info
+from pocketlens.runtime.labelling import read_journal
 from pocketlens.runtime.photos import (
     LabelledPhotos,
     class_folders,
@@ -111,7 +111,7 @@ def export_labels(
             refuse_folder(out, overwrite=overwrite, marker=LABELS_NAME)
         else:
             refuse_files(files, overwrite=overwrite)
-        found = _read(photos)
+        found = _with_journal(_read(photos))
         left_out: Counter[str] = Counter()
         if format == LABEL_STUDIO:
             before = label_studio.LOCAL_FILES if prefix is None else prefix
@@ -185,7 +185,8 @@ def _unlabelled(folder: Path) -> _Photos:
     if not paths:
         raise DataError(f"Expected photos in {shown(folder)}. Received: none. Put some into it.")
     items = [_with_scores(Item(name, None), path) for name, path in paths.items()]
-    return _Photos(LabelFile(tuple(items), ()), paths, folder)
+    classes = tuple(sorted({label for item in items for label in item.scores}))
+    return _Photos(LabelFile(tuple(items), classes), paths, folder)
 
 
 def _gather(root: Path, parts: Mapping[str, LabelledPhotos], *, several: bool = False) -> _Photos:
@@ -214,12 +215,28 @@ def _name_of(path: Path, root: Path) -> str:
 
 def _with_scores(item: Item, path: Path) -> Item:
     """Return an item with what a model said of the frame, by the .json beside it."""
-    try:
-        about = json.loads(path.with_suffix(_JSON).read_text("utf-8"))
-        scores = {to_label(label): float(score) for label, score in about["scores"].items()}
-        return replace(item, scores=scores, model=shown(about.get("model", "")))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    info = read_info(path)
+    if info is None or not info.scores:
         return item
+    scores = {to_label(label): score for label, score in info.scores.items()}
+    return replace(item, scores=scores, model=shown(info.model))
+
+
+def _with_journal(found: _Photos) -> _Photos:
+    """Return photos with who labelled them and when, if they are those of a project."""
+    project = project_of(found.root)
+    if project is None:
+        return found
+    last = {entry.file: entry for entry in read_journal(project.journal)}
+    items = []
+    for item in found.labels.items:
+        path = Path(os.path.abspath(found.paths[item.name]))
+        entry = last.get(shown(name_below(path, project.root)))
+        if entry is not None and item.labels == (entry.to_label,):
+            item = replace(item, who=entry.who, at=iso_time(entry.at_s))
+        items.append(item)
+    classes = found.labels.classes or (*project.classes, UNKNOWN)
+    return found._replace(labels=replace(found.labels, items=tuple(items), classes=classes))
 
 
 def _known(found: _Photos) -> int:
@@ -286,11 +303,8 @@ def _write_fiftyone(out: Path, found: _Photos, *, copy: bool, overwrite: bool) -
         write_text(folder / LABELS_NAME, labels_text(found.labels.classes))
         for name, content in files:
             target = folder / name
-            if isinstance(content, bytes):
-                write_bytes(target, content)
-                continue
-            with making_new(target) as partial, output_errors(target):
-                shutil.copyfile(content, partial)
+            data = content if isinstance(content, bytes) else Path(content).read_bytes()
+            write_bytes(target, data)
 
 
 def _seen_from(path: Path, folder: Path) -> str:

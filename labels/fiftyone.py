@@ -86,16 +86,16 @@ def _datasets(folder: Path) -> list[tuple[Path, str]]:
 
 def _read_one(path: Path, split: str, field: str | None) -> LabelFile:
     values = read_json(path)
-    if isinstance(values, dict) and isinstance(values.get("labels"), dict):
-        if field is not None:
-            raise UsageError(
-                f"Expected no --field for {shown(path)}, which has one label for each photo. "
-                "Leave it out."
-            )
-        return _classification(path, values, split)
     if isinstance(values, dict) and isinstance(values.get("samples"), list):
         return _whole(path, values["samples"], split, field)
-    fail(path, '"labels" or "samples" of FiftyOne', _keys(values))
+    if not isinstance(values, dict) or not isinstance(values.get("labels"), dict):
+        fail(path, '"labels" or "samples" of FiftyOne', _keys(values))
+    if field is not None:
+        raise UsageError(
+            f"Expected no --field for {shown(path)}, which has one label for each photo. "
+            "Leave it out."
+        )
+    return _classification(path, values, split)
 
 
 def _keys(values: Any) -> str:
@@ -120,8 +120,8 @@ def _classification(path: Path, values: Mapping[str, Any], split: str) -> LabelF
 def _at(path: Path, place: str, split: str) -> Item:
     """Return the item of a picture that a dataset's JSON says is at `place`.
 
-    Only what lies in the dataset's folder is taken from there: a path that leads out of it is a name
-    like any other.
+    Only what lies in the dataset's folder is taken from there: a path that leads out of it is a
+    name like any other.
     """
     if os.path.isabs(place) or ".." in PurePosixPath(place).parts:
         return Item(place, None, split)

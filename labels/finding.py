@@ -44,9 +44,9 @@ class PhotoIndex:
             # The folder's own name counts too: photos/daisy/1.jpg, if it is called photos.
             root = folder.absolute()
             for path in find_pictures(folder):
-                if path in seen:
+                if os.path.abspath(path) in seen:
                     continue
-                seen.add(path)
+                seen.add(os.path.abspath(path))
                 parts = tuple(name_below(path.absolute(), root.parent).split("/"))
                 plain = tuple(map(_composed, parts))
                 entry = (plain, path)
@@ -106,7 +106,7 @@ def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def _readings(name: str) -> list[tuple[tuple[str, ...], bool]]:
-    """Return the ways to read a name: its parts, and whether it is one of Label Studio's uploads."""
+    """Return the ways to read a name: its parts, and whether Label Studio stored it so."""
     if not _ADDRESS.match(name) and not name.startswith("/data/"):
         plain = name.replace("\\", "/") if _WINDOWS.match(name) else name
         ways = [_parts(plain)]

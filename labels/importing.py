@@ -14,7 +14,7 @@ from pocketlens.labels import table
 from pocketlens.labels.finding import PhotoIndex, last_part
 from pocketlens.labels.formats import FORMATS, format_of
 from pocketlens.labels.items import Item, LabelFile, Packed, Picture, classes_of, normal_labels
-from pocketlens.labels.placing import Folders, Placed, same_content
+from pocketlens.labels.placing import PLACED, Labelled, place_photos, same_content
 from pocketlens.names import shown
 from pocketlens.runtime.photos import existing_folder
 from pocketlens.runtime.tables import SUFFIXES as TABLE_SUFFIXES
@@ -90,7 +90,8 @@ def import_labels(
         read = FORMATS[name].read(file, field=field, newest=newest)
         labels, renamed = _in_normal_form(read, file)
         left_out = Counter(read.left_out)
-        index = PhotoIndex(map(existing_folder, photos or [file if file.is_dir() else file.parent]))
+        folders = list(photos) or [file if file.is_dir() else file.parent]
+        index = PhotoIndex(map(existing_folder, folders))
         entries = _find_all(labels, index, file, left_out, empty=empty, skip_missing=skip_missing)
         if not entries:
             rest = ", ".join(f"{count} {what}" for what, count in left_out.items()) or "nothing"
@@ -107,7 +108,7 @@ def import_labels(
         if out is not None:
             counts = _write_table(out, chosen, [picture for picture, _ in entries], left_out)
         else:
-            counts = _place_all(target, entries, left_out, link=link)
+            counts = _place_all(target, entries, FORMATS[name].title, left_out, link=link)
     by_label = Counter(label for _, item in entries for label in item.labels or ())
     return Imported(
         name,
@@ -256,7 +257,12 @@ def _write_table(
 
 
 def _place_all(
-    into: Path, entries: list[tuple[Picture, Item]], left_out: Counter[str], *, link: bool
+    into: Path,
+    entries: list[tuple[Picture, Item]],
+    program: str,
+    left_out: Counter[str],
+    *,
+    link: bool,
 ) -> dict[str, int]:
     several = [item for _, item in entries if len(item.labels or ()) > 1]
     if several:
@@ -265,12 +271,13 @@ def _place_all(
             f"several, such as {shown(several[0].name)} ({', '.join(several[0].labels or ())}). "
             "Write a table: --out labels.csv"
         )
-    folders = Folders(into, {item.labels[0] for _, item in entries if item.labels})
-    counts: Counter[str] = Counter()
-    for picture, item in entries:
-        if not item.labels:
-            left_out["photos without a label"] += 1
-            continue
-        counts[folders.place(picture, item.labels[0], link=link)] += 1
-        left_out["splits, which only a table keeps"] += bool(item.split)
-    return {what: counts[what] for what in Placed if counts[what]}
+    photos = [
+        Labelled(picture, item.labels[0], item.who or program, item.at)
+        for picture, item in entries
+        if item.labels
+    ]
+    counts, conflicts = place_photos(into, photos, link=link)
+    left_out["photos without a label"] += len(entries) - len(photos)
+    left_out["splits, which only a table keeps"] += sum(1 for _, item in entries if item.split)
+    left_out["photos that somebody else moved meanwhile"] += len(conflicts)
+    return {what: counts[what] for what in PLACED if counts.get(what)}

@@ -10,7 +10,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -18,6 +17,7 @@ from pocketlens.card import LONGEST_LABEL
 from pocketlens.errors import DataError, UsageError
 from pocketlens.files import json_text
 from pocketlens.names import shown, to_label
+from pocketlens.runtime.inbox import iso_time, parse_time
 from pocketlens.runtime.tables import splits_of
 
 # Reading JSON takes up to twenty times its bytes of memory; a photo takes about a kilobyte of it.
@@ -158,14 +158,10 @@ def to_json(payload: Any) -> bytes:
 
 def utc_time(text: Any) -> str:
     """Return a time as ISO 8601 in UTC with milliseconds, "" for what is none."""
-    if not isinstance(text, str) or not text:
-        return ""
     try:
-        time = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-        time = time.replace(tzinfo=time.tzinfo or timezone.utc).astimezone(timezone.utc)
-    except (ValueError, OverflowError):
+        return iso_time(parse_time(text)) if isinstance(text, str) else ""
+    except (ValueError, OverflowError, OSError):
         return ""
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def split_of(value: Any) -> str:
