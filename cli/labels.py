@@ -70,8 +70,8 @@ def labels_command() -> None:
     "--into",
     metavar="PHOTOS",
     type=LocalPath(),
-    help="Copy each photo into the folder of its label in PHOTOS. Photos that are there are moved.  "
-    "[default: the project's photos]",
+    help="Copy each photo into the folder of its label in PHOTOS. Photos that are there are moved. "
+    " [default: the project's photos]",
 )
 @output(
     "--out",
@@ -134,7 +134,7 @@ def import_command(
     example="pocketlens labels export photos/ --format label-studio --out tasks.json",
     short_help="Hand labels on to another program.",
 )
-@click.argument("photos", metavar="PHOTOS", type=EXISTING)
+@click.argument("photos", metavar="[PHOTOS]", required=False, type=EXISTING)
 @reading(
     "--format",
     "format_name",
@@ -160,7 +160,7 @@ def import_command(
 @overwrite_option
 @json_option
 def export_command(
-    photos: Path,
+    photos: Path | None,
     format_name: str,
     prefix: str | None,
     copy: bool,
@@ -170,13 +170,23 @@ def export_command(
 ) -> None:
     """Write the labels of PHOTOS for another program.
 
-    PHOTOS is what it is for `train`, a run, or a folder of photos without labels, such as an inbox.
-    What a model said of a frame becomes a prediction in Label Studio.
+    PHOTOS is what it is for `train`, a run, or a folder of photos without labels, such as an inbox;
+    in a project it is the project's photos. What a model said of a frame becomes a prediction in
+    Label Studio.
     """
+    from pocketlens.errors import UsageError
     from pocketlens.files import refuse_targets
     from pocketlens.labels.exporting import export_labels
+    from pocketlens.project import find_project
 
     refuse_targets(json_target, overwrite=overwrite)
+    if photos is None:
+        project = find_project()
+        if project is None:
+            raise UsageError(
+                "Expected PHOTOS, or a call inside a project. Received: neither. Name a folder."
+            )
+        photos = project.photos
     exported = export_labels(
         photos, out, format_name, prefix=prefix, copy=copy, overwrite=overwrite
     )

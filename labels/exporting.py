@@ -92,8 +92,8 @@ def export_labels(
     Args:
         photos: a folder per class, with or without splits, a table, a run, or a folder of photos
             without labels, which become tasks.
-        out: FILE.json for Label Studio (and FILE.xml, its labelling interface), FILE.xml or FILE.zip
-            for CVAT, a folder for FiftyOne, FILE.csv or FILE.jsonl for a table.
+        out: FILE.json for Label Studio (and FILE.xml, its labelling interface), FILE.xml or
+            FILE.zip for CVAT, a folder for FiftyOne, FILE.csv or FILE.jsonl for a table.
         format: one of `choices.LABEL_FORMATS`.
         prefix: what stands before each photo's path in Label Studio.
         copy: copy the photos too, into FiftyOne's folder or CVAT's zip.

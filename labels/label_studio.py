@@ -293,9 +293,11 @@ def _scores(
 def _choices(region: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Return the choices of a result, None where it is something else, such as a box."""
     value = region.get("value")
-    found = value.get("choices") if isinstance(value, dict) else None
     # With a place in the picture they are said of a part of it.
-    if region.get("type") != "choices" or not isinstance(found, list) or "x" in value:
+    if region.get("type") != "choices" or not isinstance(value, dict) or "x" in value:
+        return None
+    found = value.get("choices")
+    if not isinstance(found, list):
         return None
     return tuple(found) if all(isinstance(choice, str) for choice in found) else None
 
