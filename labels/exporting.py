@@ -235,7 +235,9 @@ def _with_journal(found: _Photos) -> _Photos:
         if entry is not None and item.labels == (entry.to_label,):
             item = replace(item, who=entry.who, at=iso_time(entry.at_s))
         items.append(item)
-    classes = found.labels.classes or (*project.classes, UNKNOWN)
+    # What can be chosen, also if no photo has it yet.
+    others = (UNKNOWN,) if all(item.labels is None for item in items) else ()
+    classes = tuple(dict.fromkeys((*project.classes, *others, *found.labels.classes)))
     return found._replace(labels=replace(found.labels, items=tuple(items), classes=classes))
 
 

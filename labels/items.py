@@ -196,7 +196,7 @@ def refuse_unwritable(texts: Iterable[str], program: str, *, xml: bool = False) 
         if _NOT_XML.search(text) if xml else not _is_utf8(text):
             raise UsageError(
                 f"Expected names and labels that files of {program} can hold. Received: "
-                f"{shown(text)!r}. Rename it, or write a .jsonl table."
+                f"{shown(text)}. Rename it, or write a .jsonl table."
             )
 
 

@@ -40,6 +40,18 @@ _AS, _BY, _AT, _SPLIT = "labelled_as", "labelled_by", "labelled_at", "split"
 _ABOUT = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
 
 
+# What is said in place of the names of results that are no choices.
+_RESULTS = {
+    "rectanglelabels": "boxes",
+    "rectangle": "boxes",
+    "polygonlabels": "polygons",
+    "ellipselabels": "ellipses",
+    "keypointlabels": "points",
+    "brushlabels": "masks",
+    "textarea": "texts",
+}
+
+
 @dataclass(frozen=True)
 class _Annotation:
     """What one person chose, by the name of the choices."""
@@ -156,7 +168,8 @@ def _task(
         for region in _dicts(path, entry.get("result")):
             found = _choices(region)
             if found is None:
-                left_out[str(region.get("type"))] += 1
+                kind = str(region.get("type"))
+                left_out[_RESULTS.get(kind, kind)] += 1
             else:
                 choices.setdefault(str(region.get("from_name")), []).extend(found)
         # A person may have changed what another began.
@@ -206,7 +219,8 @@ def _row(
 
 def _kind(entries: list[Any]) -> str:
     names = (name for entry in entries if isinstance(entry, dict) for name in entry)
-    return next((name for name in names if name.endswith("labels")), "other results")
+    kind = next((name for name in names if name.endswith("labels")), "other results")
+    return _RESULTS.get(kind, kind)
 
 
 def _together(tasks: Iterable[_Task]) -> list[_Task]:

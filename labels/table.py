@@ -124,5 +124,5 @@ def _is_utf8(text: str) -> bool:
 
 def _refuse(received: str, expected: str) -> None:
     raise UsageError(
-        f"Expected {expected}. Received: {shown(received)!r}. Write a .jsonl table instead."
+        f"Expected {expected}. Received: {shown(received)}. Write a .jsonl table instead."
     )

@@ -33,7 +33,7 @@ PHOTOS = {
     "rose/7.jpg": "rose",
     "rose/ñandú #3 & co.png": "rose",
     "Röße, ✿|x/一.jpg": "Röße, ✿|x",
-    "<wet> & \"dry\"/o'x.png": "<wet> & \"dry\"",
+    '<wet> & "dry"/o\'x.png': '<wet> & "dry"',
 }
 EXTRA = "wet"
 
@@ -302,9 +302,9 @@ def fiftyone(pocketlens: Pocketlens, out: Path) -> None:
     images = fo.types.FiftyOneImageClassificationDataset
     whole = fo.types.FiftyOneDataset
     # Ours into its database and out of it, with and without copies of the photos.
-    for name, more in (("one", ()), ("copied", ("--copy",))):
+    for name, more, data in (("one", (), "data.json"), ("copied", ("--copy",), None)):
         pocketlens("export", "photos", "--format", "fiftyone", "--out", name, *more)
-        dataset = fo.Dataset.from_dir(str(out / name), dataset_type=images)
+        dataset = fo.Dataset.from_dir(str(out / name), dataset_type=images, data_path=data)
         print(f"  FiftyOne read {dataset.count_values('ground_truth.label')}")
         for kind, suffix in ((images, "images"), (whole, "whole")):
             back = f"{name}-{suffix}"
@@ -315,7 +315,8 @@ def fiftyone(pocketlens: Pocketlens, out: Path) -> None:
     pocketlens("export", "table.jsonl", "--format", "fiftyone", "--out", "several")
     dataset = fo.Dataset()
     for split in ("train", "val", "test"):
-        dataset.add_dir(dataset_dir=str(out / "several" / split), dataset_type=images, tags=split)
+        folder = str(out / "several" / split)
+        dataset.add_dir(folder, dataset_type=images, data_path="data.json", tags=split)
     dataset.export(str(out / "several-back"), dataset_type=whole)
     dataset.delete()
     pocketlens("import", "several-back", "--out", "several-again.jsonl")
@@ -335,9 +336,7 @@ def fiftyone(pocketlens: Pocketlens, out: Path) -> None:
         dataset.add_sample(sample)
     root = str(out / "photos")
     dataset.export(str(out / "own"), dataset_type=whole, rel_dir=root)
-    dataset.export(
-        str(out / "own-images"), dataset_type=images, label_field="truth", rel_dir=root
-    )
+    dataset.export(str(out / "own-images"), dataset_type=images, label_field="truth", rel_dir=root)
     pocketlens("import", "own", "--field", "truth", "--into", "own-truth")
     pocketlens.folders_match(out / "own-truth")
     pocketlens("import", "own", "--field", "kinds", "--out", "own-kinds.jsonl")
