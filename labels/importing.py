@@ -94,7 +94,7 @@ def import_labels(
         index = PhotoIndex(map(existing_folder, folders))
         entries = _find_all(labels, index, file, left_out, empty=empty, skip_missing=skip_missing)
         if not entries:
-            rest = ", ".join(f"{count} {what}" for what, count in left_out.items()) or "nothing"
+            rest = ", ".join(f"{what} ({n})" for what, n in left_out.items() if n) or "nothing"
             raise DataError(
                 f"Expected photos with labels of the whole photo in {shown(file)}. Received: "
                 f"{rest}. Label some, or choose another file."

@@ -58,7 +58,7 @@ def test_boxes_are_counted(photos: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert written["photos"] == {"added": 1}
     Path("y.xml").write_text(f'<annotations><image name="a.png">{box}</image></annotations>')
     assert run(["labels", "import", "y.xml", "--into", "again"]) == 1
-    assert "Received: 1 boxes, 1 photos without a label." in capsys.readouterr().err
+    assert "Received: boxes (1), photos without a label (1)." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
