@@ -62,7 +62,8 @@ def labels_command() -> None:
     metavar="DIR",
     multiple=True,
     type=EXISTING,
-    help="Folder to find the photos in by name; may be repeated.  [default: the folder of FILE]",
+    help="Folder to find the photos in by name; may be repeated.  [default: the folder of FILE; in "
+    "a project also its inbox and photos]",
 )
 @photos_of("--skip-missing", is_flag=True, help="Leave out photos that are not found.")
 @photos_of("--link", is_flag=True, help="Make hard links instead of copies where possible.")

@@ -17,6 +17,7 @@ from pocketlens.errors import ConflictError, LabelsError, UsageError
 from pocketlens.files import output_errors, rename_new, write_new
 from pocketlens.labels.items import Picture, open_picture
 from pocketlens.names import shown, to_label
+from pocketlens.progress import track
 from pocketlens.project import (
     Project,
     class_folder,
@@ -32,6 +33,7 @@ from pocketlens.runtime.tables import splits_of
 ADDED, MOVED, THERE = PLACED = ("added", "moved", "already there")
 
 _CHUNK = 1 << 20
+_PLACING = "Placing photos"
 
 
 class Labelled(NamedTuple):
@@ -94,7 +96,9 @@ def place_photos(
     _refuse_one_folder_for_two(root, labels)
     if project is not None:
         return _place_in_project(project, photos, link=link)
-    counts = Counter(_place(root, photo.picture, photo.label, link=link) for photo in photos)
+    counts = Counter(
+        _place(root, photo.picture, photo.label, link=link) for photo in track(photos, _PLACING)
+    )
     return dict(counts), []
 
 
@@ -167,7 +171,7 @@ def _place_in_project(
         picture = inside if inside is not None and now is not None else None
         path = picture or _bring(project.inbox, photo.picture, link=link)
         groups.setdefault((photo.label, photo.who, photo.at), []).append((path, picture is None))
-    for (label, who, at), members in groups.items():
+    for (label, who, at), members in track(list(groups.items()), _PLACING):
         clock = {"clock": _Moment(parse_time(at))} if at else {}
         results = place_all(
             project.photos,
