@@ -10,7 +10,7 @@ export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test coverage test-matrix test-networks test-wheel test-old-runtime test-oldest dist test-arm64 \
 	check format lock flowers unknown head-cache input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet \
-	peers peers-table soak viewers shift classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
+	peers peers-labels peers-table soak viewers shift classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
 	video-rate web-app litertjs images image-lock docs docs-serve clean
 
 demo: $(VENV)/installed
@@ -166,6 +166,19 @@ peers: build/peers/installed
 # make peers-table RUN=runs/flowers NAME=models/flowers PHOTOS=folder-per-class
 peers-table: build/peers/installed
 	build/peers/bin/python tests/peers/frame_times.py $(RUN) $(NAME) $(PHOTOS)
+
+# Labels there and back through the programs themselves, each in an environment of its own. FiftyOne
+# needs MongoDB: FIFTYONE_DATABASE_URI=mongodb://… where its package cannot download it.
+PROGRAMS := label-studio cvat fiftyone
+PACKAGE_cvat := datumaro
+peers-labels: $(VENV)/installed
+	for entry in $(foreach name,$(PROGRAMS),$(name):$(or $(PACKAGE_$(name)),$(name))); do \
+		name=$${entry%%:*}; \
+		$(BIN)/uv venv --quiet --allow-existing build/peers-labels/$$name && \
+		$(BIN)/uv pip install --quiet --python build/peers-labels/$$name/bin/python $${entry##*:} && \
+		build/peers-labels/$$name/bin/python tests/peers/labels.py $$name \
+			$(CURDIR)/$(BIN)/pocketlens build/peers-labels/out/$$name || exit 1; \
+	done
 
 build/peers/installed: pyproject.toml
 	$(PYTHON) -m venv build/peers

@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "Run the full pipeline on synthetic images: no photos, no network.",
     "init": "Make a project folder that the other commands understand.",
     "check": "Check photos before training.",
+    "labels": "Exchange labels with Label Studio, CVAT and FiftyOne.",
     "train": "Train a classifier on labelled photos.",
     "evaluate": "Measure a run, a .keras or a .tflite file on labelled photos.",
     "convert": "Convert a trained model to .tflite files.",

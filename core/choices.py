@@ -62,3 +62,6 @@ AUGMENTATIONS = ("none", "light", "strong")
 BALANCES = ("weights", "oversample", "none")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential", "plateau")
+
+# Of whose labels `labels import` and `labels export` read and write files.
+LABEL_STUDIO, CVAT, FIFTYONE, TABLE = LABEL_FORMATS = ("label-studio", "cvat", "fiftyone", "csv")

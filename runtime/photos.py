@@ -164,6 +164,11 @@ def class_folders(folder: Path) -> list[Path]:
     return [child for child in children if os.path.isdir(child) and not _is_litter(child.name)]
 
 
+def is_class_name(name: str) -> bool:
+    """Tell whether a folder of that name would be found as one of a class."""
+    return not _is_litter(name)
+
+
 def _level_above(folder: Path) -> Path | None:
     """Return the folder above if `folder` looks like one of its classes, as all in it do."""
     above = (folder if folder.name not in ("", "..") else folder.resolve()).parent

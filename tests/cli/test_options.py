@@ -113,6 +113,7 @@ def test_missing_files_end_every_command_alike(
     arguments = [entry for entry in command.params if isinstance(entry, click.Argument)]
     required = ["--out", str(tmp_path / "out")] if "out" in {e.name for e in command.params} else []
     required += ["--target", "c"] if name == "export" else []
+    required += ["--format", "fiftyone"] if name == "labels export" else []
     assert run([*name.split(), *[nowhere] * len(arguments), *required]) == 2
     streams = capsys.readouterr()
     assert streams.out == ""
@@ -182,6 +183,12 @@ def call_report(place: Place) -> list[Any]:
     return ["report", record, "--overwrite"]
 
 
+def call_labels_import(place: Place) -> list[Any]:
+    table = place.folder / "table.csv"
+    table.write_text(f"path,label\n{place.photo},cross\n", "utf-8")
+    return ["labels", "import", table, "--photos", place.photos, "--into", place.folder / "into"]
+
+
 CALLS: dict[str, Callable[[Place], list[Any]]] = {
     "demo": lambda p: ["demo", "--out", p.folder / "demo"],
     "init": lambda p: ["init", p.folder / "project", "--label", "a"],
@@ -193,6 +200,11 @@ CALLS: dict[str, Callable[[Place], list[Any]]] = {
         *("--force", "--overwrite"),
     ],
     "inspect": lambda p: ["inspect", p.model],
+    "labels import": call_labels_import,
+    "labels export": lambda p: [
+        *("labels", "export", p.photos, "--format", "cvat", "--out", p.folder / "x.xml"),
+        "--overwrite",
+    ],
     "classify": lambda p: ["classify", p.model, p.photo],
     "live": lambda p: ["live", p.model, "--source", p.photo],
     "service install": lambda p: ["service", "install", p.model, "--source", "0", "--print"],
@@ -254,6 +266,8 @@ def _instead_of_training(
         "recommend MODEL --photos PHOTOS --report x --json x",
         "convert MODEL --out x --json x",
         "export MODEL --target c --out x --json x",
+        "labels export PHOTOS --format fiftyone --out x --json x",
+        "labels import PHOTOS --out x --json x",
         "train PHOTOS --out x --json x",
         "live MODEL --source 0 --record-events x --jsonl x",
     ],
