@@ -58,6 +58,8 @@ class WebPage(Sink):
 
     def opened(self, run: RunInfo) -> None:
         """Begin to serve."""
+        from pocketlens.runtime.live.web.jpegs import Jpegs
+        from pocketlens.runtime.live.web.routes import Routes
         from pocketlens.runtime.live.web.server import Server
 
         listener = listen(self._address)
@@ -70,7 +72,8 @@ class WebPage(Sink):
             counts=run.counts,
             clock=self._clock,
         )
-        self._server = Server(self.feed, listener, access)
+        routes = Routes(self.feed, Jpegs(self.feed))
+        self._server = Server(routes, listener, access, clock=self._clock)
         self._announce(f"Watch it at {page_url(listener)}{made}")
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
