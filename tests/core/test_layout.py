@@ -27,6 +27,7 @@ PACKAGES = {
             "runtime/live/sinks",
             "runtime/live/sources",
             "runtime/live/web",
+            "studio",
             "synthetic",
             "train",
         )
@@ -45,6 +46,7 @@ FLOORS = {
     "convert": 6,
     "benchmarks": 7,
     "export": 7,
+    "studio": 8,
     "cli": 9,
     "demo": 9,
 }

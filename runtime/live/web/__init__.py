@@ -12,10 +12,10 @@ from pocketlens.runtime.live.frames import FrameResult, RunInfo, ShiftState, Sin
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.web.access import (
     WebAddress,
+    address_to_open,
     check_token,
     listen,
     open_access,
-    page_url,
     parse_address,
 )
 from pocketlens.runtime.live.web.feed import Feed
@@ -64,7 +64,6 @@ class WebPage(Sink):
 
         listener = listen(self._address)
         access = open_access(self._address, listener, self._token)
-        made = f"?token={access.token}" if access.token and self._token is None else ""
         self.feed = Feed(
             model=run.model,
             source=run.source,
@@ -74,7 +73,8 @@ class WebPage(Sink):
         )
         routes = Routes(self.feed, Jpegs(self.feed))
         self._server = Server(routes, listener, access, clock=self._clock)
-        self._announce(f"Watch it at {page_url(listener)}{made}")
+        opened = address_to_open(listener, access, given=self._token is not None)
+        self._announce(f"Watch it at {opened}")
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Show a result."""
