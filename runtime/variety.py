@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import cv2
 import numpy as np
@@ -116,7 +116,7 @@ def advise(photos: Sequence[Traits], count: int) -> Advice:
 def count_occasions(photos: Sequence[Traits]) -> int:
     """Return on how many occasions photos were taken; one without a time is one by itself."""
     times = sorted(photo.at_s for photo in photos if photo.at_s is not None)
-    gaps = sum(later - earlier > _OCCASION_S for earlier, later in zip(times, times[1:], strict=False))
+    gaps = sum(later - earlier > _OCCASION_S for earlier, later in pairwise(times))
     return len(photos) - len(times) + gaps + bool(times)
 
 

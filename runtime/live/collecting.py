@@ -125,10 +125,11 @@ class Photo:
 
 @dataclass
 class _Label:
-    """What is known about a label: `count` photos on the disk, `copies` that were not kept."""
+    """A label: `count` photos on the disk, `kept` of them now, `copies` that were left out."""
 
     name: str
     count: int = 0
+    kept: int = 0
     copies: int = 0
     near: NearCopies = field(default_factory=NearCopies)
     photos: deque[Photo] = field(default_factory=lambda: deque(maxlen=_LOOKED_AT))
@@ -208,8 +209,8 @@ class Collector:
             same = next((one for one in self._labels if one.casefold() == label.casefold()), None)
             if same is not None and same != label:
                 raise LabelsError(
-                    f"Expected labels that differ in more than capital letters. Received: {label!r} "
-                    f"beside {same!r}. Choose another."
+                    "Expected labels that differ in more than capital letters. Received: "
+                    f"{label!r} beside {same!r}. Choose another."
                 )
             if same is None:
                 folder = class_folder(self.store.photos, label)
@@ -326,6 +327,7 @@ class Collector:
                     {
                         "label": label.name,
                         "count": label.count,
+                        "kept": label.kept,
                         "copies": label.copies,
                         "photos": [
                             {"number": photo.number, "undo": photo.kept is not None}
@@ -380,6 +382,7 @@ class Collector:
                 return
             self._numbers += 1
             label.count += 1
+            label.kept += 1
             label.photos.append(
                 Photo(self._numbers, name, who, recording, kept, small, traits, value)
             )
@@ -435,6 +438,7 @@ class Collector:
         with self._lock, contextlib.suppress(ValueError):
             label.photos.remove(photo)
             label.count -= 1
+            label.kept -= 1
         label.near.forget(photo.fingerprint)
 
     def _advise(self, label: _Label) -> None:

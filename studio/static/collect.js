@@ -115,7 +115,8 @@ function showLabel(entry, place) {
   item.classList.toggle("enough", entry.enough);
   item.querySelector(".progress div").style.setProperty("--share",
     Math.min(1, entry.count / state.enough).toFixed(3));
-  write(item.querySelector(".advice"), entry.advice);
+  const copies = entry.copies ? ` ${entry.copies} near copies were left out.` : "";
+  write(item.querySelector(".advice"), entry.advice + copies);
   const warnings = item.querySelector(".warnings");
   if (warnings.dataset.text !== entry.warnings.join("\n")) {
     warnings.dataset.text = entry.warnings.join("\n");
