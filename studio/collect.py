@@ -18,7 +18,7 @@ from pocketlens.runtime.live.collecting import Collector
 from pocketlens.runtime.live.watching import Watcher
 from pocketlens.runtime.live.web.jpegs import Jpegs
 from pocketlens.runtime.live.web.viewing import PictureRoutes, Places
-from pocketlens.runtime.variety import ENOUGH_PHOTOS
+from pocketlens.runtime.variety import ENOUGH_PHOTOS, WHY_ENOUGH
 from pocketlens.studio.following import follow
 from pocketlens.studio.pages import Page, render, write_route
 from pocketlens.studio.protection import fields
@@ -72,6 +72,8 @@ class CollectPage(Page):
             source=shown(self._watcher.name),
             folder=shown(self._collector.store.photos),
             rate=f"{self._collector.rate:g}",
+            enough=ENOUGH_PHOTOS,
+            why=WHY_ENOUGH,
         )
 
     async def events(self, request: Request) -> Response:

@@ -49,7 +49,13 @@ _THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 160, 80
 _ROOM = 8
 # What is looked at for advice: enough to tell, few enough for a small device.
 _LOOKED_AT = 120
-_POLL_S = 0.2
+# Frames come a little early or late.
+_EARLY_S = 0.001
+
+
+def near_copies(count: int) -> str:
+    """Return a sentence on photos that were left out."""
+    return "1 near copy was left out." if count == 1 else f"{count} near copies were left out."
 
 
 class Store(Protocol):
@@ -227,9 +233,12 @@ class Collector:
         with self._lock:
             now_s = self.clock.now_s()
             self._holds = {who: hold for who, hold in self._holds.items() if now_s < hold.until_s}
-            if not self._holds or now_s < self._due_s:
+            if not self._holds or now_s < self._due_s - _EARLY_S:
                 return
-            self._due_s = now_s + 1 / self.rate
+            # By when it was due: what a camera's rate rounds up once, it rounds down the next time.
+            interval_s = 1 / self.rate
+            late = now_s - self._due_s > interval_s
+            self._due_s = (now_s if late else self._due_s) + interval_s
             who, hold = next(iter(self._holds.items()))
             for other in self._holds.values():
                 other.waits = False
@@ -329,6 +338,7 @@ class Collector:
                         "count": label.count,
                         "kept": label.kept,
                         "copies": label.copies,
+                        "left_out": near_copies(label.copies) if label.copies else "",
                         "photos": [
                             {"number": photo.number, "undo": photo.kept is not None}
                             for photo in list(label.photos)[-SHOWN_PHOTOS:]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pocketlens.errors import PocketlensError, UsageError
 from pocketlens.names import shown
-from pocketlens.runtime.live.collecting import Collector
+from pocketlens.runtime.live.collecting import Collector, near_copies
 from pocketlens.runtime.live.frames import LIVE, STALE
-from pocketlens.runtime.variety import ENOUGH_PHOTOS
+from pocketlens.runtime.live.measures import counted
+from pocketlens.runtime.variety import ENOUGH_PHOTOS, WHY_ENOUGH
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,7 +29,7 @@ class KeySource(Protocol):
     """What keys come from, as `keys.Keys`."""
 
     def read(self, timeout_s: float) -> str:
-        """Return the next key, "" where none comes in time."""
+        """Return the next key, "" where none comes in time; EOFError where none can come."""
 
 
 def collect_by_keys(
@@ -72,7 +73,10 @@ def collect_by_keys(
             else:
                 collector.hold(_WHO, recording)
         show(_panel(collector, state(), recording, said))
-        key = keys.read(_WAIT_S).lower()
+        try:
+            key = keys.read(_WAIT_S).lower()
+        except EOFError:
+            break
         if not key:
             continue
         said = ""
@@ -115,8 +119,8 @@ def _panel(
         bar = Text("█" * filled, "green" if entry["enough"] else "yellow")
         bar.append("░" * (_BAR_WIDTH - filled), "dim")
         style = "bold reverse" if active else "bold"
-        copies = f", {entry['copies']} near copies left out" if entry["copies"] else ""
-        about = Text(f"{entry['count']} photos{copies}. {entry['advice']}", "dim")
+        copies = f" {near_copies(entry['copies'])}" if entry["copies"] else ""
+        about = Text(f"{counted(entry['count'], 'photos')}. {entry['advice']}{copies}", "dim")
         table.add_row(Text(digit, "bold"), Text(shown(entry["label"]), style), bar, about)
         for warning in entry["warnings"]:
             table.add_row("", "", "", Text(warning, "yellow"))
@@ -129,4 +133,6 @@ def _panel(
         head = Text("Live" if kind == LIVE else "Waiting for the first picture …", "bold")
     problem = now["problem"] or said
     help_line = Text("digit: record, again: stop   u: undo the last recording   q: quit", "dim")
-    return Group(head, table, Text(shown(problem), "red" if now["problem"] else ""), help_line)
+    why = Text(f"Why {ENOUGH_PHOTOS}: {WHY_ENOUGH}", "dim")
+    message = Text(shown(problem), "red" if now["problem"] else "")
+    return Group(head, table, message, why, help_line)

@@ -64,11 +64,19 @@ class Keys:
         self._give_back()
 
     def read(self, timeout_s: float) -> str:
-        """Return the next key, "" where none comes in time or the terminal is gone."""
-        if not self._pending:
-            with contextlib.suppress(InterruptedError):
-                if select.select([self._number], [], [], timeout_s)[0]:
-                    self._pending = os.read(self._number, _READ_BYTES).decode("utf-8", "replace")
+        """Return the next key, "" where none comes in time.
+
+        Raises:
+            EOFError: the terminal is gone.
+        """
+        if not self._pending and select.select([self._number], [], [], timeout_s)[0]:
+            try:
+                data = os.read(self._number, _READ_BYTES)
+            except OSError as error:
+                raise EOFError from error
+            if not data:
+                raise EOFError
+            self._pending = data.decode("utf-8", "replace")
         key, self._pending = self._pending[:1], self._pending[1:]
         return key
 

@@ -115,8 +115,7 @@ function showLabel(entry, place) {
   item.classList.toggle("enough", entry.enough);
   item.querySelector(".progress div").style.setProperty("--share",
     Math.min(1, entry.count / state.enough).toFixed(3));
-  const copies = entry.copies ? ` ${entry.copies} near copies were left out.` : "";
-  write(item.querySelector(".advice"), entry.advice + copies);
+  write(item.querySelector(".advice"), `${entry.advice} ${entry.left_out}`.trim());
   const warnings = item.querySelector(".warnings");
   if (warnings.dataset.text !== entry.warnings.join("\n")) {
     warnings.dataset.text = entry.warnings.join("\n");

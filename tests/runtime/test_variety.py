@@ -31,7 +31,9 @@ def flowers():
     shared = os.environ.get("POCKETLENS_SHARED")
     if not shared:
         pytest.skip("POCKETLENS_SHARED does not say where the shared material is")
-    folders = sorted(path for path in (Path(shared) / "data" / "flowers").iterdir() if path.is_dir())
+    folders = sorted(
+        path for path in (Path(shared) / "data" / "flowers").iterdir() if path.is_dir()
+    )
     return {
         folder.name: [
             cv2.cvtColor(decode(path), cv2.COLOR_RGB2BGR) for path in sorted(folder.iterdir())[:40]
@@ -61,7 +63,7 @@ def test_blurred_photos_are_said(flowers):
 
 def test_a_camera_that_stands_still_has_one_background_and_one_light(tmp_path):
     path = tmp_path / "video.mp4"
-    labels = write_video(path, seed=0, seconds=8)
+    labels = write_video(path, seed=0, seconds=5, size_wh=(320, 240))
     video = cv2.VideoCapture(str(path))
     frames = [video.read()[1] for _ in labels]
     video.release()

@@ -281,7 +281,14 @@ def test_the_file_that_is_meant_is_found(serve, page):
 
 def test_an_error_is_its_sentence(serve, page):
     client = serve(page).open()
-    statuses = {"usage": 400, "data": 400, "exists": 409, "disk": 507, "other": 500}
+    statuses = {
+        "usage": 400,
+        "data": 400,
+        "exists": 409,
+        "conflict": 409,
+        "disk": 507,
+        "other": 500,
+    }
     for error, status in statuses.items():
         answer = client.post("/sample/fail", {"error": error})
         assert answer.status == status
