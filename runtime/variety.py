@@ -15,10 +15,9 @@ Blurred is by a Gaussian with a standard deviation of 1/96 of the shorter side.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -89,7 +88,7 @@ class Advice:
 def traits_of(frame_bgr: Pixels, at_s: float | None = None) -> Traits:
     """Return what is compared of a photo, uint8 (height, width, 3) BGR, and when it was taken."""
     small = cv2.resize(frame_bgr, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    numbers = picture_numbers(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
+    numbers = picture_numbers(np.ascontiguousarray(small[..., ::-1], np.uint8))
     cells = cv2.resize(small, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).astype(np.float32)
     edge = np.ones((_CELLS, _CELLS), np.bool_)
     edge[1:-1, 1:-1] = False
@@ -127,13 +126,22 @@ def count_occasions(photos: Sequence[Traits]) -> int:
     return len(photos) - len(times) + gaps + bool(times)
 
 
-def background_distance(one: Traits, other: Traits) -> float:
-    """Return how far the borders of two photos are apart, 0 to 255, brought to one brightness."""
-    ratio = max(float(one.border.mean()), 1.0) / max(float(other.border.mean()), 1.0)
-    gain = math.sqrt(min(max(ratio, 1 / _MOST_GAIN), _MOST_GAIN))
-    apart = np.abs(one.border / gain - other.border * gain).mean(axis=1)
+def background_distances(photos: Sequence[Traits]) -> NDArray[np.float32]:
+    """Return how far the borders of each two photos are apart, 0 to 255, at the same brightness.
+
+    Returns:
+        float32 (pairs,), in the order of `itertools.combinations`.
+    """
+    borders = np.stack([photo.border for photo in photos])
+    one, other = np.triu_indices(len(photos), k=1)
+    means = np.maximum(borders.mean(axis=(1, 2)), 1)
+    ratio = np.clip(means[one] / means[other], 1 / _MOST_GAIN, _MOST_GAIN)
+    # Half of the gain on each side, so that the order of the two does not matter.
+    gain = np.sqrt(ratio)[:, None, None]
+    apart = np.abs(borders[one] / gain - borders[other] * gain).mean(axis=2)
     # The median: what stands before the background may reach the border.
-    return float(np.median(apart))
+    distances: NDArray[np.float32] = np.median(apart, axis=1)
+    return distances
 
 
 def _warnings(photos: Sequence[Traits]) -> list[str]:
@@ -141,9 +149,7 @@ def _warnings(photos: Sequence[Traits]) -> list[str]:
     if len(photos) >= _LEAST_PHOTOS:
         # Spread over all of them, since neighbours are alike anyway.
         step = max(1, len(photos) // _LAST_PAIRS)
-        some = photos[::step]
-        apart = [background_distance(one, other) for one, other in combinations(some, 2)]
-        if float(np.median(apart)) < _SAME_BACKGROUND:
+        if float(np.median(background_distances(photos[::step]))) < _SAME_BACKGROUND:
             warnings.append(
                 "One background in nearly all photos. The model may learn it instead: move the "
                 "camera or go to another place."

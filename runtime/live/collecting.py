@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -186,6 +186,8 @@ class Collector:
         self._holds: dict[str, _Hold] = {}
         self._recordings = self._numbers = 0
         self._due_s = clock.now_s()
+        # All that may be taken back, by number; without thumbnails, since it may be a long day.
+        self._since: dict[int, Photo] = {}
         self._problem = ""
         self._late = 0
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(_ROOM)
@@ -222,6 +224,8 @@ class Collector:
                 folder = class_folder(self.store.photos, label)
                 before = sorted(find_pictures(folder), key=_changed_s) if folder.is_dir() else []
                 self._labels[label] = _Label(label, len(before), before=before)
+                # By their .json, which is quick: a recording may begin at once.
+                self._labels[label].near.recall(folder)
                 self._advise(self._labels[label])
                 if UNKNOWN in self._labels:
                     # What is none of the others stands behind them.
@@ -371,10 +375,10 @@ class Collector:
         """Keep a frame, unless it is a near copy."""
         label = self._labels[name]
         value = inbox.fingerprint(frame_bgr)
-        if label.near.is_copy(value):
-            with self._lock:
+        with self._lock:
+            if label.near.is_copy(value):
                 label.copies += 1
-            return
+                return
         height, width = frame_bgr.shape[:2]
         info = FrameInfo(
             at_s, self._source, (width, height), COLLECTED, fingerprint=inbox.to_hex(value)
@@ -385,17 +389,17 @@ class Collector:
             self._stop_for(str(error))
             return
         traits, small = traits_of(frame_bgr, at_s), _thumbnail(frame_bgr)
-        label.near.remember(value)
         with self._lock:
+            label.near.remember(value)
             self._problem = ""
             if kept is None:
                 return
             self._numbers += 1
             label.count += 1
             label.kept += 1
-            label.photos.append(
-                Photo(self._numbers, name, who, recording, kept, small, traits, value)
-            )
+            photo = Photo(self._numbers, name, who, recording, kept, small, traits, value)
+            label.photos.append(photo)
+            self._since[photo.number] = replace(photo, thumbnail=b"")
         self._advise(label)
 
     def _stop_for(self, problem: str) -> None:
@@ -406,12 +410,7 @@ class Collector:
 
     def _last(self, who: str) -> list[Photo]:
         """Return the photos of somebody's last recording, the last first."""
-        mine = [
-            photo
-            for label in self._labels.values()
-            for photo in label.photos
-            if photo.kept is not None and photo.who == who
-        ]
+        mine = [photo for photo in self._since.values() if photo.who == who]
         newest = max((photo.recording for photo in mine), default=0)
         return sorted(
             (photo for photo in mine if photo.recording == newest), key=lambda photo: -photo.number
@@ -422,12 +421,11 @@ class Collector:
             if number is None:
                 photos = self._last(who)
             else:
-                every = (photo for label in self._labels.values() for photo in label.photos)
-                photos = [one for one in every if one.number == number and one.kept is not None]
+                photos = [self._since[number]] if number in self._since else []
         if not photos:
             raise UsageError(
-                "Expected a photo to take back. Received: none that was kept since the start and "
-                "is still shown. Older ones are in their folder."
+                "Expected a photo to take back. Received: none that was kept since the start. "
+                "Older ones are in their folder."
             )
         done = []
         for photo in photos:
@@ -445,11 +443,14 @@ class Collector:
         return done
 
     def _forget(self, label: _Label, photo: Photo) -> None:
-        with self._lock, contextlib.suppress(ValueError):
-            label.photos.remove(photo)
+        with self._lock:
+            label.near.forget(photo.fingerprint)
+            del self._since[photo.number]
+            last = [one for one in label.photos if one.number != photo.number]
+            label.photos.clear()
+            label.photos.extend(last)
             label.count -= 1
             label.kept -= 1
-        label.near.forget(photo.fingerprint)
 
     def _advise(self, label: _Label) -> None:
         with self._lock:
@@ -471,19 +472,19 @@ class Collector:
                 since = list(label.photos)
                 label.photos.clear()
                 label.photos.extend((*found, *since))
-                # The newest last, since those are remembered longest.
-                for photo in label.photos:
-                    label.near.remember(photo.fingerprint)
             self._advise(label)
 
     def _read(self, path: Path, label: str) -> Photo | None:
         try:
-            frame_bgr = cv2.cvtColor(decode(path), cv2.COLOR_RGB2BGR)
+            frame_bgr = decode(path)[..., ::-1].copy()
         except (PocketlensError, OSError):
             # `check` says so; here it is one photo fewer.
             return None
         info = inbox.read_info(path)
         value = inbox.fingerprint(frame_bgr)
+        if info is None:
+            with self._lock:
+                self._labels[label].near.remember(value)
         traits = traits_of(frame_bgr, info.at_s if info else None)
         with self._lock:
             self._numbers += 1
@@ -496,7 +497,7 @@ def _folder_labels(photos: Path) -> Sequence[str]:
     if not photos.is_dir():
         return ()
     folders = (entry for entry in sorted(photos.iterdir()) if entry.is_dir())
-    labels = []
+    labels: list[str] = []
     for folder in folders:
         label = to_label(folder.name)
         with contextlib.suppress(LabelsError):

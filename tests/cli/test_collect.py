@@ -213,9 +213,9 @@ def test_the_page_is_served_until_it_is_interrupted(tmp_path):
     pytest.importorskip("jinja2", reason="the studio extra is not installed")
     import urllib.request
 
+    arguments = ["--source", "fake:", "--out", "photos", "--label", "cat", "--web", "0"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pocketlens", "collect", "--source", "fake:", "--out", "photos"]
-        + ["--label", "cat", "--web", "0", "--json", "-"],
+        [sys.executable, "-m", "pocketlens", "collect", *arguments, "--json", "-"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

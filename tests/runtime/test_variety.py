@@ -13,7 +13,7 @@ from pocketlens.runtime.variety import (
     ENOUGH_PHOTOS,
     Traits,
     advise,
-    background_distance,
+    background_distances,
     count_occasions,
     traits_of,
 )
@@ -81,9 +81,11 @@ def test_a_background_is_the_same_when_it_is_darker_but_black_is_not_white():
     rng = np.random.default_rng(0)
     frame = cv2.resize(rng.integers(60, 200, (8, 8, 3), np.uint8), (160, 120))
     darker = (0.8 * frame).astype(np.uint8)
-    assert background_distance(traits_of(frame), traits_of(darker)) < 5
+    assert background_distances([traits_of(frame), traits_of(darker)]) < 5
     black, white = np.zeros_like(frame), np.full_like(frame, 255)
-    assert background_distance(traits_of(black), traits_of(white)) > 100
+    assert background_distances([traits_of(black), traits_of(white)]) > 100
+    three = [traits_of(picture) for picture in (black, white, black)]
+    assert background_distances(three)[1] == 0
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,29 @@ def test_undo_takes_back_recordings_the_last_first_and_each_s_own(collect, clock
     assert counts(collector) == {"cat": 1, "dog": 2}
 
 
+class Memory:
+    """A store that needs no disk."""
+
+    def __init__(self, photos):
+        self.photos, self.kept = photos, []
+
+    def add(self, jpeg, info, label):
+        self.kept.append(info.at_s)
+        return info.at_s
+
+    def take_back(self, kept):
+        self.kept.remove(kept)
+
+
+def test_a_recording_of_any_length_is_taken_back_whole(collect, clock, tmp_path):
+    store = Memory(tmp_path / "photos")
+    collector = collect(store=store)
+    record(collector, clock, "cat", *range(130))
+    assert counts(collector)["cat"] == collector.to_dict(ME)["undo"]["count"] == 130
+    assert len(store.kept) == len(collector.undo(ME)) == 130
+    assert store.kept == []
+
+
 def test_one_photo_is_taken_back_by_its_number(collect, clock):
     collector = collect()
     record(collector, clock, "cat", 1, 2, 3)
