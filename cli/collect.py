@@ -66,6 +66,11 @@ page = options_of("Page")
     metavar="N",
     help="Most photos per second while a label is held.",
 )
+@photos(
+    "--keep-copies",
+    is_flag=True,
+    help="Keep near copies of a label's last photos, too, as where only something small changes.",
+)
 @camera_options
 @page(
     "--web",
@@ -95,6 +100,7 @@ def collect_command(
     out: Path | None,
     labels: tuple[str, ...],
     rate: float,
+    keep_copies: bool,
     source: str,
     size_wh: tuple[int, int] | None,
     fps: float | None,
@@ -130,7 +136,13 @@ def collect_command(
         from pocketlens.runtime.live.watching import Watcher
 
         with contextlib.ExitStack() as stack:
-            collector = Collector(store, (*known, *labels), source=request.name, rate=rate)
+            collector = Collector(
+                store,
+                (*known, *labels),
+                source=request.name,
+                rate=rate,
+                keep_copies=keep_copies,
+            )
             stack.callback(collector.close)
             record: Callable[[Watcher], None]
             if terminal:

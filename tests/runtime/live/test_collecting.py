@@ -131,6 +131,13 @@ def test_near_copies_of_a_label_s_photos_are_left_out(collect, clock):
     assert [(entry["count"], entry["copies"]) for entry in state] == [(2, 3), (1, 0)]
 
 
+def test_near_copies_are_kept_where_that_is_asked_for(collect, clock):
+    collector = collect(keep_copies=True)
+    record(collector, clock, "cat", 1, 1, 1)
+    entry, _ = collector.to_dict()["labels"]
+    assert (entry["count"], entry["copies"], entry["left_out"]) == (3, 0, "")
+
+
 def test_near_copies_are_known_after_a_restart(collect, clock):
     first = collect()
     record(first, clock, "cat", 1, 2)
