@@ -285,6 +285,8 @@ class Collector:
             if hold is None or hold.label != label or hold.released or now_s >= hold.until_s:
                 self._recordings += 1
                 self._holds[who] = hold = _Hold(label, self._recordings, 0.0)
+                # Somebody tries again.
+                self._problem = ""
             hold.until_s = now_s + HOLD_S
 
     def release(self, who: str) -> None:

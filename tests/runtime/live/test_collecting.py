@@ -314,6 +314,11 @@ def test_a_full_disk_ends_the_recording_and_loses_nothing(collect, clock, tmp_pa
     assert state["recording"] is None
     show(collector, clock, 4)
     assert counts(collector)["cat"] == 2
+    # Who tries again hears of it anew.
+    collector.hold(ME, "cat")
+    assert collector.to_dict()["problem"] == ""
+    show(collector, clock, 4)
+    assert "No space left" in collector.to_dict()["problem"]
     store.full = False
     record(collector, clock, "cat", 3)
     assert collector.to_dict()["problem"] == ""
