@@ -20,6 +20,7 @@ from pocketlens.names import shown
 COMMANDS = {
     "demo": "Run the full pipeline on synthetic images: no photos, no network.",
     "init": "Make a project folder that the other commands understand.",
+    "collect": "Take training photos with a camera.",
     "check": "Check photos before training.",
     "labels": "Exchange labels with Label Studio, CVAT and FiftyOne.",
     "train": "Train a classifier on labelled photos.",

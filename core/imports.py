@@ -14,6 +14,7 @@ from pocketlens.quiet import quiet
 _REPORT_MODULES = ("jinja2", "matplotlib")
 _TRAIN_MODULES = ("tensorflow", "keras", "ai_edge_quantizer", "imagehash", *_REPORT_MODULES)
 _WEB_MODULES = ("starlette", "uvicorn")
+_STUDIO_MODULES = (*_WEB_MODULES, "jinja2")
 _MQTT_MODULES = ("paho",)
 
 
@@ -54,6 +55,11 @@ def require_report() -> None:
 def require_web() -> None:
     """Raise MissingDependencyError where the packages of the `web` extra are not installed."""
     _require("web", _WEB_MODULES, "serve a web page")
+
+
+def require_studio() -> None:
+    """Raise MissingDependencyError where the packages of the `studio` extra are not installed."""
+    _require("studio", _STUDIO_MODULES, "serve pages for collecting and labelling")
 
 
 def require_mqtt() -> None:

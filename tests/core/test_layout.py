@@ -28,6 +28,7 @@ PACKAGES = {
             "runtime/live/sinks",
             "runtime/live/sources",
             "runtime/live/web",
+            "studio",
             "synthetic",
             "train",
         )
@@ -47,6 +48,7 @@ FLOORS = {
     "convert": 6,
     "benchmarks": 7,
     "export": 7,
+    "studio": 8,
     "cli": 9,
     "demo": 9,
 }
@@ -184,6 +186,8 @@ def test_tests_import_no_private_names() -> None:
         "from pocketlens.cli.main import run; run(['check', '--help'])",
         "from pocketlens.cli.main import run; run(['convert', '--help'])",
         "from pocketlens.cli.main import run; run(['demo', '--help'])",
+        "from pocketlens.cli.main import run; run(['collect', '--help'])",
+        "import pocketlens.runtime.live.key_collecting",
     ],
 )
 def test_light_parts_import_nothing_heavy(statement: str) -> None:

@@ -6,7 +6,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 rm -rf "$root/build/types"
 mkdir -p "$root/build/types/pocketlens"
 cp -R "$root"/core/. "$root/build/types/pocketlens"
-for part in benchmarks cli convert demo evaluation export labels report runtime synthetic train; do
+for part in benchmarks cli convert demo evaluation export labels report runtime studio synthetic train; do
     cp -R "$root/$part" "$root/build/types/pocketlens/$part"
 done
 cd "$root/build/types"

@@ -12,10 +12,10 @@ from pocketlens.runtime.live.frames import FrameResult, RunInfo, ShiftState, Sin
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.web.access import (
     WebAddress,
+    address_to_open,
     check_token,
     listen,
     open_access,
-    page_url,
     parse_address,
 )
 from pocketlens.runtime.live.web.feed import Feed
@@ -58,11 +58,12 @@ class WebPage(Sink):
 
     def opened(self, run: RunInfo) -> None:
         """Begin to serve."""
+        from pocketlens.runtime.live.web.jpegs import Jpegs
+        from pocketlens.runtime.live.web.routes import Routes
         from pocketlens.runtime.live.web.server import Server
 
         listener = listen(self._address)
         access = open_access(self._address, listener, self._token)
-        made = f"?token={access.token}" if access.token and self._token is None else ""
         self.feed = Feed(
             model=run.model,
             source=run.source,
@@ -70,8 +71,10 @@ class WebPage(Sink):
             counts=run.counts,
             clock=self._clock,
         )
-        self._server = Server(self.feed, listener, access)
-        self._announce(f"Watch it at {page_url(listener)}{made}")
+        routes = Routes(self.feed, Jpegs(self.feed))
+        self._server = Server(routes, listener, access, clock=self._clock)
+        opened = address_to_open(listener, access, given=self._token is not None)
+        self._announce(f"Watch it at {opened}")
 
     def result(self, frame_bgr: Pixels, result: FrameResult) -> None:
         """Show a result."""

@@ -168,6 +168,12 @@ def page_url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
+def address_to_open(listener: socket.socket, access: Access, *, given: bool) -> str:
+    """Return the address to open, with the token if it was made and nobody knows it yet."""
+    made = f"?token={access.token}" if access.token and not given else ""
+    return page_url(listener) + made
+
+
 def _own_address() -> str | None:
     # Connecting a datagram socket sends nothing; it only chooses the interface that leads outside.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

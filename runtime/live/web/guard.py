@@ -23,7 +23,6 @@ _WRONG_TOKEN_S = 0.5
 _COOKIE_S = 30 * 24 * 3600
 _NO_TOKEN = 401
 _HEADERS = {
-    "content-security-policy": CONTENT_POLICY,
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
@@ -41,6 +40,7 @@ class Guard:
         access: whom to answer.
         cut_off: ends the connection of a request whose viewer does not read.
         admit: notes that a request was let through.
+        policy: the `Content-Security-Policy` of all answers.
     """
 
     def __init__(
@@ -49,11 +49,15 @@ class Guard:
         access: Access,
         cut_off: Callable[[Scope], None],
         admit: Callable[[Scope], None],
+        *,
+        policy: str = CONTENT_POLICY,
     ) -> None:
         self._app = app
         self._access = access
         self._cut_off = cut_off
         self._admit = admit
+        headers = {"content-security-policy": policy, **_HEADERS}
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -67,10 +71,10 @@ class Guard:
                 return
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    *((name.encode(), value.encode()) for name, value in _HEADERS.items()),
-                ]
+                # What an answer says of itself, such as how long it may be kept, stands.
+                own = {name.lower() for name, _ in message.get("headers", ())}
+                added = (pair for pair in self._headers if pair[0] not in own)
+                message["headers"] = [*message.get("headers", ()), *added]
             try:
                 await asyncio.wait_for(send(message), WRITE_S)
             except asyncio.TimeoutError:

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 
-from pocketlens.runtime.live.web.feed import Feed
+from pocketlens.clock import Clock
+from pocketlens.runtime.live.web.feed import FrameWish
 from pocketlens.runtime.pictures import Pixels
 
 MOST_PER_SECOND = 15
@@ -18,6 +20,18 @@ _LONGEST_SIDE_PX = 1280
 _QUALITY = 80
 # Who asks within this time after a picture was made for others gets that one.
 _FRESH_S = 0.25
+
+
+class Watched(Protocol):
+    """What has frames to look at, as a `Feed` has."""
+
+    clock: Clock
+
+    def wish(self, wish: FrameWish) -> None:
+        """Have a copy of the next frame given to `wish`."""
+
+    def state(self) -> tuple[str, str]:
+        """Return "starting", "live" or "stale", and why it is stale."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ class Jpeg:
 class Jpegs:
     """Makes pictures of the newest frames, at most 15 per second, for one event loop."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Watched) -> None:
         self._feed = feed
         self._clock = feed.clock
         self._latest: Jpeg | None = None

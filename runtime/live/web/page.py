@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from pocketlens import __version__
 
-_HINT = "It is in the address that pocketlens live printed, or was given to it."
+_HINT = "It is in the address that pocketlens printed, or was given to it."
 _WRONG = "That is not the token."
 
 
@@ -26,11 +26,14 @@ def _hash(text: str) -> str:
 _STYLE = _read("page.css")
 _SCRIPT = _read("page.js")
 
+STYLE_HASH = _hash(_STYLE)
+"""What allows the style of the page that asks for the token in a `Content-Security-Policy`."""
+
 CONTENT_POLICY = "; ".join(
     (
         "default-src 'none'",
         f"script-src {_hash(_SCRIPT)}",
-        f"style-src {_hash(_STYLE)}",
+        f"style-src {STYLE_HASH}",
         "img-src 'self' data:",
         "connect-src 'self'",
         "form-action 'self'",

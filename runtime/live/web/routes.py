@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
@@ -15,26 +14,19 @@ from starlette.responses import (
     JSONResponse,
     PlainTextResponse,
     Response,
-    StreamingResponse,
 )
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from pocketlens import __version__
 from pocketlens.choices import SHIFT_KINDS
-from pocketlens.runtime.live.frames import LIVE, STALE
+from pocketlens.runtime.live.frames import LIVE
 from pocketlens.runtime.live.web.feed import Feed
-from pocketlens.runtime.live.web.jpegs import Jpeg, Jpegs
+from pocketlens.runtime.live.web.jpegs import Jpegs
 from pocketlens.runtime.live.web.page import live_page
+from pocketlens.runtime.live.web.viewing import EndlessResponse, PictureRoutes, Places
 
-MOST_VIEWERS = 8
-
-_BOUNDARY = "frame"
 _LOOK_S = 0.2
 _HEARTBEAT_S = 2.0
-# A page asks again; a browser or a proxy would give up after longer.
-_PICTURE_S = 5.0
-_PICTURE_POLL_S = 0.5
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -52,14 +44,11 @@ class Routes:
 
     def __init__(self, feed: Feed, jpegs: Jpegs) -> None:
         self._feed = feed
-        self._jpegs = jpegs
-        self._following = _Places()
-        self._looking = _Places()
-        self.closing = False
+        self._pictures = PictureRoutes(feed, jpegs)
+        self._following = Places()
         self.routes = [
             Route("/", self.page),
-            Route("/snapshot.jpg", self.snapshot),
-            Route("/stream.mjpg", self.stream),
+            *self._pictures.routes(),
             Route("/events", self.events),
             Route("/api/state", self.state),
             Route("/metrics", self.metrics),
@@ -69,6 +58,19 @@ class Routes:
     def app(self) -> Starlette:
         """Return the routes as an application."""
         return Starlette(routes=self.routes)
+
+    @property
+    def closing(self) -> bool:
+        """Whether answers without an end are to stop."""
+        return self._pictures.closing
+
+    @closing.setter
+    def closing(self, closing: bool) -> None:
+        self._pictures.closing = closing
+
+    def close(self) -> None:
+        """Stop making pictures."""
+        self._pictures.close()
 
     async def page(self, request: Request) -> Response:
         """Answer with the page."""
@@ -89,42 +91,6 @@ class Routes:
         entry = {"state": state, **({"reason": reason} if reason else {})}
         return JSONResponse(entry, 200 if state == LIVE else 503)
 
-    async def snapshot(self, request: Request) -> Response:
-        """Answer with the next frame, other than number `after`, as a JPEG."""
-        text = request.query_params.get("after", "")
-        after = int(text) if re.fullmatch("[0-9]{1,18}", text) else None
-        if not self._looking.take():
-            return _full()
-        try:
-            jpeg = await self._picture(after, request)
-        finally:
-            self._looking.give_back()
-        if jpeg is None:
-            state, reason = self._feed.state()
-            return PlainTextResponse(f"There is no picture now: {reason or state}.", 503)
-        return Response(
-            jpeg.data, media_type="image/jpeg", headers={"x-frame-number": str(jpeg.number)}
-        )
-
-    async def stream(self, request: Request) -> Response:
-        """Answer with frames without end, as multipart JPEGs, for programs that read cameras."""
-
-        async def parts() -> AsyncIterator[bytes]:
-            number: int | None = None
-            # A frame is shown when the boundary behind it is there.
-            yield f"--{_BOUNDARY}\r\n".encode()
-            while not (self.closing or await request.is_disconnected()):
-                jpeg = await self._picture(number, request)
-                if jpeg is None:
-                    await asyncio.sleep(_PICTURE_POLL_S)
-                    continue
-                number = jpeg.number
-                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg.data)}\r\n\r\n"
-                yield head.encode() + jpeg.data + f"\r\n--{_BOUNDARY}\r\n".encode()
-
-        kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
-        return _Stream(parts(), kind, self._looking)
-
     async def events(self, request: Request) -> Response:
         """Answer with the state and the events as they come, as server-sent events."""
 
@@ -143,69 +109,7 @@ class Routes:
                     yield _message("state", text)
                 await asyncio.sleep(_LOOK_S)
 
-        return _Stream(messages(), "text/event-stream", self._following)
-
-    async def _picture(self, after: int | None, request: Request) -> Jpeg | None:
-        """Wait for a picture; None where the source is stale or none comes."""
-        until_s = self._feed.clock.now_s() + _PICTURE_S
-        waiting = asyncio.ensure_future(self._jpegs.other_than(after))
-        try:
-            while self._feed.clock.now_s() < until_s and not self.closing:
-                if self._feed.state()[0] == STALE:
-                    return None
-                done, _ = await asyncio.wait([waiting], timeout=_PICTURE_POLL_S)
-                if done:
-                    return waiting.result()
-                if await request.is_disconnected():
-                    return None
-            return None
-        finally:
-            waiting.cancel()
-
-
-class _Places:
-    """Counts those who are there, up to the most that may be."""
-
-    def __init__(self) -> None:
-        self.taken = 0
-
-    def take(self) -> bool:
-        if self.taken >= MOST_VIEWERS:
-            return False
-        self.taken += 1
-        return True
-
-    def give_back(self) -> None:
-        self.taken -= 1
-
-
-class _Stream(StreamingResponse):
-    """A response without an end, which takes a place for as long as it is read."""
-
-    def __init__(
-        self, content: AsyncIterator[str] | AsyncIterator[bytes], kind: str, places: _Places
-    ) -> None:
-        super().__init__(content, headers={"content-type": kind})
-        self._places = places
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "HEAD":
-            await Response(headers=dict(self.headers))(scope, receive, send)
-        elif not self._places.take():
-            await _full()(scope, receive, send)
-        else:
-            try:
-                await super().__call__(scope, receive, send)
-            finally:
-                self._places.give_back()
-
-
-def _full() -> Response:
-    return PlainTextResponse(
-        f"{MOST_VIEWERS} viewers are watching, which is the limit. Close one of them.",
-        503,
-        {"retry-after": "5"},
-    )
+        return EndlessResponse(messages(), "text/event-stream", self._following)
 
 
 def _message(kind: str, data: str, number: str = "") -> str:

@@ -9,17 +9,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pocketlens.clock import Clock
+from pocketlens.clock import CLOCK, Clock
 from pocketlens.runtime.live.web.access import Access
-from pocketlens.runtime.live.web.feed import Feed
 from pocketlens.runtime.live.web.guard import Guard
-from pocketlens.runtime.live.web.jpegs import Jpegs
-from pocketlens.runtime.live.web.routes import Routes
+from pocketlens.runtime.live.web.page import CONTENT_POLICY
 
 LOGGER = logging.getLogger("pocketlens")
 
@@ -35,21 +34,44 @@ _GRACE_S = 1
 _JOIN_S = 2.0
 
 
+class Served(Protocol):
+    """What a server gives: routes, whose answers without an end stop when `closing` is set."""
+
+    closing: bool
+
+    def app(self) -> ASGIApp:
+        """Return the routes as an application."""
+
+    def close(self) -> None:
+        """End what runs beside the answers; called in the loop that gave them."""
+
+
 class Server:
-    """Serves a feed at a socket until it is closed.
+    """Serves routes at a socket until it is closed.
 
     Args:
-        feed: what to show; its clock is the server's, too.
+        served: the routes.
         listener: listens already; belongs to the server from now on.
         access: whom to answer.
+        policy: the `Content-Security-Policy` of all answers.
+        clock: what limits on connections go by.
     """
 
-    def __init__(self, feed: Feed, listener: socket.socket, access: Access) -> None:
-        self._feed = feed
+    def __init__(
+        self,
+        served: Served,
+        listener: socket.socket,
+        access: Access,
+        *,
+        policy: str = CONTENT_POLICY,
+        clock: Clock = CLOCK,
+    ) -> None:
+        self._served = served
         self._listener = listener
         self._access = access
+        self._policy = policy
+        self._clock = clock
         self._uvicorn: uvicorn.Server | None = None
-        self._routes: Routes | None = None
         self._connections: set[_Connection] = set()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
@@ -57,9 +79,8 @@ class Server:
 
     def close(self) -> None:
         """Stop serving, at most within two seconds. A second call does nothing."""
-        self._closed = True
-        if self._routes and self._uvicorn:
-            self._routes.closing = True
+        self._closed = self._served.closing = True
+        if self._uvicorn:
             self._uvicorn.should_exit = True
         self._thread.join(_JOIN_S)
         self._listener.close()
@@ -72,9 +93,9 @@ class Server:
             LOGGER.warning("The web page ended: %r", error)
 
     async def _serve(self) -> None:
-        jpegs = Jpegs(self._feed)
-        routes = Routes(self._feed, jpegs)
-        guard = Guard(routes.app(), self._access, self._cut_off, self._admit)
+        guard = Guard(
+            self._served.app(), self._access, self._cut_off, self._admit, policy=self._policy
+        )
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             with contextlib.ExitStack() as stack:
@@ -85,7 +106,7 @@ class Server:
         config = uvicorn.Config(
             answer,
             loop="asyncio",
-            http=_listed_in(self._connections, self._feed.clock),
+            http=_listed_in(self._connections, self._clock),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -99,21 +120,21 @@ class Server:
             timeout_graceful_shutdown=_GRACE_S,
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
         )
-        self._uvicorn, self._routes = uvicorn.Server(config), routes
+        self._uvicorn = uvicorn.Server(config)
         self._uvicorn.should_exit = self._closed
         sweeping = asyncio.create_task(self._sweep())
         try:
             await self._uvicorn.serve([self._listener])
         finally:
             sweeping.cancel()
-            jpegs.close()
+            self._served.close()
             for connection in list(self._connections):
                 connection.transport.abort()
 
     async def _sweep(self) -> None:
         """Cut off connections on which nothing is asked, or nothing is taken."""
         while True:
-            until_s = self._feed.clock.now_s() - _IDLE_S
+            until_s = self._clock.now_s() - _IDLE_S
             for connection in list(self._connections):
                 # A connection is idle before its first request and after each response.
                 if not connection.requests and connection.idle_since_s < until_s:
