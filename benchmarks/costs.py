@@ -9,6 +9,7 @@ from pathlib import Path
 from pocketlens.benchmarks.candidates import read_candidates
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.benchmarks.processes import summarise, time_in_processes
+from pocketlens.errors import ModelFileError
 from pocketlens.evaluation.comparing import open_pair
 from pocketlens.evaluation.comparison import Costs, FileCost, ModelComparison
 from pocketlens.runtime.hints import ModelHints
@@ -56,7 +57,8 @@ def measure_costs(
         UsageError: see `read_candidates`.
     """
     candidates, left_out = read_candidates(files, hints)
-    assert not left_out, "the pair was opened before"
+    for entry in left_out:
+        raise ModelFileError(entry.reason)
     found = summarise(time_in_processes(candidates, (_THREADS,), settings or Settings()), 0)
     first, second = (found[index, _THREADS] for index in range(2))
     a, b = (

@@ -81,13 +81,9 @@ def list_runs(folder: str | Path) -> RunTable:
             f"Expected a folder with runs at {shown(folder)}. Received: {error.strerror}. "
             "Check the path."
         ) from None
-    found: list[tuple[float, RunRow]] = []
-    warnings = []
-    for path in paths:
-        try:
-            found.append(_read(path))
-        except (PocketlensError, OSError) as error:
-            warnings.append(f"{shown(path.name)} is left out. {error}")
+    read = [_read(path) for path in paths]
+    found = [entry for entry in read if not isinstance(entry, str)]
+    warnings = [entry for entry in read if isinstance(entry, str)]
     if not found:
         came = " ".join(warnings) or "none in it"
         raise UsageError(
@@ -133,11 +129,14 @@ def to_payload(table: RunTable) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> tuple[float, RunRow]:
-    """Return a run and when its model was written, in seconds since 1970."""
-    run = read_run(path)
-    card, parts = run.card, read_split(path).parts
-    written_s = run.model.stat().st_mtime
+def _read(path: Path) -> tuple[float, RunRow] | str:
+    """Return a run and when its model was written, in seconds since 1970, or why there is none."""
+    try:
+        run = read_run(path)
+        card, parts = run.card, read_split(path).parts
+        written_s = run.model.stat().st_mtime
+    except (PocketlensError, OSError) as error:
+        return f"{shown(path.name)} is left out. {error}"
     accuracy, measured_on, measured = _accuracy(card.metrics)
     settings = {
         name: value for name, value in card.training.items() if not name.startswith(_OUTCOME)
