@@ -240,7 +240,7 @@ def _show_table(found: RunTable) -> None:
 
     console = new_console()
     table = new_table(
-        "run, newest first", "trained (UTC)", "train", "val", "test", "photos", "accuracy %"
+        "run, newest first", "trained (UTC)", "train", "val", "test", "photos' hash", "accuracy %"
     )
     for row in found.runs:
         table.add_row(
