@@ -40,6 +40,7 @@ from pocketlens.evaluation.comparison import (
 )
 from pocketlens.evaluation.models import join_same_labels, score_photos
 from pocketlens.evaluation.scorers import Scorer, open_scorer
+from pocketlens.evaluation.unknown import without_unknown
 from pocketlens.names import distinct_names, shown, to_label
 from pocketlens.runtime.answers import Answer, answer_of
 from pocketlens.runtime.hints import ModelHints
@@ -252,15 +253,22 @@ def _replies(
     scores: NDArray[np.float32],
     novelty: NDArray[np.float32] | None,
 ) -> list[_Reply]:
+    index = card.unknown_index
+    # Scores of a graded answer are those that `evaluate` shows: as if it had to be one of them.
+    rest = scores if index is None else np.insert(without_unknown(scores, index), index, 0, axis=1)
     found = []
     for number, row in enumerate(scores):
         raw = answer_of(row, card.task, card.threshold)
         answer = graded(row, card)
-        refused = raw == (card.unknown_index,)
+        refused = raw == (index,)
         if novelty is not None:
             refused = bool(novelty[number] > _NOVEL)
         found.append(
-            _Reply(frozenset(labels[i] for i in answer), _score(row, answer, card.task), refused)
+            _Reply(
+                frozenset(labels[i] for i in answer),
+                _score(rest[number], answer, card.task),
+                refused,
+            )
         )
     return found
 
