@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # How many photos of each kind are named in the terminal; the page shows more, JSON all.
 _NAMED = 5
+_RUN_SECS = 0.01
 
 
 @command("compare", example="pocketlens compare runs/flowers runs/flowers2 --report page")
@@ -115,7 +116,10 @@ def _compare(
 
         refuse_page(report, overwrite=overwrite)
     if num_runs:
-        result = compare_with_costs(a, b, data, hints, Settings(num_runs))
+        # As long a run as in `benchmark`, half a second for 50.
+        result = compare_with_costs(
+            a, b, data, hints, Settings(num_runs, min_secs=_RUN_SECS * num_runs)
+        )
     else:
         result = compare_models(a, b, data, hints)
     page: Path | None = None

@@ -180,9 +180,9 @@ def _test_photos(
     """Return the test photos of the models' runs, each content once, with their digests."""
     runs = list(dict.fromkeys(learner.run for learner in learners if learner.run is not None))
     if not runs:
-        names = _both([learner.name for learner in learners])
+        models = _both([learner.name for learner in learners])
         raise UsageError(
-            f"Expected --data PHOTOS, since nothing says where the test photos of {names} are. "
+            f"Expected --data PHOTOS, since nothing says where the test photos of {models} are. "
             "Received: none. Name photos that neither has seen, or compare the runs."
         )
     found: dict[str, _TestPhoto] = {}
