@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard
-from pocketlens.choices import BINARY, MULTILABEL
+from pocketlens.choices import BINARY, MULTILABEL, RANDOM
 from pocketlens.errors import LabelsError, UsageError
 from pocketlens.evaluation.agreement import find_flips
 from pocketlens.evaluation.answers import graded
@@ -44,14 +43,11 @@ from pocketlens.evaluation.unknown import without_unknown
 from pocketlens.names import distinct_names, shown, to_label
 from pocketlens.runtime.answers import Answer, answer_of
 from pocketlens.runtime.hints import ModelHints
+from pocketlens.runtime.inbox import read_info
 from pocketlens.runtime.model_files import SUFFIX, read_model_file
 from pocketlens.runtime.photos import LabelledPhotos, Photo, check_label_counts
 from pocketlens.runtime.runs import read_run
 
-# What the .json beside a photo says of one of the random sample of what a camera saw.
-_RANDOM = "random"
-# A .json beside a photo that is larger is none of ours.
-_MOST_JSON_BYTES = 1 << 20
 # From this novelty on, a photo counts as refused.
 _NOVEL = 0.5
 
@@ -397,14 +393,9 @@ def _refusing(
 
 
 def is_field_sample(photo: Path) -> bool:
-    """Tell whether a photo is of the uniform random sample of what a camera saw.
+    """Tell whether a photo is of the uniform random sample of what a camera saw (`live --keep`).
 
-    Then the .json beside it has the reason "random".
+    The .json beside it says so.
     """
-    try:
-        with photo.with_suffix(".json").open("rb") as file:
-            values = json.loads(file.read(_MOST_JSON_BYTES))
-    # RecursionError: a list in a list in a list …
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(values, dict) and values.get("reason") == _RANDOM
+    info = read_info(photo)
+    return info is not None and info.reason == RANDOM

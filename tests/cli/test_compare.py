@@ -93,7 +93,7 @@ def test_two_files_are_timed_in_turn(
     [
         pytest.param(["old", "new", "old"], "Received: 3.", id="three"),
         pytest.param(["old"], "old.tflite, one model. Name another one.", id="one file"),
-        pytest.param([], "there is no folder runs here", id="nothing here"),
+        pytest.param([], "neither a project nor a folder runs here", id="nothing here"),
         pytest.param(["."], "none in it. Make one with", id="a folder without runs"),
         pytest.param([".", "--report", "page"], "Expected two models with", id="page of a table"),
         pytest.param(["old", "new", "--num-runs", "-1"], "Expected --num-runs", id="few runs"),
@@ -149,7 +149,11 @@ def test_all_runs_of_a_folder(
     differing = printed.split("Settings that differ:")[1]
     assert "seed 2" in differing
     assert "weights" not in differing
-    assert run(["compare", "runs", "--json", "-"]) == 0
+    (tmp_path / "pocketlens.toml").write_text("")
+    monkeypatch.chdir(photos)
+    assert run(["compare"]) == 0
+    assert capsys.readouterr().out == printed
+    assert run(["compare", str(tmp_path / "runs"), "--json", "-"]) == 0
     payload = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in payload["runs"]] == ["two", "one"]
     assert payload["differing"] == ["seed"]

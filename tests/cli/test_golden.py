@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import write_info
 
 from pocketlens.cli.main import run
 
@@ -75,7 +76,7 @@ def everything_to_compare(photos: Path, target: Path) -> Path:
     shutil.copytree(photos, target)
     shutil.copytree(photos / "cross", target / "unknown")
     for path in sorted(target.rglob("*.png")):
-        path.with_suffix(".json").write_text('{"reason": "random"}')
+        write_info(path, "random")
     return target
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.card import ModelCard
+from pocketlens.runtime.inbox import FrameInfo, info_path
 
 
 def write_photo(path: Path, content: str) -> Path:
@@ -15,6 +16,12 @@ def write_photo(path: Path, content: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
     return path
+
+
+def write_info(photo: Path, reason: str) -> None:
+    """Write what is known about a photo that `live --keep` kept for a reason."""
+    info = FrameInfo(1_700_000_000, "camera", (160, 120), reason)
+    info_path(photo).write_text(info.to_json())
 
 
 def make_run(
