@@ -139,9 +139,8 @@ def _hints_for(paths: Sequence[Path], hints: ModelHints) -> tuple[ModelHints, Mo
         else run_folder(path) is not None
         for path in paths
     ]
-    first, second = (
-        hints.beside_card if known and not all(has_card) else hints for known in has_card
-    )
+    of_both = ModelHints(backend=hints.backend)
+    first, second = (of_both if known and not all(has_card) else hints for known in has_card)
     return first, second
 
 

@@ -17,6 +17,7 @@ from pocketlens.evaluation.comparing import is_field_sample
 from pocketlens.evaluation.comparison import ModelComparison, to_payload
 from pocketlens.evaluation.intervals import wilson
 from pocketlens.evaluation.seen import sketch
+from pocketlens.runtime.hints import ModelHints
 
 LABELS = ("circle", "cross", "stripes")
 
@@ -241,17 +242,18 @@ def test_names_and_errors(models: Callable[..., Path], tiny_photos: Path, tmp_pa
 def test_hints_are_for_the_file_without_a_card(
     models: Callable[..., Path], tiny_photos: Path, tmp_path: Path, tiny_models: dict[str, Path]
 ) -> None:
-    from pocketlens.runtime.hints import ModelHints
-
     bare = tmp_path / "bare.tflite"
     bare.write_bytes(unpack(tiny_models["float32"].read_bytes()).flatbuffer)
     with zipfile.ZipFile(bare, "a") as archive:
         archive.writestr("labels.txt", "one\ntwo\nthree\n")
-    hints = ModelHints(labels=LABELS)
-    found = compare_models(models("one"), bare, tiny_photos, hints)
+    found = compare_models(models("one"), bare, tiny_photos, ModelHints(labels=LABELS))
     assert found.overall.flips.lost == found.overall.flips.won == 0
+    turned = ModelHints(labels=("cross", "stripes", "circle"))
+    found = compare_models(models("other"), bare, tiny_photos, turned)
+    assert found.a.labels == LABELS
+    assert found.overall.flips.lost == found.overall.a > 0
     with pytest.raises(UsageError, match="its card says"):
-        compare_models(models("one"), models("two"), tiny_photos, hints)
+        compare_models(models("one"), models("two"), tiny_photos, ModelHints(mean=0.0, std=1.0))
 
 
 def test_an_unreadable_photo_is_counted_once(
