@@ -208,7 +208,7 @@ def _compare(pair: Pair) -> ModelComparison:
     if not rows:
         raise LabelsError(
             f"Expected photos of labels that both models have ({few(parts.common)}). Received: "
-            f"only of {few(labels)}. Give others with --data PHOTOS."
+            f"only of {few(sorted(frozenset().union(*truth)))}. Give others with --data PHOTOS."
         )
     files = [photo.path for photo in photos.photos]
     in_field = {row for row in rows if is_field_sample(files[row])}

@@ -143,6 +143,18 @@ def test_nothing_in_common_is_an_error(models: Callable[..., Path], tiny_photos:
         compare_models(models("a"), other, tiny_photos)
 
 
+def test_photos_of_labels_that_one_lacks_alone_say_nothing(
+    models: Callable[..., Path], tiny_photos: Path, tmp_path: Path
+) -> None:
+    for label in ("stripes", "bird"):
+        shutil.copytree(tiny_photos / "stripes", tmp_path / "photos" / label)
+    first = models("old", labels=("circle", "cross", "bird"))
+    with pytest.raises(
+        LabelsError, match=r"both models have \(circle, cross\).* only of bird, str"
+    ):
+        compare_models(first, models("new"), tmp_path / "photos")
+
+
 def test_the_label_unknown_counts_apart(
     models: Callable[..., Path], unknown_models: dict[str, Path], tiny_photos: Path, tmp_path: Path
 ) -> None:
