@@ -39,6 +39,10 @@ DARKER, BRIGHTER, BLURRED, GREY, OTHER = SHIFT_KINDS = (
     "other",
 )
 
+# Why a frame came into an inbox: somebody recorded it, or `live` kept it as worth a label.
+COLLECTED, UNSURE, CHANGED, SHIFTED, RANDOM = "collected", "unsure", "changed", "shift", "random"
+KEEP_REASONS = (COLLECTED, UNSURE, UNKNOWN, CHANGED, SHIFTED, RANDOM)
+
 # Keras takes no others.
 SEEDS = 1 << 32
 
