@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pocketlens.runtime.model_files import ModelFile
 
 _DECISION = ("smooth_s", "confirm", "hysteresis", "threshold", "allow", "deny")
-_LOSSES = ("event_videos_lost", "lines_lost")
+_LOSSES = ("event_videos_lost", "kept_frames_lost", "lines_lost")
 # A page has room for more than the answer.
 _PAGE_LABELS = 5
 
@@ -96,7 +96,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
                 settings = {"is_flag": True}
             elif isinstance(option.default, int):
                 settings = {
-                    "type": click.IntRange(min=1),
+                    "type": click.IntRange(min=option.least),
                     "default": option.default,
                     "show_default": True,
                 }
@@ -216,7 +216,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
     callback=_read_with(_parse_threads),
     help="Threads per inference; 'auto' measures at the start which number is best.",
 )
-@_sink_options("Recording", "Network")
+@_sink_options("Recording", "Labelling", "Network")
 # `--threshold` is among the decisions' options; without it the model's own counts.
 @model_hints_options(without=("threshold",))
 @_sink_options("Output")

@@ -22,12 +22,15 @@ from starlette.types import Receive, Scope, Send
 
 from pocketlens import __version__
 from pocketlens.choices import SHIFT_KINDS
-from pocketlens.runtime.live.frames import LIVE, STALE
+from pocketlens.errors import DataError, UsageError
+from pocketlens.runtime.live.frames import LIVE, STALE, KeepCounts
+from pocketlens.runtime.live.web.archive import find, in_thread, parse_since, zip_of
 from pocketlens.runtime.live.web.feed import Feed
 from pocketlens.runtime.live.web.jpegs import Jpeg, Jpegs
 from pocketlens.runtime.live.web.page import live_page
 
 MOST_VIEWERS = 8
+MOST_DOWNLOADS = 2
 
 _BOUNDARY = "frame"
 _LOOK_S = 0.2
@@ -53,13 +56,15 @@ class Routes:
     def __init__(self, feed: Feed, jpegs: Jpegs) -> None:
         self._feed = feed
         self._jpegs = jpegs
-        self._following = _Places()
-        self._looking = _Places()
+        self._following = _Places(MOST_VIEWERS)
+        self._looking = _Places(MOST_VIEWERS)
+        self._fetching = _Places(MOST_DOWNLOADS, "downloads are running")
         self.closing = False
         self.routes = [
             Route("/", self.page),
             Route("/snapshot.jpg", self.snapshot),
             Route("/stream.mjpg", self.stream),
+            Route("/inbox.zip", self.inbox),
             Route("/events", self.events),
             Route("/api/state", self.state),
             Route("/metrics", self.metrics),
@@ -94,7 +99,7 @@ class Routes:
         text = request.query_params.get("after", "")
         after = int(text) if re.fullmatch("[0-9]{1,18}", text) else None
         if not self._looking.take():
-            return _full()
+            return self._looking.full()
         try:
             jpeg = await self._picture(after, request)
         finally:
@@ -123,7 +128,30 @@ class Routes:
                 yield head.encode() + jpeg.data + f"\r\n--{_BOUNDARY}\r\n".encode()
 
         kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
-        return _Stream(parts(), kind, self._looking)
+        return _Stream(parts(), {"content-type": kind}, self._looking)
+
+    async def inbox(self, request: Request) -> Response:
+        """Answer with the kept frames after the time `since`, oldest first, as a ZIP file."""
+        if self._feed.inbox is None:
+            return PlainTextResponse(
+                "This run keeps no frames. Start pocketlens live with --keep DIR.", 404
+            )
+        text = request.query_params.get("since")
+        try:
+            since_s = None if text is None else parse_since(text)
+            found = await asyncio.to_thread(find, self._feed.inbox, since_s)
+        except UsageError as error:
+            return PlainTextResponse(str(error), 400)
+        except DataError as error:
+            return PlainTextResponse(str(error), 503)
+        headers = {
+            "content-type": "application/zip",
+            "content-disposition": 'attachment; filename="inbox.zip"',
+            "x-pictures": str(len(found.pictures)),
+            "x-left": str(found.left),
+            **({} if found.newest is None else {"x-newest": found.newest}),
+        }
+        return _Stream(in_thread(zip_of(found.files, found.newest or "")), headers, self._fetching)
 
     async def events(self, request: Request) -> Response:
         """Answer with the state and the events as they come, as server-sent events."""
@@ -143,7 +171,7 @@ class Routes:
                     yield _message("state", text)
                 await asyncio.sleep(_LOOK_S)
 
-        return _Stream(messages(), "text/event-stream", self._following)
+        return _Stream(messages(), {"content-type": "text/event-stream"}, self._following)
 
     async def _picture(self, after: int | None, request: Request) -> Jpeg | None:
         """Wait for a picture; None where the source is stale or none comes."""
@@ -164,13 +192,20 @@ class Routes:
 
 
 class _Places:
-    """Counts those who are there, up to the most that may be."""
+    """Counts those who are there, up to the most that may be.
 
-    def __init__(self) -> None:
+    Args:
+        most: how many may be there.
+        whose: what a refusal says that they do.
+    """
+
+    def __init__(self, most: int, whose: str = "viewers are watching") -> None:
         self.taken = 0
+        self._most = most
+        self._whose = whose
 
     def take(self) -> bool:
-        if self.taken >= MOST_VIEWERS:
+        if self.taken >= self._most:
             return False
         self.taken += 1
         return True
@@ -178,34 +213,37 @@ class _Places:
     def give_back(self) -> None:
         self.taken -= 1
 
+    def full(self) -> Response:
+        """Return the answer to one too many."""
+        return PlainTextResponse(
+            f"{self._most} {self._whose}, which is the limit. Close one of them.",
+            503,
+            {"retry-after": "5"},
+        )
+
 
 class _Stream(StreamingResponse):
-    """A response without an end, which takes a place for as long as it is read."""
+    """A response that takes a place for as long as it is read."""
 
     def __init__(
-        self, content: AsyncIterator[str] | AsyncIterator[bytes], kind: str, places: _Places
+        self,
+        content: AsyncIterator[str] | AsyncIterator[bytes],
+        headers: dict[str, str],
+        places: _Places,
     ) -> None:
-        super().__init__(content, headers={"content-type": kind})
+        super().__init__(content, headers=headers)
         self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "HEAD":
             await Response(headers=dict(self.headers))(scope, receive, send)
         elif not self._places.take():
-            await _full()(scope, receive, send)
+            await self._places.full()(scope, receive, send)
         else:
             try:
                 await super().__call__(scope, receive, send)
             finally:
                 self._places.give_back()
-
-
-def _full() -> Response:
-    return PlainTextResponse(
-        f"{MOST_VIEWERS} viewers are watching, which is the limit. Close one of them.",
-        503,
-        {"retry-after": "5"},
-    )
 
 
 def _message(kind: str, data: str, number: str = "") -> str:
@@ -231,6 +269,7 @@ def _metrics(feed: Feed, viewers: int) -> str:
         lines += _metric("shift", "gauge", "Whether frames differ from the model's photos.", *kinds)
     for name, count in asdict(feed.counts()).items():
         lines += _metric(f"{name}_total", "counter", _COUNTS[name], ("", count))
+    lines += _keeping(feed.keeping())
     lines += _metric("viewers", "gauge", "Pages that follow the events.", ("", viewers))
     if latest:
         seconds = (
@@ -244,6 +283,32 @@ def _metrics(feed: Feed, viewers: int) -> str:
             *_metric("answer_age_seconds", "gauge", "Age of the newest answer.", ("", age_s)),
         ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _keeping(counts: KeepCounts | None) -> list[str]:
+    """Return what was kept for labelling, nothing where nothing is."""
+    if counts is None:
+        return []
+    kept = ((f'{{reason="{reason}"}}', count) for reason, count in counts.kept.items())
+    left_out = (
+        (f'{{why="{why}"}}', getattr(counts, why)) for why in ("near_copies", "dropped", "lost")
+    )
+    return [
+        *_metric("kept_total", "counter", "Frames kept for labelling.", *kept),
+        *_metric("not_kept_total", "counter", "Frames that were left out.", *left_out),
+        *_metric("keep_up", "gauge", "Whether frames can be kept.", ("", int(not counts.trouble))),
+        *_metric("keep_pictures", "gauge", "Kept frames in the folder.", ("", counts.pictures)),
+        *_metric("keep_bytes", "gauge", "What they take on the disk.", ("", counts.size_bytes)),
+        *_metric("keep_limit_bytes", "gauge", "What they may take.", ("", counts.limit_bytes)),
+        *(
+            [
+                *_metric("keep_sent_total", "counter", "Kept frames sent.", ("", counts.sent)),
+                *_metric("keep_unsent", "gauge", "Kept frames to be sent.", ("", counts.unsent)),
+            ]
+            if counts.sent is not None and counts.unsent is not None
+            else []
+        ),
+    ]
 
 
 def _metric(name: str, kind: str, text: str, *values: tuple[str, float]) -> list[str]:

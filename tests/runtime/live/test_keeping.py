@@ -91,7 +91,9 @@ def test_how_unsure_an_answer_is(scores, task, threshold, expected):
         pytest.param(SURE, None, {"shifted": True}, {SHIFTED: 0.5}, id="shifted"),
         pytest.param((0.0, 1.0), 0.75, {"task": BINARY}, {UNKNOWN: 0.5}, id="novel-to-binary"),
         pytest.param((0.0, 1.0), 0.45, {"task": BINARY}, {}, id="not-novel-to-binary"),
-        pytest.param((0, 0, 1), 1.0, {"task": MULTILABEL}, {UNKNOWN: 1.0}, id="novel-to-multilabel"),
+        pytest.param(
+            (0, 0, 1), 1.0, {"task": MULTILABEL}, {UNKNOWN: 1.0}, id="novel-to-multilabel"
+        ),
     ],
 )
 def test_what_a_frame_teaches_by_reason(scores, novelty, about, expected):

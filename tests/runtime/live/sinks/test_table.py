@@ -12,7 +12,7 @@ from pocketlens.runtime.live.frames import Sink
 from pocketlens.runtime.live.sinks import SINKS, SinkRequest, make_sinks
 
 # What several sinks have in common, or what is a part of one.
-SHARED = {"__init__", "outbox", "overlay", "window_child"}
+SHARED = {"__init__", "hooks", "keep_folder", "keep_push", "outbox", "overlay", "window_child"}
 
 
 @pytest.fixture(autouse=True)
