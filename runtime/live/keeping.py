@@ -344,6 +344,9 @@ def first_to_go(kept: Iterable[Kept], excess_bytes: int, now_s: float) -> list[K
         excess_bytes: how much is too much.
         now_s: the time, in seconds since 1970.
     """
+    if excess_bytes <= 0:
+        return []
+    kept = list(kept)
     at_random = [entry for entry in kept if entry.reason == RANDOM]
     others = [entry for entry in kept if entry.reason != RANDOM]
     at_random.sort(key=lambda entry: (entry.at_s, entry.name), reverse=True)

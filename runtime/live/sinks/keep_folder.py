@@ -30,6 +30,8 @@ _SPARE_SHARE, _MOST_SPARE_BYTES = 0.05, 10**9
 # So much more than the last frame took stays free, that the next one fits before another goes.
 _NEXT = 1.25
 _MOST_NEXT_SHARE = 0.25
+# Of a picture that has no name yet: after those that begin with their time.
+_LAST_NAME = "~"
 
 
 @dataclass(frozen=True)
@@ -138,14 +140,16 @@ class KeptFolder:
                 f"A frame takes {_mb(size_bytes)}, more than the {_mb(self.limit_bytes)} that may "
                 f"be kept in {self.folder}. Give more by --keep-mb."
             )
-        new = Kept("", size_bytes, info.at_s, info.reason, self._teaches(info))
-        after = [*self._kept.values(), new]
+        if not self._troubled:
+            # The limit may be less than it was when the folder was filled.
+            self._let_go(self.size_bytes - self.limit_bytes)
+        new = Kept(_LAST_NAME, size_bytes, info.at_s, info.reason, self._teaches(info))
         next_bytes = min(round(_NEXT * size_bytes), round(_MOST_NEXT_SHARE * self.limit_bytes))
-        excess = self.size_bytes + size_bytes + next_bytes - self.limit_bytes
-        if new in first_to_go(after, excess, self.clock.wall_s()) and self._kept:
-            return None
         too_much = self.size_bytes + size_bytes - self.limit_bytes
-        if too_much > 0 and self._troubled:
+        if new in self._first_to_go([*self._kept.values(), new], too_much + next_bytes):
+            if self._kept:
+                return None
+        elif too_much > 0 and self._troubled:
             raise OutputError(
                 f"Nothing can be written to {self.folder}, so nothing goes for what is new."
             )
@@ -177,16 +181,14 @@ class KeptFolder:
         return room
 
     def _let_go(self, excess_bytes: int, but: str = "") -> None:
-        if excess_bytes <= 0:
-            return
-        entries = [
-            entry._replace(sent=self.is_sent(name))
-            for name, entry in self._kept.items()
-            if name != but
-        ]
-        for entry in first_to_go(entries, excess_bytes, self.clock.wall_s()):
+        kept = [entry for name, entry in self._kept.items() if name != but]
+        for entry in self._first_to_go(kept, excess_bytes):
             remove(InboxEntry(self.folder / entry.name, None))
             self._kept.pop(entry.name, None)
+
+    def _first_to_go(self, kept: list[Kept], excess_bytes: int) -> list[Kept]:
+        marked = {entry._replace(sent=self.is_sent(entry.name)): entry for entry in kept}
+        return [marked[entry] for entry in first_to_go(marked, excess_bytes, self.clock.wall_s())]
 
     def _note(self, path: Path) -> None:
         info = read_info(path)
