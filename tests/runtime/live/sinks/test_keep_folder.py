@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -85,6 +84,19 @@ def test_what_would_be_the_first_to_go_is_not_written(tmp_path):
     assert names(tmp_path) == before
 
 
+def test_what_a_receiver_has_goes_before_the_rest(tmp_path):
+    sent = set()
+    kept = opened(tmp_path, 200_000, is_sent=sent.__contains__)
+    for number in range(4):
+        kept.add(picture(number), info(1e9 + number, margin=0.01 * number))
+    sent |= set(names(tmp_path)[:2])
+    assert [path.name for path in kept.unsent()] == names(tmp_path)[2:]
+    assert kept.count_unsent() == 2
+    for number in range(4, 8):
+        kept.add(picture(number), info(1e9 + number, margin=0.2))
+    assert not sent.intersection(names(tmp_path))
+
+
 def test_what_people_put_there_is_neither_counted_nor_removed(tmp_path):
     own = tmp_path / "holiday.jpg"
     own.write_bytes(picture(1000, 600))
@@ -137,7 +149,9 @@ def test_a_picture_is_known_by_its_content(tmp_path):
 def test_a_frame_that_is_larger_than_all_the_room_is_refused_in_a_sentence(tmp_path):
     kept = opened(tmp_path, 30_000)
     kept.add(picture(1, 60), info(1e9))
-    with pytest.raises(OutputError, match=r"A frame takes .* MB, more than the 0\.03 MB .*--keep-mb"):
+    with pytest.raises(
+        OutputError, match=r"A frame takes .* MB, more than the 0\.03 MB .*--keep-mb"
+    ):
         kept.add(picture(2, 400), info(1e9))
     assert len(names(tmp_path)) == 1
 
@@ -168,7 +182,10 @@ def small_disk(tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)]
-    if not sys.platform.startswith("linux") or subprocess.run(mount, capture_output=True).returncode:
+    if (
+        not sys.platform.startswith("linux")
+        or subprocess.run(mount, capture_output=True).returncode
+    ):
         pytest.skip("needs Linux's tmpfs and the right to mount one")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
