@@ -311,6 +311,14 @@ def live_command(
         )
 
 
+def _is_full(error: OutputError) -> bool:
+    """Return whether a disk or a quota is full."""
+    import errno
+
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _refuse_missing(request: SourceRequest) -> None:
     """Raise UsageError for a file that does not exist, before a model is loaded."""
     import glob
@@ -343,4 +351,9 @@ def _check_outputs(json_target: str | None, outputs: dict[str, Any]) -> None:
                 f"Expected {flag(name)} to name a folder. Received: {target}, a file. "
                 "Name another one."
             )
-        refuse_unwritable(Path(target))
+        try:
+            refuse_unwritable(Path(target))
+        except OutputError as error:
+            # A service has to start again on a full disk, too; it says what that costs.
+            if not Path(target).is_dir() or not _is_full(error):
+                raise

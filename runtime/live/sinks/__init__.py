@@ -70,15 +70,14 @@ class SinkRequest:
     keep: str | None = _option(
         None,
         "Labelling",
-        "Keep frames that are worth a label: the model is unsure or knows nothing like them, the "
-        "decision changed, frames differ from its photos; and a random sample.",
+        "Keep frames that are worth a label (unsure, unknown, changed, shifted), and random ones.",
         "DIR",
         writes="folder",
     )
     keep_mb: int = _option(
         500,
         "Labelling",
-        "Let them take N MB at most; the oldest and those that teach least go first.",
+        "Keep N MB of them at most; the oldest and those that teach least go first.",
         "N",
     )
     keep_random: int = _option(

@@ -136,9 +136,9 @@ class Routes:
             return PlainTextResponse(
                 "This run keeps no frames. Start pocketlens live with --keep DIR.", 404
             )
-        text = request.query_params.get("since")
+        text = request.query_params.get("since", "")
         try:
-            since_s = None if text is None else parse_since(text)
+            since_s = parse_since(text) if text else None
             found = await asyncio.to_thread(find, self._feed.inbox, since_s)
         except UsageError as error:
             return PlainTextResponse(str(error), 400)

@@ -53,6 +53,7 @@ def test_all_of_them_in_the_order_of_the_table(monkeypatch, tmp_path):
         jsonl="o.jsonl",
         record=str(tmp_path / "r.mp4"),
         record_events=str(tmp_path / "seen"),
+        keep=str(tmp_path / "keep"),
         display=True,
         web="0",
         mqtt="mqtt://broker/barn",
