@@ -71,6 +71,18 @@ def test_the_picture_is_the_frame_as_the_source_gave_it(tmp_path):
     assert path.read_bytes() == inbox.encode_jpeg(scene(1, (640, 480)))
 
 
+def test_the_fingerprint_of_a_large_frame_is_that_of_its_picture(tmp_path, shared):
+    photos = sorted((shared / "data" / "flowers" / "roses").iterdir())[:5]
+    with opened(tmp_path, live=False) as keep:
+        for number, path in enumerate(photos):
+            frame_bgr = cv2.resize(cv2.imread(str(path)), (1280, 720))
+            keep.result(frame_bgr, result(10.0 * number, TORN))
+    assert len(inbox.entries(tmp_path)) > 2
+    for entry in inbox.entries(tmp_path):
+        whole = inbox.fingerprint(cv2.imread(str(entry.path)))
+        assert inbox.near_copy(whole, int(entry.info.fingerprint, 16))
+
+
 def test_of_pictures_the_file_is_named(tmp_path):
     with opened(tmp_path, live=False) as keep:
         keep.result(scene(1), result(0, TORN, file="garden\n1.jpg"))

@@ -150,13 +150,19 @@ class Show:
 
 
 @pytest.fixture
-def open_show():
+def open_show(tmp_path):
     """Start a page: `open_show(host=…, token=…)`."""
     pytest.importorskip("uvicorn", reason="the web extra is not installed")
     pytest.importorskip("starlette", reason="the web extra is not installed")
     with ExitStack() as stack:
 
-        def start(host="127.0.0.1", token=None, size_wh=(320, 240), clock=CLOCK, inbox=None):
+        def start(
+            host="127.0.0.1",
+            token=None,
+            size_wh=(320, 240),
+            clock=CLOCK,
+            inbox=tmp_path / "inbox",
+        ):
             show = Show(WebAddress(host, 0), token, size_wh, clock, inbox)
             stack.callback(show.stop)
             return show

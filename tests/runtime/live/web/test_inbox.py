@@ -179,7 +179,7 @@ def test_head_tells_the_same_without_the_pictures(open_show, tmp_path):
 
 
 def test_what_is_wrong_is_said_in_a_sentence(open_show, tmp_path):
-    answer = open_show().get("/inbox.zip")
+    answer = open_show(inbox=None).get("/inbox.zip")
     assert answer.status == 404
     assert answer.body.decode() == (
         "This run keeps no frames. Start pocketlens live with --keep DIR."
