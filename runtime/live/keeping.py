@@ -188,7 +188,6 @@ class Chooser:
         # The first decision of all, and after frames stayed away, is no change of anything.
         changed = result.decision.changed and self._known
         self._known |= result.decision.changed
-        self._allowances.refill(now_s)
         if self._moments and self._moments.come(now_s):
             return Chosen(RANDOM, 0.0)
         if now_s < self._next_s:
@@ -204,7 +203,7 @@ class Chooser:
             changed=changed,
             shifted=self.shifted,
         )
-        reason = self._allowances.best(found)
+        reason = self._allowances.best(found, now_s) if found else None
         if reason is None:
             return None
         self._next_s = now_s + self._gap_s
@@ -260,8 +259,7 @@ class Allowances:
         # Frames are paid for in the thread that writes them.
         self._lock = threading.Lock()
 
-    def refill(self, now_s: float) -> None:
-        """Let time pass until `now_s`."""
+    def _refill(self, now_s: float) -> None:
         before_s = now_s if self._time_s is None else self._time_s
         self._time_s = now_s
         share = max(0.0, now_s - before_s) / self._day_s / len(self._left)
@@ -269,8 +267,9 @@ class Allowances:
             for reason, left in self._left.items():
                 self._left[reason] = min(self._most, left + share)
 
-    def best(self, teaches: dict[str, float]) -> str | None:
-        """Return the reason whose frame exceeds by most what its allowance asks for now."""
+    def best(self, teaches: dict[str, float], now_s: float) -> str | None:
+        """Return the reason whose frame exceeds by most what its allowance asks for at a time."""
+        self._refill(now_s)
         beyond = {
             reason: value + self._left[reason] / self._most - 1
             for reason, value in teaches.items()

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from pocketlens.choices import COLLECTED, KEEP_REASONS, RANDOM
 from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import DataError, OutputError, UsageError
@@ -126,6 +128,8 @@ class Keep(Sink):
         self._push: Push | None = None
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
+        # The memory of the frame that was dealt with last.
+        self._free: list[Pixels] = []
         self._working = self._closing = self._ended = False
         # In the thread that classifies.
         self._busy = 0
@@ -183,8 +187,10 @@ class Keep(Sink):
             elif busy >= (_WAITING if chosen.reason == RANDOM else 1):
                 self._busy += 1
                 return
-            # Whoever gave it may use its memory for the next one.
-            self._jobs.append(_Job(frame_bgr.copy(), result, chosen))
+        # Whoever gave it may use its memory for the next one.
+        job = _Job(self._copied(frame_bgr), result, chosen)
+        with self._changed:
+            self._jobs.append(job)
             self._changed.notify_all()
 
     def state(self, state: SourceState) -> None:
@@ -220,6 +226,15 @@ class Keep(Sink):
         counts = self.keeping()
         return {"kept_frames": sum(counts.kept.values()), "kept_frames_lost": counts.lost}
 
+    def _copied(self, frame_bgr: Pixels) -> Pixels:
+        """Return a copy of a frame, in memory that an earlier one had: new memory takes longer."""
+        with self._changed:
+            room = self._free.pop() if self._free else None
+        if room is None or room.shape != frame_bgr.shape:
+            return frame_bgr.copy()
+        np.copyto(room, frame_bgr)
+        return room
+
     def _work(self) -> None:
         try:
             while True:
@@ -233,6 +248,8 @@ class Keep(Sink):
                     self._working = True
                     self._changed.notify_all()
                 self._take(job)
+                with self._changed:
+                    self._free = [job.frame_bgr]
         finally:
             with self._changed:
                 self._ended = True
