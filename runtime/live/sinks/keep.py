@@ -39,7 +39,7 @@ from pocketlens.runtime.live.frames import (
 from pocketlens.runtime.live.keeping import Chooser, Chosen, chooser_for, day_share
 from pocketlens.runtime.live.sinks import SinkRequest
 from pocketlens.runtime.live.sinks.hooks import Hook
-from pocketlens.runtime.live.sinks.keep_folder import KeptFolder, Room, room_at
+from pocketlens.runtime.live.sinks.keep_folder import DIGEST_DIGITS, KeptFolder, Room, room_at
 from pocketlens.runtime.live.sinks.keep_push import Push, SentList, parse_receiver
 from pocketlens.runtime.pictures import Pixels, resize
 
@@ -50,7 +50,7 @@ MB = 1_000_000
 # Of random frames, which are as good as all others only if none is left out.
 _WAITING = 3
 # All that ends with a run has five seconds together.
-_JOIN_S = 2.0
+_JOIN_S = 1.0
 # The last pictures among which near copies are looked for.
 _REMEMBERED = 1000
 _DIGITS = 6
@@ -125,6 +125,7 @@ class Keep(Sink):
         self._copies = NearCopies(_REMEMBERED)
         self._run = RunInfo()
         self._model_hash = ""
+        self._earlier: frozenset[str] = frozenset()
         self._push: Push | None = None
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
@@ -166,6 +167,7 @@ class Keep(Sink):
         except DataError as error:
             raise OutputError(str(error)) from error
         self._copies.recall(self.folder)
+        self._earlier = self._kept.digests()
         if self._to:
             sent = SentList(self.folder, self._to)
             sent.read([path.name for path in self._kept.unsent()])
@@ -278,8 +280,8 @@ class Keep(Sink):
             return
         self._kept.check()
         jpeg = encode_jpeg(job.frame_bgr)
-        if not self._run.live and self._kept.holds(hashlib.sha256(jpeg).hexdigest()):
-            # The same file again, or a part of it that stands still.
+        if not self._run.live and _digits(jpeg) in self._earlier:
+            # The same file as in an earlier run. What stands still in this one is random all right.
             self._tell(near_copies=self._counts.near_copies + 1)
             return
         height, width = job.frame_bgr.shape[:2]
@@ -323,6 +325,11 @@ class Keep(Sink):
         self._counts = replace(
             self._counts, pictures=kept.pictures, size_bytes=kept.size_bytes, **changes
         )
+
+
+def _digits(jpeg: bytes) -> str:
+    """Return what the name of a picture says of its content."""
+    return hashlib.sha256(jpeg).hexdigest()[:DIGEST_DIGITS]
 
 
 def _halved(frame_bgr: Pixels) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from pocketlens.runtime.inbox import (
     remove,
 )
 from pocketlens.runtime.live.keeping import Kept, first_to_go, teaching
+
+DIGEST_DIGITS = 8
+"""How many digits of the SHA-256 of its content a picture's name has at least."""
 
 _BY_RUNS = frozenset(KEEP_REASONS) - {COLLECTED}
 # What is left to others of a file system: a twentieth, at most a gigabyte.
@@ -101,18 +105,23 @@ class KeptFolder:
 
         Raises:
             DataError: it cannot be listed.
+            OutputError: nothing is known of its disk.
         """
         paths = {path.name: path for path in picture_paths(self.folder)}
         self._foreign &= paths.keys()
         for name in self._kept.keys() - paths.keys():
             del self._kept[name]
-        for name in paths.keys() - self._kept.keys() - self._foreign:
-            self._note(paths[name])
+        new = paths.keys() - self._kept.keys() - self._foreign
+        if new:
+            with output_errors(self.folder):
+                room = self.room(self.folder)
+            for name in new:
+                self._note(paths[name], room)
 
-    def holds(self, digest: str) -> bool:
-        """Return whether a picture of this content is there, by the beginning of its SHA-256."""
-        ending = f"-{digest[:8]}.jpg"
-        return any(name.endswith(ending) for name in (*self._kept, *self._foreign))
+    def digests(self) -> frozenset[str]:
+        """Return what the names of the pictures say of their contents."""
+        names = (os.path.splitext(name)[0] for name in (*self._kept, *self._foreign))
+        return frozenset(name.rpartition("-")[2][:DIGEST_DIGITS] for name in names)
 
     def check(self) -> None:
         """Raise OutputError where the file system has too little room for one frame more."""
@@ -158,7 +167,9 @@ class KeptFolder:
         entry = add(self.folder, jpeg, info)
         self._troubled = False
         self._kept[entry.path.name] = new._replace(name=entry.path.name)
-        self._let_go(self.size_bytes + next_bytes - self.limit_bytes, but=entry.path.name)
+        # Where nothing can be removed, the next one does not come in.
+        with contextlib.suppress(OutputError):
+            self._let_go(self.size_bytes + next_bytes - self.limit_bytes, but=entry.path.name)
         return self._kept[entry.path.name]
 
     def unsent(self) -> list[Path]:
@@ -190,13 +201,12 @@ class KeptFolder:
         marked = {entry._replace(sent=self.is_sent(entry.name)): entry for entry in kept}
         return [marked[entry] for entry in first_to_go(marked, excess_bytes, self.clock.wall_s())]
 
-    def _note(self, path: Path) -> None:
+    def _note(self, path: Path, room: Room) -> None:
         info = read_info(path)
         if info is None or info.reason not in _BY_RUNS:
             self._foreign.add(path.name)
             return
         try:
-            room = self.room(self.folder)
             sizes = [file.stat().st_size for file in (path, info_path(path))]
         except OSError:
             # Gone in this moment, or coming: the next look tells.

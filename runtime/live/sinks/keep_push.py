@@ -16,8 +16,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pocketlens.clock import CLOCK, Clock
-from pocketlens.errors import PocketlensError, UsageError
-from pocketlens.files import write_bytes
+from pocketlens.errors import OutputError, PocketlensError, UsageError
+from pocketlens.files import output_errors, write_bytes
 from pocketlens.names import shown
 from pocketlens.runtime.inbox import info_path
 from pocketlens.runtime.live.measures import counted
@@ -89,17 +89,19 @@ class SentList:
             present: the names of the pictures in the folder.
 
         Raises:
-            OutputError: it cannot be written anew.
+            OutputError: it cannot be read.
         """
-        with contextlib.suppress(FileNotFoundError):
+        with output_errors(self._path), contextlib.suppress(FileNotFoundError):
             lines = self._path.read_bytes().split(b"\n")
             self._whole = not lines[-1]
             named = {os.fsdecode(line) for line in lines[:-1]}
             self._names = named.intersection(present)
             if len(named) - len(self._names) > _MOST_GONE:
-                self._whole = True
-                kept = sorted(self._names)
-                write_bytes(self._path, b"".join(os.fsencode(name) + b"\n" for name in kept))
+                kept = b"".join(os.fsencode(name) + b"\n" for name in sorted(self._names))
+                # A full disk has the long list.
+                with contextlib.suppress(OutputError):
+                    write_bytes(self._path, kept)
+                    self._whole = True
 
     def add(self, name: str) -> None:
         """Note that a picture was taken; raises OSError where it is known in this run only."""

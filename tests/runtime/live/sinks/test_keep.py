@@ -182,6 +182,13 @@ def test_the_same_file_again_gives_nothing_twice(tmp_path):
     assert len(digests) == len(set(digests))
 
 
+def test_random_frames_of_what_stands_still_are_all_kept(tmp_path):
+    with opened(tmp_path, live=False, random_a_day=60) as keep:
+        for n in range(100):
+            keep.result(scene(1), result(float(n)))
+    assert keep.keeping().kept[RANDOM] == 10
+
+
 def test_after_frames_stayed_away_none_is_random_for_what_was_missed(tmp_path):
     with opened(tmp_path, random_a_day=24) as keep:
         keep.result(scene(0), result(0))
