@@ -10,7 +10,7 @@ export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test coverage test-matrix test-networks test-wheel test-old-runtime test-oldest dist test-arm64 \
 	check format lock flowers unknown head-cache input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet \
-	peers peers-labels peers-table soak viewers shift classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
+	peers peers-labels peers-table soak viewers keep-rate shift classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
 	video-rate web-app litertjs images image-lock docs docs-serve clean
 
 demo: $(VENV)/installed
@@ -195,6 +195,11 @@ soak: $(VENV)/installed
 # Whether fifty viewers who do not read slow down classification. make viewers MODEL=file.tflite
 viewers: $(VENV)/installed
 	$(BIN)/python tests/measure/viewers.py --model $(MODEL) --minutes $(or $(MINUTES),4)
+
+# Whether keeping frames for labelling slows down classification.
+# make keep-rate MODEL=file.tflite VIDEO=file.mp4
+keep-rate: $(VENV)/installed
+	$(BIN)/python tests/measure/keep_rate.py --model $(MODEL) --video $(VIDEO)
 
 # How soon live finds that frames differ from the photos a model was made with, and false alarms.
 # make shift MODELS='models/*.tflite' PHOTOS=RUN|folder-per-class

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pocketlens.runtime.model_files import ModelFile
 
 _DECISION = ("smooth_s", "confirm", "hysteresis", "threshold", "allow", "deny")
-_LOSSES = ("event_videos_lost", "lines_lost")
+_LOSSES = ("event_videos_lost", "kept_frames_lost", "lines_lost")
 # A page has room for more than the answer.
 _PAGE_LABELS = 5
 
@@ -68,7 +68,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
                 settings = {"is_flag": True}
             elif isinstance(option.default, int):
                 settings = {
-                    "type": click.IntRange(min=1),
+                    "type": click.IntRange(min=option.least),
                     "default": option.default,
                     "show_default": True,
                 }
@@ -157,7 +157,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
     callback=read_with(_parse_threads),
     help="Threads per inference; 'auto' measures at the start which number is best.",
 )
-@_sink_options("Recording", "Network")
+@_sink_options("Recording", "Labelling", "Network")
 # `--threshold` is among the decisions' options; without it the model's own counts.
 @model_hints_options(without=("threshold",))
 @_sink_options("Output")
@@ -252,6 +252,14 @@ def live_command(
         )
 
 
+def _is_full(error: OutputError) -> bool:
+    """Return whether a disk or a quota is full."""
+    import errno
+
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _choose_threads(model_file: ModelFile, backend: str | None) -> int:
     from pocketlens.runtime.threads import choose_threads
 
@@ -271,4 +279,9 @@ def _check_outputs(json_target: str | None, outputs: dict[str, Any]) -> None:
                 f"Expected {flag(name)} to name a folder. Received: {target}, a file. "
                 "Name another one."
             )
-        refuse_unwritable(Path(target))
+        try:
+            refuse_unwritable(Path(target))
+        except OutputError as error:
+            # A service has to start again on a full disk, too; it says what that costs.
+            if not Path(target).is_dir() or not _is_full(error):
+                raise

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pocketlens.clock import CLOCK, Clock
-from pocketlens.runtime.live.web.viewing import EndlessResponse, Places
+from pocketlens.runtime.live.web.viewing import PlacedResponse, Places
 from pocketlens.studio.pages import Page
 
 _LOOK_S = 0.1
@@ -46,4 +46,4 @@ def follow(
                 yield f"data: {text}\n\n"
             await asyncio.sleep(_LOOK_S)
 
-    return EndlessResponse(messages(), "text/event-stream", places)
+    return PlacedResponse(messages(), {"content-type": "text/event-stream"}, places)

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pocketlens.choices import (
     BLURRED,
     BRIGHTER,
@@ -207,7 +210,7 @@ class FrameResult:
     from the frames before. `capture_ms` is how long reading the frame took (for a camera: waiting
     for it), `classify_ms` how long the answer took, `timing` its parts. `at_s` is the wall clock's
     time at which the frame came, in seconds since 1970, `file` the name of the picture that it is.
-    `novelty` is the `Result`'s.
+    `novelty`, `scores` of all labels and `unknown` are the `Result`'s.
     """
 
     number: int
@@ -222,6 +225,10 @@ class FrameResult:
     file: str | None = None
     label_set: tuple[str, ...] = ()
     novelty: float | None = None
+    scores: NDArray[np.float32] = field(
+        default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False
+    )
+    unknown: int | None = field(default=None, repr=False, compare=False)
 
     @property
     def alternatives(self) -> tuple[Category, ...]:
@@ -262,24 +269,69 @@ class FrameResult:
 
 
 @dataclass(frozen=True)
+class KeepCounts:
+    """What a run kept for labelling until now, and what is in the folder.
+
+    `kept` counts frames by reason, those of `KEEP_REASONS` that a run knows. `near_copies` were
+    left out for being like a frame that is kept, `dropped` because the one before was still being
+    written, `lost` because there was no room on the disk or it could not be written. `trouble` says
+    why nothing is kept now, "" where nothing prevents it. The folder has `pictures` that runs kept,
+    with `size_bytes` of the `limit_bytes` that they may take. `sent` and `unsent` of them were
+    taken by the receiver and not yet; None where there is none.
+    """
+
+    kept: Mapping[str, int]
+    near_copies: int = 0
+    dropped: int = 0
+    lost: int = 0
+    trouble: str = ""
+    pictures: int = 0
+    size_bytes: int = 0
+    limit_bytes: int = 0
+    sent: int | None = None
+    unsent: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain JSON values; without a receiver nothing is said of one."""
+        receiver = {} if self.sent is None else {"sent": self.sent, "unsent": self.unsent}
+        return {
+            "kept": dict(self.kept),
+            "near_copies": self.near_copies,
+            "dropped": self.dropped,
+            "lost": self.lost,
+            "trouble": self.trouble,
+            "pictures": self.pictures,
+            "bytes": self.size_bytes,
+            "limit_bytes": self.limit_bytes,
+            **receiver,
+        }
+
+
+@dataclass(frozen=True)
 class RunInfo:
     """What a sink may want to know of a run before its first result.
 
-    `model` is the name of the model file, `task` and `labels` are the model's, `source` is the
-    source's name without passwords, `device` this machine's. `watches_shift` says that frames are
-    compared with the photos the model was made with. `live` and `fps` are the capture's, `counts`
-    tells what happened while capturing until now, and setting `stop` ends the run.
+    `model` is the name of the model file, `model_hash` returns the SHA-256 of its bytes as hex,
+    `task` and `labels` are the model's, `threshold` is the score from which a label is an answer of
+    a binary or multilabel model, `source` is the source's name without passwords, `device` this
+    machine's. `watches_shift` says that frames are compared with the photos the model was made
+    with. `live` and `fps` are the capture's, `counts` tells what happened while capturing until
+    now, `keeping` what was kept for labelling, None where nothing is, and setting `stop` ends the
+    run.
     """
 
     model: str = ""
+    model_hash: Callable[[], str] = str
     task: str = MULTICLASS
     labels: tuple[str, ...] = ()
+    threshold: float = 0.5
     source: str = ""
     device: str = ""
     watches_shift: bool = False
     live: bool = True
     fps: float | None = None
     counts: Callable[[], CaptureCounts] = CaptureCounts
+    keeping: Callable[[], KeepCounts | None] = lambda: None
     stop: threading.Event = field(default_factory=threading.Event)
 
     def entry(self, came: FrameResult | SourceState | ShiftState) -> dict[str, Any]:
@@ -317,3 +369,7 @@ class Sink:
     def counts(self) -> Mapping[str, int]:
         """Return what belongs into the run's summary, by name, once it is closed."""
         return {}
+
+    def keeping(self) -> KeepCounts | None:
+        """Return what it kept for labelling until now, from any thread; None where it does not."""
+        return None

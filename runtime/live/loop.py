@@ -88,6 +88,7 @@ def classify_source(
         live=capture.live,
         fps=capture.fps,
         counts=lambda: capture.counts,
+        keeping=lambda: next(filter(None, (sink.keeping() for sink in sinks)), None),
         stop=stop,
     )
     measures = Measures(clock)
@@ -125,6 +126,8 @@ def classify_source(
                 captured.file,
                 answered.label_set,
                 answered.novelty,
+                answered.scores,
+                answered.unknown,
             )
             measures.add(result.latencies_ms, event=result.decision.changed, now_s=after_s)
             # Before the sinks, one of which may draw on the frame.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import threading
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import click
@@ -58,8 +60,10 @@ def run_live(
     classifier.scores(np.zeros((*classifier.size_wh[::-1], 3), np.uint8))
     run = RunInfo(
         model=os.path.basename(classifier.model.path),
+        model_hash=partial(_digest, classifier.model.path),
         task=classifier.task,
         labels=tuple(classifier.labels),
+        threshold=classifier.threshold,
         source=request.name,
         device=socket.gethostname(),
     )
@@ -77,3 +81,12 @@ def run_live(
     written = {name: count for sink in sinks for name, count in sink.counts().items()}
     click.echo(summary.line(written), err=True)
     return {**summary.to_dict(), **written}
+
+
+def _digest(path: str) -> str:
+    """Return the SHA-256 of a file as hex, "" where it can no longer be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:
+        return ""

@@ -1,6 +1,7 @@
 """`pocketlens live` from the outside: what it prints, writes, refuses, and how it ends."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -259,6 +260,10 @@ def test_what_exists_is_refused_and_untouched(tiny_tflite, video, tmp_path, capf
         pytest.param(["--threads", "0"], 2, "or auto", id="threads"),
         pytest.param(["--threads", "many"], 2, "or auto", id="threads-in-words"),
         pytest.param(["--keep-events", "0"], 2, "keep-events", id="keep-events"),
+        pytest.param(["--keep", __file__], 2, "name a folder", id="keep-in-a-file"),
+        pytest.param(["--keep-mb", "0"], 2, "keep-mb", id="keep-mb"),
+        pytest.param(["--keep-random", "-1"], 2, "keep-random", id="keep-random"),
+        pytest.param(["--keep-to", "http://a/"], 2, "Add --keep DIR", id="keep-to-alone"),
         pytest.param(["--record-events", __file__], 2, "name a folder", id="events-in-a-file"),
         pytest.param(["--record-events", "in.mp4"], 2, "different places", id="source-again"),
         pytest.param(["--confirm", "3"], 2, "Write it like 3/5", id="confirm"),
@@ -355,6 +360,34 @@ def test_events_are_recorded(tiny_tflite, video, tmp_path, capfd):
     # The folder is made to be used again.
     assert live(tiny_tflite, video, "--record-events", folder) == 0
     assert len(list(folder.iterdir())) == 2
+
+
+def test_frames_are_kept(tiny_tflite, tmp_path, capfd):
+    pictures, folder, summary = tmp_path / "pictures", tmp_path / "keep", tmp_path / "o.json"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        small = rng.integers(0, 255, (6, 8, 3), np.uint8)
+        picture = cv2.resize(small, (160, 120), interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(pictures / f"{number:02}.png"), picture)
+    options = ["--fps", 1, "--keep", folder, "--keep-random", 100, "--json", summary]
+    assert live(tiny_tflite, pictures, *options) == 0
+    kept = sorted(folder.glob("*.jpg"))
+    told = json.loads(summary.read_text("utf-8"))
+    assert (told["kept_frames"], told["kept_frames_lost"]) == (len(kept), 0)
+    assert f"{len(kept)} kept frames in" in capfd.readouterr().err
+    about = [json.loads(path.with_suffix(".json").read_text("utf-8")) for path in kept]
+    # Six or seven intervals of six seconds; ten minutes of pictures are a day.
+    assert 5 <= sum(entry["reason"] == "random" for entry in about) <= 7
+    for path, entry in zip(kept, about, strict=True):
+        assert entry["source"] == str(pictures)
+        source = cv2.imread(str(pictures / entry["file"]))
+        expected = cv2.imencode(".jpg", source, (cv2.IMWRITE_JPEG_QUALITY, 95))[1].tobytes()
+        assert path.read_bytes() == expected
+        assert set(entry["scores"]) == {"circle", "cross", "stripes"}
+        assert sum(entry["scores"].values()) == pytest.approx(1, abs=0.02)
+        assert entry["model"] == tiny_tflite.name
+        assert entry["model_hash"] == hashlib.sha256(tiny_tflite.read_bytes()).hexdigest()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits on file sizes")

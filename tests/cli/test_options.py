@@ -16,7 +16,15 @@ from pocketlens import choices
 from pocketlens.cli.main import COMMANDS, group, run
 
 GROUPS = {
-    "live": ["Source", "Decision", "Recording", "Network", "Third-party model", "Output"],
+    "live": [
+        "Source",
+        "Decision",
+        "Recording",
+        "Labelling",
+        "Network",
+        "Third-party model",
+        "Output",
+    ],
     "train": ["Photos", "Network", "Training", "Output"],
     "convert": ["Formats", "Photos", "Third-party model", "Output"],
     "benchmark": [

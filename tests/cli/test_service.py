@@ -249,6 +249,30 @@ def test_a_folder_for_events_is_made_and_may_be_written_to(tiny_tflite, tmp_path
     assert events.is_dir()
 
 
+def test_kept_frames_have_a_folder_and_their_receiver_is_a_secret(
+    tiny_tflite, tmp_path, user_folder
+):
+    folder = tmp_path / "keep"
+    secrets = {
+        "POCKETLENS_KEEP_TO": "https://nas.example/secret-place",
+        "POCKETLENS_KEEP_TOKEN": "s3cret-token",
+    }
+    options = ["--keep-to", "--keep-token"]
+    pairs = [entry for pair in zip(options, secrets.values(), strict=True) for entry in pair]
+    keep = ["--keep", folder, "--keep-mb", "20", "--keep-random", "0"]
+    assert install(tiny_tflite, "--source", "0", *keep, *pairs) == 0
+    unit, file = (user_folder / f"pocketlens.{entry}" for entry in ("service", "env"))
+    text = unit.read_text()
+    assert f"--keep {folder} --keep-mb 20 --keep-random 0\n" in text
+    assert "secret" not in text
+    assert "s3cret" not in text
+    assert file.read_text() == secrets_text(secrets)
+    assert folder.is_dir()
+    assert install(tiny_tflite, "--source", "0", *keep, "--system", "--name", "other") == 0
+    system = (tmp_path / "etc" / "other.service").read_text()
+    assert f"ReadWritePaths={folder}\n" in system
+
+
 def test_a_secret_that_is_needed_no_more_goes(tiny_tflite, user_folder):
     assert install(tiny_tflite, "--source", URL) == 0
     assert install(tiny_tflite, "--source", "0", "--overwrite") == 0

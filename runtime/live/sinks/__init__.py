@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 class SinkOption(NamedTuple):
     """An option of `pocketlens live` that a sink reads; a service's unit is checked by it, too.
 
-    A `default` that is False makes a flag of it, one that is a number makes it take numbers. `bare`
-    is the value of an option that is given without one. `variable` is the environment variable that
-    may hold the value instead. What `secret` options hold is never on a service's command line.
-    `writes` says what the value names, if the sink writes it; `desktop`, that the sink needs one.
+    A `default` that is False makes a flag of it, one that is a number makes it take numbers of at
+    least `least`. `bare` is the value of an option that is given without one. `variable` is the
+    environment variable that may hold the value instead. What `secret` options hold is never on a
+    service's command line. `writes` says what the value names, if the sink writes it; `desktop`,
+    that the sink needs one.
     """
 
     default: str | int | None
@@ -29,6 +30,7 @@ class SinkOption(NamedTuple):
     help: str
     metavar: str | None = None
     bare: str | None = None
+    least: int = 1
     variable: str | None = None
     secret: bool = False
     writes: Literal["file", "folder"] | None = None
@@ -64,6 +66,44 @@ class SinkRequest:
     )
     keep_events: int = _option(
         500, "Recording", "Keep the newest N of these videos in DIR and delete older ones.", "N"
+    )
+    keep: str | None = _option(
+        None,
+        "Labelling",
+        "Keep frames that are worth a label (unsure, unknown, changed, shifted), and random ones.",
+        "DIR",
+        writes="folder",
+    )
+    keep_mb: int = _option(
+        500,
+        "Labelling",
+        "Keep N MB of them at most; the oldest and those that teach least go first.",
+        "N",
+    )
+    keep_random: int = _option(
+        48,
+        "Labelling",
+        "Keep N random frames a day, whatever they show, to measure the accuracy; 0 for none.",
+        "N",
+        least=0,
+    )
+    keep_to: str | None = _option(
+        None,
+        "Labelling",
+        "Also send them to this URL, each as PUT of URL/NAME.json and URL/NAME.jpg.",
+        "URL",
+        variable="POCKETLENS_KEEP_TO",
+        # Its path may be a secret itself.
+        secret=True,
+    )
+    keep_token: str | None = _option(
+        None,
+        "Labelling",
+        "Token that --keep-to sends along (Authorization: Bearer). Other users can read a command "
+        "line but not the environment variable.",
+        "TOKEN",
+        variable="POCKETLENS_KEEP_TOKEN",
+        secret=True,
     )
     web: str | None = _option(
         None,
@@ -138,6 +178,7 @@ def targets(values: Mapping[str, Any], kind: Literal["file", "folder"]) -> dict[
 
 
 SINKS: dict[str, Callable[[SinkRequest], bool]] = {
+    "sinks.keep": lambda request: request.keep is not None or request.keep_to is not None,
     "sinks.recording": lambda request: request.record is not None,
     "sinks.event_recording": lambda request: request.record_events is not None,
     "sinks.mqtt": lambda request: request.mqtt is not None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -26,7 +27,8 @@ def make_sink(request: SinkRequest) -> Sink:
     """Return the page that `--web` asks for."""
     require_web()
     token = None if request.web_token is None else check_token(request.web_token)
-    return WebPage(parse_address(request.web or ""), token=token)
+    inbox = None if request.keep is None else Path(request.keep)
+    return WebPage(parse_address(request.web or ""), token=token, inbox=inbox)
 
 
 class WebPage(Sink):
@@ -36,6 +38,7 @@ class WebPage(Sink):
         address: where to listen.
         token: what viewers must send. None: nothing where only this machine can reach the page,
             otherwise a token is made.
+        inbox: the folder that frames are kept in, None where there is none.
         announce: gets one line with the address of the page, and with a token that was made.
         clock: what the page and its server go by.
 
@@ -48,12 +51,14 @@ class WebPage(Sink):
         address: WebAddress,
         *,
         token: str | None = None,
+        inbox: Path | None = None,
         announce: Callable[[str], None] = lambda line: click.echo(line, err=True),
         clock: Clock = CLOCK,
     ) -> None:
         self._clock = clock
         self._address = address
         self._token = token
+        self._inbox = inbox
         self._announce = announce
 
     def opened(self, run: RunInfo) -> None:
@@ -69,6 +74,8 @@ class WebPage(Sink):
             source=run.source,
             watches_shift=run.watches_shift,
             counts=run.counts,
+            keeping=run.keeping,
+            inbox=self._inbox,
             clock=self._clock,
         )
         routes = Routes(self.feed, Jpegs(self.feed))

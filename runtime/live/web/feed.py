@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from pocketlens import __version__
@@ -14,6 +15,7 @@ from pocketlens.runtime.live.frames import (
     STALE,
     CaptureCounts,
     FrameResult,
+    KeepCounts,
     ShiftState,
     SourceState,
     wall_clock,
@@ -59,6 +61,8 @@ class Feed:
         source: name of the source, without passwords.
         watches_shift: frames are compared with the photos the model was made with.
         counts: says what happened while capturing.
+        keeping: says what was kept for labelling, None where nothing is.
+        inbox: the folder that frames are kept in, None where there is none.
         clock: what everything that is shown goes by.
     """
 
@@ -69,6 +73,8 @@ class Feed:
         source: str = "",
         watches_shift: bool = False,
         counts: Callable[[], CaptureCounts] = CaptureCounts,
+        keeping: Callable[[], KeepCounts | None] = lambda: None,
+        inbox: Path | None = None,
         clock: Clock = CLOCK,
     ) -> None:
         self.clock = clock
@@ -77,6 +83,8 @@ class Feed:
         self.watches_shift = watches_shift
         self.shift: ShiftState | None = None
         self.counts = counts
+        self.keeping = keeping
+        self.inbox = inbox
         self.latest: Latest | None = None
         self.frames = 0
         self._events: tuple[dict[str, Any], ...] = ()
@@ -154,6 +162,7 @@ class Feed:
         """Return what holds now as plain JSON values."""
         state, reason, latest = self._state_and_latest()
         shift = self.shift
+        keeping = self.keeping()
         shown: dict[str, Any] = {"text": None, "decision": [], "categories": []}
         if latest:
             entry = latest.result.to_dict()
@@ -181,6 +190,7 @@ class Feed:
             **shown,
             "frames": self.frames,
             **asdict(self.counts()),
+            **({"keeping": keeping.to_dict()} if keeping else {}),
         }
 
     def _note(self, entry: dict[str, Any]) -> None:

@@ -19,6 +19,9 @@ const ADVICE = {
   grey: `look whether the camera is in night mode, ${MORE_PHOTOS}`,
   other: `look at the picture, ${MORE_PHOTOS}`,
 };
+const REASONS = {
+  unsure: "unsure", unknown: "unknown", changed: "changed", shift: "shifted", random: "random",
+};
 const at = id => document.getElementById(id);
 const wait = ms => new Promise(done => setTimeout(done, ms));
 let connected = false, live = false, paused = false, figuresAt = -FIGURES_MS;
@@ -72,6 +75,7 @@ function showState(state) {
   write(at("score"), single ? percent(state.decision[0].score) : "");
   showBars(state.categories);
   showShift(state.shift);
+  showKeeping(state.keeping);
   if (state.text !== null) speak(state.text);
   else if (state.state === "stale") speak("No fresh picture");
   if (performance.now() - figuresAt > FIGURES_MS) {
@@ -87,6 +91,24 @@ function showState(state) {
 function showShift(shift) {
   at("shift").hidden = !shift;
   write(at("shift"), shift ? `${shift.text} Answers may be wrong: ${ADVICE[shift.shift]}` : "");
+}
+
+function showKeeping(keeping) {
+  at("keeping").hidden = at("kept").hidden = !keeping;
+  if (!keeping) return;
+  // The zip file has those of earlier runs, too.
+  at("kept").hidden = !keeping.pictures;
+  const reasons = Object.entries(keeping.kept).filter(([, count]) => count)
+    .map(([reason, count]) => `${count} ${REASONS[reason] ?? reason}`);
+  const sum = Object.values(keeping.kept).reduce((all, count) => all + count, 0);
+  const parts = [`Kept for labelling: ${sum}${sum ? ` (${reasons.join(", ")})` : ""}.`,
+    `In the folder: ${keeping.pictures}, ${(keeping.bytes / 1e6).toFixed(1)} of ` +
+    `${keeping.limit_bytes / 1e6} MB.`];
+  if (keeping.unsent) parts.push(`Not sent yet: ${keeping.unsent}.`);
+  if (keeping.lost) parts.push(`Lost: ${keeping.lost}.`);
+  if (keeping.trouble) parts.push(keeping.trouble);
+  write(at("keeping"), parts.join(" "));
+  at("keeping").classList.toggle("trouble", Boolean(keeping.trouble));
 }
 
 function showBars(categories) {

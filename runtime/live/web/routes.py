@@ -19,11 +19,15 @@ from starlette.routing import Route
 
 from pocketlens import __version__
 from pocketlens.choices import SHIFT_KINDS
-from pocketlens.runtime.live.frames import LIVE
+from pocketlens.errors import DataError, UsageError
+from pocketlens.runtime.live.frames import LIVE, KeepCounts
+from pocketlens.runtime.live.web.archive import find, in_thread, parse_since, zip_of
 from pocketlens.runtime.live.web.feed import Feed
 from pocketlens.runtime.live.web.jpegs import Jpegs
 from pocketlens.runtime.live.web.page import live_page
-from pocketlens.runtime.live.web.viewing import EndlessResponse, PictureRoutes, Places
+from pocketlens.runtime.live.web.viewing import PictureRoutes, PlacedResponse, Places
+
+MOST_DOWNLOADS = 2
 
 _LOOK_S = 0.2
 _HEARTBEAT_S = 2.0
@@ -46,9 +50,11 @@ class Routes:
         self._feed = feed
         self._pictures = PictureRoutes(feed, jpegs)
         self._following = Places()
+        self._fetching = Places(MOST_DOWNLOADS, "downloads are running")
         self.routes = [
             Route("/", self.page),
             *self._pictures.routes(),
+            Route("/inbox.zip", self.inbox),
             Route("/events", self.events),
             Route("/api/state", self.state),
             Route("/metrics", self.metrics),
@@ -91,6 +97,30 @@ class Routes:
         entry = {"state": state, **({"reason": reason} if reason else {})}
         return JSONResponse(entry, 200 if state == LIVE else 503)
 
+    async def inbox(self, request: Request) -> Response:
+        """Answer with the kept frames after the time `since`, oldest first, as a ZIP file."""
+        if self._feed.inbox is None:
+            return PlainTextResponse(
+                "This run keeps no frames. Start pocketlens live with --keep DIR.", 404
+            )
+        text = request.query_params.get("since", "")
+        try:
+            since_s = parse_since(text) if text else None
+            found = await asyncio.to_thread(find, self._feed.inbox, since_s)
+        except UsageError as error:
+            return PlainTextResponse(str(error), 400)
+        except DataError as error:
+            return PlainTextResponse(str(error), 503)
+        headers = {
+            "content-type": "application/zip",
+            "content-disposition": 'attachment; filename="inbox.zip"',
+            "x-pictures": str(len(found.pictures)),
+            "x-left": str(found.left),
+            **({} if found.newest is None else {"x-newest": found.newest}),
+        }
+        content = in_thread(zip_of(found.files, found.newest or ""))
+        return PlacedResponse(content, headers, self._fetching)
+
     async def events(self, request: Request) -> Response:
         """Answer with the state and the events as they come, as server-sent events."""
 
@@ -109,7 +139,7 @@ class Routes:
                     yield _message("state", text)
                 await asyncio.sleep(_LOOK_S)
 
-        return EndlessResponse(messages(), "text/event-stream", self._following)
+        return PlacedResponse(messages(), {"content-type": "text/event-stream"}, self._following)
 
 
 def _message(kind: str, data: str, number: str = "") -> str:
@@ -135,6 +165,7 @@ def _metrics(feed: Feed, viewers: int) -> str:
         lines += _metric("shift", "gauge", "Whether frames differ from the model's photos.", *kinds)
     for name, count in asdict(feed.counts()).items():
         lines += _metric(f"{name}_total", "counter", _COUNTS[name], ("", count))
+    lines += _keeping(feed.keeping())
     lines += _metric("viewers", "gauge", "Pages that follow the events.", ("", viewers))
     if latest:
         seconds = (
@@ -148,6 +179,32 @@ def _metrics(feed: Feed, viewers: int) -> str:
             *_metric("answer_age_seconds", "gauge", "Age of the newest answer.", ("", age_s)),
         ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _keeping(counts: KeepCounts | None) -> list[str]:
+    """Return what was kept for labelling, nothing where nothing is."""
+    if counts is None:
+        return []
+    kept = ((f'{{reason="{reason}"}}', count) for reason, count in counts.kept.items())
+    left_out = (
+        (f'{{why="{why}"}}', getattr(counts, why)) for why in ("near_copies", "dropped", "lost")
+    )
+    return [
+        *_metric("kept_total", "counter", "Frames kept for labelling.", *kept),
+        *_metric("not_kept_total", "counter", "Frames that were left out.", *left_out),
+        *_metric("keep_up", "gauge", "Whether frames can be kept.", ("", int(not counts.trouble))),
+        *_metric("keep_pictures", "gauge", "Kept frames in the folder.", ("", counts.pictures)),
+        *_metric("keep_bytes", "gauge", "What they take on the disk.", ("", counts.size_bytes)),
+        *_metric("keep_limit_bytes", "gauge", "What they may take.", ("", counts.limit_bytes)),
+        *(
+            [
+                *_metric("keep_sent_total", "counter", "Kept frames sent.", ("", counts.sent)),
+                *_metric("keep_unsent", "gauge", "Kept frames to be sent.", ("", counts.unsent)),
+            ]
+            if counts.sent is not None and counts.unsent is not None
+            else []
+        ),
+    ]
 
 
 def _metric(name: str, kind: str, text: str, *values: tuple[str, float]) -> list[str]:

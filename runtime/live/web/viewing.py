@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -47,7 +47,7 @@ class PictureRoutes:
         text = request.query_params.get("after", "")
         after = int(text) if re.fullmatch("[0-9]{1,18}", text) else None
         if not self._looking.take():
-            return _full()
+            return self._looking.full()
         try:
             jpeg = await self._picture(after, request)
         finally:
@@ -76,7 +76,7 @@ class PictureRoutes:
                 yield head.encode() + jpeg.data + f"\r\n--{_BOUNDARY}\r\n".encode()
 
         kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
-        return EndlessResponse(parts(), kind, self._looking)
+        return PlacedResponse(parts(), {"content-type": kind}, self._looking)
 
     async def _picture(self, after: int | None, request: Request) -> Jpeg | None:
         """Wait for a picture; None where the source is stale or none comes."""
@@ -97,14 +97,21 @@ class PictureRoutes:
 
 
 class Places:
-    """Counts those who are there, up to the most that may be."""
+    """Counts those who are there, up to the most that may be.
 
-    def __init__(self) -> None:
+    Args:
+        most: how many may be there.
+        whose: what a refusal says that they do.
+    """
+
+    def __init__(self, most: int = MOST_VIEWERS, whose: str = "viewers are watching") -> None:
         self.taken = 0
+        self._most = most
+        self._whose = whose
 
     def take(self) -> bool:
         """Take a place; returns False where none is left."""
-        if self.taken >= MOST_VIEWERS:
+        if self.taken >= self._most:
             return False
         self.taken += 1
         return True
@@ -113,14 +120,25 @@ class Places:
         """Give a place back."""
         self.taken -= 1
 
+    def full(self) -> Response:
+        """Return the answer to one too many."""
+        return PlainTextResponse(
+            f"{self._most} {self._whose}, which is the limit. Close one of them.",
+            503,
+            {"retry-after": "5"},
+        )
 
-class EndlessResponse(StreamingResponse):
-    """A response without an end, which takes a place for as long as it is read."""
+
+class PlacedResponse(StreamingResponse):
+    """A response that takes a place for as long as it is read."""
 
     def __init__(
-        self, content: AsyncIterator[str] | AsyncIterator[bytes], kind: str, places: Places
+        self,
+        content: AsyncIterator[str] | AsyncIterator[bytes],
+        headers: Mapping[str, str],
+        places: Places,
     ) -> None:
-        super().__init__(content, headers={"content-type": kind})
+        super().__init__(content, headers=headers)
         self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,17 +146,9 @@ class EndlessResponse(StreamingResponse):
         if scope["method"] == "HEAD":
             await Response(headers=dict(self.headers))(scope, receive, send)
         elif not self._places.take():
-            await _full()(scope, receive, send)
+            await self._places.full()(scope, receive, send)
         else:
             try:
                 await super().__call__(scope, receive, send)
             finally:
                 self._places.give_back()
-
-
-def _full() -> Response:
-    return PlainTextResponse(
-        f"{MOST_VIEWERS} viewers are watching, which is the limit. Close one of them.",
-        503,
-        {"retry-after": "5"},
-    )

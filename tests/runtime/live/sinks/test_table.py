@@ -12,7 +12,7 @@ from pocketlens.runtime.live.frames import Sink
 from pocketlens.runtime.live.sinks import SINKS, SinkRequest, make_sinks
 
 # What several sinks have in common, or what is a part of one.
-SHARED = {"__init__", "outbox", "overlay", "window_child"}
+SHARED = {"__init__", "hooks", "keep_folder", "keep_push", "outbox", "overlay", "window_child"}
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +53,7 @@ def test_all_of_them_in_the_order_of_the_table(monkeypatch, tmp_path):
         jsonl="o.jsonl",
         record=str(tmp_path / "r.mp4"),
         record_events=str(tmp_path / "seen"),
+        keep=str(tmp_path / "keep"),
         display=True,
         web="0",
         mqtt="mqtt://broker/barn",

@@ -23,7 +23,8 @@ from pocketlens.runtime.live.frames import (
     ShiftState,
     SourceState,
 )
-from pocketlens.runtime.live.sinks.webhook import Webhook, parse_hook
+from pocketlens.runtime.live.sinks.hooks import parse_hook
+from pocketlens.runtime.live.sinks.webhook import Webhook
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
 SECRET = "hunter2"

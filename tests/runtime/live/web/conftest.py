@@ -63,7 +63,9 @@ class Show:
     `silent` makes the source stale, `hold` makes whoever classifies hang.
     """
 
-    def __init__(self, address, token, size_wh, clock):
+    def __init__(self, address, token, size_wh, clock, inbox=None):
+        self.keeping = None
+        self._inbox = inbox
         self.label, self.label_set = "red", ()
         self.counts = CaptureCounts(dropped=3)
         self.lines = []
@@ -77,7 +79,11 @@ class Show:
     def start(self):
         self.stack = ExitStack()
         page = WebPage(
-            self._address, token=self.token, announce=self.lines.append, clock=self._clock
+            self._address,
+            token=self.token,
+            inbox=self._inbox,
+            announce=self.lines.append,
+            clock=self._clock,
         )
         page.opened(
             RunInfo(
@@ -85,6 +91,7 @@ class Show:
                 source="http://***@camera/stream",
                 watches_shift=True,
                 counts=lambda: self.counts,
+                keeping=lambda: self.keeping,
             )
         )
         self.stack.callback(page.closed)
@@ -143,14 +150,20 @@ class Show:
 
 
 @pytest.fixture
-def open_show():
+def open_show(tmp_path):
     """Start a page: `open_show(host=…, token=…)`."""
     pytest.importorskip("uvicorn", reason="the web extra is not installed")
     pytest.importorskip("starlette", reason="the web extra is not installed")
     with ExitStack() as stack:
 
-        def start(host="127.0.0.1", token=None, size_wh=(320, 240), clock=CLOCK):
-            show = Show(WebAddress(host, 0), token, size_wh, clock)
+        def start(
+            host="127.0.0.1",
+            token=None,
+            size_wh=(320, 240),
+            clock=CLOCK,
+            inbox=tmp_path / "inbox",
+        ):
+            show = Show(WebAddress(host, 0), token, size_wh, clock, inbox)
             stack.callback(show.stop)
             return show
 

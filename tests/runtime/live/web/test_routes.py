@@ -18,7 +18,10 @@ from pocketlens.runtime.live.frames import ShiftState
 from pocketlens.runtime.live.web.feed import Feed
 
 TOKEN = "correct-horse-battery"
-PATHS = ("/", "/snapshot.jpg", "/stream.mjpg", "/events", "/api/state", "/metrics", "/healthz")
+PATHS = (
+    *("/", "/snapshot.jpg", "/stream.mjpg", "/inbox.zip", "/events", "/api/state"),
+    *("/metrics", "/healthz"),
+)
 FOREIGN = "evil.example"
 
 
