@@ -136,7 +136,7 @@ def test_test_split_that_has_nothing_of_a_class_is_refused(tmp_path: Path) -> No
     found = find_photos(tmp_path)
     free = contents_of(found, {})
     bound = {free.groups[photo.path]: "train" for photo in found.photos}
-    with pytest.raises(DataError, match=r"none of 'a', 'b'\. Photos that the run of --weights"):
+    with pytest.raises(DataError, match=r"none of 'a', 'b'\. Photos that an earlier run had keep"):
         divide_photos(found, dataclasses.replace(free, bound=bound), seed=0)
 
 

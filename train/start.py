@@ -1,0 +1,171 @@
+"""What a training starts from: the weights of an earlier run, or others if these are better.
+
+Which are better is asked of the validation photos, of which neither has learned: a head is trained
+on the features that each gives of the training photos, like the first phase of a training, and the
+lower validation loss decides. That takes two passes of the photos through the network, about as
+long as an epoch of fine-tuning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from pocketlens.train.batches import (
+    Shuffling,
+    class_weights,
+    plain_batches,
+    same_every_epoch,
+    training_batches,
+)
+from pocketlens.train.devices import all_gpus
+from pocketlens.train.head import FeatureExtractor, features_of, head_model, rounds
+from pocketlens.train.networks import build
+from pocketlens.train.optimization import accuracy, loss, optimizer
+from pocketlens.train.phases import shared_batch_size
+from pocketlens.train.pixel_cache import SplitPixels
+from pocketlens.train.settings import WEIGHTS_IMAGENET, Settings
+
+LOGGER = logging.getLogger("pocketlens")
+
+# As many epochs without a lower validation loss end the comparison of a head as the head's phase.
+_EPOCHS, _PATIENCE = 30, 5
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a head on the features of `weights` came to on the validation photos."""
+
+    weights: str
+    val_loss: float
+    val_accuracy: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """The weights that a training starts from, as in `Settings`.
+
+    `tried` are all that were compared, the best first; nothing where there was nothing to compare.
+    """
+
+    weights: str
+    tried: tuple[Tried, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Say what was compared, by how much it differed and what was chosen; "" without."""
+        if not self.tried:
+            return ""
+        best, other = self.tried
+        return (
+            f"Started from the weights of {called(best.weights)}: with these a head has a "
+            f"validation loss of {best.val_loss:.3f} (accuracy {best.val_accuracy:.1%}), with "
+            f"those of {called(other.weights)} {other.val_loss:.3f} ({other.val_accuracy:.1%})."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads."""
+        return {"weights": self.weights, "tried": [asdict(entry) for entry in self.tried]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Start:
+        """Return what `to_json` has made values of."""
+        return cls(values["weights"], tuple(Tried(**entry) for entry in values["tried"]))
+
+
+def called(weights: str) -> str:
+    """Return what weights are called in a sentence: their name without their folder."""
+    return "ImageNet" if weights == WEIGHTS_IMAGENET else Path(weights).name
+
+
+def choose_start(
+    settings: Settings, classes: int, splits: Mapping[str, SplitPixels], scratch: Path
+) -> Start:
+    """Compare the weights of `settings.from_run` with the others of the settings.
+
+    Args:
+        settings: how to train.
+        classes: how many there are.
+        splits: "train" to train heads with and "val" to compare them by.
+        scratch: a folder for files that nobody needs later.
+
+    Raises:
+        WeightsError: weights cannot be had or do not fit.
+    """
+    run = settings.from_run
+    if run is None or run == settings.weights:
+        return Start(settings.weights)
+    LOGGER.info(
+        "Comparing the weights of %s and %s by the validation photos …",
+        called(run),
+        called(settings.weights),
+    )
+    # The run comes second: at the same loss the published weights, which know none of the photos.
+    tried = [
+        _try(dataclasses.replace(settings, weights=weights), classes, splits, scratch)
+        for weights in (settings.weights, run)
+    ]
+    tried.sort(key=lambda entry: entry.val_loss)
+    start = Start(tried[0].weights, tuple(tried))
+    LOGGER.info("%s", start.text)
+    return start
+
+
+def _try(
+    settings: Settings, classes: int, splits: Mapping[str, SplitPixels], scratch: Path
+) -> Tried:
+    keras.utils.set_random_seed(settings.seed)
+    with all_gpus():
+        network = build(classes, settings)
+    train, val = splits["train"], splits["val"]
+    extractor = FeatureExtractor(network)
+    features, val_features = (
+        features_of(extractor, split, scratch / f"tried-{number}.npy")
+        for number, split in enumerate((train, val))
+    )
+    weights = class_weights(train.labels) if settings.balance != "none" else None
+    size = shared_batch_size(network, settings.batch_size, len(train.labels))
+    shuffling = Shuffling(
+        settings.seed,
+        None,
+        settings.balance == "oversample",
+        rounds(len(features), settings.batch_size),
+    )
+    batches = training_batches(
+        same_every_epoch(features, train.labels),
+        (features, train.labels),
+        size,
+        shuffling,
+        weights=weights if settings.balance == "weights" else None,
+    )
+    epochs = settings.head_epochs or _EPOCHS
+    with network.distribute_strategy.scope():
+        head = head_model(network)
+        head.compile(
+            optimizer(
+                settings, settings.rates.head, epochs * int(batches.cardinality()), scaled=False
+            ),
+            loss(settings.task, int(network.output.shape[-1]), settings.label_smoothing),
+            metrics=[accuracy(settings.task)],
+        )
+        history = head.fit(
+            batches,
+            validation_data=plain_batches(
+                val_features,
+                val.labels,
+                shared_batch_size(network, settings.batch_size, len(val.labels)),
+                weights,
+            ),
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+            callbacks=[keras.callbacks.EarlyStopping("val_loss", patience=_PATIENCE)],
+        ).history
+    val_loss, val_accuracy = min(zip(history["val_loss"], history["val_accuracy"], strict=True))
+    return Tried(settings.weights, float(val_loss), float(val_accuracy))
