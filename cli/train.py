@@ -175,8 +175,8 @@ schedule_options = options_of("Training")
     metavar="RUN|none",
     type=TARGET,
     multiple=True,
-    help="Earlier run whose photos keep their split; may be repeated.  [default: none but the run "
-    "of --from or --weights]",
+    help="Earlier run whose photos keep their split; may be repeated.  [default: in a project all "
+    "of its runs, else none]",
 )
 @network(
     "--arch",
@@ -309,8 +309,8 @@ def train_command(
 
     Without such a layout about 65 % of the photos are for training, 15 % for validation and 20 %
     for the test. Which photo is in which split follows from its content and --seed, so it stays
-    there when others are added or files are renamed. The photos of an earlier run, that of --from,
-    --weights or --splits-of, keep their split whatever else changes; near duplicates follow them.
+    there when others are added or files are renamed. The photos of earlier runs, those of --from,
+    --weights and --splits-of, keep their split whatever else changes; near duplicates follow them.
 
     RUN appears when it is complete. Until then it is in a hidden folder beside RUN. After an
     interruption, even a power cut, the same command with --resume continues.
@@ -378,9 +378,9 @@ def _as_in_run(run: Path, values: Mapping[str, object]) -> dict[str, object]:
     return {**values, **taken}
 
 
-def _splits_of(runs: tuple[str, ...]) -> tuple[str, ...]:
+def _splits_of(runs: tuple[str, ...]) -> tuple[str, ...] | None:
     if NO_RUN not in runs:
-        return runs
+        return runs or None
     if len(runs) > 1:
         raise UsageError(
             f"Expected runs or {NO_RUN} for --splits-of. Received: both. Leave one of them out."

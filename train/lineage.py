@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.errors import ModelFileError, PocketlensError
+from pocketlens.project import RUNS, project_root
 from pocketlens.report.html import counted
 from pocketlens.runtime.photos import Photo
 from pocketlens.runtime.runs import (
@@ -131,19 +132,28 @@ def read_earlier(runs: Iterable[str | Path]) -> SeenPhotos:
     return earlier
 
 
-def earlier_runs(folder: Path) -> tuple[Path, ...]:
-    """Return the runs in a folder of runs that have divided photos into three splits, by name.
+def earlier_runs(photos: Path) -> tuple[Path, ...]:
+    """Return the runs of the project that photos are in, by name; none without a project.
 
-    One without test photos (`--no-test`) divided them otherwise, and what it has in `train` other
-    runs test on.
+    One without test photos (`--no-test`) is none of them: it divided photos otherwise, and what it
+    learned from others test on.
 
     Raises:
         ModelFileError: a run's record of its photos is damaged.
     """
-    if not folder.is_dir():
+    root = project_root(photos)
+    if root is None or not (root / RUNS).is_dir():
         return ()
-    runs = (path for path in sorted(folder.iterdir()) if path.name[0] != "." and is_run(path))
-    return tuple(path for path in runs if read_split(path).parts.get("test"))
+    runs = (
+        path for path in sorted((root / RUNS).iterdir()) if path.name[0] != "." and is_run(path)
+    )
+    try:
+        return tuple(path for path in runs if read_split(path).parts.get("test"))
+    except ModelFileError as error:
+        raise ModelFileError(
+            f"{error} Or move that run out of {RUNS}/: photos keep the split that they had in the "
+            "runs there."
+        ) from error
 
 
 def _run_folder(weights: str) -> Path:

@@ -73,16 +73,17 @@ class Settings:
     given. `weights` is "imagenet", "none", or the path of a weights file or run. `from_run` is a
     run whose weights are taken in their place if a head does better on them (see `train.start`);
     where the architecture has no others, or "none" were asked for, they are taken anyway.
-    `splits_of` are runs whose photos keep their split; those of a run that training starts from, or
-    may start from, always do. `augmentation` is "light" on weights and "strong" without any where
-    it is not given. `fine_tune_epochs` of None means 10 on weights; without any, where this phase
-    trains every layer from scratch, 40, and up to 200 where photos are few. Zero epochs skip a
-    phase. `balance` makes uneven classes count the same, by weights or by drawing photos of rare
-    ones more often; multilabel training knows no balance. `learning_rate` is where the second phase
-    starts; `rates` says what None means, and a rate that is given moves the one on the grid in
-    proportion. `mixed_precision` of None takes it where it pays. Without `test` no test photos are
-    taken from the training photos. `unknown` of "auto" gives a multiclass model one more label, for
-    photos that show none of the others, and a binary or multilabel one a second output, `novelty`;
+    `splits_of` are runs whose photos keep their split, None for the earlier runs of the project
+    that the photos are in; those of a run that training starts from, or may start from, always do.
+    `augmentation` is "light" on weights and "strong" without any where it is not given.
+    `fine_tune_epochs` of None means 10 on weights; without any, where this phase trains every layer
+    from scratch, 40, and up to 200 where photos are few. Zero epochs skip a phase. `balance` makes
+    uneven classes count the same, by weights or by drawing photos of rare ones more often;
+    multilabel training knows no balance. `learning_rate` is where the second phase starts; `rates`
+    says what None means, and a rate that is given moves the one on the grid in proportion.
+    `mixed_precision` of None takes it where it pays. Without `test` no test photos are taken from
+    the training photos. `unknown` of "auto" gives a multiclass model one more label, for photos
+    that show none of the others, and a binary or multilabel one a second output, `novelty`;
     `known_kept` is the share of the known validation photos that are to keep their label, or to
     have a novelty below 0.5.
     """
@@ -115,7 +116,7 @@ class Settings:
     unknown: str = UNKNOWN_AUTO
     known_kept: float = DEFAULT_KNOWN_KEPT
     from_run: str | None = None
-    splits_of: tuple[str, ...] = ()
+    splits_of: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Fill in what the architecture prescribes, and refuse what cannot be trained."""
@@ -190,7 +191,7 @@ class Settings:
 
     def _check_runs(self) -> None:
         """Refuse what are no runs, and take the weights of `from_run` where there are no others."""
-        named = [("--splits-of", run) for run in self.splits_of]
+        named = [("--splits-of", run) for run in self.splits_of or ()]
         named += [("--from", self.from_run)] if self.from_run is not None else []
         for option, run in named:
             came = "a file or folder that is not a run" if Path(run).exists() else "no such folder"

@@ -52,7 +52,7 @@ from pocketlens.train.data_check import check_data
 from pocketlens.train.data_report import log_check, write_data_report
 from pocketlens.train.devices import FLOAT32, all_gpus, precision
 from pocketlens.train.found_photos import refuse_inside
-from pocketlens.train.lineage import SeenPhotos, read_earlier, read_seen
+from pocketlens.train.lineage import SeenPhotos, earlier_runs, read_earlier, read_seen
 from pocketlens.train.networks import HEAD_NAME, build
 from pocketlens.train.phases import Trainer, predict_scores
 from pocketlens.train.pixel_cache import SplitPixels, load_pixels
@@ -289,6 +289,9 @@ def train(
     settings = settings or Settings()
     refuse_run(out, overwrite=overwrite, resume=resume)
     refuse_inside(out, photos)
+    if settings.splits_of is None:
+        runs = tuple(map(str, earlier_runs(photos)))
+        settings = dataclasses.replace(settings, splits_of=runs)
     earlier = _earlier(settings)
     check = check_data(photos, settings.task, settings.positive, earlier)
     if strict:
@@ -408,7 +411,7 @@ def train(
 
 def _earlier(settings: Settings) -> SeenPhotos:
     """Return what earlier runs had; say of which nobody knows whether they keep their split."""
-    runs = [*settings.splits_of, *filter(None, [settings.from_run])]
+    runs = [*(settings.splits_of or ()), *filter(None, [settings.from_run])]
     earlier = read_earlier(runs)
     if earlier.unknown:
         LOGGER.warning("Some photos may not keep their split: %s.", earlier.unknown)
@@ -452,7 +455,7 @@ def _described(
     values = dataclasses.asdict(settings)
     values["weights"] = Path(settings.weights).name
     values["from_run"] = settings.from_run and Path(settings.from_run).name
-    values["splits_of"] = ", ".join(Path(run).name for run in settings.splits_of) or None
+    values["splits_of"] = ", ".join(Path(run).name for run in settings.splits_of or ()) or None
     if start.tried:
         best, other = start.tried
         values["weights_loss"] = round(best.val_loss, 4)

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pocketlens.project import create_project
 from pocketlens.runtime.runs import write_split
 from pocketlens.train.data_check import check_data
 from pocketlens.train.lineage import SeenPhotos, earlier_runs, read_earlier
@@ -22,14 +23,14 @@ def picture(path: Path, seed: int) -> None:
 
 
 class Retraining:
-    """Photos of two classes in a folder, and the runs beside it.
+    """A project: photos of two classes, and runs.
 
     `prints` has the fingerprint of every photo that was ever there, by its SHA-256.
     """
 
     def __init__(self, folder: Path, count: int) -> None:
-        self.folder = folder
-        self.photos = folder / "photos"
+        self.runs = folder / "runs"
+        self.photos = create_project(folder, LABELS).photos
         self.prints: dict[str, str] = {}
         for number, label in enumerate(LABELS):
             for index in range(count):
@@ -44,13 +45,13 @@ class Retraining:
         splits_of: tuple[Path, ...] | None = None,
     ) -> tuple[DividedPhotos, Contents]:
         """Divide the photos and write what a run keeps of them; without `splits_of`, all runs'."""
-        runs = earlier_runs(self.folder) if splits_of is None else splits_of
+        runs = earlier_runs(self.photos) if splits_of is None else splits_of
         earlier = read_earlier(runs)
         check = check_data(self.photos, seen=earlier)
         divided = check.divide(seed, test=test)
         for path, text in check.contents.fingerprints.items():
             self.prints[check.contents.digests[path]] = text
-        run = self.folder / name
+        run = self.runs / name
         run.mkdir()
         (run / "model.keras").touch()
         known = SeenPhotos().and_those_of(divided.splits, check.contents)

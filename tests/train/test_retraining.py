@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from retraining import Retraining, picture
 
-from pocketlens.errors import DataError, UsageError
+from pocketlens.errors import DataError, ModelFileError, UsageError
 from pocketlens.runtime.runs import SPLITS, read_split
 from pocketlens.train.data_check import check_data
 from pocketlens.train.duplicates import Fingerprint, NearCopies, fingerprint, near_groups
-from pocketlens.train.lineage import SeenPhotos, earlier_runs, read_earlier, read_seen
+from pocketlens.train.lineage import earlier_runs, read_earlier, read_seen
 from pocketlens.train.settings import Settings, as_in_run
 from pocketlens.train.splits import DividedPhotos, divide_groups
 
@@ -25,7 +25,7 @@ Labels = tuple[int, ...]
 
 @st.composite
 def grown(draw: st.DrawFn) -> tuple[dict[str, list[Labels]], dict[str, list[Labels]]]:
-    """Return groups of photos with labels, and the same with others added, some gone, relabelled."""
+    """Return groups of photos with labels, and the same with some added, gone and relabelled."""
     labels = st.sets(st.integers(0, 3), max_size=2).map(lambda held: tuple(sorted(held)))
     members = st.lists(labels, min_size=1, max_size=3)
     before = draw(st.dictionaries(st.text("0123456789abcdef", min_size=4, max_size=4), members))
@@ -123,8 +123,8 @@ def test_four_trainings_with_photos_added_copied_relabelled_and_deleted(
         }
         assert left == contents.between
     assert sum(split == "test" for split in tested.values()) == len(new) > 2
-    assert read_earlier([tmp_path / "run3"]).splits == tested
-    assert read_seen(str(tmp_path / "run3")).splits.keys() == splits.keys()
+    assert read_earlier([tmp_path / "runs" / "run3"]).splits == tested
+    assert read_seen(str(tmp_path / "runs" / "run3")).splits.keys() == splits.keys()
 
 
 def row_of_pictures() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -204,32 +204,36 @@ def test_layout_that_trains_on_test_photos_is_told(tmp_path: Path) -> None:
             target = photos / place / photo.path.parent.name / photo.path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(photo.path, target)
-    again = check_data(photos, seen=read_earlier([tmp_path / "run0"])).divide(0)
+    again = check_data(photos, seen=read_earlier([tmp_path / "runs" / "run0"])).divide(0)
     assert any(
         "This run learns from 2 photos that an earlier run had in test" in note
         for note in again.notes
     )
 
 
-def test_runs_of_a_folder(tmp_path: Path) -> None:
+def test_runs_of_a_project(tmp_path: Path) -> None:
     retraining = Retraining(tmp_path, 20)
-    assert earlier_runs(tmp_path / "nowhere") == ()
+    photos = retraining.photos
+    assert earlier_runs(photos) == ()
     retraining.train("b", 0)
     retraining.train("a", 1)
     retraining.train(".c.partial", 1)
     retraining.train("final", 1, test=False)
-    (tmp_path / "models").mkdir()
-    assert earlier_runs(tmp_path) == (tmp_path / "a", tmp_path / "b")
-    (tmp_path / "a" / "split.json").write_text("[")
-    with pytest.raises(Exception, match="a record of the splits in"):
-        earlier_runs(tmp_path)
+    (retraining.runs / "notes").mkdir()
+    expected = (retraining.runs / "a", retraining.runs / "b")
+    assert earlier_runs(photos) == earlier_runs(photos / "ant") == expected
+    (retraining.runs / "a" / "split.json").write_text("[")
+    with pytest.raises(ModelFileError, match=r"a record of the splits in.*move that run out of"):
+        earlier_runs(photos)
+    (tmp_path / "pocketlens.toml").unlink()
+    assert earlier_runs(photos) == ()
 
 
 def test_what_runs_say_differently_counts_as_far_from_the_test_as_it_was(tmp_path: Path) -> None:
     retraining = Retraining(tmp_path, 20)
     one, _ = retraining.train("one", 0, splits_of=())
     two, _ = retraining.train("two", 5, splits_of=())
-    earlier = read_earlier([tmp_path / "one", tmp_path / "two"])
+    earlier = read_earlier([retraining.runs / "one", retraining.runs / "two"])
     for split in SPLITS[:2]:
         for divided in (one, two):
             for photo in divided.splits[split]:
@@ -246,19 +250,19 @@ def test_record_of_earlier_runs_is_none_of_what_was_learned(tmp_path: Path) -> N
     for path in gone:
         path.unlink()
     retraining.train("run1", 0)
-    record = read_split(tmp_path / "run1")
+    record = read_split(tmp_path / "runs" / "run1")
     assert record.earlier is not None
     kept = {digest for split in SPLITS for digest in record.earlier[split]}
     assert kept == set(names.values())
-    assert not set(read_seen(str(tmp_path / "run1")).splits) & kept
-    shutil.rmtree(tmp_path / "run0")
-    before = read_earlier([tmp_path / "run1"])
+    assert not set(read_seen(str(tmp_path / "runs" / "run1")).splits) & kept
+    shutil.rmtree(tmp_path / "runs" / "run0")
+    before = read_earlier([tmp_path / "runs" / "run1"])
     assert set(names.values()) <= before.splits.keys()
-    (tmp_path / "run1" / "split.json").write_text(
+    (tmp_path / "runs" / "run1" / "split.json").write_text(
         json.dumps({"photos": ".", "parts": {}, "seen": None, "earlier": {"train": 3}})
     )
-    with pytest.raises(Exception, match="a record of the splits in"):
-        read_earlier([tmp_path / "run1"])
+    with pytest.raises(ModelFileError, match="a record of the splits in"):
+        read_earlier([tmp_path / "runs" / "run1"])
 
 
 def test_runs_that_are_none_are_refused(tmp_path: Path, plain_run: Path) -> None:
