@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -173,7 +174,6 @@ schedule_options = options_of("Training")
 @photos_options(
     "--splits-of",
     metavar="RUN|none",
-    type=TARGET,
     multiple=True,
     help="Earlier run whose photos keep their split; may be repeated.  [default: in a project all "
     "of its runs, else none]",
@@ -213,7 +213,7 @@ schedule_options = options_of("Training")
     metavar="RUN",
     type=TARGET,
     help="Earlier run to start from, if its weights do better on validation photos than those of "
-    "--weights. --arch, --alpha, --image-size, --resize and --task are its own unless given.",
+    "--weights. Its network, input and task are taken, too, where no option says otherwise.",
 )
 @schedule_options(
     "--head-epochs", type=int, default=30, show_default=True, help="Epochs of the head alone."
@@ -380,7 +380,7 @@ def _as_in_run(run: Path, values: Mapping[str, object]) -> dict[str, object]:
 
 def _splits_of(runs: tuple[str, ...]) -> tuple[str, ...] | None:
     if NO_RUN not in runs:
-        return runs or None
+        return tuple(map(os.path.expanduser, runs)) or None
     if len(runs) > 1:
         raise UsageError(
             f"Expected runs or {NO_RUN} for --splits-of. Received: both. Leave one of them out."

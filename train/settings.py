@@ -37,7 +37,7 @@ WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
 
 # What a retraining takes from an earlier run's card, where nothing else is said.
-_OF_RUN = ("arch", "alpha", "flip")
+_OF_RUN = ("arch", "alpha", "flip", "unknown")
 
 # Stands for what the architecture prescribes until the settings are made.
 _ARCHITECTURE_SAYS: Any = None

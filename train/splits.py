@@ -78,13 +78,9 @@ def divide_groups(
     places = {name: place(name, seed) for name in groups}
     placed = {}
     for name, number in places.items():
-        if name in bound:
-            # The next one that keeps no less away from the test split.
-            allowed = [split for split in splits if split == most_bound((split, bound[name]))]
-            placed[name] = max(allowed, key=SPLITS.index)
-        else:
-            inside = (split for split in splits if RANGES[split][0] <= number < RANGES[split][1])
-            placed[name] = next(inside, "train")
+        inside = (split for split in splits if RANGES[split][0] <= number < RANGES[split][1])
+        split = bound.get(name) or next(inside, "train")
+        placed[name] = split if split in splits else "train"
     _fill_gaps(groups, placed, splits, {name: places[name] for name in places.keys() - bound})
     return placed
 

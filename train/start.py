@@ -51,15 +51,22 @@ class Tried:
 class Start:
     """The weights that a training starts from, as in `Settings`.
 
-    `tried` are all that were compared, the best first; nothing where there was nothing to compare.
+    `tried` are all that were compared, the best first. `alone` says that there was nothing to
+    compare a run's weights with.
     """
 
     weights: str
     tried: tuple[Tried, ...] = ()
+    alone: bool = False
 
     @property
     def text(self) -> str:
-        """Say what was compared, by how much it differed and what was chosen; "" without."""
+        """Say what was compared, by how much it differed and what was chosen; "" without a run."""
+        if self.alone:
+            return (
+                f"Started from the weights of {called(self.weights)}: there are no others to "
+                "compare them with."
+            )
         if not self.tried:
             return ""
         best, other = self.tried
@@ -71,12 +78,13 @@ class Start:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads."""
-        return {"weights": self.weights, "tried": [asdict(entry) for entry in self.tried]}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Start:
         """Return what `to_json` has made values of."""
-        return cls(values["weights"], tuple(Tried(**entry) for entry in values["tried"]))
+        tried = tuple(Tried(**entry) for entry in values["tried"])
+        return cls(values["weights"], tried, values["alone"])
 
 
 def called(weights: str) -> str:
@@ -99,8 +107,12 @@ def choose_start(
         WeightsError: weights cannot be had or do not fit.
     """
     run = settings.from_run
-    if run is None or run == settings.weights:
+    if run is None:
         return Start(settings.weights)
+    if run == settings.weights:
+        start = Start(run, alone=True)
+        LOGGER.info("%s", start.text)
+        return start
     LOGGER.info(
         "Comparing the weights of %s and %s by the validation photos …",
         called(run),

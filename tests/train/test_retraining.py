@@ -194,6 +194,18 @@ def test_class_whose_test_photos_are_gone_asks_for_new_ones(tmp_path: Path) -> N
     assert "new.png" in {photo.path.name for photo in divided.splits["test"]}
 
 
+def test_final_training_without_a_test_moves_nothing_of_later_ones(tmp_path: Path) -> None:
+    """It learns from the test photos; what others keep for the test stays that for them."""
+    retraining = Retraining(tmp_path, 20)
+    before, _ = retraining.train("run0", 0)
+    final, _ = retraining.train("final", 0, test=False)
+    assert list(final.splits) == ["train", "val"]
+    assert final.splits["val"] == before.splits["val"]
+    assert set(final.splits["train"]) == {*before.splits["train"], *before.splits["test"]}
+    after, _ = retraining.train("run1", 7)
+    assert after.splits == before.splits
+
+
 def test_layout_that_trains_on_test_photos_is_told(tmp_path: Path) -> None:
     retraining = Retraining(tmp_path, 20)
     divided, _ = retraining.train("run0", 0)
@@ -283,6 +295,7 @@ def test_settings_are_those_of_the_run_unless_chosen(plain_run: Path) -> None:
         "arch": "cnn_deep",
         "alpha": 1.0,
         "flip": True,
+        "unknown": "off",
         "resize_mode": "stretch",
         "task": "multiclass",
         "image_size": 64,
