@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -175,6 +174,7 @@ schedule_options = options_of("Training")
 @photos_options(
     "--splits-of",
     metavar="RUN|none",
+    type=TARGET,
     multiple=True,
     help="Earlier run whose photos keep their split; may be repeated.  [default: in a project all "
     "of its runs, else none]",
@@ -381,7 +381,7 @@ def _as_in_run(run: Path, values: Mapping[str, object]) -> dict[str, object]:
 
 def _splits_of(runs: tuple[str, ...]) -> tuple[str, ...] | None:
     if NO_RUN not in runs:
-        return tuple(map(os.path.expanduser, runs)) or None
+        return runs or None
     if len(runs) > 1:
         raise UsageError(
             f"Expected runs or {NO_RUN} for --splits-of. Received: both. Leave one of them out."

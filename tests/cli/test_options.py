@@ -229,6 +229,7 @@ def _instead_of_training(
             test=test,
             result=test,
             unknown="",
+            start="",
             refusals=None,
         )
 
