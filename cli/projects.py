@@ -49,7 +49,7 @@ class Call:
 
     project: Project
     given: dict[str, Any]
-    found: dict[str, Any] = field(default_factory=dict)
+    found: dict[str, list[str]] = field(default_factory=dict)
 
     def show(self, path: Path) -> str:
         """Return a path as somebody in the current folder would write it."""
@@ -287,12 +287,8 @@ def _as_given(parameter: click.Parameter, value: Any, where: str, *, opposite: b
             if many:
                 expected += ", or a list of them,"
             raise ProjectError(f"Expected {expected} as {where}. Received: {_text(value)}.")
-    texts = [entry if isinstance(entry, str) else _number(entry) for entry in entries]
+    texts = [entry if isinstance(entry, str) else repr(entry) for entry in entries]
     return texts if many else texts[0]
-
-
-def _number(value: float) -> str:
-    return repr(value) if isinstance(value, int) else f"{value:.17g}"
 
 
 def _text(value: Any) -> str:
