@@ -2,24 +2,34 @@
 
 Which are better is asked of the validation photos, of which neither has learned: a head is trained
 on the features that each gives of the training photos, like the first phase of a training, and the
-lower validation loss decides. That takes two passes of the photos through the network, about as
-long as an epoch of fine-tuning.
+validation loss decides. That takes two passes of the photos through the network, about as long as
+an epoch of fine-tuning.
+
+The run's weights have to be better by more than the standard error of the difference, photo by
+photo. A run has chosen its epochs by some of these photos, and what is lower by less was not better
+after fine-tuning: of 1,000 flowers, with a run on 60 % of them and a head whose loss was lower by
+0.025 of 0.65, 5 test photos were won and 14 lost.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
+from pocketlens.choices import MULTICLASS
 from pocketlens.train.batches import (
     Shuffling,
     class_weights,
+    photo_weights,
     plain_batches,
     same_every_epoch,
     training_batches,
@@ -51,12 +61,15 @@ class Tried:
 class Start:
     """The weights that a training starts from, as in `Settings`.
 
-    `tried` are all that were compared, the best first. `alone` says that there was nothing to
-    compare a run's weights with.
+    `tried` are both that were compared, the chosen ones first; `difference` is by how much the
+    validation loss of the second is higher, `error` the standard error of that. `alone` says that
+    there was nothing to compare a run's weights with.
     """
 
     weights: str
     tried: tuple[Tried, ...] = ()
+    difference: float = 0.0
+    error: float = 0.0
     alone: bool = False
 
     @property
@@ -70,10 +83,13 @@ class Start:
         if not self.tried:
             return ""
         best, other = self.tried
+        apart = f"{abs(self.difference):.3f} ± {self.error:.3f}"
+        is_chance = abs(self.difference) <= self.error
         return (
             f"Started from the weights of {called(best.weights)}: with these a head has a "
             f"validation loss of {best.val_loss:.3f} (accuracy {best.val_accuracy:.1%}), with "
-            f"those of {called(other.weights)} {other.val_loss:.3f} ({other.val_accuracy:.1%})."
+            f"those of {called(other.weights)} {other.val_loss:.3f} ({other.val_accuracy:.1%}); "
+            f"the difference of {apart} {'may be' if is_chance else 'is more than'} chance."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -84,7 +100,7 @@ class Start:
     def from_json(cls, values: Mapping[str, Any]) -> Start:
         """Return what `to_json` has made values of."""
         tried = tuple(Tried(**entry) for entry in values["tried"])
-        return cls(values["weights"], tried, values["alone"])
+        return cls(**{**values, "tried": tried})
 
 
 def called(weights: str) -> str:
@@ -118,20 +134,32 @@ def choose_start(
         called(run),
         called(settings.weights),
     )
-    # The run comes second: at the same loss the published weights, which know none of the photos.
-    tried = [
-        _try(dataclasses.replace(settings, weights=weights), classes, splits, scratch)
-        for weights in (settings.weights, run)
-    ]
-    tried.sort(key=lambda entry: entry.val_loss)
-    start = Start(tried[0].weights, tuple(tried))
+    others, other_losses = _try(settings, classes, splits, scratch)
+    from_run = dataclasses.replace(settings, weights=run)
+    start = better(others, other_losses, *_try(from_run, classes, splits, scratch))
     LOGGER.info("%s", start.text)
     return start
 
 
+def better(
+    others: Tried, other_losses: NDArray[np.float64], run: Tried, run_losses: NDArray[np.float64]
+) -> Start:
+    """Return the run's weights if they are better by more than chance, else the others.
+
+    The losses are float64 (N,), of the same validation photos in the same order.
+    """
+    gains = other_losses - run_losses
+    difference = float(gains.mean())
+    error = float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else math.inf
+    if difference > error:
+        return Start(run.weights, (run, others), difference, error)
+    return Start(others.weights, (others, run), -difference, error)
+
+
 def _try(
     settings: Settings, classes: int, splits: Mapping[str, SplitPixels], scratch: Path
-) -> Tried:
+) -> tuple[Tried, NDArray[np.float64]]:
+    """Return what a head on the weights of the settings came to, and each photo's loss (N,)."""
     keras.utils.set_random_seed(settings.seed)
     with all_gpus():
         network = build(classes, settings)
@@ -157,13 +185,13 @@ def _try(
         weights=weights if settings.balance == "weights" else None,
     )
     epochs = settings.head_epochs or _EPOCHS
+    measure = loss(settings.task, int(network.output.shape[-1]), settings.label_smoothing)
     with network.distribute_strategy.scope():
         head = head_model(network)
+        steps = epochs * int(batches.cardinality())
         head.compile(
-            optimizer(
-                settings, settings.rates.head, epochs * int(batches.cardinality()), scaled=False
-            ),
-            loss(settings.task, int(network.output.shape[-1]), settings.label_smoothing),
+            optimizer(settings, settings.rates.head, steps, scaled=False),
+            measure,
             metrics=[accuracy(settings.task)],
         )
         history = head.fit(
@@ -177,7 +205,17 @@ def _try(
             epochs=epochs,
             shuffle=False,
             verbose=0,
-            callbacks=[keras.callbacks.EarlyStopping("val_loss", patience=_PATIENCE)],
+            callbacks=[
+                keras.callbacks.EarlyStopping(
+                    "val_loss", patience=_PATIENCE, restore_best_weights=True
+                )
+            ],
         ).history
+        scores = head(keras.ops.convert_to_tensor(np.asarray(val_features)), training=False)
     val_loss, val_accuracy = min(zip(history["val_loss"], history["val_accuracy"], strict=True))
-    return Tried(settings.weights, float(val_loss), float(val_accuracy))
+    tried = Tried(settings.weights, float(val_loss), float(val_accuracy))
+    truth = val.labels
+    if settings.task != MULTICLASS:
+        truth = truth.reshape(len(truth), -1).astype(np.float32)
+    losses = keras.ops.convert_to_numpy(measure.call(keras.ops.convert_to_tensor(truth), scores))
+    return tried, losses.astype(np.float64) * photo_weights(val.labels, weights)

@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,11 +16,11 @@ import keras
 from pocketlens.cli.main import run
 from pocketlens.project import create_project
 from pocketlens.runtime.runs import read_run, read_split
-from pocketlens.train import Settings, start, train
+from pocketlens.train import Settings, train
 from pocketlens.train.data_check import check_data
-from pocketlens.train.lineage import read_earlier, read_seen
+from pocketlens.train.lineage import read_seen
 from pocketlens.train.pixel_cache import load_pixels
-from pocketlens.train.start import Start, Tried, choose_start
+from pocketlens.train.start import Start, Tried, better, choose_start
 from pocketlens.train.unfinished import UnfinishedRun
 
 
@@ -81,6 +80,7 @@ def test_better_weights_are_taken_and_told_and_stay_when_a_training_goes_on(
     assert record["weights"] == record["from_run"] == plain_run.name
     assert record["other_weights"] == noisy_run.name
     assert record["weights_loss"] < record["other_weights_loss"]
+    assert "is more than chance" in training.start
     assert training.start.startswith(f"Started from the weights of {plain_run.name}: with these")
     assert f"{record['weights_loss']:.3f}" in training.start
     report = out / "report"
@@ -90,40 +90,57 @@ def test_better_weights_are_taken_and_told_and_stay_when_a_training_goes_on(
     assert read_seen(str(out)).splits.keys() >= read_seen(str(plain_run)).splits.keys()
 
 
+@pytest.mark.parametrize("task", ["multiclass", "binary", "multilabel"])
 def test_run_that_is_worse_is_not_started_from(
-    tiny_photos: Path, plain_run: Path, noisy_run: Path, tmp_path: Path
+    task: str, tiny_photos: Path, plain_run: Path, noisy_run: Path, tmp_path: Path
 ) -> None:
-    settings = settings_with(from_run=str(noisy_run), weights=str(plain_run))
-    earlier = read_earlier([plain_run, noisy_run])
-    divided = check_data(tiny_photos, seen=earlier).divide(settings.seed)
+    photos = tmp_path / "photos"
+    for label in ("circle", "cross"):
+        shutil.copytree(tiny_photos / label, photos / label)
+    settings = settings_with(task=task, from_run=str(noisy_run), weights=str(plain_run))
+    divided = check_data(photos, task).divide(settings.seed)
     splits = load_pixels(divided, (32, 32), settings.resize_mode)
     chosen = choose_start(settings, len(divided.labels), splits, tmp_path)
     assert chosen.weights == str(plain_run)
     assert [entry.weights for entry in chosen.tried] == [str(plain_run), str(noisy_run)]
-    assert chosen.tried[0].val_accuracy > chosen.tried[1].val_accuracy
+    best, other = (entry.val_loss for entry in chosen.tried)
+    # The mean over photos is what Keras says.
+    assert chosen.difference == pytest.approx(other - best, abs=1e-3)
+    assert 0 < chosen.error < chosen.difference
 
 
-def test_same_loss_takes_the_weights_that_know_no_photos(
-    plain_run: Path, noisy_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(start, "_try", lambda settings, *_: Tried(settings.weights, 0.5, 0.9))
-    settings = settings_with(from_run=str(plain_run), weights=str(noisy_run))
-    assert choose_start(settings, 3, {}, Path()).weights == str(noisy_run)
-    alone = choose_start(settings_with(from_run=str(plain_run)), 3, {}, Path())
-    assert alone.weights == str(plain_run)
-    assert "there are no others to compare them with" in alone.text
-    plain = choose_start(replace(settings, from_run=None), 3, {}, Path())
-    assert (plain.weights, plain.text) == (str(noisy_run), "")
-    for entry in (alone, plain, choose_start(settings, 3, {}, Path())):
+def test_what_may_be_chance_takes_the_weights_that_know_no_photos() -> None:
+    others, flowers = Tried("imagenet", 0.75, 0.8), Tried("runs/flowers", 0.7, 0.85)
+    losses, gains = np.full(100, 0.75), np.tile([0.15, -0.05], 50)
+    clear = better(others, losses, flowers, losses - gains)
+    assert clear.weights == "runs/flowers"
+    assert clear.difference == pytest.approx(0.05)
+    # What one photo differs by, over the root of how many there are.
+    assert clear.error == pytest.approx(0.1 / np.sqrt(99))
+    unclear = better(others, losses[:2], flowers, (losses - gains)[:2])
+    assert unclear.weights == "imagenet"
+    assert unclear.difference == pytest.approx(-0.05)
+    assert better(others, losses, flowers, losses).weights == "imagenet"
+    assert better(others, losses[:1], flowers, losses[:1] - 0.5).weights == "imagenet"
+    assert clear.text == (
+        "Started from the weights of flowers: with these a head has a validation loss of 0.700 "
+        "(accuracy 85.0%), with those of ImageNet 0.750 (80.0%); the difference of 0.050 ± 0.010 "
+        "is more than chance."
+    )
+    assert unclear.text.startswith("Started from the weights of ImageNet: with these a head has")
+    assert unclear.text.endswith("0.050 ± 0.100 may be chance.")
+    for entry in (clear, unclear):
         assert Start.from_json(json.loads(json.dumps(entry.to_json()))) == entry
 
 
-def test_published_weights_are_called_by_their_name() -> None:
-    text = Start("imagenet", (Tried("imagenet", 0.5, 0.9), Tried("runs/flowers", 0.75, 0.8))).text
-    assert text == (
-        "Started from the weights of ImageNet: with these a head has a validation loss of 0.500 "
-        "(accuracy 90.0%), with those of flowers 0.750 (80.0%)."
-    )
+def test_nothing_is_compared_without_a_choice(plain_run: Path, noisy_run: Path) -> None:
+    alone = choose_start(settings_with(from_run=str(plain_run)), 3, {}, Path())
+    assert alone.weights == str(plain_run)
+    assert "there are no others to compare them with" in alone.text
+    plain = choose_start(settings_with(weights=str(noisy_run)), 3, {}, Path())
+    assert (plain.weights, plain.text) == (str(noisy_run), "")
+    for entry in (alone, plain):
+        assert Start.from_json(json.loads(json.dumps(entry.to_json()))) == entry
 
 
 def test_project_trains_again_with_a_new_class_and_more_photos(
