@@ -123,6 +123,7 @@ def summarise(training: Training, json_target: str | None = None) -> None:
             "test": training.test and asdict(training.test),
             "val": asdict(training.val),
             "unknown": training.unknown,
+            "start": training.start,
             **({"refusals": training.refusals.to_json()} if training.refusals else {}),
         }
 
@@ -143,6 +144,8 @@ def summarise(training: Training, json_target: str | None = None) -> None:
                 "are optimistic",
                 soft_wrap=True,
             )
+        if training.start:
+            console.print(training.start, soft_wrap=True)
         if training.test and training.unknown:
             console.print(f"The test figures may be optimistic: {training.unknown}", soft_wrap=True)
         _print_refusals(console, training.refusals)

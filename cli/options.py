@@ -147,6 +147,9 @@ class Command(click.Command):
             value = values.get(option.name or "")
             if value is None or not isinstance(option.type, LocalPath) or option.type.exists:
                 continue
+            # Nothing is written to any number of places.
+            if isinstance(value, tuple):
+                continue
             place = value if value == STANDARD_OUTPUT else os.path.realpath(value)
             other = named.setdefault(place, option.opts[0])
             if other != option.opts[0]:

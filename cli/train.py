@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from pocketlens.choices import (
     AUGMENTATIONS,
@@ -30,7 +32,13 @@ from pocketlens.cli.options import (
     output,
     overwrite_option,
 )
+from pocketlens.errors import UsageError
 from pocketlens.train.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, Architecture
+
+LOGGER = logging.getLogger("pocketlens")
+
+# For --splits-of: no earlier run's splits.
+NO_RUN = "none"
 
 _ROW = "{:<19}{:>5}{:>8}{:>12}{:>7}{:>12}{:>7}{:>8}{:>5}"
 _HEADINGS = (
@@ -163,6 +171,14 @@ schedule_options = options_of("Training")
     is_flag=True,
     help="Set no test photos aside; accuracy is then measured on the validation photos.",
 )
+@photos_options(
+    "--splits-of",
+    metavar="RUN|none",
+    type=TARGET,
+    multiple=True,
+    help="Earlier run whose photos keep their split; may be repeated.  [default: in a project all "
+    "of its runs, else none]",
+)
 @network(
     "--arch",
     type=click.Choice(list(ARCHITECTURES)),
@@ -191,6 +207,14 @@ schedule_options = options_of("Training")
     type=TARGET,
     help="Weights to start from: ImageNet's, random ones, a weights file or an earlier run.  "
     "[default: imagenet; none for the cnn_ architectures]",
+)
+@network(
+    "--from",
+    "from_run",
+    metavar="RUN",
+    type=TARGET,
+    help="Earlier run to start from, if its weights do better on validation photos than those of "
+    "--weights. Its network, input and task are taken, too, where no option says otherwise.",
 )
 @schedule_options(
     "--head-epochs", type=int, default=30, show_default=True, help="Epochs of the head alone."
@@ -270,6 +294,8 @@ def train_command(
     resume: bool,
     overwrite: bool,
     json_target: str | None,
+    from_run: str | None,
+    splits_of: tuple[str, ...],
     **chosen: object,
 ) -> None:
     """Train a classifier on PHOTOS and evaluate it on test photos that training does not see.
@@ -284,13 +310,12 @@ def train_command(
 
     Without such a layout about 65 % of the photos are for training, 15 % for validation and 20 %
     for the test. Which photo is in which split follows from its content and --seed, so it stays
-    there when others are added or files are renamed. If --weights is an earlier run, the photos
-    of that run keep their split.
+    there when others are added or files are renamed. The photos of earlier runs, those of --from,
+    --weights and --splits-of, keep their split whatever else changes; near duplicates follow them.
 
     RUN appears when it is complete. Until then it is in a hidden folder beside RUN. After an
     interruption, even a power cut, the same command with --resume continues.
     """
-    from pocketlens.errors import UsageError
     from pocketlens.files import refuse_targets
     from pocketlens.imports import require_train
     from pocketlens.train.unfinished import refuse_run, saying_how_to_resume
@@ -306,7 +331,14 @@ def train_command(
     from pocketlens.train.found_photos import find_photos, refuse_inside
     from pocketlens.train.settings import Settings
 
-    settings = Settings(flip=not no_flip, test=not no_test, **chosen)  # type: ignore[arg-type]
+    values = {"flip": not no_flip, "test": not no_test, **chosen}
+    if from_run is not None:
+        values = _as_in_run(Path(from_run), values)
+    settings = Settings(
+        **values,  # type: ignore[arg-type]
+        from_run=from_run,
+        splits_of=_splits_of(splits_of),
+    )
     if photos is None:
         from pocketlens.train.datasets import dataset_folder
 
@@ -319,3 +351,39 @@ def train_command(
     with saying_how_to_resume(out):
         training = train(photos, out, settings, overwrite=overwrite, resume=resume, strict=strict)
     summarise(training, json_target)
+
+
+# Options whose value is a setting of another name or kind.
+_OPTION_OF = {"flip": "no_flip", "test": "no_test"}
+
+
+def _as_in_run(run: Path, values: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings, those that nobody chose as the run has them."""
+    from pocketlens.train.settings import as_in_run
+
+    context = click.get_current_context()
+
+    def is_chosen(name: str) -> bool:
+        source = context.get_parameter_source(_OPTION_OF.get(name, name))
+        return source is not ParameterSource.DEFAULT
+
+    chosen = {name: value for name, value in values.items() if is_chosen(name)}
+    taken = {name: value for name, value in as_in_run(run, chosen).items() if name not in chosen}
+    told = [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in taken.items()
+        if value not in (values.get(name), None)
+    ]
+    if told:
+        LOGGER.info("As in %s: %s.", run.name, ", ".join(told))
+    return {**values, **taken}
+
+
+def _splits_of(runs: tuple[str, ...]) -> tuple[str, ...] | None:
+    if NO_RUN not in runs:
+        return runs or None
+    if len(runs) > 1:
+        raise UsageError(
+            f"Expected runs or {NO_RUN} for --splits-of. Received: both. Leave one of them out."
+        )
+    return ()

@@ -69,13 +69,15 @@ class RunSplit(NamedTuple):
     """Which photo of a run had which split.
 
     `parts` has the label or labels of each, by split and name below `root`; `seen` says by content
-    which photos this run and those before it had (see `train.lineage`), None in a run of an
-    earlier version.
+    which photos the weights of this run have seen, its own and those of the runs that it started
+    from, None in a run of an earlier version. `earlier` says it of other photos that runs had
+    before it, None where there are none (see `train.lineage`).
     """
 
     root: Path
     parts: Mapping[str, Mapping[str, str | list[str]]]
     seen: Mapping[str, Any] | None
+    earlier: Mapping[str, Any] | None = None
 
 
 def read_split(folder: Path) -> RunSplit:
@@ -90,7 +92,9 @@ def read_split(folder: Path) -> RunSplit:
         for photos in values["parts"].values():
             for labels in photos.values():
                 "".join(_as_list(labels))
-        return RunSplit(folder / values["photos"], values["parts"], values.get("seen"))
+        return RunSplit(
+            folder / values["photos"], values["parts"], values.get("seen"), values.get("earlier")
+        )
     # RecursionError: a list in a list in a list …
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path, error) from error
@@ -172,10 +176,12 @@ def write_split(
     labels: Sequence[str],
     splits: Mapping[str, Sequence[Photo]],
     seen: Mapping[str, Any],
+    earlier: Mapping[str, Any] | None = None,
 ) -> None:
     """Write which photo had which split and labels, with paths relative to the folder `root`.
 
-    `seen` says the same by content, of this run and those before it (see `train.lineage`).
+    `seen` says the same by content, of this run and those that it started from, `earlier` of others
+    that runs had before it (see `train.lineage`).
 
     Photos beside `place`, where the run in `folder` is to lie when it is complete, or in the same
     project, are named by their way from there, so that both may move together.
@@ -194,6 +200,7 @@ def write_split(
                 for split, photos in splits.items()
             },
             "seen": dict(seen),
+            **({"earlier": dict(earlier)} if earlier else {}),
         },
     )
 

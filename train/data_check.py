@@ -10,8 +10,8 @@ from pathlib import Path
 from pocketlens.errors import DataError
 from pocketlens.runtime.photos import Photo, class_folders, find_others, find_pictures, name_below
 from pocketlens.runtime.tables import SEPARATOR, is_table, split_folders
-from pocketlens.train.duplicates import Fingerprint, near_groups
 from pocketlens.train.found_photos import FoundPhotos, find_photos
+from pocketlens.train.groups import group_photos
 from pocketlens.train.lineage import SeenPhotos
 from pocketlens.train.photo_facts import PhotoFacts, read_facts
 from pocketlens.train.splits import (
@@ -19,7 +19,6 @@ from pocketlens.train.splits import (
     DividedPhotos,
     count_labels,
     divide_photos,
-    most_bound,
 )
 
 # Below this many pixels on the shorter side little is left to recognise.
@@ -201,31 +200,22 @@ def check_data(
 def _contents(
     found: FoundPhotos, facts: Mapping[Path, PhotoFacts], readable: list[Photo], seen: SeenPhotos
 ) -> Contents:
-    # Exact copies share one fingerprint; comparing one of each is enough. In the order of their
-    # contents, so that a group is called by the smallest, whatever the files are called. Those
-    # seen before come last: they join groups, and none is called by them.
     prints = {facts[photo.path].digest: facts[photo.path].fingerprint for photo in readable}
-    digests = sorted(prints)
-    digests += sorted(seen.fingerprints.keys() - prints.keys())
-    prints = {**seen.fingerprints, **prints}
-    near = near_groups([Fingerprint.from_hex(prints[digest]) for digest in digests])
-    group_of = {digest: digests[index] for digest, index in zip(digests, near, strict=True)}
-    bound: dict[str, str] = {}
-    for digest, split in seen.splits.items():
-        group = group_of.get(digest)
-        if group is not None:
-            bound[group] = most_bound((split, bound.get(group, split)))
+    groups = group_photos(prints, seen)
     bad = frozenset(photo.path for photo in found.photos if facts[photo.path].error is not None)
     return Contents(
         digests={path: entry.digest for path, entry in facts.items()},
         # What cannot be read cannot leak: each such file stands for itself.
         groups={
-            path: str(path) if path in bad else group_of[entry.digest]
+            path: str(path) if path in bad else groups.names[entry.digest]
             for path, entry in facts.items()
         },
         unreadable=bad,
         fingerprints={path: entry.fingerprint for path, entry in facts.items()},
-        bound=bound,
+        bound=groups.bound,
+        between=frozenset(
+            photo.path for photo in readable if facts[photo.path].digest in groups.between
+        ),
     )
 
 

@@ -83,41 +83,63 @@ def fingerprint(pixels: Pixels) -> Fingerprint:
     )
 
 
+class NearCopies:
+    """Fingerprints ready to be compared: which of them are near copies of which."""
+
+    def __init__(self, fingerprints: Sequence[Fingerprint]) -> None:
+        self._count = len(fingerprints)
+        bits = np.frombuffer(b"".join(entry.bits for entry in fingerprints), np.uint64)
+        self._bits = bits.reshape(self._count, _HASH_WORDS)
+        colours = np.frombuffer(b"".join(entry.colours for entry in fingerprints), np.uint8)
+        self._colours = colours.reshape(self._count, -1, 3).astype(np.float32)
+
+    def of(self, index: int) -> NDArray[np.int64]:
+        """Return the indices of the near copies of one photo, without its own."""
+        near = self._near_bits(slice(index, index + 1), slice(None))[0]
+        near[index] = False
+        return self._near_colours(index, np.flatnonzero(near))
+
+    def groups(self) -> NDArray[np.int64]:
+        """Return int64 (N,), as `near_groups` does."""
+        groups = np.arange(self._count)
+
+        def near_rows(start: int) -> NDArray[np.bool_]:
+            near = self._near_bits(slice(start, start + _BLOCK), slice(start, None))
+            return np.triu(near, k=1)
+
+        cores = count_cores()
+        starts = range(0, self._count, _BLOCK)
+        for start, near in zip(starts, map_ahead(near_rows, starts, cores, 2 * cores), strict=True):
+            for row in np.flatnonzero(near.any(axis=1)):
+                one = start + int(row)
+                others = start + np.flatnonzero(near[row])
+                # Those already joined need no second look; in a long burst these are nearly all.
+                others = self._near_colours(one, others[groups[others] != groups[one]])
+                if len(others):
+                    joined = np.append(groups[others], groups[one])
+                    groups[np.isin(groups, joined)] = joined.min()
+        return groups
+
+    def _near_bits(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        one, others = self._bits[rows], self._bits[columns]
+        distance = np.zeros((len(one), len(others)), np.uint8)
+        for word in range(_HASH_WORDS):
+            distance += np.bitwise_count(one[:, word, None] ^ others[None, :, word])
+        near: NDArray[np.bool_] = distance <= MAX_BITS
+        return near
+
+    def _near_colours(self, one: int, others: NDArray[np.int64]) -> NDArray[np.int64]:
+        apart = _colour_distance(self._colours[one], self._colours[others])
+        return others[apart <= MAX_COLOUR]
+
+
 def near_groups(fingerprints: Sequence[Fingerprint]) -> NDArray[np.int64]:
     """Return int64 (N,): the same number for photos that are near copies, directly or by others.
 
     The number is the lowest index in the group. All pairs are compared;
     the 200 million of 20,000 photos take a second or two.
     """
-    count = len(fingerprints)
-    groups = np.arange(count)
-    if count < 2:
-        return groups
-    bits = np.frombuffer(b"".join(entry.bits for entry in fingerprints), np.uint64)
-    bits = bits.reshape(count, _HASH_WORDS)
-    colours = np.frombuffer(b"".join(entry.colours for entry in fingerprints), np.uint8)
-    colours = colours.reshape(count, -1, 3).astype(np.float32)
-
-    def near_rows(start: int) -> NDArray[np.bool_]:
-        rows = bits[start : start + _BLOCK]
-        distance = np.zeros((len(rows), count - start), np.uint8)
-        for word in range(_HASH_WORDS):
-            distance += np.bitwise_count(rows[:, word, None] ^ bits[None, start:, word])
-        return np.triu(distance <= MAX_BITS, k=1)
-
-    cores = count_cores()
-    starts = range(0, count, _BLOCK)
-    for start, near in zip(starts, map_ahead(near_rows, starts, cores, 2 * cores), strict=True):
-        for row in np.flatnonzero(near.any(axis=1)):
-            one = start + int(row)
-            others = start + np.flatnonzero(near[row])
-            # Those already joined need no second look; in a long burst these are nearly all.
-            others = others[groups[others] != groups[one]]
-            others = others[_colour_distance(colours[one], colours[others]) <= MAX_COLOUR]
-            if len(others):
-                joined = np.append(groups[others], groups[one])
-                groups[np.isin(groups, joined)] = joined.min()
-    return groups
+    return NearCopies(fingerprints).groups() if len(fingerprints) else np.arange(0)
 
 
 def _colour_distance(one: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:

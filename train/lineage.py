@@ -1,14 +1,21 @@
-"""Which photos earlier trainings had: what a run started from, and what that started from."""
+"""Which photos earlier trainings had, and in which split.
+
+A run keeps two records. `seen` are the photos that its weights have seen: its own, and those of
+the runs that it started from, and that these started from. `earlier` are others that runs had
+before it in the same project: its weights know nothing of them, but they keep their split, and so
+do near copies of them, when they or these come back.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pocketlens.errors import ModelFileError, PocketlensError
+from pocketlens.project import RUNS, project_root
 from pocketlens.report.html import counted
 from pocketlens.runtime.photos import Photo
 from pocketlens.runtime.runs import (
@@ -40,6 +47,26 @@ class SeenPhotos:
     splits: Mapping[str, str] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     unknown: str = ""
+
+    def joined(self, other: SeenPhotos) -> SeenPhotos:
+        """Return these and others; a photo that had two splits has the one that counts."""
+        splits = dict(self.splits)
+        for digest, split in other.splits.items():
+            splits[digest] = most_bound((split, splits.get(digest, split)))
+        unknown = dict.fromkeys(filter(None, (self.unknown, other.unknown)))
+        return SeenPhotos(
+            splits, {**other.fingerprints, **self.fingerprints}, "; and ".join(unknown)
+        )
+
+    def without(self, others: SeenPhotos) -> SeenPhotos:
+        """Return those that are not among others."""
+        splits = {
+            digest: split for digest, split in self.splits.items() if digest not in others.splits
+        }
+        fingerprints = {
+            digest: entry for digest, entry in self.fingerprints.items() if digest in splits
+        }
+        return SeenPhotos(splits, fingerprints, self.unknown)
 
     def and_those_of(self, splits: Mapping[str, Sequence[Photo]], contents: Contents) -> SeenPhotos:
         """Return these and the photos of one more run."""
@@ -77,13 +104,67 @@ def read_seen(weights: str) -> SeenPhotos:
     """
     if weights in _PUBLISHED:
         return SeenPhotos()
-    folder = Path(weights)
-    folder = folder.parent if folder.name == MODEL_NAME else folder
+    folder = _run_folder(weights)
     if not is_run(folder):
         return SeenPhotos(unknown=f"which photos {weights} was trained on is not known")
     split = read_split(folder)
-    try:
+    with _damage_told(folder):
         return _read_again(folder, split) if split.seen is None else _from_json(folder, split.seen)
+
+
+def read_earlier(runs: Iterable[str | Path]) -> SeenPhotos:
+    """Return all photos that runs, and those before them, had, with their splits.
+
+    Args:
+        runs: folders of runs, or other weights, of which nothing is known.
+
+    Raises:
+        UsageError: there is no such run.
+        ModelFileError: a run's record of its photos is damaged.
+    """
+    earlier = SeenPhotos()
+    for name in map(str, runs):
+        earlier = earlier.joined(read_seen(name))
+        folder = _run_folder(name)
+        if name not in _PUBLISHED and is_run(folder):
+            with _damage_told(folder):
+                earlier = earlier.joined(_from_json(folder, read_split(folder).earlier))
+    return earlier
+
+
+def earlier_runs(photos: Path) -> tuple[Path, ...]:
+    """Return the runs of the project that photos are in, by name; none without a project.
+
+    One without test photos (`--no-test`) is none of them: it divided photos otherwise, and what it
+    learned from others test on.
+
+    Raises:
+        ModelFileError: a run's record of its photos is damaged.
+    """
+    root = project_root(photos)
+    if root is None or not (root / RUNS).is_dir():
+        return ()
+    runs = (
+        path for path in sorted((root / RUNS).iterdir()) if path.name[0] != "." and is_run(path)
+    )
+    try:
+        return tuple(path for path in runs if read_split(path).parts.get("test"))
+    except ModelFileError as error:
+        raise ModelFileError(
+            f"{error} Or move that run out of {RUNS}/: photos keep the split that they had in the "
+            "runs there."
+        ) from error
+
+
+def _run_folder(weights: str) -> Path:
+    folder = Path(weights)
+    return folder.parent if folder.name == MODEL_NAME else folder
+
+
+@contextlib.contextmanager
+def _damage_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except PocketlensError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -93,7 +174,9 @@ def read_seen(weights: str) -> SeenPhotos:
         ) from error
 
 
-def _from_json(folder: Path, values: Mapping[str, Any]) -> SeenPhotos:
+def _from_json(folder: Path, values: Mapping[str, Any] | None) -> SeenPhotos:
+    if values is None:
+        return SeenPhotos()
     parts = {split: values[split] for split in SPLITS}
     unknown, fingerprints = str(values["unknown"]), {}
     if values["fingerprint_version"] == FINGERPRINT_VERSION:

@@ -79,10 +79,12 @@ def write_report(
     seen: SeenPhotos,
     augmented: Sequence[Augmented] = (),
     notes: Sequence[str] = (),
+    start: str = "",
 ) -> None:
     """Write a run's `index.html`, `report.json` and the charts on the page into a folder.
 
     `notes` are sentences about the splits, such as that test photos were taken from `train`.
+    `start` says which weights training started from, where it had the choice.
 
     The page links to the one about the photos, which `write_data_report` writes beside it.
     """
@@ -98,6 +100,7 @@ def write_report(
         "photos": counts,
         "notes": list(notes),
         "unknown": seen.unknown,
+        "start": start,
         "epochs": [asdict(epoch) for epoch in epochs],
         "phases": [asdict(entry) for entry in outcomes],
     }
@@ -114,7 +117,7 @@ def write_report(
         notes=notes,
         counts=counts,
         val=measured.val.result if measured.test else None,
-        phases=[entry.text for entry in outcomes],
+        phases=[*filter(None, [start]), *(entry.text for entry in outcomes)],
         card=card,
         data_page=DATA_PAGE_NAME,
         augmented=[(label, [*map(pixels_url, versions)]) for label, versions in augmented],

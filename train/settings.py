@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,9 @@ HEAD, FINE_TUNE, SCRATCH, GRID = "head", "fine-tune", "scratch", "grid"
 WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
 
+# What a retraining takes from an earlier run's card, where nothing else is said.
+_OF_RUN = ("arch", "alpha", "flip", "unknown")
+
 # Stands for what the architecture prescribes until the settings are made.
 _ARCHITECTURE_SAYS: Any = None
 
@@ -66,17 +70,22 @@ class Settings:
 
     `positive` is the label that a binary task looks for; None takes the second by name. Size,
     weights and fine-tuned layers are those that the architecture prescribes when they are not
-    given. `weights` is "imagenet", "none", or the path of a weights file or run; `augmentation` is
-    "light" on weights and "strong" without any where it is not given. `fine_tune_epochs` of None
-    means 10 on weights; without any, where this phase trains every layer from scratch, 40, and up
-    to 200 where photos are few. Zero epochs skip a phase. `balance` makes uneven classes count the
-    same, by weights or by drawing photos of rare ones more often; multilabel training knows no
-    balance. `learning_rate` is where the second phase starts; `rates` says what None means, and a
-    rate that is given moves the one on the grid in proportion. `mixed_precision` of None takes it
-    where it pays. Without `test` no test photos are taken from the training photos. `unknown` of
-    "auto" gives a multiclass model one more label, for photos that show none of the others, and a
-    binary or multilabel one a second output, `novelty`; `known_kept` is the share of the known
-    validation photos that are to keep their label, or to have a novelty below 0.5.
+    given. `weights` is "imagenet", "none", or the path of a weights file or run. `from_run` is a
+    run whose weights are taken in their place if a head does better on them (see `train.start`);
+    where the architecture has no others, or "none" were asked for, they are taken anyway.
+    `splits_of` are runs whose photos keep their split, None for the earlier runs of the project
+    that the photos are in; those of a run that training starts from, or may start from, always do.
+    `augmentation` is "light" on weights and "strong" without any where it is not given.
+    `fine_tune_epochs` of None means 10 on weights; without any, where this phase trains every layer
+    from scratch, 40, and up to 200 where photos are few. Zero epochs skip a phase. `balance` makes
+    uneven classes count the same, by weights or by drawing photos of rare ones more often;
+    multilabel training knows no balance. `learning_rate` is where the second phase starts; `rates`
+    says what None means, and a rate that is given moves the one on the grid in proportion.
+    `mixed_precision` of None takes it where it pays. Without `test` no test photos are taken from
+    the training photos. `unknown` of "auto" gives a multiclass model one more label, for photos
+    that show none of the others, and a binary or multilabel one a second output, `novelty`;
+    `known_kept` is the share of the known validation photos that are to keep their label, or to
+    have a novelty below 0.5.
     """
 
     task: str = MULTICLASS
@@ -106,6 +115,8 @@ class Settings:
     dropout: float = 0.2
     unknown: str = UNKNOWN_AUTO
     known_kept: float = DEFAULT_KNOWN_KEPT
+    from_run: str | None = None
+    splits_of: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Fill in what the architecture prescribes, and refuse what cannot be trained."""
@@ -118,6 +129,7 @@ class Settings:
         for name, value in prescribed.items():
             if getattr(self, name) is _ARCHITECTURE_SAYS:
                 object.__setattr__(self, name, value)
+        self._check_runs()
         if self.augmentation is _ARCHITECTURE_SAYS:
             object.__setattr__(self, "augmentation", "light" if self.pretrained else "strong")
         self._check_choices()
@@ -136,7 +148,7 @@ class Settings:
             f"--alpha {self.alpha}",
         )
         named = self.weights in (WEIGHTS_IMAGENET, WEIGHTS_NONE)
-        wrong = "" if named else _wrong(self.weights) or self._other_network()
+        wrong = "" if named else _wrong(self.weights) or self._other_network(self.weights)
         _expect(
             not wrong,
             "--weights imagenet, none, an earlier run, or a .keras or .h5 file",
@@ -177,11 +189,33 @@ class Settings:
         none = first == self.fine_tune_epochs == self.grid_epochs == 0
         _expect(not none, "at least one epoch in one phase", "none")
 
-    def _other_network(self) -> str:
+    def _check_runs(self) -> None:
+        """Refuse what are no runs, and take the weights of `from_run` where there are no others."""
+        named = [("--splits-of", run) for run in self.splits_of or ()]
+        named += [("--from", self.from_run)] if self.from_run is not None else []
+        for option, run in named:
+            came = "a file or folder that is not a run" if Path(run).exists() else "no such folder"
+            _expect(
+                is_run(Path(run)), f"the folder of an earlier run for {option}", f"{run}, {came}"
+            )
+        if self.from_run is None:
+            return
+        other = self._other_network(self.from_run)
+        _expect(
+            not other,
+            f"--arch and --alpha as in the run of --from, or none, to take the run's ({other})",
+            f"{self.arch} with alpha {self.alpha}",
+        )
+        # Random weights give no features to compare, and not every width has published ones.
+        published = self.alpha in self.architecture.published_alphas
+        if self.weights == WEIGHTS_NONE or (self.weights == WEIGHTS_IMAGENET and not published):
+            object.__setattr__(self, "weights", self.from_run)
+
+    def _other_network(self, weights: str) -> str:
         """Return in words of which other network a run's weights are, "" if they are of this."""
-        if not is_run(Path(self.weights)):
+        if not is_run(Path(weights)):
             return ""
-        trained = read_run(Path(self.weights)).card.training
+        trained = read_run(Path(weights)).card.training
         found = {name: trained.get(name, getattr(self, name)) for name in ("arch", "alpha")}
         if found == {name: getattr(self, name) for name in found}:
             return ""
@@ -246,6 +280,24 @@ class Settings:
             return 10
         enough = -(-_SCRATCH_STEPS // -(-photos // self.batch_size))
         return min(max(enough, _LEAST_SCRATCH_EPOCHS), _MOST_SCRATCH_EPOCHS)
+
+
+def as_in_run(run: Path, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was chosen of `Settings`, and what an earlier run had of what was not.
+
+    That is the network, its input, and what the labels mean: without these the run's weights do
+    not fit, or its figures and those of a new run are of different tasks.
+
+    Raises:
+        UsageError: it is not a run.
+        ModelFileError: its card is damaged.
+    """
+    card = read_run(run).card
+    had = {name: card.training[name] for name in _OF_RUN if name in card.training}
+    had |= {"resize_mode": card.resize_mode, "task": card.task, "image_size": card.input_size_wh[0]}
+    if card.task == BINARY and chosen.get("task", BINARY) == BINARY:
+        had["positive"] = card.labels[1]
+    return {**had, **chosen}
 
 
 def _wrong(weights: str) -> str:

@@ -14,7 +14,9 @@ Three rules come before the hash:
 - A split that would have nothing of a class gets what is nearest to it by hash. So of a class of
   few photos, those at a boundary may move when others are added; from 40 photos on, 998 of 1,000
   classes need it in no split.
-- What an earlier run had, of which training starts (`--weights RUN`), keeps its split.
+- What an earlier run had keeps its split: the runs of `--splits-of`, in a project all of them, and
+  the one that training starts from. Near copies follow, those of photos that are gone, too. Then
+  nothing moves, whatever is added, removed, renamed or relabelled, and whatever the seed.
 """
 
 from __future__ import annotations
@@ -76,13 +78,9 @@ def divide_groups(
     places = {name: place(name, seed) for name in groups}
     placed = {}
     for name, number in places.items():
-        if name in bound:
-            # The next one that keeps no less away from the test split.
-            allowed = [split for split in splits if split == most_bound((split, bound[name]))]
-            placed[name] = max(allowed, key=SPLITS.index)
-        else:
-            inside = (split for split in splits if RANGES[split][0] <= number < RANGES[split][1])
-            placed[name] = next(inside, "train")
+        inside = (split for split in splits if RANGES[split][0] <= number < RANGES[split][1])
+        split = bound.get(name) or next(inside, "train")
+        placed[name] = split if split in splits else "train"
     _fill_gaps(groups, placed, splits, {name: places[name] for name in places.keys() - bound})
     return placed
 
@@ -127,7 +125,8 @@ class Contents:
 
     `digests` has the SHA-256 of each, `groups` the same text for photos that must stay together,
     `unreadable` those that do not count. `fingerprints` has that of each that counts, as text.
-    `bound` has the split in which earlier runs had photos of a group.
+    `bound` has the split in which earlier runs had photos of a group. `between` are near copies of
+    photos that earlier runs had in different splits; they are in none.
     """
 
     digests: Mapping[Path, str]
@@ -135,6 +134,7 @@ class Contents:
     unreadable: frozenset[Path] = frozenset()
     fingerprints: Mapping[Path, str] = field(default_factory=dict)
     bound: Mapping[str, str] = field(default_factory=dict)
+    between: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,8 @@ def divide_photos(
     """Divide photos into splits, as the head of this module says.
 
     A layout, in folders or in a table, is kept as it is, but that photos of which an earlier run
-    has learned or chosen leave `test`; a missing `val` or `test` is taken from `train`.
+    has learned or chosen leave `test`; a missing `val` or `test` is taken from `train`. What is
+    `between` the splits of earlier runs is left out.
 
     Args:
         found: the photos.
@@ -199,7 +200,8 @@ def divide_photos(
         for photo in found.splits["train"]:
             group = contents.groups[photo.path]
             # A photo that nobody can read would fill a gap and give it nothing.
-            if photo.path not in contents.unreadable and group not in elsewhere:
+            unusable = photo.path in contents.unreadable or photo.path in contents.between
+            if not unusable and group not in elsewhere:
                 groups[group].append(photo.label_indices)
         if found.task != MULTILABEL:
             _check_groups(found.labels, groups, len(missing) + 1)
@@ -210,6 +212,8 @@ def divide_photos(
     moved: Counter[tuple[str, str]] = Counter()
     for given, photos in found.splits.items():
         for photo in photos:
+            if photo.path in contents.between:
+                continue
             group = contents.groups[photo.path]
             split = placed.get(group, given) if given == "train" else given
             split = most_bound((split, contents.bound.get(group, split)))
@@ -221,7 +225,17 @@ def divide_photos(
     }
     _check_apart(found.root, divided, contents)
     _check_every_class(divided, found.labels, contents)
-    notes = (*_notes(found, missing, moved), *_few_photos(divided, found.labels, contents))
+    # Without a layout, nothing but --no-test takes them there.
+    learned = sum(
+        contents.bound.get(contents.groups[photo.path]) == "test"
+        for photo in divided["train"]
+        if len(found.splits) > 1
+    )
+    notes = (
+        *_notes(found, missing, moved, learned),
+        *_left_out(found, contents),
+        *_few_photos(divided, found.labels, contents),
+    )
     return DividedPhotos(found.root, found.labels, divided, contents.digests, found.task, notes)
 
 
@@ -231,7 +245,7 @@ def count_labels(photos: Iterable[Photo]) -> Counter[int]:
 
 
 def _notes(
-    found: FoundPhotos, missing: Sequence[str], moved: Mapping[tuple[str, str], int]
+    found: FoundPhotos, missing: Sequence[str], moved: Mapping[tuple[str, str], int], learned: int
 ) -> tuple[str, ...]:
     total = len(found.splits["train"])
     notes = [
@@ -241,12 +255,34 @@ def _notes(
         if len(found.splits) > 1
     ]
     notes += [
-        f"{counted(count)} of {given} {'is' if count == 1 else 'are'} in {split}: the run of "
-        "--weights, or one before it, had the same or a near duplicate there."
+        f"{counted(count)} of {given} {'is' if count == 1 else 'are'} in {split}: an earlier run "
+        "had the same or a near duplicate there."
         for (given, split), count in moved.items()
         if count and given != "train"
     ]
+    if learned:
+        notes.append(
+            f"This run learns from {counted(learned)} that an earlier run had in test, or near "
+            "duplicates of such: the layout has them in train."
+        )
     return tuple(notes)
+
+
+def _left_out(found: FoundPhotos, contents: Contents) -> Iterator[str]:
+    names = [name_below(photo.path, found.root) for photo in found.photos]
+    left = [
+        name
+        for photo, name in zip(found.photos, names, strict=True)
+        if photo.path in contents.between
+    ]
+    if left:
+        more = f", and {len(left) - _NAMED_AT_MOST} more" if len(left) > _NAMED_AT_MOST else ""
+        one = len(left) == 1
+        yield (
+            f"{counted(len(left))} {'is' if one else 'are'} left out: {'it' if one else 'each'} is "
+            "a near duplicate of photos that earlier runs had in different splits "
+            f"({', '.join(left[:_NAMED_AT_MOST])}{more})."
+        )
 
 
 def _few_photos(
@@ -330,8 +366,8 @@ def _check_every_class(
     advice = "Add photos to it."
     if contents.bound:
         advice = (
-            "Photos that the run of --weights learned from, or chose by, cannot be in it: add new "
-            "ones, or start from other weights."
+            "Photos that an earlier run had keep their split: add new ones, or divide all "
+            "anew with --splits-of none and other weights than a run's."
         )
     for split, photos in splits.items():
         held = count_labels(photo for photo in photos if photo.path not in contents.unreadable)

@@ -47,18 +47,19 @@ from pocketlens.runtime.runs import (
 from pocketlens.runtime.shift import fit_shift
 from pocketlens.train.batches import EpochPictures
 from pocketlens.train.callbacks import History, Outcome
-from pocketlens.train.checkpoints import Checkpoints, read_checkpoint
+from pocketlens.train.checkpoints import Checkpoint, Checkpoints, read_checkpoint
 from pocketlens.train.data_check import check_data
 from pocketlens.train.data_report import log_check, write_data_report
 from pocketlens.train.devices import FLOAT32, all_gpus, precision
 from pocketlens.train.found_photos import refuse_inside
-from pocketlens.train.lineage import read_seen
+from pocketlens.train.lineage import SeenPhotos, earlier_runs, read_earlier, read_seen
 from pocketlens.train.networks import HEAD_NAME, build
 from pocketlens.train.phases import Trainer, predict_scores
 from pocketlens.train.pixel_cache import SplitPixels, load_pixels
 from pocketlens.train.report import Augmented, Measured, augmented_photos, write_report
 from pocketlens.train.settings import FINE_TUNE, GRID, HEAD, SCRATCH, Settings
 from pocketlens.train.splits import DividedPhotos
+from pocketlens.train.start import Start, choose_start
 from pocketlens.train.unfinished import refuse_run, unfinished_run
 from pocketlens.train.unknown import add_novelty, add_unknown, counter_class
 
@@ -67,8 +68,11 @@ _NAMED_AT_MOST = 3
 
 def describe_plan(settings: Settings, divided: DividedPhotos) -> dict[str, Any]:
     """Return what decides how a training goes, as JSON values: settings, photos, versions."""
+    chosen = asdict(settings)
+    # They count by the splits that they lead to, which are below.
+    del chosen["splits_of"]
     return {
-        "settings": asdict(settings),
+        "settings": chosen,
         "versions": {"pocketlens": __version__, "keras": version("keras")},
         "data_hash": divided.data_hash,
         "photos": {
@@ -233,7 +237,7 @@ class Training:
     `test` those on the test photos, None without a test split. `unknown` says why it is not known
     whether the weights that training started from had seen test photos, "" where they had not.
     `refusals` are those of the same photos as `result`, for a model with a label for unknown ones
-    or a novelty.
+    or a novelty. `start` says which weights training started from, where it had the choice.
     """
 
     folder: Path
@@ -242,6 +246,7 @@ class Training:
     test: Evaluation | None
     unknown: str = ""
     refusals: Refusals | None = None
+    start: str = ""
 
     @property
     def result(self) -> Evaluation:
@@ -284,12 +289,16 @@ def train(
     settings = settings or Settings()
     refuse_run(out, overwrite=overwrite, resume=resume)
     refuse_inside(out, photos)
-    seen = read_seen(settings.weights)
-    check = check_data(photos, settings.task, settings.positive, seen)
+    if settings.splits_of is None:
+        runs = tuple(map(str, earlier_runs(photos)))
+        settings = dataclasses.replace(settings, splits_of=runs)
+    earlier = _earlier(settings)
+    check = check_data(photos, settings.task, settings.positive, earlier)
     if strict:
         check.refuse_bad()
     divided = check.divide(settings.seed, test=settings.test)
     log_check(check)
+    _log_kept(divided, earlier)
     for note in divided.notes:
         LOGGER.warning("%s", note)
     if settings.task == BINARY:
@@ -309,10 +318,15 @@ def train(
         found = read_checkpoint(unfinished.checkpoint)
         if found:
             refuse_other_plan(found.plan, plan)
+        splits = load_pixels(divided, size_wh, settings.resize_mode)
+        start = _start(settings, len(divided.labels), splits, unfinished.scratch, found)
+        plan["start"] = start.to_json()
+        # From here on all is as if these weights had been asked for.
+        settings = dataclasses.replace(settings, weights=start.weights)
+        seen = read_seen(settings.weights)
         keras.utils.set_random_seed(settings.seed)
         with all_gpus():
             network = build(len(divided.labels), settings)
-        splits = load_pixels(divided, size_wh, settings.resize_mode)
         counts = ", ".join(f"{name} {len(split.labels)}" for name, split in splits.items())
         LOGGER.info("%s; photos: %s", counted(len(divided.labels), "class", "classes"), counts)
         folder = unfinished.run
@@ -352,7 +366,7 @@ def train(
             resize_mode=settings.resize_mode,
             threshold=DEFAULT_THRESHOLDS[settings.task],
             data_hash=divided.data_hash,
-            training=_described(settings, len(splits["train"].labels), history.outcomes()),
+            training=_described(settings, start, len(splits["train"].labels), history.outcomes()),
             versions={
                 "pocketlens": __version__,
                 "python": platform.python_version(),
@@ -370,7 +384,16 @@ def train(
         if doubt:
             LOGGER.info("%s", doubt)
         write_card(folder, card)
-        write_split(folder, out, divided.root, divided.labels, readable, known.to_json())
+        others = earlier.without(known)
+        write_split(
+            folder,
+            out,
+            divided.root,
+            divided.labels,
+            readable,
+            known.to_json(),
+            others.to_json() if others.splits or others.unknown else None,
+        )
         write_data_report(folder / REPORT_NAME, check)
         augmented: Sequence[Augmented] = ()
         if trainer.augmentation:
@@ -378,28 +401,74 @@ def train(
                 splits["train"], divided.labels, trainer.augmentation, settings.seed
             )
         page = folder / REPORT_NAME
-        write_report(page, card, measured, history, readable, seen, augmented, divided.notes)
+        write_report(
+            page, card, measured, history, readable, seen, augmented, divided.notes, start.text
+        )
     test = measured.test.result if measured.test else None
     refusals = (measured.test or measured.val).refusals
-    return Training(out, card, measured.val.result, test, seen.unknown, refusals)
+    return Training(out, card, measured.val.result, test, seen.unknown, refusals, start.text)
 
 
-def _described(settings: Settings, photos: int, outcomes: Sequence[Outcome]) -> dict[str, object]:
+def _earlier(settings: Settings) -> SeenPhotos:
+    """Return what earlier runs had; say of which nobody knows whether they keep their split."""
+    runs = [*(settings.splits_of or ()), *filter(None, [settings.from_run])]
+    earlier = read_earlier(runs)
+    if earlier.unknown:
+        LOGGER.warning("Some photos may not keep their split: %s.", earlier.unknown)
+    return read_earlier([*runs, settings.weights])
+
+
+def _log_kept(divided: DividedPhotos, earlier: SeenPhotos) -> None:
+    digests = [
+        divided.digests[photo.path] for photos in divided.splits.values() for photo in photos
+    ]
+    kept = sum(digest in earlier.splits for digest in digests)
+    if kept:
+        LOGGER.info(
+            "%d of %s had a split in earlier runs and keep it.", kept, counted(len(digests))
+        )
+
+
+def _start(
+    settings: Settings,
+    classes: int,
+    splits: Mapping[str, SplitPixels],
+    scratch: Path,
+    found: Checkpoint | None,
+) -> Start:
+    """Return what to start from; a training that goes on goes on from what was chosen then."""
+    if found is not None and "start" in found.plan:
+        return Start.from_json(found.plan["start"])
+    return choose_start(settings, classes, splits, scratch)
+
+
+def _described(
+    settings: Settings, start: Start, photos: int, outcomes: Sequence[Outcome]
+) -> dict[str, object]:
     """Return what a training was done with: the settings, and the defaults that it took.
 
-    A weights file is named without its folder. `kept_*_epochs` says how many epochs of each phase
+    Weights and runs are named without their folders. `weights` are those that training started
+    from; `weights_loss` and `other_weights_loss` are the validation losses of a head on them and on
+    those that were compared, `other_weights`. `kept_*_epochs` says how many epochs of each phase
     are in the weights: none where the phase made them no better.
     """
     values = dataclasses.asdict(settings)
     values["weights"] = Path(settings.weights).name
+    values["from_run"] = settings.from_run and Path(settings.from_run).name
+    values["splits_of"] = ", ".join(Path(run).name for run in settings.splits_of or ()) or None
+    if start.tried:
+        best, other = start.tried
+        values["weights_loss"] = round(best.val_loss, 4)
+        values["other_weights"] = Path(other.weights).name
+        values["other_weights_loss"] = round(other.val_loss, 4)
     values["mixed_precision"] = precision(settings.mixed_precision) != FLOAT32
     planned = settings.planned_epochs(photos)
     kept = {entry.phase: entry.kept or 0 for entry in outcomes}
     main = FINE_TUNE if settings.pretrained else SCRATCH
     options = {HEAD: ("head_", "head_"), main: ("fine_tune_", ""), GRID: ("grid_", "grid_")}
-    for (phase, (epochs, rate)), start in zip(options.items(), settings.rates, strict=True):
+    for (phase, (epochs, rate)), first in zip(options.items(), settings.rates, strict=True):
         values[f"{epochs}epochs"] = planned.get(phase, 0)
-        values[f"{rate}learning_rate"] = float(f"{start:.6g}") if phase in planned else None
+        values[f"{rate}learning_rate"] = float(f"{first:.6g}") if phase in planned else None
         if phase in planned:
             values[f"kept_{epochs}epochs"] = kept[phase]
     return values

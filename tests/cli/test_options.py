@@ -256,6 +256,7 @@ def _instead_of_training(
             test=test,
             result=test,
             unknown="",
+            start="",
             refusals=None,
         )
 

@@ -126,8 +126,9 @@ def test_photos_of_an_earlier_run_leave_a_layout_s_test_split(tmp_path: Path) ->
     assert [len(photos) for photos in divided.splits.values()] == [21, 21, 18]
     assert tested[0] in [photo.path for photo in divided.splits["train"]]
     assert tested[1] in [photo.path for photo in divided.splits["val"]]
-    assert len(divided.notes) == 2
+    assert len(divided.notes) == 3
     assert "1 photo of test is in train" in divided.notes[0]
+    assert "learns from 1 photo that an earlier run had in test" in divided.notes[2]
 
 
 def test_test_split_that_has_nothing_of_a_class_is_refused(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_test_split_that_has_nothing_of_a_class_is_refused(tmp_path: Path) -> No
     found = find_photos(tmp_path)
     free = contents_of(found, {})
     bound = {free.groups[photo.path]: "train" for photo in found.photos}
-    with pytest.raises(DataError, match=r"none of 'a', 'b'\. Photos that the run of --weights"):
+    with pytest.raises(DataError, match=r"none of 'a', 'b'\. Photos that an earlier run had keep"):
         divide_photos(found, dataclasses.replace(free, bound=bound), seed=0)
 
 
