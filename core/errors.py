@@ -18,6 +18,16 @@ class UsageError(PocketlensError, ValueError):
     exit_code = 2
 
 
+class ProjectError(PocketlensError, ValueError):
+    """A project's file does not say what it should."""
+
+    exit_code = 2
+
+
+class ConflictError(PocketlensError, RuntimeError):
+    """Somebody else has done something with a picture in the meantime; nothing was changed."""
+
+
 class LabelsError(PocketlensError, ValueError):
     """The labels that were given do not fit the model or the photos."""
 
