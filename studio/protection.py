@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pocketlens.errors import (
+    ConflictError,
     DataError,
     LabelsError,
     OutputError,
@@ -44,6 +45,7 @@ STALE_HEADER = "x-csrf-stale"
 
 # In this order: the first that an error is one of.
 STATUS: tuple[tuple[type[PocketlensError], int], ...] = (
+    (ConflictError, 409),
     (OutputExistsError, 409),
     (UsageError, 400),
     (LabelsError, 400),
@@ -148,8 +150,12 @@ async def fields(request: Request) -> dict[str, str]:
 
 def answer_error(request: Request, error: Exception) -> Response:
     """Answer with an endpoint's error, in its sentence."""
-    kinds = (status for kind, status in STATUS if isinstance(error, kind))
-    return PlainTextResponse(shown(error), next(kinds, 500))
+    return PlainTextResponse(shown(error), status_of(error))
+
+
+def status_of(error: Exception) -> int:
+    """Return the status of the answer to an error."""
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
 
 
 _SCHEMES = ("http", "https")
