@@ -3,7 +3,6 @@ import pytest
 
 from pocketlens.demo.video import write_video
 from pocketlens.runtime.inbox import fingerprint, near_copy
-from pocketlens.runtime.live.sources.opencv import plain_path
 from pocketlens.runtime.similar import GROUP_S, MAX_GROUP_BITS, near_pairs, similar_groups
 
 
@@ -70,7 +69,7 @@ def test_frames_of_a_video_are_grouped_by_what_is_seen(tmp_path, seed):
 
     path = tmp_path / "cards.mp4"
     labels = write_video(path, seed, seconds=20, fps=10)
-    capture = cv2.VideoCapture(plain_path(path))
+    capture = cv2.VideoCapture(str(path))
     found = []
     for number, label in enumerate(labels):
         _, frame = capture.read()
