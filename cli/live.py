@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pocketlens.cli.camera_options import camera_options, read_with, refuse_missing, source
 from pocketlens.cli.options import (
     EXISTING,
     TARGET,
@@ -26,7 +27,6 @@ from pocketlens.stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from pocketlens.runtime.hints import ModelHints
-    from pocketlens.runtime.live.sources import SourceRequest
     from pocketlens.runtime.model_files import ModelFile
 
 _DECISION = ("smooth_s", "confirm", "hysteresis", "threshold", "allow", "deny")
@@ -34,30 +34,7 @@ _LOSSES = ("event_videos_lost", "lines_lost")
 # A page has room for more than the answer.
 _PAGE_LABELS = 5
 
-source = options_of("Source")
 decision = options_of("Decision")
-
-
-def _parse_size(text: str | None) -> tuple[int, int] | None:
-    """Return a width and a height in pixels."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})", text)
-    if match is None:
-        raise UsageError(
-            f"Expected --size as width and height in pixels. Received: {text}. "
-            "Write it like 1280x720."
-        )
-    return int(match[1]), int(match[2])
-
-
-def _check_fourcc(text: str | None) -> str | None:
-    """Return a pixel format's four characters."""
-    if text is not None and not re.fullmatch(r"[ -~]{4}", text):
-        raise UsageError(
-            f"Expected --fourcc to be four characters. Received: {text}. Write it like MJPG."
-        )
-    return text
 
 
 def _parse_threads(text: str) -> int | None:
@@ -77,11 +54,6 @@ def _parse_confirm(text: str) -> tuple[int, int]:
     if match is None:
         raise UsageError(f"Expected --confirm as N/M. Received: {text}. Write it like 3/5.")
     return int(match[1]), int(match[2])
-
-
-def _read_with(parse: Callable[[Any], Any]) -> Callable[[Any, Any, Any], Any]:
-    """Return a callback for an option whose text `parse` reads."""
-    return lambda _context, _option, text: parse(text)
 
 
 def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -118,39 +90,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
     example="pocketlens live flowers_int8.tflite --source 0 --record garden.mp4",
 )
 @click.argument("model", metavar="MODEL", type=EXISTING)
-@source(
-    "--source",
-    once=True,
-    default="0",
-    show_default=True,
-    metavar="N|FILE|URL",
-    type=TARGET,
-    # Everybody sees a command line, and a URL may hold a password.
-    envvar="POCKETLENS_SOURCE",
-    show_envvar=True,
-    help="A camera: its number, /dev/video*, a name in /dev/v4l/by-id or picamera2. A stream: an "
-    "RTSP or HTTP MJPEG URL. A file: a video, an image, a folder of images or a pattern like "
-    "'photos/*.jpg'. A scripted camera: fake:hang=300.",
-)
-@source(
-    "--size",
-    "size_wh",
-    metavar="WxH",
-    callback=_read_with(_parse_size),
-    help="Frame size in pixels to request from a camera.",
-)
-@source(
-    "--fps",
-    type=click.FloatRange(min=0.01, max=1000),
-    help="Frames per second: requested from a camera, assumed for images. A stream with fewer than "
-    "1.5 needs it.",
-)
-@source(
-    "--fourcc",
-    metavar="CODE",
-    callback=_read_with(_check_fourcc),
-    help="Pixel format to request from a camera; MJPG allows large sizes over USB.",
-)
+@camera_options
 @source("--max-frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames.")
 @decision(
     "--threshold",
@@ -177,7 +117,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
 @decision(
     "--confirm",
     metavar="N/M",
-    callback=_read_with(_parse_confirm),
+    callback=read_with(_parse_confirm),
     default="1/1",
     show_default=True,
     help="An answer becomes the decision when N of the last M frames gave it.",
@@ -213,7 +153,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
     default="1",
     show_default=True,
     metavar="N|auto",
-    callback=_read_with(_parse_threads),
+    callback=read_with(_parse_threads),
     help="Threads per inference; 'auto' measures at the start which number is best.",
 )
 @_sink_options("Recording", "Network")
@@ -259,7 +199,7 @@ def live_command(
 
         request = SourceRequest(source, size_wh, fps, fourcc)
         check_wishes(request)
-        _refuse_missing(request)
+        refuse_missing(request)
         quiet = json_target == STANDARD_OUTPUT
         sinks = make_sinks(SinkRequest(quiet=quiet, **outputs))
         top_k = top_k or (_PAGE_LABELS if outputs["web"] is not None else 1)
@@ -309,19 +249,6 @@ def live_command(
             f"Expected scores from {model}. Received: NaN or infinite scores for all "
             f"{outcome['unusable']} frames. Convert the model again."
         )
-
-
-def _refuse_missing(request: SourceRequest) -> None:
-    """Raise UsageError for a file that does not exist, before a model is loaded."""
-    import glob
-
-    if request.live or Path(request.address).exists() or glob.has_magic(request.address):
-        return
-    raise UsageError(
-        "Expected a camera, a video file, pictures or a URL as the source. Received: "
-        f"{request.name or 'an empty name'} (nothing there). Check the path, or give 0 for the "
-        "first camera."
-    )
 
 
 def _choose_threads(model_file: ModelFile, backend: str | None) -> int:

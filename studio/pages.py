@@ -42,7 +42,7 @@ _FOREVER = "private, max-age=31536000, immutable"
 class Page:
     """A page: `path` is where it begins, `title` what the navigation calls it.
 
-    `closing` is set when answers without an end are to stop.
+    Answers without an end stop when `closing` is set.
     """
 
     path: str
@@ -52,6 +52,10 @@ class Page:
     def routes(self) -> Sequence[BaseRoute]:
         """Return its routes, all of which begin with `path`."""
         raise NotImplementedError
+
+    def stop(self) -> None:
+        """Let answers without an end stop; called in any thread."""
+        self.closing = True
 
     def close(self) -> None:
         """End what runs beside the answers; called in the loop that gave them."""

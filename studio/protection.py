@@ -47,6 +47,7 @@ STALE_HEADER = "x-csrf-stale"
 STATUS: tuple[tuple[type[PocketlensError], int], ...] = (
     (ConflictError, 409),
     (OutputExistsError, 409),
+    (ConflictError, 409),
     (UsageError, 400),
     (LabelsError, 400),
     (DataError, 400),

@@ -108,8 +108,8 @@ class _Pages:
     @closing.setter
     def closing(self, closing: bool) -> None:
         self._closing = closing
-        for page in self._pages:
-            page.closing = closing
+        for page in self._pages if closing else ():
+            page.stop()
 
     def app(self) -> ASGIApp:
         routes = routes_of(self._pages)

@@ -48,6 +48,7 @@ COMMANDS = {
         "live {file} --source {photos} --web",
         "service install {file} --source 0 --web --print",
     ],
+    "studio": ["collect --source {photos} --out {out}"],
     "mqtt": [
         "live {file} --source {photos} --mqtt mqtt://broker/barn",
         "service install {file} --source 0 --mqtt mqtt://broker/barn --print",

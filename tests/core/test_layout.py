@@ -183,6 +183,8 @@ def test_tests_import_no_private_names() -> None:
         "from pocketlens.cli.main import run; run(['check', '--help'])",
         "from pocketlens.cli.main import run; run(['convert', '--help'])",
         "from pocketlens.cli.main import run; run(['demo', '--help'])",
+        "from pocketlens.cli.main import run; run(['collect', '--help'])",
+        "import pocketlens.runtime.live.key_collecting",
     ],
 )
 def test_light_parts_import_nothing_heavy(statement: str) -> None:

@@ -4,6 +4,7 @@ from starlette.responses import FileResponse, PlainTextResponse
 from starlette.routing import Route
 
 from pocketlens.errors import (
+    ConflictError,
     DataError,
     ModelFileError,
     OutputError,
@@ -18,6 +19,7 @@ ERRORS = {
     "usage": UsageError,
     "data": DataError,
     "exists": OutputExistsError,
+    "conflict": ConflictError,
     "disk": OutputError,
     "other": ModelFileError,
 }

@@ -1,6 +1,9 @@
 """Every route of every page: who is refused, whatever it is that is asked for."""
 
+import contextlib
 import http.client
+import importlib
+import pkgutil
 import socket
 from urllib.parse import quote
 
@@ -9,11 +12,18 @@ import pytest
 pytest.importorskip("starlette", reason="the studio extra is not installed")
 pytest.importorskip("jinja2", reason="the studio extra is not installed")
 from sample_page import SamplePage
+from showing import Player, Showing
 from starlette.routing import Route
 
+import pocketlens.studio
+from pocketlens.runtime.live.collecting import Collector, FolderStore
+from pocketlens.runtime.live.sources import SourceRequest
+from pocketlens.runtime.live.watching import Watcher
 from pocketlens.runtime.live.web import guard
 from pocketlens.studio import protection
+from pocketlens.studio.collect import CollectPage
 from pocketlens.studio.names import to_key
+from pocketlens.studio.pages import Page
 from pocketlens.studio.server import routes_of
 
 TOKEN = "correct-horse-battery"
@@ -66,13 +76,45 @@ def page(folder):
     return SamplePage(folder)
 
 
+@pytest.fixture
+def collect_page(tmp_path):
+    with contextlib.ExitStack() as stack:
+        collector = Collector(FolderStore(tmp_path / "collected"), ["cat"], source="fake:")
+        stack.callback(collector.close)
+        showing = Showing()
+        watcher = Watcher(SourceRequest("fake:"), collector.take, open_source=showing.open)
+        stack.callback(watcher.close)
+        player = Player(showing)
+        stack.callback(player.stop)
+        yield CollectPage(watcher, collector)
+
+
+@pytest.fixture
+def pages(page, collect_page):
+    """Every page that there is; a new one belongs here."""
+    return [page, collect_page]
+
+
+def test_every_page_of_the_studio_is_tried(pages):
+    for module in pkgutil.iter_modules(pocketlens.studio.__path__, "pocketlens.studio."):
+        importlib.import_module(module.name)
+    ours = {kind for kind in Page.__subclasses__() if kind.__module__.startswith("pocketlens.")}
+    assert ours <= {type(page) for page in pages}
+
+
+# What stands for the parameters of paths.
+PARAMETERS = {"{key}": to_key("a.jpg"), "{name}": "studio.css", "{number:int}": "1"}
+
+
 def examples(pages):
     """Every route with each of its methods, its parameters filled in: (method, path, route)."""
     found = []
     for route in routes_of(pages):
         assert isinstance(route, Route)
-        path = route.path.replace("{key}", to_key("a.jpg")).replace("{name}", "studio.css")
-        assert "{" not in path, "say here what stands for it"
+        path = route.path
+        for name, value in PARAMETERS.items():
+            path = path.replace(name, value)
+        assert "{" not in path, "say above what stands for it"
         found += [(method, path, route) for method in sorted(route.methods)]
     return found
 
@@ -81,12 +123,12 @@ def csrf(client):
     return {"content-type": FORM, "x-csrf-token": client.csrf}
 
 
-def test_the_route_table_is_tried_whole(serve, page, monkeypatch):
+def test_the_route_table_is_tried_whole(serve, page, pages, monkeypatch):
     """No token, a wrong one, a foreign host, another page; then what writes, without its token."""
     # Guessing is slow on purpose.
     monkeypatch.setattr(guard, "_WRONG_TOKEN_S", 0.0)
-    client = serve(page, token=TOKEN).open()
-    tried = [(method, path) for method, path, _ in examples([page])]
+    client = serve(*pages, token=TOKEN).open()
+    tried = [(method, path) for method, path, _ in examples(pages)]
     assert ("POST", "/sample/rename") in tried
     for method, path in [*tried, ("POST", "/nowhere"), ("GET", "/nowhere")]:
         right = {"x-csrf-token": client.csrf} if method not in READING else {}
@@ -129,17 +171,17 @@ def test_the_route_table_is_tried_whole(serve, page, monkeypatch):
     assert page.changes == []
 
 
-def test_wrong_methods_change_nothing(serve, page):
-    client = serve(page).open()
-    for _, path, route in examples([page]):
+def test_wrong_methods_change_nothing(serve, page, pages):
+    client = serve(*pages).open()
+    for _, path, route in examples(pages):
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - set(route.methods):
             answer = client.ask(method, path, headers=csrf(client))
             assert answer.status == 405, (method, path)
     assert page.changes == []
 
 
-def test_what_only_reads_has_no_other_method_and_what_writes_no_get(page):
-    for route in routes_of([page]):
+def test_what_only_reads_has_no_other_method_and_what_writes_no_get(pages):
+    for route in routes_of(pages):
         writes = hasattr(route, "most_bytes")
         assert bool(route.methods & READING) != writes, route.path
 
@@ -185,9 +227,9 @@ def test_after_a_restart_a_page_is_told_to_fetch_its_token_anew(serve, page):
 
 
 @pytest.mark.parametrize("size", [protection.FORM_BYTES + 1, 2 << 30])
-def test_a_large_body_is_refused_unread_by_every_route(serve, page, size):
-    client = serve(page).open()
-    for method, path, route in examples([page]):
+def test_a_large_body_is_refused_unread_by_every_route(serve, page, pages, size):
+    client = serve(*pages).open()
+    for method, path, route in examples(pages):
         if method in READING:
             continue
         if size <= getattr(route, "most_bytes", 0):
@@ -281,7 +323,14 @@ def test_the_file_that_is_meant_is_found(serve, page):
 
 def test_an_error_is_its_sentence(serve, page):
     client = serve(page).open()
-    statuses = {"usage": 400, "data": 400, "exists": 409, "disk": 507, "other": 500}
+    statuses = {
+        "usage": 400,
+        "data": 400,
+        "exists": 409,
+        "conflict": 409,
+        "disk": 507,
+        "other": 500,
+    }
     for error, status in statuses.items():
         answer = client.post("/sample/fail", {"error": error})
         assert answer.status == status
@@ -299,9 +348,9 @@ def test_what_is_no_form_is_refused(serve, page):
     assert page.changes == []
 
 
-def test_every_answer_has_the_headers_that_protect(serve, page):
-    client = serve(page, token=TOKEN).open()
-    for method, path, _ in examples([page]):
+def test_every_answer_has_the_headers_that_protect(serve, pages):
+    client = serve(*pages, token=TOKEN).open()
+    for method, path, _ in examples(pages):
         for extra in ({}, {"authorization": None}, {"host": FOREIGN}):
             headers = client.ask(method, path, headers=extra).headers
             policy = headers["content-security-policy"]
