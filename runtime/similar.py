@@ -22,6 +22,9 @@ MAX_GROUP_BITS = 8
 Chosen by measuring: see `docs/explanation/labels-order.md`.
 """
 
+SURE_SCORE = 0.7
+"""The best score from which on a model is taken to be sure of its answer."""
+
 # More than `near_copy` allows in all differ in none of its pairs.
 _MOST_NEAR_BITS = 6
 # Rows of the comparison at a time.
@@ -48,16 +51,17 @@ def similar_groups(
 ) -> NDArray[np.intp]:
     """Return intp (N,): the same number for frames that one label is likely to fit.
 
-    Frames are in one group where they follow each other and look alike, or are near copies, and
-    where a model says the same of both. The number is the lowest row in the group.
+    Frames are in one group where they follow each other and look alike, or are near copies, unless
+    a model tells them apart. The number is the lowest row in the group.
 
     Args:
         fingerprints: of each frame; None is alone.
         times_s: when it came, in seconds.
-        answers: what a model says of it, "" where none was asked.
+        answers: what a model is sure that it is, "" where it is not, or none was asked.
     """
     count = len(fingerprints)
     parent = list(range(count))
+    sure = list(answers)
 
     def root(row: int) -> int:
         while parent[row] != row:
@@ -66,9 +70,11 @@ def similar_groups(
         return row
 
     def join(one: int, two: int) -> None:
-        if answers[one] == answers[two]:
-            first, second = sorted((root(one), root(two)))
+        first, second = sorted((root(one), root(two)))
+        # A frame of which a model is not sure does not join two that it tells apart.
+        if sure[first] == sure[second] or not (sure[first] and sure[second]):
             parent[second] = first
+            sure[first] = sure[first] or sure[second]
 
     known = [(row, bits) for row, bits in enumerate(fingerprints) if bits is not None]
     in_time = sorted(known, key=lambda entry: (times_s[entry[0]], entry[0]))

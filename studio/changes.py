@@ -83,10 +83,7 @@ class Changes:
             try:
                 results = labelling.place_all(
                     self._project.photos,
-                    [
-                        (self._pool.path(key, must_exist=False), self._pool.label(key))
-                        for key in keys
-                    ],
+                    [(paths[key], self._pool.label(key)) for key in keys],
                     label,
                     journal=self._project.journal,
                     who=who,

@@ -32,15 +32,12 @@ from pocketlens.runtime.inbox import (
 )
 from pocketlens.runtime.labelling import DELETED, JournalEntry, read_journal
 from pocketlens.runtime.photos import class_folders, find_pictures, in_natural_order, name_below
-from pocketlens.runtime.similar import near_pairs, similar_groups
+from pocketlens.runtime.similar import SURE_SCORE, near_pairs, similar_groups
 from pocketlens.studio.facts import Facts
 from pocketlens.studio.names import from_key, to_key
 
 INBOX, DOUBTFUL, TRASH = PLACES = ("inbox", "doubtful", "deleted")
 """What the page shows: frames without a label, photos whose label may be wrong, deleted ones."""
-
-CONFIDENT = 0.7
-"""The score from which on a model that says something else than the label makes it doubtful."""
 
 _PHOTOS = "photos"
 _SEPARATOR = "."
@@ -258,7 +255,7 @@ class Pool:
         groups = similar_groups(
             [self._bits(item) for item in items],
             [_time_s(item) for item in items],
-            [item.proposal for item in items],
+            [item.proposal if (item.score or 0) >= SURE_SCORE else "" for item in items],
         )
         sizes = np.bincount(groups, minlength=len(items))
         labels = sorted({label for item in items for label, _ in item.scores})
@@ -292,7 +289,7 @@ class Pool:
             if fact is None or not fact.answer or fact.answer == photos[row][0]:
                 continue
             score = fact.scores.get(fact.answer, 0.0)
-            if score >= CONFIDENT:
+            if score >= SURE_SCORE:
                 doubts.setdefault(row, (score, row, f"the model says {fact.answer}"))
         items = [
             replace(

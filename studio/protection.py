@@ -45,7 +45,6 @@ STALE_HEADER = "x-csrf-stale"
 
 # In this order: the first that an error is one of.
 STATUS: tuple[tuple[type[PocketlensError], int], ...] = (
-    (ConflictError, 409),
     (OutputExistsError, 409),
     (ConflictError, 409),
     (UsageError, 400),

@@ -8,11 +8,13 @@
   const about = document.getElementById("about");
   const view = root.dataset.view, place = root.dataset.place, unknown = root.dataset.unknown;
   const who = (() => {
-    const kept = localStorage.getItem("pocketlens-who");
-    if (kept) return kept;
     const made = "studio-" + Math.random().toString(16).slice(2, 6).padEnd(4, "0");
-    localStorage.setItem("pocketlens-who", made);
-    return made;
+    // The journal's name for this browser; one that keeps nothing has another each time.
+    try {
+      const kept = localStorage.getItem("pocketlens-who") ?? made;
+      localStorage.setItem("pocketlens-who", kept);
+      return kept;
+    } catch { return made; }
   })();
   let current = null, anchor = null, number = 0;
   // Tiles that were sent away, by key: undoing brings them back to where they were.
@@ -281,7 +283,7 @@
       let order = first.order, before = first;
       for (const tile of [...box.content.querySelectorAll(".tile")]) {
         const key = tile.dataset.key, there = document.getElementById(tile.id);
-        // What has a label by now has left the group.
+        // What has a label by now has left the group; what is moved here comes no second time.
         if (gone.has(key)) continue;
         const its = there ?? tile;
         if (its !== first) {
@@ -291,7 +293,6 @@
         }
         mark(its, true);
       }
-      // What was moved here comes no second time with the next ones.
       studio.say(`${counted(selected().length)} selected`);
       go(first);
     },

@@ -56,6 +56,9 @@ def test_frames_that_follow_each_other_and_look_alike_are_a_group():
 
 def test_what_a_model_tells_apart_is_no_group():
     assert group([5, 5, 5], [0, 1, 2], ["mug", "plate", "mug"]) == [0, 1, 0]
+    # One of which it is not sure is in one of both.
+    assert group([5, 5, 5], [0, 1, 2], ["mug", "", "plate"]) == [0, 0, 2]
+    assert group([5, 5, 5], [0, 1, 2], ["", "mug", ""]) == [0, 0, 0]
 
 
 def test_pictures_without_a_fingerprint_are_alone():

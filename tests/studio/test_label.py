@@ -164,9 +164,7 @@ def test_a_whole_group_gets_a_label_at_once(serve, open_page, project, page, fil
     assert tiles(browser).count() == 30
 
 
-def test_two_browsers_at_once_overwrite_nothing_in_silence(
-    serve, open_page, project, page, fill
-):
+def test_two_browsers_at_once_overwrite_nothing_in_silence(serve, open_page, project, page, fill):
     fill(1)
     client = serve(page)
     one, two = open_page(client.url), open_page(client.url)
@@ -397,7 +395,7 @@ def test_the_page_fits_and_can_be_read(
             browser.locator("#about .scores").wait_for()
             browser.keyboard.press("Space")
         assert browser.evaluate("document.documentElement.scrollWidth") <= size_wh[0]
-        wait_for(lambda: browser.evaluate("document.getAnimations().length === 0"))
+        wait_for(lambda of=browser: of.evaluate("document.getAnimations().length === 0"))
         assert lowest_contrast(browser) >= 4.5
         assert browser.errors == []
         assert all(url.startswith((client.url, "data:")) for url in browser.requested)
@@ -422,7 +420,7 @@ def test_a_screen_reader_has_names_for_everything(serve, open_page, page, fill):
     ):
         assert line in tree.replace("\N{NO-BREAK SPACE}", " "), tree
     # Nothing that can be pressed is without a name.
-    assert '- button\n' not in tree
+    assert "- button\n" not in tree
 
 
 def test_on_a_phone_taps_do_what_keys_do(serve, open_page, project, page, fill):

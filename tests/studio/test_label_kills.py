@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from http.client import HTTPException
 
 import pytest
 
@@ -64,11 +65,9 @@ def test_every_confirmed_label_survives_kills(client_class, tmp_path, tiny_photo
                 answers += 1
                 if answers == 1 + kill % 3:
                     timer.start()
-        except OSError:
-            pass
-        except Exception as error:
-            # An answer that was cut off by the kill.
-            assert "Incomplete" in type(error).__name__ or "JSON" in type(error).__name__, error
+        # There is none to ask any more, or its answer was cut off.
+        except (OSError, HTTPException, ValueError):
+            assert answers
         finally:
             timer.cancel()
             child.kill()
