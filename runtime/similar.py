@@ -94,4 +94,4 @@ def _differing(values: NDArray[np.uint64]) -> NDArray[np.uint8]:
         return counted
     table = np.array([value.bit_count() for value in range(1 << 16)], np.uint8)
     parts = (values >> np.uint64(shift) & np.uint64(0xFFFF) for shift in (0, 16, 32, 48))
-    return np.sum([table[part] for part in parts], axis=0, dtype=np.uint8)
+    return np.asarray(np.sum([table[part] for part in parts], axis=0, dtype=np.uint8))

@@ -69,15 +69,15 @@ def main() -> int:
     parser.add_argument("--held-back", type=int, default=400)
     parser.add_argument("--burst", type=int, default=1)
     parser.add_argument("--orders", nargs="+", choices=list(ORDERS), default=list(ORDERS))
-    parser.add_argument("--random-orders", type=int, default=3)
+    parser.add_argument("--starts", type=int, default=3, help="first 20 photos of each seed")
     chosen = parser.parse_args()
     inbox = _features(chosen)
     curves: dict[str, Floats] = {}
     for name in dict.fromkeys((RANDOM, STUDIO, *chosen.orders)):
-        repeats = range(chosen.random_orders if name == RANDOM else 1)
+        starts = range(chosen.starts)
         curves[name] = np.stack(
             [
-                np.mean([_curve(inbox, name, seed, each, chosen.held_back) for each in repeats], 0)
+                np.mean([_curve(inbox, name, seed, each, chosen.held_back) for each in starts], 0)
                 for seed in chosen.seeds
             ]
         )
@@ -152,16 +152,15 @@ ORDERS: dict[str, Callable[[Turn], NDArray[np.intp]]] = {
 }
 
 
-def _curve(inbox: Inbox, name: str, seed: int, repeat: int, held_back: int) -> Floats:
+def _curve(inbox: Inbox, name: str, seed: int, start: int, held_back: int) -> Floats:
     """Return the accuracy after each round."""
-    rng = np.random.default_rng([seed, repeat])
+    rng = np.random.default_rng([seed, start])
     photos = np.random.default_rng(seed).permutation(inbox.photo.max() + 1)
     first = np.searchsorted(inbox.photo, photos[:held_back])
     held = np.flatnonzero(np.isin(inbox.photo, photos[held_back:]))
-    held = rng.permutation(held) if name == RANDOM else held
-    # The first round is random for all, and the same for all but the other random ones.
-    start = np.random.default_rng([seed, repeat, 1]).permutation(len(held))[:ROUND]
-    labelled, rest = held[start], np.delete(held, start)
+    # The first round is random, and the same for all orders.
+    begin = np.random.default_rng([seed, start, 1]).permutation(len(held))[:ROUND]
+    labelled, rest = held[begin], np.delete(held, begin)
     # As many frames as there are photos: a burst adds nothing to see.
     most = len(photos) - held_back
     accuracy = []
