@@ -86,7 +86,7 @@
     box.textContent = chosen.length ? `${counted(chosen.length)} selected` : "";
     const said = new Set(its.map(tile => tile.dataset.proposal).filter(Boolean));
     if (agree) {
-      agree.textContent = said.size === 1 ? `Agree: ${[...said][0]}` : "Agree with the model";
+      agree.textContent = said.size === 1 ? `Agree: ${[...said][0]}` : "Agree";
       agree.closest("button").disabled = !said.size;
     }
     for (const button of root.querySelectorAll(".bar button:not([data-do=undo], [data-do=agree])")) {

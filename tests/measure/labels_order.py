@@ -17,7 +17,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,28 +106,44 @@ def _pairs(turn: Turn) -> NDArray[np.intp]:
     return teaching_order(turn.scores, best[:, 0] * turn.scores.shape[1] + best[:, 1])
 
 
-def _spread(space: Callable[[Turn], Floats], among: int | None) -> Callable[[Turn], Any]:
-    """Greedy k-center: the next one is the farthest from those before (Sener and Savarese 2018).
-
-    Among the first `among` rounds by margin; None among all, distances weighted by 1 - margin.
-    """
+def _spread(space: Callable[[Turn], Floats]) -> Callable[[Turn], NDArray[np.intp]]:
+    """Greedy k-center (Sener and Savarese 2018), distances weighted by 1 - margin."""
 
     def order(turn: Turn) -> NDArray[np.intp]:
         ahead = margin(turn.scores)
-        by_margin = np.argsort(ahead, kind="stable")
-        rows = by_margin if among is None else by_margin[: among * ROUND]
-        places = space(turn)[rows]
-        weight = 1 - ahead[rows] if among is None else np.ones(len(rows))
-        chosen = [0]
-        apart = ((places - places[0]) ** 2).sum(axis=1)
-        while len(chosen) < min(ROUND, len(rows)):
-            worth = apart * weight
+        places = space(turn)
+        chosen = [int(ahead.argmin())]
+        apart = ((places - places[chosen[0]]) ** 2).sum(axis=1)
+        while len(chosen) < min(ROUND, len(places)):
+            worth = apart * (1 - ahead)
             worth[chosen] = -1
             chosen.append(int(worth.argmax()))
             apart = np.minimum(apart, ((places - places[chosen[-1]]) ** 2).sum(axis=1))
-        return np.asarray(rows[chosen])
+        return np.array(chosen)
 
     return order
+
+
+def _clusters(turn: Turn) -> NDArray[np.intp]:
+    """Weighted k-means of the first five rounds by margin (Zhdanov 2019): one of each cluster."""
+    from sklearn.cluster import KMeans
+
+    ahead = margin(turn.scores)
+    first = np.argsort(ahead, kind="stable")[: 5 * ROUND]
+    places = _directions(turn)[first]
+    model = KMeans(min(ROUND, len(first)), n_init=2, random_state=0)
+    apart = model.fit(places, sample_weight=1 - ahead[first]).transform(places)
+    chosen = list(dict.fromkeys(int(row) for row in first[apart.argmin(axis=0)]))
+    return np.array([*chosen, *(int(row) for row in first if row not in chosen)])
+
+
+def _dense(turn: Turn) -> NDArray[np.intp]:
+    """Information density (Settles and Craven 2008): (1 - margin) * sqrt(likeness to 20 others)."""
+    places = turn.features - turn.features.mean(axis=0)
+    places /= np.linalg.norm(places, axis=1, keepdims=True)
+    likeness = np.sort(places @ places.T, axis=1)[:, -21:-1].mean(axis=1)
+    worth = (1 - margin(turn.scores)) * np.sqrt(np.clip(likeness, 0.01, 1))
+    return np.argsort(-worth, kind="stable")
 
 
 def _roots(turn: Turn) -> Floats:
@@ -146,9 +161,10 @@ ORDERS: dict[str, Callable[[Turn], NDArray[np.intp]]] = {
     "entropy": _smallest(_entropy),
     "least confident": _smallest(_best),
     "margin, pairs of labels in turn": _pairs,
-    "margin x k-center of scores": _spread(_roots, None),
-    "margin x k-center of features": _spread(_directions, None),
-    "margin, then k-center of features": _spread(_directions, 5),
+    "margin x k-center of scores": _spread(_roots),
+    "margin x k-center of features": _spread(_directions),
+    "margin, clusters of features": _clusters,
+    "margin x density of features": _dense,
 }
 
 
