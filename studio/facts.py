@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +22,7 @@ from pocketlens.choices import FORMATS
 from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import OutputError, PictureError, PocketlensError
 from pocketlens.files import json_text, write_text
-from pocketlens.names import shown, to_label
+from pocketlens.names import say_once, shown, to_label
 from pocketlens.project import Project
 from pocketlens.runtime.inbox import fingerprint, read_info, to_hex
 from pocketlens.runtime.pictures import decode, resize
@@ -31,8 +30,6 @@ from pocketlens.studio.previews import state_key
 
 if TYPE_CHECKING:
     from pocketlens.runtime.classifier import Classifier
-
-LOGGER = logging.getLogger("pocketlens")
 
 # To be raised when what is kept means something else.
 FACTS_VERSION = 1
@@ -219,7 +216,7 @@ class Facts:
                 name = path.name
             except (PocketlensError, OSError) as error:
                 problem = shown(error)
-                LOGGER.warning("%s", problem)
+                say_once(problem)
         self._save()
         with self._changed:
             self._model_state = state if classifier is not None else None
@@ -307,7 +304,8 @@ def _look(picture: Path, classifier: Classifier | None, model_hash: str) -> Fact
     if info is not None and model_hash and info.model_hash == model_hash and info.scores:
         with contextlib.suppress(ValueError):
             best = min(info.scores, key=lambda label: (-info.scores[label], label))
-            return Fact(int(info.fingerprint, 16), dict(info.scores), to_label(best))
+            scores = {to_label(label): score for label, score in info.scores.items()}
+            return Fact(int(info.fingerprint, 16), scores, to_label(best))
     try:
         pixels_rgb = decode(picture)
         bits = fingerprint(np.ascontiguousarray(pixels_rgb[..., ::-1]))
@@ -316,7 +314,8 @@ def _look(picture: Path, classifier: Classifier | None, model_hash: str) -> Fact
         result = classifier.classify_pixels(
             resize(pixels_rgb, classifier.size_wh, classifier.resize_mode)
         )
-    except PocketlensError:
+    # RuntimeError: an interpreter's own. The next picture may be none that is too much for it.
+    except (PocketlensError, RuntimeError, MemoryError):
         return Fact(None)
-    scores = dict(zip(classifier.labels, map(float, result.scores), strict=True))
-    return Fact(bits, scores, result.answers[0].label if result.answers else "")
+    scores = dict(zip(map(to_label, classifier.labels), map(float, result.scores), strict=True))
+    return Fact(bits, scores, to_label(result.answers[0].label) if result.answers else "")

@@ -286,7 +286,8 @@ class Pool:
                 for row, label in zip(pair, reversed(labels), strict=True):
                     doubts.setdefault(row, (2.0, pair[0], f"looks the same as one of {label}"))
         for row, fact in enumerate(facts):
-            if fact is None or not fact.answer or fact.answer == photos[row][0]:
+            # A model that does not have a label says nothing of it.
+            if fact is None or fact.answer == photos[row][0] or photos[row][0] not in fact.scores:
                 continue
             score = fact.scores.get(fact.answer, 0.0)
             if score >= SURE_SCORE:
@@ -341,7 +342,8 @@ class Pool:
     def _item(self, path: Path, label: str) -> Item:
         info = self._info(path)
         fact = self.facts.of(path)
-        scores = fact.scores if fact and fact.scores else info.scores if info else {}
+        said = info.scores if info else {}
+        scores = fact.scores if fact and fact.scores else {to_label(k): v for k, v in said.items()}
         best = tuple(sorted(scores.items(), key=lambda entry: (-entry[1], entry[0])))
         proposal = fact.answer if fact and fact.scores else best[0][0] if best else ""
         ahead = float(margin(np.array([list(scores.values())]))[0]) if len(scores) > 1 else None
@@ -351,7 +353,7 @@ class Pool:
             label,
             info,
             best,
-            to_label(proposal),
+            proposal,
             ahead,
             readable=fact is None or fact.fingerprint is not None,
         )

@@ -298,6 +298,9 @@ def test_doubtful_photos_are_confirmed_or_get_another_label(
         )
         path.with_suffix(".json").write_text(info.to_json())
 
+    # A label that the model does not have.
+    (project.photos / "star").mkdir()
+    put(sorted((tiny_photos / "stripes").iterdir())[0], "star", "new", "cross")
     put(cross, "circle", "wrong", "cross")
     put(circle, "circle", "right", "circle")
     put(circle, "cross", "copy", "circle")
@@ -329,7 +332,7 @@ def test_doubtful_photos_are_confirmed_or_get_another_label(
     assert page.pool.view("doubtful").items == ()
     # What was deleted is put back from its own list.
     browser.goto(client.url + "label/deleted")
-    browser.get_by_text("was cross").wait_for()
+    browser.get_by_text("was cross", exact=True).wait_for()
     browser.keyboard.press("Enter")
     settled(browser)
     wait_for(lambda: (project.photos / "cross" / "copy.png").is_file())
