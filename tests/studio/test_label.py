@@ -292,7 +292,7 @@ def test_doubtful_photos_are_confirmed_or_get_another_label(
             "camera 0",
             frame.shape[1::-1],
             COLLECTED,
-            {said: 0.9, "stripes": 0.1},
+            {**dict.fromkeys(CLASSES, 0.05), said: 0.9},
             model_hash=digest,
             fingerprint=to_hex(fingerprint(frame)),
         )
