@@ -14,6 +14,7 @@ import click
 from pocketlens.cli.camera_options import camera_options, refuse_missing
 from pocketlens.cli.options import (
     LocalPath,
+    called_in,
     command,
     deliver,
     json_option,
@@ -27,6 +28,7 @@ from pocketlens.stopping import stop_on_signals
 if TYPE_CHECKING:
     import threading
 
+    from pocketlens.project import Project
     from pocketlens.runtime.live.collecting import Collector, Store
     from pocketlens.runtime.live.watching import Watcher
 
@@ -37,18 +39,13 @@ page = options_of("Page")
 @command(
     "collect",
     example="pocketlens collect --source 0 --out photos/ --label mug --label plate",
-)
-@photos(
-    "--project",
-    metavar="DIR",
-    type=LocalPath(exists=True),
-    help="Project that gets the photos.  [default: the one that the current folder is in]",
+    project={},
 )
 @photos(
     "--out",
     metavar="DIR",
     type=LocalPath(),
-    help="Put photos into DIR/LABEL; no project is needed.",
+    help="Put photos into DIR/LABEL.  [default: the project's photos]",
 )
 @photos(
     "--label",
@@ -65,6 +62,11 @@ page = options_of("Page")
     show_default=True,
     metavar="N",
     help="Most photos per second while a label is held.",
+)
+@photos(
+    "--keep-copies",
+    is_flag=True,
+    help="Keep near copies of a label's last photos, too, as where only something small changes.",
 )
 @camera_options
 @page(
@@ -91,10 +93,10 @@ page = options_of("Page")
 @json_option
 @overwrite_option
 def collect_command(
-    project: Path | None,
     out: Path | None,
     labels: tuple[str, ...],
     rate: float,
+    keep_copies: bool,
     source: str,
     size_wh: tuple[int, int] | None,
     fps: float | None,
@@ -125,12 +127,18 @@ def collect_command(
     if not terminal:
         require_studio()
     with stop_on_signals() as stop:
-        store, known = _store(project, out)
+        store, known = _store(called_in(), out)
         from pocketlens.runtime.live.collecting import Collector
         from pocketlens.runtime.live.watching import Watcher
 
         with contextlib.ExitStack() as stack:
-            collector = Collector(store, (*known, *labels), source=request.name, rate=rate)
+            collector = Collector(
+                store,
+                (*known, *labels),
+                source=request.name,
+                rate=rate,
+                keep_copies=keep_copies,
+            )
             stack.callback(collector.close)
             record: Callable[[Watcher], None]
             if terminal:
@@ -145,38 +153,33 @@ def collect_command(
     deliver(json_target, lambda: result, lambda: click.echo(_summary(result), err=True))
 
 
-def _store(project: Path | None, out: Path | None) -> tuple[Store, tuple[str, ...]]:
-    """Return where photos go, and the labels that are known of it."""
+def _store(project: Project | None, out: Path | None) -> tuple[Store, tuple[str, ...]]:
+    """Return where photos go, and the labels that the project has."""
     from pocketlens.choices import MULTICLASS, UNKNOWN
     from pocketlens.files import refuse_unwritable
-    from pocketlens.project import find_project, read_project
+    from pocketlens.runtime.live.collecting import FolderStore, ProjectStore
 
-    if out is not None:
-        if project is not None:
-            raise UsageError(
-                f"Expected --project or --out. Received: both, {shown(project)} and {shown(out)}. "
-                "Leave one out."
-            )
-        if out.exists() and not out.is_dir():
-            raise UsageError(
-                f"Expected --out to name a folder. Received: {shown(out)}, a file. "
-                "Name another one."
-            )
-        refuse_unwritable(out / "label")
-        from pocketlens.runtime.live.collecting import FolderStore
-
-        return FolderStore(out), ()
-    found = find_project() if project is None else read_project(project)
-    if found is None:
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(
+            f"Expected --out to name a folder. Received: {shown(out)}, a file. Name another one."
+        )
+    labels: tuple[str, ...] = ()
+    if project is not None:
+        labels = (*project.classes, *((UNKNOWN,) if project.task == MULTICLASS else ()))
+    if project is not None and (out is None or _same(out, project.photos)):
+        refuse_unwritable(project.photos / "label")
+        return ProjectStore(project), labels
+    if out is None:
         raise UsageError(
             "Expected a project, or --out with a folder for the photos. Received: neither. "
             "Write it like --out photos/, or make a project with: pocketlens init FOLDER"
         )
-    refuse_unwritable(found.photos / "label")
-    from pocketlens.runtime.live.collecting import ProjectStore
+    refuse_unwritable(out / "label")
+    return FolderStore(out), labels
 
-    unknown = (UNKNOWN,) if found.task == MULTICLASS else ()
-    return ProjectStore(found), (*found.classes, *unknown)
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 @contextlib.contextmanager

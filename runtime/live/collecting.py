@@ -162,6 +162,7 @@ class Collector:
         labels: those to begin with; those of folders that are there come after them.
         source: the source's name, without passwords.
         rate: most photos per second.
+        keep_copies: keep near copies, too.
         clock: what holding goes by.
 
     Raises:
@@ -175,11 +176,13 @@ class Collector:
         *,
         source: str,
         rate: float = DEFAULT_RATE,
+        keep_copies: bool = False,
         clock: Clock = CLOCK,
     ) -> None:
         self.store = store
         self.clock = clock
         self.rate = rate
+        self._keep_copies = keep_copies
         self._source = source
         self._lock = threading.RLock()
         self._labels: dict[str, _Label] = {}
@@ -282,6 +285,8 @@ class Collector:
             if hold is None or hold.label != label or hold.released or now_s >= hold.until_s:
                 self._recordings += 1
                 self._holds[who] = hold = _Hold(label, self._recordings, 0.0)
+                # Somebody tries again.
+                self._problem = ""
             hold.until_s = now_s + HOLD_S
 
     def release(self, who: str) -> None:
@@ -376,7 +381,7 @@ class Collector:
         label = self._labels[name]
         value = inbox.fingerprint(frame_bgr)
         with self._lock:
-            if label.near.is_copy(value):
+            if not self._keep_copies and label.near.is_copy(value):
                 label.copies += 1
                 return
         height, width = frame_bgr.shape[:2]

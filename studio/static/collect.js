@@ -169,6 +169,8 @@ function show(now) {
   if (state && state.run !== now.run) {
     for (const list of document.querySelectorAll(".photos")) list.replaceChildren();
   }
+  // Whoever still holds the button has to look at that first.
+  if (now.problem && now.problem !== state?.problem) release();
   state = now;
   live = state.camera === "live";
   const texts = { live: "Live", stale: "Stale", starting: "Starting" };

@@ -37,12 +37,13 @@ import termios
         (["--source", "fake:", "--out", "p", "--web-token", "short"], "at least 8 letters"),
         (["--source", "fake:", "--out", "photos", "--label", "a/b"], "can be a folder's name"),
         (["--source", "fake:", "--project", "."], "Expected a project with pocketlens.toml"),
-        (["--source", "fake:", "--project", ".", "--out", "p"], "--project or --out"),
         (["--source", "fake:", "--out", "p", "--label", "a", "--terminal"], "Expected a terminal"),
         (["--source", "rtsp://x", "--out", "photos", "--size", "1x1"], "Expected --size only"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(arguments, expected, tmp_path, monkeypatch, capsys):
+    for package in ("uvicorn", "jinja2"):
+        pytest.importorskip(package, reason="the studio extra is not installed")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.txt").write_text("mine")
     assert run(["collect", *arguments]) == 2
@@ -139,6 +140,19 @@ def test_a_project_s_photos_by_keys(in_terminal, tmp_path):
     assert kept == {"cat": len(pictures(project.photos / "cat")), "dog": 0, "unknown": 0}
     assert result["source"] == "fake:"
     assert {entry.to_label for entry in read_journal(project.journal)} == {"cat", "dog", ""}
+
+
+def test_in_a_project_out_is_only_another_place(tmp_path, monkeypatch, capsys):
+    settings = {"camera": {"source": "nothing.mp4"}, "collect": {"rate": 2.0}}
+    create_project(tmp_path, ["cat"], settings=settings)
+    monkeypatch.chdir(tmp_path)
+    # The project's camera.
+    assert run(["collect", "--terminal"]) == 2
+    assert "nothing.mp4 (nothing there)" in capsys.readouterr().err
+    # A terminal is looked for when all else is right.
+    assert run(["collect", "--terminal", "--source", "fake:", "--out", "other"]) == 2
+    assert "Expected a terminal" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.real_time

@@ -131,6 +131,13 @@ def test_near_copies_of_a_label_s_photos_are_left_out(collect, clock):
     assert [(entry["count"], entry["copies"]) for entry in state] == [(2, 3), (1, 0)]
 
 
+def test_near_copies_are_kept_where_that_is_asked_for(collect, clock):
+    collector = collect(keep_copies=True)
+    record(collector, clock, "cat", 1, 1, 1)
+    entry, _ = collector.to_dict()["labels"]
+    assert (entry["count"], entry["copies"], entry["left_out"]) == (3, 0, "")
+
+
 def test_near_copies_are_known_after_a_restart(collect, clock):
     first = collect()
     record(first, clock, "cat", 1, 2)
@@ -307,6 +314,11 @@ def test_a_full_disk_ends_the_recording_and_loses_nothing(collect, clock, tmp_pa
     assert state["recording"] is None
     show(collector, clock, 4)
     assert counts(collector)["cat"] == 2
+    # Who tries again hears of it anew.
+    collector.hold(ME, "cat")
+    assert collector.to_dict()["problem"] == ""
+    show(collector, clock, 4)
+    assert "No space left" in collector.to_dict()["problem"]
     store.full = False
     record(collector, clock, "cat", 3)
     assert collector.to_dict()["problem"] == ""
