@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pocketlens.cli.options import LocalPath, command, options_of
+from pocketlens.cli.options import called_in, command, options_of
 from pocketlens.errors import UsageError
 from pocketlens.stopping import stop_on_signals
 
 page = options_of("Page")
 
 
-@command("studio", example="pocketlens studio --project flowers/")
-@options_of("Project")(
-    "--project",
-    metavar="DIR",
-    type=LocalPath(exists=True),
-    help="Project to work on.  [default: the one that the current folder is in]",
-)
+@command("studio", example="pocketlens studio --project flowers/", project={})
 @page(
     "--web",
     metavar="[HOST:]PORT",
@@ -33,20 +25,19 @@ page = options_of("Page")
     show_envvar=True,
     help="Token that the pages ask for.  [default: one is made where other devices can reach them]",
 )
-def studio_command(project: Path | None, web: str, web_token: str | None) -> None:
+def studio_command(web: str, web_token: str | None) -> None:
     """Work on a project in the browser: label photos by keys, what teaches most first.
 
     Photos in the project's inbox are sorted by how little its newest model can tell, similar ones
     are groups, and a digit key gives a label. What is confirmed is on the disk. Ctrl-C ends it.
     """
     from pocketlens.imports import require_studio
-    from pocketlens.project import find_project, read_project
     from pocketlens.runtime.live.web.access import check_token, parse_address
 
     address = parse_address(web)
     token = None if web_token is None else check_token(web_token)
-    found = find_project() if project is None else read_project(project)
-    if found is None:
+    project = called_in()
+    if project is None:
         raise UsageError(
             "Expected a project: the current folder is in none. "
             "Name one with --project, or make one with: pocketlens init FOLDER"
@@ -56,5 +47,5 @@ def studio_command(project: Path | None, web: str, web_token: str | None) -> Non
         from pocketlens.studio.catalogue import pages_of
         from pocketlens.studio.server import Studio
 
-        with pages_of(found) as pages, Studio(pages, address, token=token):
+        with pages_of(project) as pages, Studio(pages, address, token=token):
             stop.wait()
