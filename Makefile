@@ -117,6 +117,13 @@ unknown: $(VENV)/installed
 	$(BIN)/python tests/measure/unknown.py $(PHOTOS) $(STRANGERS) --weights $(or $(WEIGHTS),imagenet) \
 		$(OPTIONS)
 
+# How many labels the studio's order saves, beside other orders and random order; with frames of a
+# burst, too. Some minutes.
+# make labels-order PHOTOS=folder-per-class WEIGHTS=imagenet|FILE [OPTIONS='--burst 4 --seeds 0']
+labels-order: $(VENV)/installed
+	$(BIN)/python tests/measure/labels_order.py $(PHOTOS) --weights $(or $(WEIGHTS),imagenet) \
+		$(OPTIONS)
+
 # Whether cached features make the head's training as fast, and as good, as they should.
 # make head-cache PHOTOS=folder-per-class WEIGHTS=imagenet|FILE
 head-cache: $(VENV)/installed

@@ -30,6 +30,7 @@ COMMANDS = {
     "inspect": "Show what a model file contains and which operators are slow.",
     "classify": "Classify photos.",
     "live": "Classify a camera, a stream or a video frame by frame.",
+    "studio": "Label a project's photos in the browser.",
     "service": "Run live as a systemd service.",
     "benchmark": "Compare model files: accuracy, latency, size, memory.",
     "recommend": "Recommend a model file for this machine.",

@@ -150,8 +150,12 @@ async def fields(request: Request) -> dict[str, str]:
 
 def answer_error(request: Request, error: Exception) -> Response:
     """Answer with an endpoint's error, in its sentence."""
-    kinds = (status for kind, status in STATUS if isinstance(error, kind))
-    return PlainTextResponse(shown(error), next(kinds, 500))
+    return PlainTextResponse(shown(error), status_of(error))
+
+
+def status_of(error: Exception) -> int:
+    """Return the status of the answer to an error."""
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
 
 
 _SCHEMES = ("http", "https")

@@ -107,3 +107,9 @@ def serve():
             return client
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def client_class():
+    """What asks a server that a test has started in another process: `client_class(url)`."""
+    return Client

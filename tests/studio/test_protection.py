@@ -16,12 +16,14 @@ from showing import Player, Showing
 from starlette.routing import Route
 
 import pocketlens.studio
+from pocketlens.project import create_project
 from pocketlens.runtime.live.collecting import Collector, FolderStore
 from pocketlens.runtime.live.sources import SourceRequest
 from pocketlens.runtime.live.watching import Watcher
 from pocketlens.runtime.live.web import guard
 from pocketlens.studio import protection
 from pocketlens.studio.collect import CollectPage
+from pocketlens.studio.label import LabelPage
 from pocketlens.studio.names import to_key
 from pocketlens.studio.pages import Page
 from pocketlens.studio.server import routes_of
@@ -90,9 +92,16 @@ def collect_page(tmp_path):
 
 
 @pytest.fixture
-def pages(page, collect_page):
+def label_page(tmp_path):
+    page = LabelPage(create_project(tmp_path / "project", ["cat", "dog"]), None)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def pages(page, collect_page, label_page):
     """Every page that there is; a new one belongs here."""
-    return [page, collect_page]
+    return [page, collect_page, label_page]
 
 
 def test_every_page_of_the_studio_is_tried(pages):
