@@ -14,6 +14,7 @@ from pocketlens.imports import lazy_names
 
 if TYPE_CHECKING:
     from pocketlens.benchmarks.benchmarking import benchmark
+    from pocketlens.benchmarks.costs import compare_with_costs
     from pocketlens.benchmarks.evaluations import measure_accuracy
     from pocketlens.benchmarks.latency import Settings
     from pocketlens.benchmarks.memory import Footprint
@@ -44,6 +45,7 @@ __all__ = [
     "Spread",
     "Verdict",
     "benchmark",
+    "compare_with_costs",
     "find_verdict",
     "measure_accuracy",
     "recommend",
@@ -56,6 +58,7 @@ __getattr__ = lazy_names(
         "Accuracy": "pocketlens.evaluation.metrics",
         "measure_accuracy": "pocketlens.benchmarks.evaluations",
         "benchmark": "pocketlens.benchmarks.benchmarking",
+        "compare_with_costs": "pocketlens.benchmarks.costs",
         "Flips": "pocketlens.evaluation.agreement",
         "Settings": "pocketlens.benchmarks.latency",
         "Spread": "pocketlens.benchmarks.spread",

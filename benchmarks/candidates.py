@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pocketlens.errors import ModelFileError, UsageError
+from pocketlens.names import distinct_names
 from pocketlens.runtime.classifier import Classifier
 from pocketlens.runtime.hints import ModelHints
 from pocketlens.runtime.model_files import ModelFile, read_model_file
@@ -109,27 +108,6 @@ def find_reference(candidates: Sequence[Candidate]) -> int:
     """Return the index of the first file whose card says float32, or 0 where none does."""
     formats = [candidate.format for candidate in candidates]
     return formats.index(REFERENCE_FORMAT) if REFERENCE_FORMAT in formats else 0
-
-
-def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Return the shortest ends of the paths that tell them apart: names where they differ.
-
-    Raises:
-        UsageError: a path was given twice.
-    """
-    parts = [Path(os.path.abspath(path)).parts for path in paths]
-    twice = [path for path, count in Counter(parts).items() if count > 1]
-    if twice:
-        raise UsageError(
-            f"Expected each file once. Received: {Path(*twice[0])} more than once. Name it once."
-        )
-    lengths = [1] * len(parts)
-    while True:
-        names = ["/".join(entry[-length:]) for entry, length in zip(parts, lengths, strict=True)]
-        taken = {name for name, count in Counter(names).items() if count > 1}
-        if not taken:
-            return names
-        lengths = [length + (name in taken) for name, length in zip(names, lengths, strict=True)]
 
 
 def _read(name: str, path: Path, hints: ModelHints) -> ModelFile | LeftOut:

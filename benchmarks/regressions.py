@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens.benchmarks.candidates import distinct_names
 from pocketlens.benchmarks.latency import RUNS_PER_ROUND, Settings
 from pocketlens.benchmarks.results import Benchmark
 from pocketlens.benchmarks.spread import BETWEEN_RUNS, FEWEST_PROCESSES, joined
 from pocketlens.errors import PocketlensError, UsageError
 from pocketlens.evaluation.intervals import Interval
+from pocketlens.names import distinct_names
 from pocketlens.report.html import counted
 from pocketlens.runtime.machine import cpu_name
 from pocketlens.workers import count_cores

@@ -20,7 +20,7 @@ from pocketlens.benchmarks.recommendation import (
 from pocketlens.benchmarks.results import BYTES_PER_MB, Benchmark, FileResult
 from pocketlens.benchmarks.stages import by_kind
 from pocketlens.choices import MULTILABEL
-from pocketlens.evaluation.agreement import Flips
+from pocketlens.evaluation.agreement import Flips, p_text
 from pocketlens.evaluation.intervals import Interval
 from pocketlens.evaluation.metrics import Accuracy
 from pocketlens.names import shown
@@ -199,13 +199,6 @@ def meaning(flips: Flips) -> str:
     hit = [f"{entry.label} ({entry.won - entry.lost} of {entry.photos})" for entry in flips.hit]
     hardest = f"; hit hardest: {', '.join(hit[:_MOST_CLASSES])}" if hit else ""
     return f"that is more than chance{hardest}"
-
-
-def p_text(p: float, equals: str = "") -> str:
-    """Return a p-value in two or three digits, with `equals` before it where it is not below."""
-    if p < 0.001:
-        return "p < 0.001" if equals else "<0.001"
-    return f"{equals}{p:.{2 if p >= 0.1 else 3}f}"
 
 
 def options_table(found: Recommendation) -> Table:

@@ -31,8 +31,9 @@ KINDS = {
         {"model", "skipped_photos", "reliability", "mistakes"},
         "pocketlens.report.evaluation",
     ),
+    "compare": ({"overall", "only_known", "changed"}, "pocketlens.report.comparison"),
 }
-COMMANDS = "pocketlens benchmark, recommend or evaluate"
+COMMANDS = "pocketlens benchmark, recommend, evaluate or compare"
 
 
 @command("report", example="pocketlens report pi-benchmark.json --out report/")
@@ -46,7 +47,7 @@ COMMANDS = "pocketlens benchmark, recommend or evaluate"
 @overwrite_option
 @json_option
 def report_command(file: Path, out: Path | None, overwrite: bool, json_target: str | None) -> None:
-    """Write the HTML page of a benchmark, recommendation or evaluation.
+    """Write the HTML page of a benchmark, recommendation, evaluation or comparison.
 
     FILE.json is what the command wrote with --json on any machine: a board only needs to write
     JSON.

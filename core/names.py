@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Control characters, separators of lines, marks that turn the direction of writing, and halves of
 # characters, which stand for bytes of a file's name that are no UTF-8.
@@ -52,6 +56,34 @@ def to_labels(names: Iterable[str]) -> tuple[str, ...]:
     if renamed:
         say_once(f"Labels that appear more than once are numbered: {', '.join(renamed)}.")
     return tuple(labels)
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Return the shortest ends of the paths that tell them apart: names where they differ.
+
+    Raises:
+        UsageError: a path was given twice.
+    """
+    # What only shows labels has no need of these.
+    import os
+    from collections import Counter
+    from pathlib import Path
+
+    from pocketlens.errors import UsageError
+
+    parts = [Path(os.path.abspath(path)).parts for path in paths]
+    twice = [path for path, count in Counter(parts).items() if count > 1]
+    if twice:
+        raise UsageError(
+            f"Expected each file once. Received: {Path(*twice[0])} more than once. Name it once."
+        )
+    lengths = [1] * len(parts)
+    while True:
+        names = ["/".join(entry[-length:]) for entry, length in zip(parts, lengths, strict=True)]
+        taken = {name for name, count in Counter(names).items() if count > 1}
+        if not taken:
+            return names
+        lengths = [length + (name in taken) for name, length in zip(names, lengths, strict=True)]
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.card import ModelCard
 from pocketlens.choices import MULTICLASS, NO_ACTIVATION, SIGMOID, SOFTMAX
 from pocketlens.errors import DataError, ModelFileError, PictureError, UsageError
 from pocketlens.evaluation.answers import Answers, same_labels, to_answers, truth
@@ -114,14 +115,9 @@ def evaluate_model(
     foreign = None if strangers is None else _find_strangers(strangers, scorer)
     photos = photos.with_labels(card.labels, card.task)
     warnings = warn_if_seen([(scorer.path, card)], photos.photos)
-    readable, shares, novelty, skipped = _score(scorer, photos, hints)
-    if not card.data_hash and card.task == MULTICLASS:
-        # Nobody's own photos named its classes.
-        known = {card.labels[index] for photo in readable for index in photo.label_indices}
-        for index, first in same_labels(card.labels, known).items():
-            # The greater one and no sum, which might beat what `classify` answers.
-            shares[:, first] = np.maximum(shares[:, first], shares[:, index])
-            shares[:, index] = 0
+    readable, shares, novelty, skipped = score_photos(scorer, photos, hints)
+    known = {card.labels[index] for photo in readable for index in photo.label_indices}
+    join_same_labels(shares, card, known)
     right = truth([photo.label_indices for photo in readable], len(card.labels), card.task)
     others = _strangers(scorer, foreign, right, hints)
     paths = [photo.path for photo in readable]
@@ -194,10 +190,19 @@ def to_payload(evaluation: ModelEvaluation) -> dict[str, Any]:
     }
 
 
-def _score(
-    scorer: Scorer, photos: LabelledPhotos, hints: ModelHints | None
+def score_photos(
+    scorer: Scorer, photos: LabelledPhotos, hints: ModelHints | None = None
 ) -> tuple[list[Photo], NDArray[np.float32], NDArray[np.float32] | None, int]:
-    """Return the photos that can be read, their scores in 0-1, novelty, and the count of others."""
+    """Return what a model says of photos.
+
+    Returns:
+        the photos that can be read, their scores (photos, outputs) in 0-1, their novelty (photos,)
+        where the model has one, and how many photos cannot be read, which is logged.
+
+    Raises:
+        DataError: none can be read.
+        ModelFileError: scores are not finite.
+    """
     card = scorer.card
     skipped: list[PictureError] = []
     samples = read_labelled(photos, card.input_size_wh, card.resize_mode, skipped)
@@ -206,6 +211,23 @@ def _score(
     if not readable:
         raise DataError(f"Expected readable photos. Received: none among {len(photos.photos)}.")
     return readable, scores, novelty, len(skipped)
+
+
+def join_same_labels(scores: NDArray[np.float32], card: ModelCard, known: Collection[str]) -> None:
+    """Give labels of a third-party model that are another one (`same_labels`) that one's score.
+
+    Args:
+        scores: (photos, outputs) in 0-1, which are changed.
+        card: the model's.
+        known: the labels that photos have.
+    """
+    if card.data_hash or card.task != MULTICLASS:
+        # Somebody's own photos named its classes.
+        return
+    for index, first in same_labels(card.labels, known).items():
+        # The greater one and no sum, which might beat what `classify` answers.
+        scores[:, first] = np.maximum(scores[:, first], scores[:, index])
+        scores[:, index] = 0
 
 
 def _run(
@@ -226,7 +248,7 @@ def _strangers(
 ) -> Strangers | None:
     """Return what is measured as strangers beside counter-examples, which may be enough."""
     if given is not None:
-        photos, scores, novelty, _ = _score(scorer, given, hints)
+        photos, scores, novelty, _ = score_photos(scorer, given, hints)
         return Strangers(scores, tuple(photo.path for photo in photos), novelty=novelty)
     if not lacks_strangers(truth, scorer.card):
         return None

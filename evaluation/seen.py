@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pocketlens.card import ModelCard
 from pocketlens.errors import PocketlensError
@@ -29,6 +30,49 @@ def sketch(digests: Iterable[str]) -> str:
     return "".join(sorted({digest[:_DIGITS] for digest in digests})[:_KEPT])
 
 
+class Seen(NamedTuple):
+    """Photos that a model was trained or chosen on, by the first digits of their SHA-256.
+
+    `whole` tells whether these are all of them, and not a sample.
+    """
+
+    digests: frozenset[str]
+    whole: bool
+
+    def estimate(self, digests: Sequence[str]) -> int:
+        """Return how many of so many photos are among them: exactly, or about."""
+        sample = digests if self.whole else [entry for entry in digests if entry <= self._last]
+        seen = sum(digest in self.digests for digest in sample)
+        return seen if self.whole or not seen else round(len(digests) * seen / len(sample))
+
+    @property
+    def _last(self) -> str:
+        return max(self.digests, default="")
+
+
+def seen_by(model: Path, card: ModelCard) -> Seen:
+    """Return what is known of the photos that a model was trained or chosen on.
+
+    Of a run and those before it that is all; of a `.tflite` file it is a sample, unless they are
+    few.
+
+    Args:
+        model: a run, the model in it, or a file.
+        card: its card.
+    """
+    known = _of_run(model)
+    if known is not None:
+        return Seen(frozenset(known), True)
+    starts = range(0, len(card.seen), _DIGITS)
+    kept = frozenset(card.seen[start : start + _DIGITS] for start in starts)
+    return Seen(kept, len(kept) < _KEPT)
+
+
+def first_digits(paths: Iterable[Path]) -> list[str]:
+    """Return the first digits of the SHA-256 of files, "" for those that cannot be read."""
+    return list(map_ahead(_digest, paths, count_cores(), _AHEAD))
+
+
 def warn_if_seen(
     models: Iterable[tuple[Path, ModelCard]], photos: Sequence[Photo]
 ) -> tuple[str, ...]:
@@ -44,35 +88,22 @@ def warn_if_seen(
     digests: list[str] = []
     sentences = []
     for model, card in models:
-        known, exact = _known(model, card)
-        if not known:
+        seen = seen_by(model, card)
+        if not seen.digests:
             continue
         if not digests:
-            paths = [photo.path for photo in photos]
-            digests = list(filter(None, map_ahead(_digest, paths, count_cores(), _AHEAD)))
-        sample = digests if exact else [digest for digest in digests if digest <= max(known)]
-        seen = sum(digest in known for digest in sample)
-        if not seen:
+            digests = list(filter(None, first_digits(photo.path for photo in photos)))
+        count = seen.estimate(digests)
+        if not count:
             continue
-        count = seen if exact else round(len(digests) * seen / len(sample))
         sentences.append(
-            f"{'' if exact else 'About '}{count} of the {len(digests)} photos "
+            f"{'' if seen.whole else 'About '}{count} of the {len(digests)} photos "
             f"{'was' if count == 1 else 'were'} used to train or choose {shown(model.name)}, so "
             "the figures are optimistic. Measure on other photos, or give the run in place of the "
             "photos, for its test photos."
         )
         LOGGER.warning("%s", sentences[-1])
     return tuple(sentences)
-
-
-def _known(model: Path, card: ModelCard) -> tuple[set[str], bool]:
-    """Return the first digits of what is known to be seen, and whether that is all."""
-    known = _of_run(model)
-    if known is not None:
-        return known, True
-    starts = range(0, len(card.seen), _DIGITS)
-    known = {card.seen[start : start + _DIGITS] for start in starts}
-    return known, len(known) < _KEPT
 
 
 def _of_run(model: Path) -> set[str] | None:

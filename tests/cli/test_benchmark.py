@@ -8,7 +8,6 @@ import pytest
 
 import pocketlens.benchmarks
 from pocketlens.benchmarks import benchmark
-from pocketlens.benchmarks.candidates import distinct_names
 from pocketlens.benchmarks.latency import Settings
 from pocketlens.cli.benchmark import benchmark_command
 from pocketlens.cli.main import run
@@ -157,21 +156,6 @@ def test_an_unusable_file_among_good_ones_is_said_and_the_rest_is_measured(
     captured = capsys.readouterr()
     assert captured.err.count("Error:") == 1
     assert captured.out == ""
-
-
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        pytest.param(["/x/a.tflite", "/x/b.tflite"], ["a.tflite", "b.tflite"], id="differ"),
-        pytest.param(["/x/a", "/y/a", "/x/b"], ["x/a", "y/a", "b"], id="folder"),
-        pytest.param(["/1/x/a", "/2/x/a"], ["1/x/a", "2/x/a"], id="folder above"),
-        pytest.param(["/a", "/x/a"], ["//a", "x/a"], id="at the root"),
-    ],
-)
-def test_distinct_names(paths, names):
-    from pathlib import Path
-
-    assert distinct_names([Path(path) for path in paths]) == names
 
 
 def test_only_plots_import_matplotlib(elsewhere_model):

@@ -1,10 +1,11 @@
 """Names from outside: one form for labels, and nothing that a terminal obeys."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from pocketlens.names import say_once, shown, to_label, to_labels
+from pocketlens.names import distinct_names, say_once, shown, to_label, to_labels
 
 E_ACUTE = "e\N{COMBINING ACUTE ACCENT}"
 
@@ -50,3 +51,16 @@ def test_labels_that_stand_twice_are_numbered_and_said(caplog: pytest.LogCapture
 
 def test_numbers_that_are_taken_are_left_out() -> None:
     assert to_labels(("a (2)", "a", "a")) == ("a (2)", "a", "a (3)")
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        pytest.param(["/x/a.tflite", "/x/b.tflite"], ["a.tflite", "b.tflite"], id="differ"),
+        pytest.param(["/x/a", "/y/a", "/x/b"], ["x/a", "y/a", "b"], id="folder"),
+        pytest.param(["/1/x/a", "/2/x/a"], ["1/x/a", "2/x/a"], id="folder above"),
+        pytest.param(["/a", "/x/a"], ["//a", "x/a"], id="at the root"),
+    ],
+)
+def test_distinct_names(paths: list[str], names: list[str]) -> None:
+    assert distinct_names([Path(path) for path in paths]) == names
