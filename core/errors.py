@@ -18,6 +18,10 @@ class UsageError(PocketlensError, ValueError):
     exit_code = 2
 
 
+class BusyError(PocketlensError, RuntimeError):
+    """Something that only one may do at a time is being done already."""
+
+
 class LabelsError(PocketlensError, ValueError):
     """The labels that were given do not fit the model or the photos."""
 

@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pocketlens.errors import (
+    BusyError,
     DataError,
     LabelsError,
     OutputError,
@@ -45,6 +46,7 @@ STALE_HEADER = "x-csrf-stale"
 # In this order: the first that an error is one of.
 STATUS: tuple[tuple[type[PocketlensError], int], ...] = (
     (OutputExistsError, 409),
+    (BusyError, 409),
     (UsageError, 400),
     (LabelsError, 400),
     (DataError, 400),
