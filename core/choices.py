@@ -39,6 +39,18 @@ DARKER, BRIGHTER, BLURRED, GREY, OTHER = SHIFT_KINDS = (
     "other",
 )
 
+# Why a frame was kept in an inbox: it was collected by hand; the model was unsure of it, or found
+# nothing that it knows; the decision changed with it; frames had begun to differ from the photos of
+# the training; or it is of the random sample, which alone says how accurate a model is.
+COLLECTED, UNSURE, NOT_KNOWN, CHANGED, SHIFTED, RANDOM = KEEP_REASONS = (
+    "collected",
+    "unsure",
+    "unknown",
+    "changed",
+    "shift",
+    "random",
+)
+
 # Keras takes no others.
 SEEDS = 1 << 32
 

@@ -18,6 +18,16 @@ class UsageError(PocketlensError, ValueError):
     exit_code = 2
 
 
+class ProjectError(PocketlensError, ValueError):
+    """A project's file does not say what it should."""
+
+    exit_code = 2
+
+
+class ConflictError(PocketlensError, RuntimeError):
+    """Somebody else has done something with a picture in the meantime; nothing was changed."""
+
+
 class BusyError(PocketlensError, RuntimeError):
     """Something that only one may do at a time is being done already."""
 

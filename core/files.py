@@ -58,6 +58,34 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o666) -> None:
         partial.write_bytes(data)
 
 
+def write_new(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a file the way `write_bytes` does, but only where nothing is.
+
+    Raises:
+        OutputError: the file cannot be written.
+        OutputExistsError: something is there, also if it came in the meantime; it stays.
+    """
+    path = _real(path)
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial, lock = _make_partial(path, path.suffix, mode)
+    try:
+        with output_errors(path):
+            partial.write_bytes(data)
+            sync(partial)
+            try:
+                rename_new(partial, path)
+            except FileExistsError as error:
+                raise OutputExistsError(
+                    f"Expected a new file for the results. Received: {path}, which exists. "
+                    "Choose another place."
+                ) from error
+            sync(path.parent)
+    finally:
+        _unlock(lock)
+        partial.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str, *, mode: int = 0o666) -> None:
     r"""Write UTF-8 text the way `write_bytes` writes bytes.
 

@@ -207,13 +207,23 @@ def in_natural_order(path: Path) -> list[str | int]:
 
 
 def find_others(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder that are not named like pictures, so that nothing uses."""
+    """Yield the files below a folder that are not named like pictures, so that nothing uses.
+
+    A .json of the same name beside a picture says where that came from (`runtime.inbox`).
+    """
     return (
         path
         for path in _visible_files(folder)
         if path.suffix.lower() not in SUFFIXES
         and path.name.lower() not in _LITTER
         and not _is_locked(path)
+        and not _is_about_picture(path)
+    )
+
+
+def _is_about_picture(path: Path) -> bool:
+    return path.suffix == ".json" and any(
+        os.path.isfile(path.with_suffix(suffix)) for suffix in sorted(SUFFIXES)
     )
 
 
