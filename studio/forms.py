@@ -55,7 +55,7 @@ class Field:
     words: tuple[str, ...]
 
     def arguments(self, values: Mapping[str, str]) -> list[str]:
-        """Return the words of the command line that a filled field means; none for its default.
+        """Return the words of the command line that a filled field means; none for its own default.
 
         Args:
             values: of the form. Of many choices each is a checkbox `NAME.CHOICE`.
@@ -65,16 +65,17 @@ class Field:
                 by a word.
         """
         value = self._value(values)
-        if value == self.default:
+        # What the project sets is written out, too: the line says all that it does.
+        if value == self.default == self.own_default:
             return []
         option = self.words[0]
         if self.kind == FLAG:
             return [option] if value else self._refuse_undoing()
-        if self.kind == MANY:
+        if self.kind == MANY and value:
             return [word for choice in value.split() for word in (option, choice)]
         if not value:
             if not self.own_default:
-                self._refuse_undoing()
+                return self._refuse_undoing()
             value = self.own_default
         if len(self.words) > 1:
             return [self.words[_YES_NO.index(value)]]
