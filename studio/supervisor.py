@@ -54,14 +54,14 @@ def main(folder: str, root: str, lock: str, kill_after_s: str) -> None:
             pass_fds=[] if number < 0 else [number],
         )
     except OSError as error:
-        print(f"Error: The command cannot be started: {error}", file=sys.stderr)  # noqa: T201
-        _note_end(job, 1, CLOCK, killed=False)
+        print(f"Error: The command cannot be started: {error}", file=sys.stderr)
+        _note_end(job, 1, CLOCK, number, killed=False)
         return
     process = processes.known(child.pid)
     if process:
         write_process(job / PROCESS_NAME, process)
     killed = look_after(child, job, float(kill_after_s), CLOCK)
-    _note_end(job, child.returncode, CLOCK, killed=killed)
+    _note_end(job, child.returncode, CLOCK, number, killed=killed)
 
 
 def look_after(
@@ -113,5 +113,8 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
         child.kill()
 
 
-def _note_end(job: Path, code: int, clock: Clock, *, killed: bool) -> None:
+def _note_end(job: Path, code: int, clock: Clock, lock: int, *, killed: bool) -> None:
+    if lock >= 0:
+        # Who reads that it has ended can start the next one at once.
+        os.close(lock)
     write_json(job / END_NAME, {"code": code, "ended_s": clock.wall_s(), "killed": killed})
