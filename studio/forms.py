@@ -85,13 +85,16 @@ class Field:
     def _value(self, values: Mapping[str, str]) -> str:
         if self.kind == MANY:
             return " ".join(name for name in self.choices if f"{self.name}.{name}" in values)
-        value = values.get(self.name, "").strip()
+        if self.kind == FLAG:
+            return ON if self.name in values else ""
+        # What a form does not have stays as it is.
+        value = values.get(self.name, self.default).strip()
         if self.kind == CHOICE and value not in ("", *self.choices):
             raise UsageError(
                 f"Expected --{self.name} as one of {', '.join(self.choices)}. "
                 f"Received: {shown(value)}. Choose one."
             )
-        return ON if self.kind == FLAG and value else value
+        return value
 
     def _refuse_undoing(self) -> list[str]:
         raise UsageError(

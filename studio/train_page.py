@@ -198,7 +198,7 @@ class TrainPage(Page):
         command = values.get("command", "")
         if command not in COMMANDS:
             raise UsageError(
-                f"Expected a command among {', '.join(COMMANDS)}. Received: {shown(command)}. "
+                f"Expected a command among {', '.join(COMMANDS)}. Received: {shown(command) or 'none'}. "
                 "Load the page again."
             )
         chosen = [

@@ -74,6 +74,11 @@ class TryPage(Page):
         self._models = _Models()
         self._source = source and _Frames(source, clock)
 
+    @property
+    def source_name(self) -> str:
+        """What the source is called, without passwords; "" for none."""
+        return self._source.name if self._source else ""
+
     def routes(self) -> Sequence[BaseRoute]:
         """Return its routes."""
         return [
@@ -128,7 +133,7 @@ class TryPage(Page):
             "files": files,
             "chosen": chosen,
             "steps": self._steps(chosen) if chosen else [],
-            "source": self._source.name if self._source else "",
+            "source": self.source_name,
             "most_mb": PHOTO_BYTES >> 20,
         }
 
