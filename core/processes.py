@@ -117,9 +117,7 @@ def _begun_windows(pid: int) -> str | None:
         code = wintypes.DWORD()
         times = [wintypes.FILETIME() for _ in range(4)]
         found = kernel.GetExitCodeProcess(wintypes.HANDLE(handle), ctypes.byref(code))
-        found = found and kernel.GetProcessTimes(
-            wintypes.HANDLE(handle), *map(ctypes.byref, times)
-        )
+        found = found and kernel.GetProcessTimes(wintypes.HANDLE(handle), *map(ctypes.byref, times))
         if not found or code.value != still_active:
             return None
         return str(times[0].dwHighDateTime << 32 | times[0].dwLowDateTime)

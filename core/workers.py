@@ -76,7 +76,7 @@ def start_child(module: str, *arguments: str, **options: Any) -> Popen[bytes]:
 
 
 def start_command(*arguments: str, **options: Any) -> Popen[bytes]:
-    """Start `pocketlens ARGUMENTS` as `start_child` starts a module; its exit code is the command's.
+    """Start `pocketlens ARGUMENTS` as `start_child` starts a module.
 
     Raises:
         OSError: no process can be started, or this program has no Python to start it with.

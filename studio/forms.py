@@ -138,7 +138,8 @@ def _is_output(option: click.Option) -> bool:
 
 
 def _field(name: str, option: click.Option, context: click.Context, setting: Any) -> Field:
-    kind, choices = TEXT, ()
+    kind = TEXT
+    choices: tuple[str, ...] = ()
     if option.is_flag and option.secondary_opts:
         kind, choices = CHOICE, _YES_NO
     elif option.is_flag:

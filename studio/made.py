@@ -50,15 +50,13 @@ class Made:
 
 def find_runs(root: Path, folder: Path) -> list[Made]:
     """Return the runs in a folder of a project, the newest first."""
-    found = []
-    for path in _entries(folder):
-        try:
-            if is_run(path):
-                found.append(Made(path, _word(root, path), (path / MODEL_NAME).stat().st_mtime))
-        # It is being removed or replaced.
-        except OSError:
-            continue
-    return _newest_first(found)
+    return _newest_first(
+        [
+            Made(path, _word(root, path), state.st_mtime)
+            for path in _entries(folder)
+            if is_run(path) and (state := _state(path / MODEL_NAME))
+        ]
+    )
 
 
 def find_files(root: Path, folder: Path) -> list[Made]:
@@ -68,14 +66,9 @@ def find_files(root: Path, folder: Path) -> list[Made]:
     """
     found = []
     for path in (*_entries(folder), *_below(folder)):
-        if path.suffix != SUFFIX:
-            continue
-        try:
-            status = path.lstat()
-        except OSError:
-            continue
-        if stat.S_ISREG(status.st_mode):
-            found.append(Made(path, _word(root, path), status.st_mtime, status.st_size))
+        state = _state(path) if path.suffix == SUFFIX else None
+        if state and stat.S_ISREG(state.st_mode):
+            found.append(Made(path, _word(root, path), state.st_mtime, state.st_size))
     return _newest_first(found)
 
 
@@ -89,6 +82,14 @@ def find(made: Iterable[Made], key: str) -> Made:
         if entry.key == key:
             return entry
     raise HTTPException(404, _NOT_FOUND)
+
+
+def _state(path: Path) -> os.stat_result | None:
+    """Return what a file is, None where it is being removed or replaced."""
+    try:
+        return path.lstat()
+    except OSError:
+        return None
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -198,12 +198,10 @@ class TrainPage(Page):
         command = values.get("command", "")
         if command not in COMMANDS:
             raise UsageError(
-                f"Expected a command among {', '.join(COMMANDS)}. Received: {shown(command) or 'none'}. "
-                "Load the page again."
+                f"Expected a command among {', '.join(COMMANDS)}. "
+                f"Received: {shown(command) or 'none'}. Load the page again."
             )
-        chosen = [
-            word for field in self._fields(command) for word in field.arguments(values)
-        ]
+        chosen = [word for field in self._fields(command) for word in field.arguments(values)]
         root = self._project.root
         if command == CONVERT:
             runs = find_runs(root, self._project.runs)

@@ -200,7 +200,9 @@ class _Models:
         if self._loaded is None or self._loaded[0] != state:
             file = read_model_file(made.path)
             card = file.card
-            has_sets = card is not None and card.task == MULTICLASS and f"{_SET_LEVEL:g}" in card.sets
+            has_sets = (
+                card is not None and card.task == MULTICLASS and f"{_SET_LEVEL:g}" in card.sets
+            )
             self._loaded = None
             classifier = Classifier(file, sets=_SET_LEVEL if has_sets else None)
             self._loaded = (state, classifier)

@@ -41,7 +41,7 @@ def pages_of(project, source=None):
 
 
 def start_server(root):
-    """Start the pages in a process of its own, which can be killed; returns it and their address."""
+    """Start the pages in a process of its own, to be killed; returns it and their address."""
     process = start_child(__name__, str(root), stdout=subprocess.PIPE, start_new_session=True)
     return process, process.stdout.readline().decode().strip()
 

@@ -1,4 +1,4 @@
-"""Commands that a studio starts: real processes, their states on the disk, and only one at a time."""
+"""Commands that a studio starts: real processes, what is known of them, only one at a time."""
 
 import json
 import os
@@ -214,7 +214,9 @@ def test_what_ended_is_not_ended_again(jobs):
     assert not (job.folder / "cancel").exists()
 
 
-DEAF = "import signal, time; signal.signal(2, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+DEAF = (
+    "import signal, time; signal.signal(2, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+)
 
 
 def test_a_command_that_ignores_ctrl_c_is_killed_with_its_children_after_the_limit(tmp_path):

@@ -60,7 +60,7 @@ def test_an_upload_that_is_no_picture_is_refused_in_a_sentence(serve, project, s
         answer = classify(client, data)
         assert answer.status == 400, data
         assert answer.text.startswith(("Expected", "Cannot"))
-    bomb = (shared / "awkward_images" / "bomb.png").read_bytes()
+    bomb = (shared / "data" / "awkward_images" / "bomb.png").read_bytes()
     assert classify(client, bomb).status == 400
     assert classify(client, bytes(PHOTO_BYTES + 1)).status == 413
 
@@ -197,7 +197,8 @@ def test_photos_are_tried_in_the_browser(serve, project, open_page, lowest_contr
     page.evaluate(
         """data => {
           const transfer = new DataTransfer();
-          transfer.items.add(new File([new Uint8Array(data)], "dropped.png", { type: "image/png" }));
+          const file = new File([new Uint8Array(data)], "dropped.png", { type: "image/png" });
+          transfer.items.add(file);
           document.getElementById("drop").dispatchEvent(
             new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
         }""",
@@ -225,7 +226,7 @@ def test_the_camera_of_the_browser_is_classified(serve, project, launch_chromium
     button = page.get_by_role("button", name="Open the camera")
     button.click()
     page.locator("#scores li").first.wait_for()
-    page.wait_for_function("document.getElementById('video').videoWidth > 0")
+    page.wait_for_function("() => document.getElementById('video').videoWidth > 0")
     assert page.get_by_role("button", name="Close the camera").get_attribute("aria-pressed")
     page.wait_for_timeout(300)
     assert sum("/try/classify" in url for url in answers) >= 2

@@ -1,4 +1,4 @@
-"""The pages that train, compare and try: what each of their routes refuses, from the route table."""
+"""The pages that train, compare and try: what each of their routes refuses."""
 
 import http.client
 import socket
@@ -165,7 +165,9 @@ def test_every_answer_has_the_headers_that_protect(serve, project):
     client = serve(*pages).open()
     for method, path in examples(pages):
         headers = client.ask(method, path).headers
-        assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+        assert headers["content-security-policy"].startswith(
+            "default-src 'none'; script-src 'self'"
+        )
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
