@@ -63,6 +63,7 @@ def parse_threads(
     "benchmark",
     example="pocketlens benchmark models/*.tflite --photos photos/ --threads 1,4 --report report/",
     renamed={"--data": ("--photos",)},
+    project={"models": "model files", "photos": "test photos of its models"},
 )
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=EXISTING)
 @measurement(

@@ -18,7 +18,11 @@ from pocketlens.cli.options import (
 )
 
 
-@command("check", example="pocketlens check photos/ --report check/")
+@command(
+    "check",
+    example="pocketlens check photos/ --report check/",
+    project={"photos": "photos"},
+)
 @click.argument("photos", metavar="PHOTOS", type=EXISTING)
 @options_of("Check")(
     "--strict",

@@ -47,7 +47,11 @@ _LISTS = ("answers", "label_set")
 classification = options_of("Classification")
 
 
-@command("classify", example="pocketlens classify flowers_int8.tflite rose.jpg holiday/")
+@command(
+    "classify",
+    example="pocketlens classify flowers_int8.tflite rose.jpg holiday/",
+    project={"model": "model file"},
+)
 @click.argument("model", metavar="MODEL", type=EXISTING)
 @click.argument("photos", metavar="PHOTOS...", nargs=-1, required=True, type=EXISTING)
 @classification(

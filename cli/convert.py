@@ -146,6 +146,7 @@ photos_options = options_of("Photos")
     "convert",
     example="pocketlens convert runs/flowers --out models --format int8 --format float16",
     renamed={"--data": ("--photos",), "--representative": ("--calibration-photos",)},
+    project={"model": "newest run", "out": "new models"},
 )
 @click.argument("model", metavar="MODEL", type=EXISTING)
 @formats_options(

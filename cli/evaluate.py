@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @command(
     "evaluate",
     example="pocketlens evaluate models/flowers_int8.tflite new_photos/ --report page",
+    project={"model": "newest run", "photos": "test photos"},
 )
 @click.argument("model", metavar="MODEL", type=EXISTING)
 @click.argument("photos", metavar="PHOTOS", type=EXISTING)

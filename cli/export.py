@@ -33,6 +33,7 @@ serving = options_of("Serving")
     "export",
     example="pocketlens export runs/flowers --target web --out app --serve",
     renamed={"--images": ("--photos",)},
+    project={"models": "newest run", "out": "new export"},
 )
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=EXISTING)
 @content(

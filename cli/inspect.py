@@ -28,7 +28,11 @@ _YES_NO = {True: "yes", False: "no"}
 _FIRST_LABELS = 5
 
 
-@command("inspect", example="pocketlens inspect models/flowers_int8.tflite")
+@command(
+    "inspect",
+    example="pocketlens inspect models/flowers_int8.tflite",
+    project={"model": "model file"},
+)
 @click.argument("model", metavar="MODEL", type=EXISTING)
 @model_hints_options()
 @json_option

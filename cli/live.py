@@ -116,6 +116,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
 @command(
     "live",
     example="pocketlens live flowers_int8.tflite --source 0 --record garden.mp4",
+    project={"model": "model file"},
 )
 @click.argument("model", metavar="MODEL", type=EXISTING)
 @source(

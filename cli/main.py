@@ -19,6 +19,7 @@ from pocketlens.names import shown
 # `--help` does not import: that would bring NumPy and OpenCV.
 COMMANDS = {
     "demo": "Run the full pipeline on synthetic images: no photos, no network.",
+    "init": "Make a project folder that the other commands understand.",
     "check": "Check photos before training.",
     "train": "Train a classifier on labelled photos.",
     "evaluate": "Measure a run, a .keras or a .tflite file on labelled photos.",

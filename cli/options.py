@@ -6,15 +6,20 @@ import functools
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pocketlens.choices import ACTIVATIONS, BACKENDS, RESIZE_MODES, TASKS
 from pocketlens.errors import UsageError
 
+if TYPE_CHECKING:
+    from pocketlens.project import Project
+
 STANDARD_OUTPUT = "-"
 _OUTPUT = "Output"
+# Of the context of a call within a project.
+_PROJECT = "pocketlens.project"
 
 
 class Option(click.Option):
@@ -58,24 +63,46 @@ class Command(click.Command):
     """A command whose `--help` groups its options, and that still takes their earlier names.
 
     `renamed` has for each earlier option what to write instead, as words of the command line.
+    `project` has for parameters what a project says where nobody else does: names of
+    `cli.projects.PLACES`. With it, also an empty one, the project's file gives the command its
+    options.
     """
 
     def __init__(
-        self, *args: Any, renamed: Mapping[str, tuple[str, ...]] | None = None, **attributes: Any
+        self,
+        *args: Any,
+        renamed: Mapping[str, tuple[str, ...]] | None = None,
+        project: Mapping[str, str] | None = None,
+        **attributes: Any,
     ) -> None:
         super().__init__(*args, **attributes)
         self.renamed = renamed or {}
+        self.project = project
+        if project is not None:
+            self.params.append(
+                Option(
+                    ["--project", "project_folder"],
+                    metavar="DIR",
+                    type=LocalPath(exists=True),
+                    expose_value=False,
+                    help="Project that says what is not given.  [default: the one that the current "
+                    "folder is in]",
+                )
+            )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the command line, earlier names replaced."""
         args = self._with_new_names(args)
-        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        values, _, order = self.make_parser(ctx).parse_args(list(args))
         for option in self.params:
             if getattr(option, "once", False) and order.count(option) > 1:
                 raise UsageError(
                     f"Expected one {option.opts[0]}. Received: {order.count(option)}. "
                     "Start a run for each."
                 )
+        asks_help = any({*option.opts} & {*ctx.help_option_names} for option in order)
+        if self.project is not None and not ctx.resilient_parsing and not asks_help:
+            args = self._with_project(ctx, args, values, order)
         rest = super().parse_args(ctx, args)
         self._refuse_one_place_for_two(ctx.params)
         return rest
@@ -84,8 +111,34 @@ class Command(click.Command):
         """Run the command: all it writes is of one call."""
         from pocketlens.files import one_call
 
-        with one_call():
-            return super().invoke(ctx)
+        try:
+            with one_call():
+                return super().invoke(ctx)
+        except UsageError as error:
+            if ctx.meta.get(_PROJECT):
+                from pocketlens.cli.projects import name_file
+
+                name_file(error, ctx, ctx.meta[_PROJECT])
+            raise
+
+    def _with_project(
+        self,
+        ctx: click.Context,
+        args: list[str],
+        values: Mapping[str, Any],
+        named: list[click.Parameter],
+    ) -> list[str]:
+        """Return the words of a call, with those that the project that it is in adds."""
+        from pocketlens.project import project_root, read_project
+
+        folder = values.get("project_folder")
+        root = Path(os.path.expanduser(folder)) if isinstance(folder, str) else project_root()
+        if root is None:
+            return args
+        from pocketlens.cli.projects import fill_in
+
+        ctx.meta[_PROJECT] = read_project(root)
+        return fill_in(self, ctx, ctx.meta[_PROJECT], args, values, named)
 
     def _refuse_one_place_for_two(self, values: Mapping[str, Any]) -> None:
         """Raise UsageError if two options name one place to write to."""
@@ -185,6 +238,13 @@ TARGET = LocalPath(path_type=str)
 def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], Command]:
     """Make a `Command` of a function, with an example at the end of its help."""
     return click.command(name, cls=Command, epilog=f"Example: {example}", **settings)
+
+
+def called_in() -> Project | None:
+    """Return the project that the running command was called in, None outside of any."""
+    context = click.get_current_context(silent=True)
+    project: Project | None = context.meta.get(_PROJECT) if context is not None else None
+    return project
 
 
 def options_of(group: str) -> Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]]:

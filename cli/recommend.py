@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     "recommend",
     example="pocketlens recommend models/*.tflite --photos photos/ --max-latency 20",
     renamed={"--data": ("--photos",)},
+    project={"models": "model files", "photos": "test photos of its models"},
 )
 @click.argument("models", metavar="RUN|MODEL...", nargs=-1, required=True, type=EXISTING)
 @limit(

@@ -48,7 +48,7 @@ service = options_of("Service")
     short_help="Write the unit file of a service.",
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("live_arguments", metavar="MODEL [LIVE'S OPTIONS]...", nargs=-1, required=True)
+@click.argument("live_arguments", metavar="MODEL [LIVE'S OPTIONS]...", nargs=-1)
 @service(
     "--user/--system",
     "for_user",

@@ -93,6 +93,7 @@ schedule_options = options_of("Training")
         "--oversample": ("--balance", "oversample"),
         "--no-class-weights": ("--balance", "none"),
     },
+    project={"photos": "photos", "out": "new run"},
 )
 @click.argument("photos", metavar="[PHOTOS]", required=False, type=EXISTING)
 @photos_options(

@@ -191,8 +191,7 @@ def create_project(
         )
     project = Project(root, labels, task, settings or {})
     text = _to_toml(project)
-    if os.path.lexists(project.file):
-        raise _exists(project)
+    refuse_project(root)
     with output_errors(project.file):
         for folder in (project.inbox, project.runs, project.models):
             folder.mkdir(parents=True, exist_ok=True)
@@ -201,8 +200,14 @@ def create_project(
     try:
         write_new(project.file, text.encode())
     except OutputExistsError as error:
-        raise _exists(project) from error
+        raise _exists(root) from error
     return project
+
+
+def refuse_project(root: Path) -> None:
+    """Raise OutputExistsError if a folder is a project already."""
+    if os.path.lexists(root / PROJECT_FILE):
+        raise _exists(root)
 
 
 def to_classes(names: Iterable[str]) -> tuple[str, ...]:
@@ -277,10 +282,10 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(words)}."
 
 
-def _exists(project: Project) -> OutputExistsError:
+def _exists(root: Path) -> OutputExistsError:
     return OutputExistsError(
-        f"Expected a folder that is not a project yet. Received: {shown(project.root)}, which has "
-        f"a {PROJECT_FILE}. Edit that file, or choose another folder."
+        f"Expected a folder that is not a project yet. Received: {shown(root)}, which has a "
+        f"{PROJECT_FILE}. Edit that file, or choose another folder."
     )
 
 
@@ -357,13 +362,13 @@ def _to_toml(project: Project) -> str:
     ]
     examples = {
         CAMERA: ['# source = "0"', '# size = "1280x720"'],
-        "train": ['# arch = "mobilenet_v2"', "# epochs = 20"],
+        "train": ['# arch = "mobilenet_v2"', "# head-epochs = 30"],
         "convert": ['# format = ["int8", "float16"]', "# max-drop = 1.0"],
         "live": ["# threads = 2"],
     }
     for table in (*examples, *(table for table in project.settings if table not in examples)):
         given = project.settings.get(table, {})
-        what = "  # for collect, live, service and doctor" if table == CAMERA else ""
+        what = "  # for all commands that open it" if table == CAMERA else ""
         lines += ["", f"[{table}]{what}"]
         lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in given.items()]
         lines += [line for line in examples.get(table, []) if line.split()[1] not in given]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pocketlens.card import CARD_NAME, LABELS_NAME, ModelCard, labels_text
 from pocketlens.errors import DataError, ModelFileError, UsageError
 from pocketlens.files import write_json, write_text
+from pocketlens.project import project_root
 from pocketlens.runtime.photos import LabelledPhotos, Photo, name_below, scan
 from pocketlens.runtime.tables import is_table, read_table, split_folders
 
@@ -176,11 +177,11 @@ def write_split(
 
     `seen` says the same by content, of this run and those before it (see `train.lineage`).
 
-    Photos beside `place`, where the run in `folder` is to lie when it is complete, are named by
-    their way from there, so that both may move together.
+    Photos beside `place`, where the run in `folder` is to lie when it is complete, or in the same
+    project, are named by their way from there, so that both may move together.
     """
     root, place = root.absolute(), place.absolute()
-    beside = root.is_relative_to(place.parent)
+    beside = root.is_relative_to(project_root(place.parent) or place.parent)
     write_json(
         folder / SPLIT_NAME,
         {

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,9 +100,9 @@ def test_what_can_be_trained_and_converted_is_what_there_is() -> None:
     [
         name
         for name, command in ALL.items()
-        # The argument of `completion` is no file.
+        # The argument of `completion` is no file, and that of `init` is one that is not there.
         if any(isinstance(entry, click.Argument) for entry in command.params)
-        and name != "completion"
+        and name not in ("completion", "init")
     ],
 )
 def test_missing_files_end_every_command_alike(
@@ -183,6 +184,7 @@ def call_report(place: Place) -> list[Any]:
 
 CALLS: dict[str, Callable[[Place], list[Any]]] = {
     "demo": lambda p: ["demo", "--out", p.folder / "demo"],
+    "init": lambda p: ["init", p.folder / "project", "--label", "a"],
     "check": lambda p: ["check", p.photos],
     "train": lambda p: ["train", p.photos, "--out", p.folder / "run"],
     "evaluate": lambda p: ["evaluate", p.model, p.photos],
@@ -301,6 +303,9 @@ def test_json_goes_beside_the_normal_output_or_alone_to_standard_output(
     with pytest.raises(json.JSONDecodeError):
         json.loads(beside.out)
     in_file = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    if name == "init":
+        # It never does it again.
+        shutil.rmtree(tmp_path / "project")
     assert run([*arguments, "--json", "-"]) == code
     alone = json.loads(capfd.readouterr().out)
     assert type(alone) is type(in_file)

@@ -121,7 +121,7 @@ def test_an_unreadable_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", denied)
-    with pytest.raises(ProjectError, match="Permission denied. Make it readable"):
+    with pytest.raises(ProjectError, match="Permission denied"):
         read_project(tmp_path)
 
 

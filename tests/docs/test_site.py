@@ -34,6 +34,7 @@ from pocketlens.benchmarks.payload import to_payload
 from pocketlens.card import unpack
 from pocketlens.cli.main import group
 from pocketlens.files import write_json
+from pocketlens.project import create_project
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -121,6 +122,10 @@ def flowers(
             video.write(cv2.imread(str(path)))
     video.release()
     shutil.copy(desk / "garden.mp4", desk / "demo-out/video.mp4")
+    project = create_project(desk / "garden", ("daisy", "tulips"))
+    (project.runs / "garden-1").symlink_to(desk / "runs" / "flowers")
+    (project.models / "garden-1").mkdir()
+    shutil.copy(tiny_models["int8"], project.models / "garden-1" / "garden-1_int8.tflite")
     write_json(
         desk / "board.json",
         to_payload(benchmark([tiny_models["int8"]], settings=Settings(1, 0, 1, 0))),
@@ -169,20 +174,25 @@ def test_blocks_run(page):
 
 
 def calls(text: str) -> Iterator[list[str]]:
-    """The words of each `pocketlens` command in a block, patterns replaced by what they find."""
+    """The words of each `pocketlens` command in a block, patterns replaced by what they find.
+
+    What follows `cd` into the project is called in it.
+    """
     for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         while words:
             end = words.index("&&") if "&&" in words else len(words)
             command, words = words[:end], words[end + 1 :]
+            if command == ["cd", "garden"]:
+                os.chdir("garden")
             if command and Path(command[0]).name == "pocketlens":
                 yield [name for word in command[1:] for name in sorted(glob.glob(word)) or [word]]
 
 
 @pytest.mark.parametrize("page", marked("needs"))
 def test_other_commands_can_be_called(page, flowers, monkeypatch):
-    monkeypatch.chdir(flowers)
     for block in blocks(page):
+        monkeypatch.chdir(flowers)
         if block.language == "sh" and block.mark != "run":
             for words in calls(block.text):
                 command, context, rest = group, click.Context(group), words
