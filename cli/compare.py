@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # How many photos of each kind are named in the terminal; the page shows more, JSON all.
 _NAMED = 5
+_RUN_SECS = 0.01
 
 
 @command("compare", example="pocketlens compare runs/flowers runs/flowers2 --report page")
@@ -72,8 +73,8 @@ def compare_command(
     A model is a run, a .keras or a .tflite file. Of the same photos it shows which are lost and
     won, by class, and whether that can be chance. The exit code is 0 whatever comes of it.
 
-    With a folder RUNS, or with nothing where a folder runs is, it lists the runs in there, the
-    newest first, with what differed between them.
+    With a folder RUNS, in a project or beside a folder runs also without a word, it lists the runs
+    in there, the newest first, with what differed between them.
     """
     from pocketlens.files import refuse_targets
 
@@ -115,7 +116,10 @@ def _compare(
 
         refuse_page(report, overwrite=overwrite)
     if num_runs:
-        result = compare_with_costs(a, b, data, hints, Settings(num_runs))
+        # As long a run as in `benchmark`, half a second for 50.
+        result = compare_with_costs(
+            a, b, data, hints, Settings(num_runs, min_secs=_RUN_SECS * num_runs)
+        )
     else:
         result = compare_models(a, b, data, hints)
     page: Path | None = None
@@ -127,14 +131,18 @@ def _compare(
 
 
 def _runs_folder() -> Path:
-    """Return the folder of runs where the command was called."""
-    folder = Path("runs")
-    if not folder.is_dir():
+    """Return the folder of runs of the project that the command was called in."""
+    from pocketlens.project import RUNS, project_root
+
+    root = project_root()
+    if root is not None:
+        return root / RUNS
+    if not Path(RUNS).is_dir():
         raise UsageError(
-            "Expected two models, or a folder with runs. Received: none, and there is no folder "
-            "runs here. Name them."
+            f"Expected two models, or a folder with runs. Received: none, and there is neither a "
+            f"project nor a folder {RUNS} here. Name them."
         )
-    return folder
+    return Path(RUNS)
 
 
 def _list(folder: Path, json_target: str | None) -> None:
@@ -240,7 +248,7 @@ def _show_table(found: RunTable) -> None:
 
     console = new_console()
     table = new_table(
-        "run, newest first", "trained (UTC)", "train", "val", "test", "photos", "accuracy %"
+        "run, newest first", "trained (UTC)", "train", "val", "test", "photos' hash", "accuracy %"
     )
     for row in found.runs:
         table.add_row(

@@ -15,15 +15,25 @@ if TYPE_CHECKING:
     from pocketlens.evaluation.comparing import compare_models
     from pocketlens.evaluation.comparison import ModelComparison
     from pocketlens.evaluation.models import ModelEvaluation, evaluate_model
+    from pocketlens.evaluation.run_table import RunTable, list_runs
 
-__all__ = ["ModelComparison", "ModelEvaluation", "compare_models", "evaluate_model"]
+__all__ = [
+    "ModelComparison",
+    "ModelEvaluation",
+    "RunTable",
+    "compare_models",
+    "evaluate_model",
+    "list_runs",
+]
 
 __getattr__ = lazy_names(
     __name__,
     {
         "ModelComparison": "pocketlens.evaluation.comparison",
         "ModelEvaluation": "pocketlens.evaluation.models",
+        "RunTable": "pocketlens.evaluation.run_table",
         "compare_models": "pocketlens.evaluation.comparing",
         "evaluate_model": "pocketlens.evaluation.models",
+        "list_runs": "pocketlens.evaluation.run_table",
     },
 )

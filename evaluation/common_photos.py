@@ -180,44 +180,47 @@ def _test_photos(
     """Return the test photos of the models' runs, each content once, with their digests."""
     runs = list(dict.fromkeys(learner.run for learner in learners if learner.run is not None))
     if not runs:
-        names = _both([learner.name for learner in learners])
+        models = _both([learner.name for learner in learners])
         raise UsageError(
-            f"Expected --data PHOTOS, since nothing says where the test photos of {names} are. "
+            f"Expected --data PHOTOS, since nothing says where the test photos of {models} are. "
             "Received: none. Name photos that neither has seen, or compare the runs."
         )
-    found: dict[str, tuple[Photo, tuple[str, ...]]] = {}
+    found: dict[str, _TestPhoto] = {}
     relabelled, errors = 0, []
     for run in runs:
         try:
-            photos = _in_one_form(read_run(run).photos("test"))
+            of_run = _in_one_form(read_run(run).photos("test"))
         except DataError as error:
             errors.append(str(error))
             continue
-        there = [photo for photo in photos.photos if photo.path.is_file()]
-        if len(there) < len(photos.photos):
+        there = [photo for photo in of_run.photos if photo.path.is_file()]
+        if len(there) < len(of_run.photos):
             reason = f"moved or deleted since {shown(run.name)} was trained"
-            left_out.append(LeftOut(len(photos.photos) - len(there), reason))
-        for photo, digest in zip(there, first_digits(p.path for p in there), strict=True):
-            names = tuple(photos.labels[index] for index in photo.label_indices)
+            left_out.append(LeftOut(len(of_run.photos) - len(there), reason))
+        for photo, digest in zip(there, first_digits(one.path for one in there), strict=True):
+            names = tuple(of_run.labels[index] for index in photo.label_indices)
             # One that cannot be read is kept, and told with the others of that kind.
             key = digest or str(photo.path)
-            relabelled += key in found and set(found[key][1]) != set(names)
-            found[key] = photo, names
+            relabelled += key in found and set(found[key].labels) != set(names)
+            found[key] = _TestPhoto(photo.path, names, digest)
     if not found:
-        raise DataError(errors[0])
+        raise DataError(errors[0] if errors else left_out[0].sentence)
     warnings += errors
     if relabelled:
+        first, last = shown(runs[0].name), shown(runs[-1].name)
         warnings.append(
             f"{relabelled} test photo{' has' if relabelled == 1 else 's have'} other labels in "
-            f"{shown(runs[-1].name)} than in {shown(runs[0].name)}: those of "
-            f"{shown(runs[-1].name)} count."
+            f"{last} than in {first}: those of {last} count."
         )
-    labels = tuple(dict.fromkeys(name for _, names in found.values() for name in names))
+    labels = tuple(dict.fromkeys(name for one in found.values() for name in one.labels))
     index = {label: number for number, label in enumerate(labels)}
     photos = tuple(
-        Photo(photo.path, tuple(sorted(index[name] for name in names)))
-        for photo, names in found.values()
+        Photo(one.path, tuple(sorted(index[name] for name in one.labels))) for one in found.values()
     )
-    return LabelledPhotos(labels, photos), [
-        key if key != str(photo.path) else "" for key, (photo, _) in found.items()
-    ]
+    return LabelledPhotos(labels, photos), [one.digest for one in found.values()]
+
+
+class _TestPhoto(NamedTuple):
+    path: Path
+    labels: tuple[str, ...]
+    digest: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.card import ModelCard
-from pocketlens.choices import BINARY, MULTILABEL
+from pocketlens.choices import BINARY, MULTILABEL, RANDOM
 from pocketlens.errors import LabelsError, UsageError
 from pocketlens.evaluation.agreement import find_flips
 from pocketlens.evaluation.answers import graded
@@ -40,17 +39,15 @@ from pocketlens.evaluation.comparison import (
 )
 from pocketlens.evaluation.models import join_same_labels, score_photos
 from pocketlens.evaluation.scorers import Scorer, open_scorer
+from pocketlens.evaluation.unknown import without_unknown
 from pocketlens.names import distinct_names, shown, to_label
 from pocketlens.runtime.answers import Answer, answer_of
 from pocketlens.runtime.hints import ModelHints
+from pocketlens.runtime.inbox import read_info
 from pocketlens.runtime.model_files import SUFFIX, read_model_file
 from pocketlens.runtime.photos import LabelledPhotos, Photo, check_label_counts
 from pocketlens.runtime.runs import read_run
 
-# What the .json beside a photo says of one of the random sample of what a camera saw.
-_RANDOM = "random"
-# A .json beside a photo that is larger is none of ours.
-_MOST_JSON_BYTES = 1 << 20
 # From this novelty on, a photo counts as refused.
 _NOVEL = 0.5
 
@@ -142,9 +139,8 @@ def _hints_for(paths: Sequence[Path], hints: ModelHints) -> tuple[ModelHints, Mo
         else run_folder(path) is not None
         for path in paths
     ]
-    first, second = (
-        hints.beside_card if known and not all(has_card) else hints for known in has_card
-    )
+    of_both = ModelHints(backend=hints.backend)
+    first, second = (of_both if known and not all(has_card) else hints for known in has_card)
     return first, second
 
 
@@ -252,15 +248,22 @@ def _replies(
     scores: NDArray[np.float32],
     novelty: NDArray[np.float32] | None,
 ) -> list[_Reply]:
+    index = card.unknown_index
+    # Scores of a graded answer are those that `evaluate` shows: as if it had to be one of them.
+    rest = scores if index is None else np.insert(without_unknown(scores, index), index, 0, axis=1)
     found = []
     for number, row in enumerate(scores):
         raw = answer_of(row, card.task, card.threshold)
         answer = graded(row, card)
-        refused = raw == (card.unknown_index,)
+        refused = raw == (index,)
         if novelty is not None:
             refused = bool(novelty[number] > _NOVEL)
         found.append(
-            _Reply(frozenset(labels[i] for i in answer), _score(row, answer, card.task), refused)
+            _Reply(
+                frozenset(labels[i] for i in answer),
+                _score(rest[number], answer, card.task),
+                refused,
+            )
         )
     return found
 
@@ -389,14 +392,9 @@ def _refusing(
 
 
 def is_field_sample(photo: Path) -> bool:
-    """Tell whether a photo is of the uniform random sample of what a camera saw.
+    """Tell whether a photo is of the uniform random sample of what a camera saw (`live --keep`).
 
-    Then the .json beside it has the reason "random".
+    The .json beside it says so.
     """
-    try:
-        with photo.with_suffix(".json").open("rb") as file:
-            values = json.loads(file.read(_MOST_JSON_BYTES))
-    # RecursionError: a list in a list in a list …
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(values, dict) and values.get("reason") == _RANDOM
+    info = read_info(photo)
+    return info is not None and info.reason == RANDOM

@@ -114,6 +114,7 @@ def comparison_context(comparison: ModelComparison) -> dict[str, Any]:
         "title": f"{a} and {b}",
         "a": a,
         "b": b,
+        "paths": [(a, shown(comparison.a.model)), (b, shown(comparison.b.model))],
         "comparison": comparison,
         "box": _BOXES.get(comparison.verdict, "verdict warning"),
         "tiles": tally_tiles(comparison.overall, a, b),

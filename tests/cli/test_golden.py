@@ -6,10 +6,13 @@ CHANGELOG, and write the golden file anew with POCKETLENS_WRITE_GOLDEN=1.
 
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import write_info
 
 from pocketlens.cli.main import run
 
@@ -68,12 +71,25 @@ def test_another_form_does_not_fit() -> None:
         assert fits(form_of(value), golden) is expected, value
 
 
-@pytest.mark.parametrize("command", ["benchmark", "classify", "convert", "evaluate", "live"])
+def everything_to_compare(photos: Path, target: Path) -> Path:
+    """Write photos with those of strangers, and some that are of the random sample of the field."""
+    shutil.copytree(photos, target)
+    shutil.copytree(photos / "cross", target / "unknown")
+    for path in sorted(target.rglob("*.png")):
+        write_info(path, "random")
+    return target
+
+
+@pytest.mark.parametrize(
+    "command", ["benchmark", "classify", "compare", "convert", "evaluate", "live"]
+)
 def test_form(
     command: str,
     tiny_models: dict[str, Path],
     tiny_photos: Path,
     tiny_run: Path,
+    unknown_models: dict[str, Path],
+    with_card: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
     model, photo = str(tiny_models["int8"]), str(tiny_photos / "circle" / "00.png")
@@ -81,12 +97,18 @@ def test_form(
     arguments = {
         "benchmark": [str(tiny_models["float32"]), model, "--num-runs", "2"],
         "classify": [model, photo],
+        "compare": [str(tmp_path / "old.tflite"), str(unknown_models["int8"]), "--num-runs", "25"],
         "convert": [str(tiny_run), "--out", str(tmp_path / "models"), "--samples", "20", "--force"],
         "evaluate": [model, str(tiny_photos)],
         "live": [model, "--source", photo, "--jsonl", str(tmp_path / "lines.jsonl")],
     }[command]
     if command == "benchmark":
         arguments += ["--photos", str(tiny_photos)]
+    if command == "compare":
+        arguments += ["--data", str(everything_to_compare(tiny_photos, tmp_path / "photos"))]
+        # Which of the photos it has seen is not known but for a sample.
+        other = {"labels": ("cross", "circle", "bird"), "data_hash": "another"}
+        with_card(tiny_models["int8"], tmp_path / "old.tflite", **other)
     if command == "convert":
         pytest.importorskip("tensorflow", reason="converting needs the train extra")
     assert run([command, *arguments, "--json", str(target)]) == 0

@@ -188,6 +188,10 @@ CALLS: dict[str, Callable[[Place], list[Any]]] = {
     "check": lambda p: ["check", p.photos],
     "train": lambda p: ["train", p.photos, "--out", p.folder / "run"],
     "evaluate": lambda p: ["evaluate", p.model, p.photos],
+    "compare": lambda p: [
+        *("compare", p.model, p.model.with_name(p.model.name.replace("int8", "dynamic"))),
+        *("--num-runs", 0),
+    ],
     "convert": lambda p: [
         *("convert", p.run, "--out", p.folder / "out", "--format", "float32"),
         *("--force", "--overwrite"),
@@ -249,6 +253,7 @@ def _instead_of_training(
     [
         "classify MODEL MODEL --jsonl - --json -",
         "evaluate MODEL PHOTOS --report x --json x",
+        "compare MODEL MODEL --report x --json x",
         "benchmark MODEL --report x --json ./x",
         "benchmark MODEL --plot x.png --json x.png",
         "recommend MODEL --photos PHOTOS --report x --json x",
