@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -27,7 +28,6 @@ from pocketlens.studio.made import find, find_runs
 from pocketlens.studio.names import from_key, is_plain, to_key
 from pocketlens.studio.pages import Page, render, write_route
 from pocketlens.studio.protection import fields
-from pocketlens.train.unfinished import UnfinishedRun
 
 if TYPE_CHECKING:
     import click
@@ -237,12 +237,16 @@ class TrainPage(Page):
         return f"{len(found.photos)} photos: {listed}."
 
     def _free_name(self) -> str:
-        number = 1
-        while True:
-            out = self._project.runs / f"run{number}"
-            if not out.exists() and not UnfinishedRun.of(out).folder.exists():
-                return out.name
-            number += 1
+        """Return a name that no run has, as `train` would choose it."""
+        name = self._jobs.root.name or "run"
+        taken = {entry.removeprefix(".").removesuffix(".partial") for entry in self._run_names()}
+        return next(new for n in count(1) if (new := f"{name}-{n}") not in taken)
+
+    def _run_names(self) -> list[str]:
+        try:
+            return [entry.name for entry in self._project.runs.iterdir()]
+        except OSError:
+            return []
 
     def _run_of(self, job: Job) -> Path | None:
         """Return the run folder of a training."""
