@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from pocketlens.choices import MULTICLASS, MULTILABEL, SET_LEVELS
+from pocketlens.choices import MULTICLASS, SET_LEVELS
 from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import PictureError, PocketlensError, SourceError
 from pocketlens.names import shown
@@ -185,12 +186,15 @@ class _Models:
             begun_s = CLOCK.now_s()
             result = ask(model)
             took_ms = 1000 * (CLOCK.now_s() - begun_s)
-            sets = result.label_set
+            categories, answers = (
+                [replace(entry, label=shown(entry.label)) for entry in entries]
+                for entries in (result.categories, result.answers)
+            )
+            sets = [shown(label) for label in result.label_set]
             return {
-                **to_json(result.categories, result.answers, sets, result.novelty),
+                **to_json(categories, answers, sets, result.novelty),
                 "is_unknown": result.is_unknown,
                 "set_level": _SET_LEVEL if sets else None,
-                "any_number": model.task == MULTILABEL,
                 "took_ms": round(took_ms, 2),
             }
 

@@ -1,5 +1,5 @@
 "use strict";
-/* Starts a comparison, and shows it when it is done. */
+/* Starts a comparison, and shows it when it is done: then the page comes without the job. */
 (() => {
   const button = document.getElementById("compare");
   button.onclick = async () => {

@@ -35,7 +35,7 @@
   }
 
   function show(answer) {
-    const ended = running === true && !answer.running;
+    const ended = running !== false && !answer.running, seen = running === true;
     running = answer.running;
     from = answer.next;
     addLog(answer.log, answer.skipped);
@@ -55,8 +55,8 @@
     part("resume").hidden = !answer.can_resume;
     showSteps(answer.next_steps);
     document.title = running ? `${answer.command} runs · ${title}` : title;
+    if (seen && ended) studio.say(answer.sentence);
     if (ended) {
-      studio.say(answer.sentence);
       box.dispatchEvent(new CustomEvent("ended", { detail: answer, bubbles: true }));
     }
   }

@@ -169,7 +169,6 @@
     id("invitation").hidden = true;
     await video.play();
     id("camera").textContent = "Close the camera";
-    id("camera").setAttribute("aria-pressed", "true");
     await listCameras();
     watch(stream);
   }
@@ -193,7 +192,6 @@
     id("invitation").hidden = !picture.hidden;
     id("cameras").hidden = true;
     id("camera").textContent = "Open the camera";
-    id("camera").setAttribute("aria-pressed", "false");
   }
 
   id("camera").onclick = () => stream ? closeCamera() : openCamera("");

@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+import time
+from pathlib import Path
 
 from pocketlens.cli.check import check_command
 from pocketlens.cli.convert import convert_command
@@ -26,6 +28,19 @@ QUICK_TRAINING = {
 }
 
 
+# A training's process imports TensorFlow, beside whatever else the machine does.
+JOB_MS = 300_000
+
+
+def wait_long(condition):
+    """Wait like `wait_for`, for what takes a training."""
+    until_s = time.monotonic() + JOB_MS / 1000
+    while not (value := condition()):
+        assert time.monotonic() < until_s, "it did not happen"
+        time.sleep(0.1)
+    return value
+
+
 def make_project(root, photos, each=10, **settings):
     """A project with the first photos of each class."""
     classes = sorted(folder.name for folder in photos.iterdir())
@@ -48,9 +63,6 @@ def start_server(root):
 
 def main(root):
     """What that process does."""
-    import time
-    from pathlib import Path
-
     from pocketlens.project import read_project
     from pocketlens.runtime.live.web.access import WebAddress
     from pocketlens.studio.server import Studio

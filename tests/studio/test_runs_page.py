@@ -9,7 +9,7 @@ from timing import wait_for
 
 pytest.importorskip("starlette", reason="the studio extra is not installed")
 pytest.importorskip("jinja2", reason="the studio extra is not installed")
-from studio_project import make_project, pages_of
+from studio_project import JOB_MS, make_project, pages_of
 
 from pocketlens.studio.jobs import Jobs
 from pocketlens.studio.names import to_key
@@ -96,7 +96,7 @@ def test_two_files_are_compared_in_the_browser(serve, project, open_page, lowest
     page.get_by_text("These two were not compared yet.").wait_for()
     page.get_by_role("button", name="Compare", exact=True).click()
     # It fails in the command's own words: nothing says where the test photos of these are.
-    page.get_by_text("compare failed").first.wait_for()
+    page.get_by_text("compare failed").first.wait_for(timeout=JOB_MS)
     assert "Error: " in page.locator("#job-log").text_content()
     for name in "ab":
         assert client.get(f"/runs/compare?{name}=x").status == 404
@@ -111,7 +111,7 @@ def test_two_runs_are_compared_and_the_comparison_stays(serve, project, open_pag
     url = client.post("/runs/compare/start", {"a": a, "b": b}).json["url"]
     page = open_page(client.url + url[1:])
     # The page loads itself anew when it is done.
-    page.get_by_role("heading", name="Photos that changed").wait_for()
+    page.get_by_role("heading", name="Photos that changed").wait_for(timeout=JOB_MS)
     text = page.locator("main").inner_text()
     assert "unknown cannot be told apart from plain" in text or "than plain" in text
     assert "McNemar's p" in text

@@ -14,7 +14,7 @@ if find_spec("tensorflow") is None:
     pytest.skip("training needs the train extra", allow_module_level=True)
 import shutil
 
-from studio_project import make_project, pages_of, start_server
+from studio_project import JOB_MS, make_project, pages_of, start_server, wait_long
 
 from pocketlens.runtime.runs import read_run
 from pocketlens.studio.curves import read_epochs
@@ -41,7 +41,7 @@ def look(client, key, from_byte=0, epochs=0):
 
 
 def end_of(client, key):
-    return wait_for(lambda: (now := look(client, key)) and not now["running"] and now)
+    return wait_long(lambda: (now := look(client, key)) and not now["running"] and now)
 
 
 def filled(client, command, **values):
@@ -81,7 +81,7 @@ def test_from_photos_to_files_in_a_browser(serve, project, open_page, lowest_con
     assert page.locator("#job-line").text_content() in ("", shown)
     page.locator("#job-state[data-state=live]").wait_for()
     page.get_by_role("button", name="Cancel").wait_for()
-    page.get_by_text("train is done.").first.wait_for()
+    page.get_by_text("train is done.").first.wait_for(timeout=JOB_MS)
     assert page.locator("#job-line").text_content() == shown
     assert "Report: runs/first/report/index.html" in page.locator("#job-log").text_content()
     charts = page.get_by_role("img")
@@ -91,7 +91,7 @@ def test_from_photos_to_files_in_a_browser(serve, project, open_page, lowest_con
     for size_wh in (DESKTOP, PHONE):
         for scheme in ("light", "dark"):
             other = open_page(page.url, size_wh, scheme)
-            other.get_by_text("train is done.").first.wait_for()
+            other.get_by_text("train is done.").first.wait_for(timeout=JOB_MS)
             assert lowest_contrast(other) >= 4.5
             assert other.errors == []
             assert all(url.startswith((client.url, "data:")) for url in other.requested)
@@ -103,14 +103,14 @@ def test_from_photos_to_files_in_a_browser(serve, project, open_page, lowest_con
     page.get_by_label("force").check()
     page.locator("#form-line", has_text="--force").wait_for()
     page.get_by_role("button", name="Convert the run").click()
-    page.get_by_text("convert is done.").first.wait_for()
+    page.get_by_text("convert is done.").first.wait_for(timeout=JOB_MS)
     assert [path.name for path in (project.models / "first").iterdir()] == ["first_float16.tflite"]
     assert page.get_by_role("link", name="Try the files").is_visible()
     # What fails says so, in the command's own words.
     page.goto(f"{client.url}train")
     page.get_by_label("Name of the run").fill("first")
     page.get_by_role("button", name="Start the training").click()
-    page.get_by_text("train failed (exit code 2).").first.wait_for()
+    page.get_by_text("train failed (exit code 2).").first.wait_for(timeout=JOB_MS)
     assert (
         "Error: Expected a new folder for the results." in page.locator("#job-log").text_content()
     )
@@ -141,11 +141,11 @@ def test_a_job_outlives_a_killed_server_is_found_by_a_new_one_and_cancelled(
         409,
         "pocketlens train already runs in this project. Wait for it, or cancel it.",
     )
-    wait_for(lambda: len(look(client, key)["epochs"] or ()) >= 3, lambda: look(client, key)["log"])
+    wait_long(lambda: len(look(client, key)["epochs"] or ()) >= 3)
     new = open_page(f"{client.url}train")
-    new.get_by_role("img").first.wait_for()
+    new.get_by_role("img").first.wait_for(timeout=JOB_MS)
     new.get_by_role("button", name="Cancel").click()
-    new.get_by_text("train was cancelled.").first.wait_for()
+    new.get_by_text("train was cancelled.").first.wait_for(timeout=JOB_MS)
     log = new.locator("#job-log").text_content()
     assert "the same command with --resume continues from there." in log
     assert log.rstrip().endswith("Error: Interrupted.")
@@ -157,7 +157,7 @@ def test_a_job_outlives_a_killed_server_is_found_by_a_new_one_and_cancelled(
     assert job.command[-1] == "--resume"
     new.get_by_role("button", name="Cancel").click()
     new.get_by_role("button", name="Kill now").click()
-    new.get_by_text("train was cancelled").first.wait_for()
+    new.get_by_text("train was cancelled").first.wait_for(timeout=JOB_MS)
     assert UnfinishedRun.of(project.runs / "long").checkpoint.is_file()
     assert new.errors == []
 
