@@ -185,7 +185,6 @@ class TrainPage(Page):
             "root": shown(self._jobs.root),
             "job": chosen and _listed(chosen),
             "jobs": [_listed(job) for job in jobs],
-            "steps_url": "/train",
         }
 
     def _fields(self, command: str) -> list[Field]:
