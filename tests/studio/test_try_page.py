@@ -211,8 +211,9 @@ def test_photos_are_tried_in_the_browser(serve, project, open_page, lowest_contr
     )
     assert page.locator("#picture").get_attribute("src").startswith("data:image/jpeg")
     # Another file by its name.
-    page.get_by_label("Model file").select_option(index=1)
-    page.wait_for_url(f"**model={to_key('models/tiny/tiny_float32.tflite')}")
+    other = to_key("models/tiny/tiny_float32.tflite")
+    page.get_by_label("Model file").select_option(value=other)
+    page.wait_for_url(f"**model={other}")
 
 
 def test_the_camera_of_the_browser_is_classified(serve, project, launch_chromium):
