@@ -73,7 +73,7 @@ class TryPage(Page):
         self._project = project
         self._keeps = _has_option(commands.get("live"), "--keep")
         self._models = _Models()
-        self._source = source and _Frames(source, clock)
+        self._source = _Frames(source, clock) if source else None
 
     @property
     def source_name(self) -> str:
