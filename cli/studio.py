@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import click
+
 from pocketlens.cli.options import called_in, command, options_of
 from pocketlens.errors import UsageError
 from pocketlens.stopping import stop_on_signals
@@ -26,10 +28,11 @@ page = options_of("Page")
     help="Token that the pages ask for.  [default: one is made where other devices can reach them]",
 )
 def studio_command(web: str, web_token: str | None) -> None:
-    """Work on a project in the browser: label photos by keys, what teaches most first.
+    """Work on a project in the browser: label photos, train, compare runs and try models.
 
     Photos in the project's inbox are sorted by how little its newest model can tell, similar ones
-    are groups, and a digit key gives a label. What is confirmed is on the disk. Ctrl-C ends it.
+    are groups, and a digit key gives a label. What is confirmed is on the disk. A training goes on
+    when the browser or this command is closed. Ctrl-C ends it.
     """
     from pocketlens.imports import require_studio
     from pocketlens.runtime.live.web.access import check_token, parse_address
@@ -44,8 +47,11 @@ def studio_command(web: str, web_token: str | None) -> None:
         )
     require_studio()
     with stop_on_signals() as stop:
-        from pocketlens.studio.catalogue import pages_of
+        from pocketlens.cli.main import group
+        from pocketlens.studio.catalogue import NEEDED, pages_of
         from pocketlens.studio.server import Studio
 
-        with pages_of(project) as pages, Studio(pages, address, token=token):
+        context = click.Context(group)
+        commands = {name: group.get_command(context, name) for name in NEEDED}
+        with pages_of(project, commands) as pages, Studio(pages, address, token=token):
             stop.wait()

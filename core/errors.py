@@ -28,6 +28,10 @@ class ConflictError(PocketlensError, RuntimeError):
     """Somebody else has done something with a picture in the meantime; nothing was changed."""
 
 
+class BusyError(PocketlensError, RuntimeError):
+    """Something that only one may do at a time is being done already."""
+
+
 class LabelsError(PocketlensError, ValueError):
     """The labels that were given do not fit the model or the photos."""
 

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,6 +72,19 @@ def start_child(module: str, *arguments: str, **options: Any) -> Popen[bytes]:
     Raises:
         OSError: no process can be started, or this program has no Python to start it with.
     """
+    return _start(f"from {module} import main; main(*sys.argv[1:])", arguments, options)
+
+
+def start_command(*arguments: str, **options: Any) -> Popen[bytes]:
+    """Start `pocketlens ARGUMENTS` as `start_child` starts a module.
+
+    Raises:
+        OSError: no process can be started, or this program has no Python to start it with.
+    """
+    return _start("from pocketlens.cli.main import main; main()", arguments, options)
+
+
+def _start(program: str, arguments: Sequence[str], options: Mapping[str, Any]) -> Popen[bytes]:
     import subprocess
 
     if getattr(sys, "frozen", False) or not sys.executable:
@@ -79,7 +92,7 @@ def start_child(module: str, *arguments: str, **options: Any) -> Popen[bytes]:
     # In ASCII, since a folder's name need not be valid in this locale.
     path = ascii([entry for entry in sys.path if isinstance(entry, str)])
     # Before the path is set only what is built in is imported, whatever the current folder holds.
-    program = f"import sys; sys.path[:] = {path}; from {module} import main; main(*sys.argv[1:])"
+    program = f"import sys; sys.path[:] = {path}; {program}"
     return subprocess.Popen([sys.executable, "-c", program, *arguments], **options)
 
 

@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pocketlens.errors import (
+    BusyError,
     ConflictError,
     DataError,
     LabelsError,
@@ -47,6 +48,7 @@ STALE_HEADER = "x-csrf-stale"
 STATUS: tuple[tuple[type[PocketlensError], int], ...] = (
     (OutputExistsError, 409),
     (ConflictError, 409),
+    (BusyError, 409),
     (UsageError, 400),
     (LabelsError, 400),
     (DataError, 400),

@@ -14,9 +14,10 @@ const studio = (() => {
   // A token ends when the server is started again; the page goes on with a new one.
   const stale = response => response.status === 403 && response.headers.has("x-csrf-stale");
 
+  // A file goes as it is, all else as the fields of a form.
   async function post(url, values = {}) {
     const ask = () => fetch(url, {
-      method: "POST", body: new URLSearchParams(values),
+      method: "POST", body: values instanceof Blob ? values : new URLSearchParams(values),
       headers: { "x-csrf-token": meta().content },
     });
     let response = await ask();

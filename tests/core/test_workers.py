@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pocketlens.workers import count_cores, describe_exit, map_ahead, run_child, start_child
+from pocketlens.workers import (
+    count_cores,
+    describe_exit,
+    map_ahead,
+    run_child,
+    start_child,
+    start_command,
+)
 
 
 def test_results_come_in_the_order_of_the_items_whichever_is_done_first() -> None:
@@ -205,3 +212,12 @@ def test_cores_that_are_not_ours_do_not_count(tmp_path: Path) -> None:
         os.sched_setaffinity(0, ours)
     assert count_cores(str(tmp_path)) == len(ours)
     assert 1 <= count_cores() <= len(ours)
+
+
+def test_a_command_is_started_with_its_words_and_ends_with_its_exit_code(tmp_path: Path) -> None:
+    # What lies in the folder where it runs stands in for nothing.
+    (tmp_path / "click.py").write_text("raise SystemExit(77)")
+    for words, code in ((("--version",), 0), (("inspect", "-- nothing\n"), 2)):
+        with start_command(*words, cwd=tmp_path, stderr=subprocess.PIPE) as child:
+            _, said = child.communicate()
+        assert child.returncode == code, said

@@ -10,13 +10,14 @@ import pytest
 pytest.importorskip("starlette", reason="the studio extra is not installed")
 pytest.importorskip("jinja2", reason="the studio extra is not installed")
 from starlette.exceptions import HTTPException
+from studio_project import COMMANDS
 from timing import PATIENCE_S
 
 from pocketlens.errors import DataError, PictureError
 from pocketlens.files import write_bytes
 from pocketlens.project import create_project
 from pocketlens.runtime import labelling
-from pocketlens.studio.catalogue import PAGES, pages_of
+from pocketlens.studio.catalogue import pages_of
 from pocketlens.studio.facts import Facts, newest_model
 from pocketlens.studio.pool import Pool
 from pocketlens.studio.previews import LARGE, SMALL, Previews, state_key
@@ -182,10 +183,9 @@ def test_what_is_no_picture_has_no_small_one(tmp_path):
 
 
 def test_the_pages_of_a_project_are_there_without_a_cache(project, monkeypatch, tmp_path):
-    with pages_of(project) as pages:
-        assert len(pages) == len(PAGES)
-        assert pages[0].path == "/label"
+    with pages_of(project, COMMANDS) as pages:
+        assert [page.path for page in pages] == ["/label", "/train", "/runs", "/try"]
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "file"))
-    with pages_of(project) as pages:
-        assert [page.title for page in pages] == ["Label"]
+    with pages_of(project, COMMANDS) as pages:
+        assert [page.title for page in pages] == ["Label", "Train", "Runs", "Try"]
