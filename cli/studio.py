@@ -52,6 +52,7 @@ def studio_command(web: str, web_token: str | None) -> None:
         from pocketlens.studio.server import Studio
 
         context = click.Context(group)
-        commands = {name: group.get_command(context, name) for name in NEEDED}
+        found = ((name, group.get_command(context, name)) for name in NEEDED)
+        commands = {name: needed for name, needed in found if needed is not None}
         with pages_of(project, commands) as pages, Studio(pages, address, token=token):
             stop.wait()
