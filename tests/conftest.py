@@ -513,7 +513,10 @@ def lowest_contrast() -> Callable[[Any], float]:
     return lambda page: page.evaluate(LOWEST_CONTRAST)
 
 
-LOWEST_CONTRAST = r"""() => {
+LOWEST_CONTRAST = r"""async () => {
+  // What is on its way from one colour to another has neither.
+  await Promise.all(document.getAnimations().filter(each => each instanceof CSSTransition)
+    .map(each => each.finished.catch(() => null)));
   const parse = colour => colour.match(/[\d.]+/g).map(Number);
   const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
     .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)

@@ -56,6 +56,7 @@ def test_better_weights_are_taken_and_told_and_stay_when_a_training_goes_on(
     blind_run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Interrupt(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -64,10 +65,8 @@ def test_better_weights_are_taken_and_told_and_stay_when_a_training_goes_on(
 
     settings = settings_with(from_run=str(plain_run), weights=str(blind_run))
     out = tmp_path / "new"
-    logger = logging.getLogger("pocketlens")
-    monkeypatch.setattr(logger, "handlers", [Interrupt()])
-    monkeypatch.setattr(logger, "level", logging.INFO)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(logging.getLogger("pocketlens"), "handlers", [Interrupt()])
+    with caplog.at_level(logging.INFO, "pocketlens"), pytest.raises(KeyboardInterrupt):
         train(tiny_photos, out, settings)
     monkeypatch.undo()
     assert UnfinishedRun.of(out).checkpoint.is_file()
