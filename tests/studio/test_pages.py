@@ -79,7 +79,9 @@ def test_a_page_requests_nothing_from_elsewhere_and_writes_by_keys(
     serve_again = page.evaluate("document.querySelector('meta[name=csrf-token]').content = 'old'")
     assert serve_again == "old"
     page.evaluate(by_htmx, "e.jpg")
-    page.wait_for_function("document.querySelector('meta[name=csrf-token]').content !== 'old'")
+    page.wait_for_function(
+        "() => document.querySelector('meta[name=csrf-token]').content !== 'old'"
+    )
     page.wait_for_function(
         "async () => (await studio.post('/sample/rename', { to: 'f.jpg' })).ok", polling=200
     )

@@ -14,6 +14,7 @@ pytest.importorskip("jinja2", reason="the studio extra is not installed")
 from sample_page import SamplePage
 from showing import Player, Showing
 from starlette.routing import Route
+from studio_project import COMMANDS
 
 import pocketlens.studio
 from pocketlens.project import create_project
@@ -22,6 +23,7 @@ from pocketlens.runtime.live.sources import SourceRequest
 from pocketlens.runtime.live.watching import Watcher
 from pocketlens.runtime.live.web import guard
 from pocketlens.studio import protection
+from pocketlens.studio.catalogue import work_pages
 from pocketlens.studio.collect import CollectPage
 from pocketlens.studio.label import LabelPage
 from pocketlens.studio.names import to_key
@@ -99,9 +101,10 @@ def label_page(tmp_path):
 
 
 @pytest.fixture
-def pages(page, collect_page, label_page):
+def pages(page, collect_page, label_page, tmp_path):
     """Every page that there is; a new one belongs here."""
-    return [page, collect_page, label_page]
+    work = work_pages(create_project(tmp_path / "work", ["cat", "dog"]), COMMANDS)
+    return [page, collect_page, label_page, *work]
 
 
 def test_every_page_of_the_studio_is_tried(pages):
