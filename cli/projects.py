@@ -306,7 +306,7 @@ def _below(parameter: click.Parameter, value: Any, root: Path) -> Any:
     if isinstance(value, list):
         return [_below(parameter, entry, root) for entry in value]
     path = root / os.path.expanduser(value)
-    # A camera's number, a URL or a word such as "none" is no path, unless a file is called so.
+    # A camera's number, a URL or a word such as "none" is no path, unless a file has that name.
     kinds = (parameter.metavar or "").split("|")
     others = len(kinds) > 1 and STANDARD_OUTPUT not in kinds
     if value == STANDARD_OUTPUT or (others and not os.path.exists(path)):

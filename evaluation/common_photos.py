@@ -72,7 +72,7 @@ def run_folder(path: Path) -> Path | None:
 def find_run(path: Path, card: ModelCard) -> Path | None:
     """Return the run that a model comes from, None where it is not to be found.
 
-    That is the folder itself or the one that the model lies in; for a file, a run that was trained
+    That is the folder itself or the model's; for a file, a run that was trained
     on the same photos, if it lies beside the file or in a folder `runs` beside the file's folder.
 
     Args:

@@ -120,7 +120,7 @@ def _classification(path: Path, values: Mapping[str, Any], split: str) -> LabelF
 def _at(path: Path, place: str, split: str) -> Item:
     """Return the item of a picture that a dataset's JSON says is at `place`.
 
-    Only what lies in the dataset's folder is taken from there: a path that leads out of it is a
+    Only what is in the dataset's folder is taken from there: a path that leads out of it is a
     name like any other.
     """
     if os.path.isabs(place) or ".." in PurePosixPath(place).parts:

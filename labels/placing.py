@@ -81,7 +81,7 @@ def place_photos(
     labels = {photo.label for photo in photos}
     project = project_of(root)
     if project is not None and os.path.realpath(root) != os.path.realpath(project.photos):
-        # A folder of photos like any other, though it lies in a project.
+        # A folder of photos like any other, though it is in a project.
         project = None
     for label in sorted(labels):
         refuse_odd_label(label)

@@ -2,7 +2,7 @@
 
 `NAME.jpg` has the frame as the camera gave it, `NAME.json` a `FrameInfo`. The .json is written
 first and removed last, so a picture that is there has its .json whenever a process is killed; a
-.json alone is litter that `remove_litter` removes. The same pair lies in `photos/LABEL/` when the
+.json alone is litter that `remove_litter` removes. The same pair is in `photos/LABEL/` when the
 picture has a label.
 
 The fingerprint by which near copies are known has 64 bits of the signs of low frequencies (DCT of

@@ -1,6 +1,6 @@
 """What a request that writes has to bring, and how much: the rules behind those of the live page.
 
-A page from elsewhere can make a browser send a form here, with our cookies. So what changes
+Another site's page can make a browser send a form here, with our cookies. So what changes
 something needs a token that such a page cannot know, bound to a cookie of the session, and has to
 come from a page of this server by what the browser itself says of it (`Origin`, `Sec-Fetch-Site`).
 """

@@ -241,7 +241,7 @@ def chooser_for(
 
 
 class Allowances:
-    """What each reason may still keep: all the same, refilled as time goes by.
+    """What each reason may still keep: the same for each, refilled as time goes by.
 
     Amounts are days of the allowance for all reasons together.
 

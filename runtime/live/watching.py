@@ -24,7 +24,7 @@ FrameTaker = Callable[[Pixels, float], None]
 at which it came, in seconds since 1970. Called in the watching thread; it must not wait."""
 
 _PICTURE_S = 1.0
-# So often it is looked whether it was closed meanwhile.
+# How often it is checked whether it was closed meanwhile, in seconds.
 _POLL_S = 0.1
 _JOIN_S = 3.0
 

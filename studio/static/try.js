@@ -61,7 +61,7 @@
     image.className = "photo";
     image.src = url;
     image.alt = "";
-    // Formats that the browser does not show are classified all the same.
+    // Formats that the browser does not show are classified anyway.
     image.onerror = () => image.removeAttribute("src");
     caption.textContent = "…";
     figure.append(image, caption);

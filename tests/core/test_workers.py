@@ -215,7 +215,7 @@ def test_cores_that_are_not_ours_do_not_count(tmp_path: Path) -> None:
 
 
 def test_a_command_is_started_with_its_words_and_ends_with_its_exit_code(tmp_path: Path) -> None:
-    # What lies in the folder where it runs stands in for nothing.
+    # What is in the folder where it runs stands in for nothing.
     (tmp_path / "click.py").write_text("raise SystemExit(77)")
     for words, code in ((("--version",), 0), (("inspect", "-- nothing\n"), 2)):
         with start_command(*words, cwd=tmp_path, stderr=subprocess.PIPE) as child:

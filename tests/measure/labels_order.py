@@ -3,8 +3,8 @@
 Run by hand (`make labels-order PHOTOS=…`), some minutes. For each seed part of the photos is held
 back, the others are an inbox. A head (logistic regression on the pooled features of MobileNetV2,
 ImageNet weights, computed once) is trained on 20 random photos, then again after every 20 more
-that an order puts first by what the head says of the rest. Accuracy is always that on the photos
-held back, which no order sees.
+that an order puts first by what the head says of the rest. Accuracy is always that on the other
+photos, which no order sees.
 
 With `--burst N` every photo of the inbox is there N times, a little moved, lighter or darker, and
 noisy, as a camera sees one scene; groups of similar frames are found as the studio finds them.
