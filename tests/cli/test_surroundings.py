@@ -28,9 +28,14 @@ LABELS = ("rot", "grün", "🌹")
 # What each is asked for, little enough to do it often.
 CALLS = {
     "demo": ["--help"],
+    "init": ["garden", "--label", "daisy", "--label", "rose"],
+    "collect": ["--help"],
+    "labels": ["export", "PHOTOS", "--format", "csv", "--out", "labels.csv"],
+    "studio": ["--help"],
     "check": ["--help"],
     "train": ["--help"],
     "evaluate": ["MODEL", "PHOTOS", "--json", "out.json"],
+    "compare": ["--help"],
     "convert": ["--help"],
     "inspect": ["MODEL"],
     "classify": ["MODEL", "PHOTOS/rot/0.png"],
@@ -43,6 +48,15 @@ CALLS = {
     "doctor": ["--help"],
     "completion": ["bash"],
 }
+
+# What they write.
+WRITTEN = (
+    "out.json",
+    "out.jsonl",
+    "labels.csv",
+    "exported/pocketlens.sha256",
+    "garden/pocketlens.toml",
+)
 
 # What is to happen to a command: the Python before it, the environment, what is closed.
 Surrounding = tuple[str, dict[str, str | None], tuple[int, ...]]
@@ -66,6 +80,7 @@ SURROUNDINGS: dict[str, Surrounding] = {
 REFUSALS = {
     ("service", "no home"): "This user has no home folder.",
     ("evaluate", "C"): "Expected photos of the model's labels",
+    ("labels", "C"): "Expected names in UTF-8",
 }
 
 
@@ -147,11 +162,12 @@ def test_each_works_or_says_one_sentence(
         assert line.startswith(f"Error: {REFUSALS[command, surrounding]}")
         return
     assert done.returncode == 0, done.stderr
-    for name in ("out.json", "out.jsonl", "exported/pocketlens.sha256"):
+    for name in WRITTEN:
         if name.partition("/")[0] in CALLS[command]:
             assert (tmp_path / name).stat().st_size
     # A file with the number of a closed stream would have got what is printed.
-    assert {path.name for path in tmp_path.iterdir()} <= {"out.json", "out.jsonl", "exported"}
+    written = {name.partition("/")[0] for name in WRITTEN}
+    assert {path.name for path in tmp_path.iterdir()} <= written
     assert bool(done.stdout) == (1 not in SURROUNDINGS[surrounding][2])
 
 

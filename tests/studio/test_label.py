@@ -431,6 +431,8 @@ def test_on_a_phone_taps_do_what_keys_do(serve, open_page, project, page, fill):
     browser = open_page(serve(page).url, PHONE)
     box = tiles(browser).nth(1).bounding_box()
     browser.touchscreen.tap(box["x"] + 20, box["y"] + 20)
+    # What is selected has a bar, which moves the tiles.
+    browser.get_by_text("1 photo selected").wait_for()
     box = tiles(browser).nth(2).bounding_box()
     browser.touchscreen.tap(box["x"] + 20, box["y"] + 20)
     browser.get_by_text("2 photos selected").wait_for()
