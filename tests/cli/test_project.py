@@ -180,9 +180,18 @@ def test_names_that_are_no_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "caf\\xe9/photos" in fails(capsys, "check", "--project", str(odd))
 
 
-def test_commands_take_what_is_not_said(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_photos_are_those_of_the_project(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("imagehash", reason="checking photos needs the train extra")
     assert run(["check"]) == 0
     assert "photos: 90 readable photos" in capsys.readouterr().out
+    monkeypatch.chdir(made.parent)
+    assert run(["check", "--project", made.name]) == 0
+    assert f"{made.name}/photos: 90" in capsys.readouterr().out
+
+
+def test_commands_take_what_is_not_said(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect"]) == 0
     assert "models/shapes-2/shapes-2_int8.tflite" in capsys.readouterr().out
     assert run(["benchmark", "--num-runs", "1", "--min-secs", "0", "--json", "b.json"]) == 0
@@ -221,8 +230,8 @@ def test_below_the_project_and_from_elsewhere(
     monkeypatch.chdir(made / "photos" / "circle")
     assert run(["classify", "00.png"]) == 0
     monkeypatch.chdir(tmp_path)
-    assert run(["check", "--project", "shapes"]) == 0
-    assert "shapes/photos: 90" in capsys.readouterr().out
+    assert run(["inspect", "--project", "shapes"]) == 0
+    assert "shapes/models/shapes-2/shapes-2_int8.tflite" in capsys.readouterr().out
     assert "Expected a project with pocketlens.toml" in fails(capsys, "check", "--project", "/")
     assert "Received: no such folder" in fails(capsys, "check", "--project", "missing")
 
@@ -346,6 +355,7 @@ def test_a_wrong_file_is_one_sentence(
 def test_an_error_of_the_command_says_which_options_are_from_the_file(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("tensorflow", reason="training needs the train extra")
     (project / PROJECT_FILE).write_text(tables_of("[train]\nalpha = 0.1\n"))
     (project / "photos" / "circle" / "x.jpg").write_bytes(b"x")
     error = fails(capsys, "train")
