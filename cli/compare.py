@@ -10,6 +10,7 @@ import click
 from pocketlens.cli.options import (
     EXISTING,
     LocalPath,
+    called_in,
     command,
     deliver,
     json_option,
@@ -34,7 +35,9 @@ _NAMED = 5
 _RUN_SECS = 0.01
 
 
-@command("compare", example="pocketlens compare runs/flowers runs/flowers2 --report page")
+@command(
+    "compare", example="pocketlens compare runs/flowers runs/flowers2 --report page", project={}
+)
 @click.argument("models", metavar="[MODEL_A MODEL_B | RUNS]", nargs=-1, type=EXISTING)
 @options_of("Photos")(
     "--data",
@@ -132,11 +135,11 @@ def _compare(
 
 def _runs_folder() -> Path:
     """Return the folder of runs of the project that the command was called in."""
-    from pocketlens.project import RUNS, project_root
+    from pocketlens.project import RUNS
 
-    root = project_root()
-    if root is not None:
-        return root / RUNS
+    project = called_in()
+    if project is not None:
+        return project.runs
     if not Path(RUNS).is_dir():
         raise UsageError(
             f"Expected two models, or a folder with runs. Received: none, and there is neither a "

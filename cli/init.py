@@ -26,6 +26,7 @@ from pocketlens.project import (
     PHOTOS,
     PROJECT_FILE,
     PROJECT_TASKS,
+    check_project,
     create_project,
     refuse_project,
     to_classes,
@@ -111,6 +112,8 @@ def init_command(
     # Of what is said and what is there the same label is no mistake.
     said += [label for label in dict.fromkeys(of_photos) if label not in to_classes(said)]
     names = to_classes(said)
+    # Before the first photo is copied.
+    check_project(folder, names, task, settings)
     if found is not None:
         copy_photos(found, folder / PHOTOS, link=link)
     project = create_project(folder, names, task, settings)

@@ -13,6 +13,7 @@ from pocketlens.cli.options import (
     EXISTING,
     Group,
     LocalPath,
+    called_in,
     command,
     deliver,
     json_option,
@@ -42,6 +43,7 @@ def labels_command() -> None:
     "import",
     example="pocketlens labels import tasks.json --photos inbox/ --into photos/",
     short_help="Take over labels from another program.",
+    project={},
 )
 @click.argument("file", metavar="FILE", type=EXISTING)
 @reading(
@@ -103,12 +105,11 @@ def import_command(
     """
     from pocketlens.files import refuse_targets
     from pocketlens.labels.importing import import_labels
-    from pocketlens.project import find_project
 
     refuse_targets(json_target, overwrite=overwrite)
     if into is None and out is None:
         # In a project, what was in its inbox gets its label.
-        project = find_project()
+        project = called_in()
         if project is not None:
             into, beside = project.photos, file if file.is_dir() else file.parent
             # Runs have pictures, too.
@@ -134,6 +135,7 @@ def import_command(
     "export",
     example="pocketlens labels export photos/ --format label-studio --out tasks.json",
     short_help="Hand labels on to another program.",
+    project={},
 )
 @click.argument("photos", metavar="[PHOTOS]", required=False, type=EXISTING)
 @reading(
@@ -178,11 +180,10 @@ def export_command(
     from pocketlens.errors import UsageError
     from pocketlens.files import refuse_targets
     from pocketlens.labels.exporting import export_labels
-    from pocketlens.project import find_project
 
     refuse_targets(json_target, overwrite=overwrite)
     if photos is None:
-        project = find_project()
+        project = called_in()
         if project is None:
             raise UsageError(
                 "Expected PHOTOS, or a call inside a project. Received: neither. Name a folder."

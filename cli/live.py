@@ -68,7 +68,7 @@ def _sink_options(*groups: str) -> Callable[[Callable[..., Any]], Callable[..., 
                 settings = {"is_flag": True}
             elif isinstance(option.default, int):
                 settings = {
-                    "type": click.IntRange(min=option.least),
+                    "type": click.IntRange(min=option.least, max=option.most),
                     "default": option.default,
                     "show_default": True,
                 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -34,16 +35,22 @@ class Option(click.Option):
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         """Return the value as the option's type; a wrong one is told like all wrong values."""
+        expected = _expected(self.type)
+        given = value if isinstance(value, (tuple, list)) else [value]
+        wrong = UsageError(
+            f"Expected {self.opts[0]} as {expected}. Received: {' '.join(map(str, given))}."
+        )
         try:
-            return super().type_cast_value(ctx, value)
+            cast = super().type_cast_value(ctx, value)
         except click.BadParameter as error:
-            expected = _expected(self.type)
             if expected is None:
                 raise
-            given = value if isinstance(value, (tuple, list)) else [value]
-            raise UsageError(
-                f"Expected {self.opts[0]} as {expected}. Received: {' '.join(map(str, given))}."
-            ) from error
+            raise wrong from error
+        # NaN is within any range.
+        values = cast if isinstance(cast, tuple) else (cast,)
+        if any(isinstance(entry, float) and math.isnan(entry) for entry in values):
+            raise wrong
+        return cast
 
 
 def _expected(kind: click.ParamType[Any]) -> str | None:
@@ -219,6 +226,9 @@ class LocalPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path as `path_type`."""
         path = os.path.expanduser(value)
+        if not value and self._make is Path and not self.exists:
+            name = param.opts[0] if isinstance(param, click.Option) else _argument_name(param)
+            raise UsageError(f"Expected a path as {name}. Received: an empty one. Name a place.")
         if self.exists and not (os.path.isfile(path) or os.path.isdir(path)):
             name = param.opts[0] if isinstance(param, click.Option) else _argument_name(param)
             came = "a pipe, socket or device" if os.path.exists(path) else "nothing there"

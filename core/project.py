@@ -153,6 +153,16 @@ def read_project(root: Path) -> Project:
     return Project(root, _classes(values, path), _task(values, path), settings)
 
 
+def check_project(
+    root: Path,
+    classes: Iterable[str],
+    task: str = MULTICLASS,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Raise what `create_project` raises for these arguments, without writing anything."""
+    _planned(root, classes, task, settings)
+
+
 def create_project(
     root: Path,
     classes: Iterable[str],
@@ -177,21 +187,8 @@ def create_project(
     """
     from pocketlens.files import output_errors, write_new
 
-    labels = to_classes(classes)
-    if task not in PROJECT_TASKS:
-        raise UsageError(
-            f"Expected {_either(PROJECT_TASKS)} as the task of a project, in which each photo is "
-            f"in the folder of its one label. Received: {task}. "
-            "Give photos with several labels to train as a table, without a project."
-        )
-    if task == BINARY and len(labels) > 2:
-        raise LabelsError(
-            f"Expected two classes for the task {BINARY}. Received: {len(labels)}. "
-            f"Choose --task {MULTICLASS}."
-        )
-    project = Project(root, labels, task, settings or {})
-    text = _to_toml(project)
-    refuse_project(root)
+    project, text = _planned(root, classes, task, settings)
+    labels = project.classes
     with output_errors(project.file):
         for folder in (project.inbox, project.runs, project.models):
             folder.mkdir(parents=True, exist_ok=True)
@@ -208,6 +205,31 @@ def refuse_project(root: Path) -> None:
     """Raise OutputExistsError if a folder is a project already."""
     if os.path.lexists(root / PROJECT_FILE):
         raise _exists(root)
+
+
+def _planned(
+    root: Path,
+    classes: Iterable[str],
+    task: str,
+    settings: Mapping[str, Mapping[str, Any]] | None,
+) -> tuple[Project, str]:
+    """Return a project as it is to be, and the text of its file."""
+    labels = to_classes(classes)
+    if task not in PROJECT_TASKS:
+        raise UsageError(
+            f"Expected {_either(PROJECT_TASKS)} as the task of a project, in which each photo is "
+            f"in the folder of its one label. Received: {task}. "
+            "Give photos with several labels to train as a table, without a project."
+        )
+    if task == BINARY and len(labels) > 2:
+        raise LabelsError(
+            f"Expected two classes for the task {BINARY}. Received: {len(labels)}. "
+            f"Choose --task {MULTICLASS}."
+        )
+    project = Project(root, labels, task, settings or {})
+    text = _to_toml(project)
+    refuse_project(root)
+    return project, text
 
 
 def to_classes(names: Iterable[str]) -> tuple[str, ...]:
@@ -271,6 +293,28 @@ def class_folder(photos: Path, label: str) -> Path:
             return folder
         return photos / next((name for name in names if to_label(name) == label), label)
     return folder
+
+
+def refuse_other_capitals(photos: Path, label: str) -> None:
+    """Raise LabelsError if a class differs from a label only in capital letters.
+
+    They are one folder on Windows and macOS, and a project is copied.
+    """
+    if os.path.isdir(photos / label):
+        return
+    try:
+        with os.scandir(photos) as entries:
+            labels = {to_label(entry.name) for entry in entries if entry.is_dir()}
+    except OSError:
+        return
+    if label in labels:
+        return
+    same = next((other for other in sorted(labels) if other.casefold() == label.casefold()), None)
+    if same is not None:
+        raise LabelsError(
+            "Expected labels that differ in more than capital letters. Received: "
+            f"{label!r} beside {same!r}. Choose another."
+        )
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

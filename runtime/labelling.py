@@ -29,7 +29,7 @@ from pocketlens.clock import CLOCK, Clock
 from pocketlens.errors import ConflictError, OutputError, UsageError
 from pocketlens.files import is_open_at, output_errors, rename_new, sync, write_bytes
 from pocketlens.names import shown, to_label
-from pocketlens.project import INBOX, class_folder, refuse_odd_label
+from pocketlens.project import INBOX, class_folder, refuse_odd_label, refuse_other_capitals
 from pocketlens.runtime import inbox
 from pocketlens.runtime.inbox import FrameInfo, info_path, iso_time, parse_time, read_info
 from pocketlens.runtime.photos import SUFFIXES, name_below
@@ -323,6 +323,7 @@ class _Labels:
     ) -> list[Placement | ConflictError]:
         """Move pictures to a label, "" for the inbox, None for deleted ones."""
         if label:
+            refuse_other_capitals(self._photos, label)
             folder = class_folder(self._photos, label)
         else:
             folder = self._root / DELETED if label is None else self._inbox
@@ -346,6 +347,7 @@ class _Labels:
         return results
 
     def add(self, jpeg: bytes, info: FrameInfo, label: str, who: str) -> Placement:
+        refuse_other_capitals(self._photos, label)
         folder = class_folder(self._photos, label)
         digest = hashlib.sha256(jpeg).hexdigest()
         # Written whole where nothing looks for pictures, then moved like all others.

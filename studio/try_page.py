@@ -114,7 +114,10 @@ class TryPage(Page):
         """Take the next frame of the source, classify it, and answer with it."""
         made = await self._model((await fields(request)).get("model", ""))
         if self._source is None:
-            raise SourceError("Expected a source. Received: none. Start studio with --source.")
+            raise SourceError(
+                "Expected a source. Received: none. Name one in pocketlens.toml: "
+                "source under [camera]."
+            )
         frame_bgr = await run_in_threadpool(self._source.next)
         found = await run_in_threadpool(self._models.classify_frame, made, frame_bgr)
         return JSONResponse({**found, "picture": await run_in_threadpool(_picture, frame_bgr)})

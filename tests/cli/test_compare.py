@@ -149,7 +149,7 @@ def test_all_runs_of_a_folder(
     differing = printed.split("Settings that differ:")[1]
     assert "seed 2" in differing
     assert "weights" not in differing
-    (tmp_path / "pocketlens.toml").write_text("")
+    (tmp_path / "pocketlens.toml").write_text('classes = ["circle"]\n')
     monkeypatch.chdir(photos)
     assert run(["compare"]) == 0
     assert capsys.readouterr().out == printed

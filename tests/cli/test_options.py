@@ -365,3 +365,21 @@ def test_wrong_values_are_told_in_one_sentence(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["live", "model.tflite", "--fps", "nan"],
+        ["collect", "--rate", "nan"],
+        ["live", "model.tflite", "--keep-random", "99999999999999999999"],
+    ],
+    ids=" ".join,
+)
+def test_a_number_outside_its_range_is_refused(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    said = capsys.readouterr().err
+    assert f"Expected {words[-2]} as a" in said
+    assert f"Received: {words[-1]}." in said

@@ -416,3 +416,24 @@ def test_a_dataset_needs_no_photos_of_the_project(
     err = capsys.readouterr().err
     assert "PHOTOS" not in err
     assert "--out runs/shapes-1" in err
+
+
+def test_nothing_is_copied_for_a_project_that_cannot_be(
+    tiny_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "two"
+    error = fails(capsys, "init", str(folder), "--from", str(tiny_photos), "--task", "binary")
+    assert "Expected two classes for the task binary. Received: 3." in error
+    assert not folder.exists()
+    assert "Expected a path as FOLDER" in fails(capsys, "init", "", "--label", "cat")
+
+
+def test_compare_and_labels_know_the_project_from_anywhere(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["compare", "--project", made.name]) == 0
+    assert "shapes-1" in capsys.readouterr().out
+    command = ["labels", "export", "--format", "csv", "--out", "l.csv", "--project", made.name]
+    assert run(command) == 0
+    assert (tmp_path / "l.csv").read_text().count("\n") == 91

@@ -447,3 +447,15 @@ def test_training_finds_no_file_that_is_not_used(project: Project) -> None:
     assert found.labels == ("rose",)
     assert len(found.photos) == 2
     assert list(find_others(project.photos)) == []
+
+
+def test_labels_that_differ_only_in_capitals_are_refused(project: Project) -> None:
+    (picture,) = fill(project, 1)
+    with pytest.raises(LabelsError, match=r"'Rose' beside 'rose'"):
+        place(project, picture, "Rose")
+    assert picture.is_file()
+    with pytest.raises(LabelsError, match=r"'DAISY' beside 'daisy'"):
+        labelling.add_labelled(
+            project.photos, jpeg_of(1), info_of(1), "DAISY", journal=project.journal, who="ann"
+        )
+    assert sorted(path.name for path in project.photos.iterdir()) == ["daisy", "rose", "unknown"]

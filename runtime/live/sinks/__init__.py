@@ -19,10 +19,10 @@ class SinkOption(NamedTuple):
     """An option of `pocketlens live` that a sink reads; a service's unit is checked by it, too.
 
     A `default` that is False makes a flag of it, one that is a number makes it take numbers of at
-    least `least`. `bare` is the value of an option that is given without one. `variable` is the
-    environment variable that may hold the value instead. What `secret` options hold is never on a
-    service's command line. `writes` says what the value names, if the sink writes it; `desktop`,
-    that the sink needs one.
+    least `least` and at most `most`. `bare` is the value of an option that is given without one.
+    `variable` is the environment variable that may hold the value instead. What `secret` options
+    hold is never on a service's command line. `writes` says what the value names, if the sink
+    writes it; `desktop`, that the sink needs one.
     """
 
     default: str | int | None
@@ -31,6 +31,7 @@ class SinkOption(NamedTuple):
     metavar: str | None = None
     bare: str | None = None
     least: int = 1
+    most: int | None = None
     variable: str | None = None
     secret: bool = False
     writes: Literal["file", "folder"] | None = None
@@ -86,6 +87,8 @@ class SinkRequest:
         "Keep N random frames a day, whatever they show, to measure the accuracy; 0 for none.",
         "N",
         least=0,
+        # One a second.
+        most=86_400,
     )
     keep_to: str | None = _option(
         None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
 import zipfile
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -110,7 +111,7 @@ def zip_of(files: Iterable[Path], comment: str = "") -> Iterator[bytes]:
         archive.comment = comment.encode()
         for file in files:
             try:
-                data, status = file.read_bytes(), file.stat()
+                data, status = _read(file)
             except OSError:
                 continue
             at = datetime.fromtimestamp(status.st_mtime, timezone.utc)
@@ -120,6 +121,13 @@ def zip_of(files: Iterable[Path], comment: str = "") -> Iterator[bytes]:
             archive.writestr(entry, data)
             yield from pipe.pieces()
     yield from pipe.pieces()
+
+
+def _read(file: Path) -> tuple[bytes, os.stat_result]:
+    """Return a file's bytes and what the system says of it; OSError for a link to another one."""
+    number = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+    with open(number, "rb") as stream:
+        return stream.read(), os.fstat(number)
 
 
 async def in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

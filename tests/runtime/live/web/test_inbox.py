@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import tracemalloc
@@ -263,3 +264,14 @@ def test_names_say_their_content_and_json_is_beside_each(tmp_path):
     digest = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
     assert name == f"20231114T221321.500Z-{digest[:8]}.jpg"
     assert json.loads((tmp_path / name).with_suffix(".json").read_text())["reason"] == "unsure"
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="Windows makes few links")
+def test_a_link_leads_to_no_other_file(tmp_path):
+    (name,) = fill(tmp_path / "keep", [1])
+    (tmp_path / "secret").write_bytes(b"a secret")
+    link = tmp_path / "keep" / "20231114T221320.000Z-00000000.jpg"
+    link.symlink_to(tmp_path / "secret")
+    body = b"".join(zip_of([tmp_path / "keep" / name, link]))
+    assert b"a secret" not in body
+    assert pictures_of(body) == [name]
