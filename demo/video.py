@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,11 @@ from pocketlens.synthetic.scenes import Corners, Pose, add_card, expose, random_
 UNSURE: Final = ""
 """The label of a frame in which a card is only partly to be seen."""
 
-_CARDS: Final = tuple(label for label in LABELS if label != NOTHING)
+CARDS: Final = tuple(label for label in LABELS if label != NOTHING)
+"""The labels of all cards."""
+
+# A room's generator is no video's.
+_ROOM_SEED: Final = 8
 _FRAMES_PER_CARD: Final = 10
 _VISIBLE_ENOUGH: Final = 0.7
 # One card's turn: when it comes in, has come, begins to leave, and is gone.
@@ -51,15 +56,21 @@ def write_video(
     seconds: float = 10.0,
     fps: int = 25,
     size_wh: tuple[int, int] = (640, 480),
+    *,
+    cards: Sequence[str] = CARDS,
+    room: int | None = None,
 ) -> list[str]:
     """Write a video in which every card appears once, in an order given by the seed.
 
     Args:
         path: the .mp4 file to write; its folder must exist, a file there is replaced.
-        seed: 0 or more; it alone decides what is in the video.
+        seed: 0 or more; it decides what is in the video.
         seconds: how long it lasts; there must be at least 10 frames for each card.
         fps: frames per second.
         size_wh: width and height of a frame in pixels.
+        cards: those that appear; one that is named twice appears twice.
+        room: 0 or more, the seed of the scene and its light alone: videos of one room differ in
+            how cards are shown there. None for a room that the seed decides, too.
 
     Returns:
         The true label of every frame: a card's name, "nothing", or "" (`UNSURE`) where a card
@@ -70,16 +81,17 @@ def write_video(
         OSError: if the file cannot be written.
     """
     count = round(seconds * fps)
-    if count < _FRAMES_PER_CARD * len(_CARDS):
+    if count < _FRAMES_PER_CARD * len(cards):
         raise ValueError(f"{count} frames are too few: each card needs {_FRAMES_PER_CARD}")
     rng = np.random.default_rng(seed)
     width, height = size_wh
     # Room around the frame for the camera to move.
     scene = np.empty((round(1.15 * height), round(1.15 * width), 3), np.uint8)
     middle_xy = np.array(scene.shape[1::-1]) / 2
-    add_backdrop(scene, rng)
-    light = random_light(rng, size_wh)
-    turns = [_random_turn(str(label), rng, size_wh) for label in rng.permutation(_CARDS)]
+    room_rng = rng if room is None else np.random.default_rng((_ROOM_SEED, room))
+    add_backdrop(scene, room_rng)
+    light = random_light(room_rng, size_wh)
+    turns = [_random_turn(str(label), rng, size_wh) for label in rng.permutation(cards)]
     with plain_path(path) as plain:
         writer = cv2.VideoWriter(plain, cv2.VideoWriter.fourcc(*"mp4v"), fps, size_wh)
     if not writer.isOpened():

@@ -83,3 +83,18 @@ def test_a_name_that_is_no_unicode_does_not_end_python(tmp_path: Path) -> None:
     folder.mkdir()
     write_video(folder / "film.mp4", 0, seconds=10, fps=10, size_wh=(64, 48))
     assert (folder / "film.mp4").stat().st_size > 1000
+
+
+def test_videos_of_one_room_differ_in_how_the_chosen_cards_are_shown(tmp_path: Path) -> None:
+    cards = ("ring", "star")
+    films = {}
+    for seed, room in ((1, 5), (2, 5), (1, 6)):
+        path = tmp_path / f"{seed}-{room}.mp4"
+        labels = write_video(path, seed, 2, 10, SIZE_WH, cards=cards, room=room)
+        assert set(labels) - {NOTHING, UNSURE} == set(cards)
+        films[seed, room] = np.array(frames_of(path), np.float32)
+    # The first frame is the empty scene, whose only difference is noise.
+    same = np.abs(films[1, 5][0] - films[2, 5][0]).mean()
+    other = np.abs(films[1, 5][0] - films[1, 6][0]).mean()
+    assert same < 0.2 * other
+    assert np.abs(films[1, 5] - films[2, 5]).mean() > 2 * same
