@@ -112,7 +112,7 @@ def new_models(call: Call) -> Sequence[str]:
 
 def new_export(call: Call) -> Sequence[str]:
     """A folder for what is handed over, named by the model and for whom it is."""
-    folder = call.project.root / "exports"
+    folder = call.project.exports
     target = call.given.get("target") or "files"
     return [call.show(folder / _model_name(call, folder, f"-{target}"))]
 

@@ -27,6 +27,7 @@ from pocketlens.names import shown, to_label
 
 PROJECT_FILE = "pocketlens.toml"
 PHOTOS, INBOX, RUNS, MODELS = FOLDERS = ("photos", "inbox", "runs", "models")
+EXPORTS = "exports"
 JOURNAL = "labels.csv"
 
 CAMERA = "camera"
@@ -91,6 +92,11 @@ class Project:
     def models(self) -> Path:
         """What `convert` made, a folder per run."""
         return self.root / MODELS
+
+    @property
+    def exports(self) -> Path:
+        """What `export` made, a folder each."""
+        return self.root / EXPORTS
 
     @property
     def journal(self) -> Path:

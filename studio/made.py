@@ -23,7 +23,7 @@ _NOT_FOUND = "It is no longer there. Load the page again."
 
 @dataclass(frozen=True)
 class Made:
-    """A run or a model file.
+    """A run, a model file or a folder of photos.
 
     Attributes:
         path: where it is.
@@ -70,6 +70,16 @@ def find_files(root: Path, folder: Path) -> list[Made]:
         if state and stat.S_ISREG(state.st_mode):
             found.append(Made(path, _word(root, path), state.st_mtime, state.st_size))
     return _newest_first(found)
+
+
+def find_photo_folders(root: Path, without: Iterable[Path]) -> list[Made]:
+    """Return the folders of a project that may have photos, by name, without those named."""
+    others = set(without)
+    return [
+        Made(path, _word(root, path), state.st_mtime)
+        for path in _entries(root)
+        if path not in others and (state := _state(path)) and stat.S_ISDIR(state.st_mode)
+    ]
 
 
 def find(made: Iterable[Made], key: str) -> Made:

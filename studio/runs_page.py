@@ -20,8 +20,8 @@ from pocketlens.names import shown
 from pocketlens.report.comparison import JSON_NAME, comparison_context, read_comparison
 from pocketlens.report.records import DamagedError
 from pocketlens.runtime.runs import REPORT_NAME
-from pocketlens.studio.jobs import STATE_FOLDER, Job, Jobs
-from pocketlens.studio.made import Made, find, find_files, find_runs
+from pocketlens.studio.jobs import STATE_FOLDER, Jobs
+from pocketlens.studio.made import Made, find, find_files, find_photo_folders, find_runs
 from pocketlens.studio.names import to_key
 from pocketlens.studio.pages import Page, render, write_route
 from pocketlens.studio.protection import fields
@@ -69,7 +69,7 @@ class RunsPage(Page):
 
     async def show(self, request: Request) -> Response:
         """Show all runs."""
-        chosen = {name: request.query_params.get(name, "") for name in "ab"}
+        chosen = {name: request.query_params.get(name, "") for name in ("a", "b", "data")}
         return render(request, "runs.html", **await run_in_threadpool(self._context, chosen))
 
     async def report(self, request: Request) -> Response:
@@ -83,17 +83,22 @@ class RunsPage(Page):
 
     async def compare(self, request: Request) -> Response:
         """Show the comparison of two models, or offer to make it."""
-        a, b = await self._pair(dict(request.query_params))
-        context = await run_in_threadpool(self._comparison, a, b)
+        values = dict(request.query_params)
+        a, b = await self._pair(values)
+        data = await self._data(values)
+        context = await run_in_threadpool(self._comparison, a, b, data)
         return render(request, "compare.html", **context)
 
     async def start(self, request: Request) -> Response:
         """Compare two models."""
-        a, b = await self._pair(await fields(request))
-        folder = self._folder(a, b).relative_to(self._jobs.root).as_posix()
-        words = [COMPARE, a.word, b.word, "--report", folder, "--overwrite"]
+        values = await fields(request)
+        a, b = await self._pair(values)
+        data = await self._data(values)
+        folder = self._folder(a, b, data).relative_to(self._jobs.root).as_posix()
+        words = [*_words(a, b, data), "--report", folder, "--overwrite"]
         job = await run_in_threadpool(self._jobs.start, words)
-        return JSONResponse({"job": to_key(job.name), "url": f"/runs/compare?a={a.key}&b={b.key}"})
+        url = f"/runs/compare?a={a.key}&b={b.key}" + (f"&data={data.key}" if data else "")
+        return JSONResponse({"job": to_key(job.name), "url": url})
 
     async def _pair(self, values: dict[str, str]) -> tuple[Made, Made]:
         models = await run_in_threadpool(self._models)
@@ -101,6 +106,15 @@ class RunsPage(Page):
         if a.key == b.key:
             raise UsageError(_NEITHER)
         return a, b
+
+    async def _data(self, values: dict[str, str]) -> Made | None:
+        """Return the photos to compare on, None for the test photos of both."""
+        key = values.get("data", "")
+        return find(await run_in_threadpool(self._photo_folders), key) if key else None
+
+    def _photo_folders(self) -> list[Made]:
+        own = self._project
+        return find_photo_folders(own.root, (own.inbox, own.runs, own.models, own.exports))
 
     def _runs(self) -> list[Made]:
         return find_runs(self._project.root, self._project.runs)
@@ -125,7 +139,8 @@ class RunsPage(Page):
         return {
             "runs": runs,
             "files": files,
-            "chosen": {name: chosen[name] or defaults.get(name, "") for name in "ab"},
+            "photo_folders": self._photo_folders(),
+            "chosen": {name: chosen[name] or defaults.get(name, "") for name in chosen},
             "rows": [_row(row, table, reports) for row in table.runs] if table else [],
             "differing": table.differing if table else (),
             "warnings": [*(table.warnings if table else ()), *([problem] if problem else [])],
@@ -133,14 +148,17 @@ class RunsPage(Page):
             and any(row.measured_on == "val" for row in table.runs),
         }
 
-    def _folder(self, a: Made, b: Made) -> Path:
-        pair = hashlib.sha256(f"{a.key} {b.key}".encode()).hexdigest()
+    def _folder(self, a: Made, b: Made, data: Made | None) -> Path:
+        keys = " ".join(one.key for one in (a, b, data) if one)
+        pair = hashlib.sha256(keys.encode()).hexdigest()
         return self._compared / pair[:16]
 
-    def _comparison(self, a: Made, b: Made) -> dict[str, Any]:
-        job = next((job for job in self._jobs.all() if _compares(job, a, b)), None)
+    def _comparison(self, a: Made, b: Made, data: Made | None) -> dict[str, Any]:
+        words = [*_words(a, b, data), "--report"]
+        jobs = self._jobs.all()
+        job = next((job for job in jobs if list(job.command[: len(words)]) == words), None)
         found, older, problem = None, False, ""
-        path = self._folder(a, b) / JSON_NAME
+        path = self._folder(a, b, data) / JSON_NAME
         try:
             older = path.stat().st_mtime < max(a.made_s, b.made_s)
             found = comparison_context(read_comparison(json.loads(path.read_bytes())))
@@ -152,6 +170,7 @@ class RunsPage(Page):
         return {
             "a_made": a,
             "b_made": b,
+            "data": data,
             "found": found,
             "older": older,
             "problem": problem,
@@ -159,8 +178,8 @@ class RunsPage(Page):
         }
 
 
-def _compares(job: Job, a: Made, b: Made) -> bool:
-    return job.command[:3] == (COMPARE, a.word, b.word)
+def _words(a: Made, b: Made, data: Made | None) -> list[str]:
+    return [COMPARE, a.word, b.word, *(("--data", data.word) if data else ())]
 
 
 def _row(row: RunRow, table: RunTable, runs: dict[str, Made]) -> dict[str, Any]:

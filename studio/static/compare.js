@@ -4,8 +4,8 @@
   const button = document.getElementById("compare");
   button.onclick = async () => {
     button.disabled = true;
-    const { a, b } = button.dataset;
-    const response = await studio.post("/runs/compare/start", { a, b }).catch(() => null);
+    const { a, b, data } = button.dataset;
+    const response = await studio.post("/runs/compare/start", { a, b, data }).catch(() => null);
     if (response && await studio.told(response)) {
       location.assign((await response.json()).url);
       return;

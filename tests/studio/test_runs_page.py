@@ -103,6 +103,41 @@ def test_two_files_are_compared_in_the_browser(serve, project, open_page, lowest
     assert page.errors == []
 
 
+def test_two_files_are_compared_on_a_folder_of_the_project(serve, project, tiny_photos, open_page):
+    for folder in tiny_photos.iterdir():
+        (project.root / "held" / folder.name).mkdir(parents=True)
+        for photo in sorted(folder.iterdir())[-3:]:
+            shutil.copy(photo, project.root / "held" / folder.name)
+    client = serve(*pages_of(project))
+    page = open_page(f"{client.url}runs")
+    choice = page.get_by_label("Photos", exact=True)
+    folders = ["the test photos of both", "held/", "photos/"]
+    assert choice.locator("option").all_inner_texts() == folders
+    page.get_by_label("A, what there is").select_option(label="tiny_float32.tflite")
+    page.get_by_label("B, what might replace it").select_option(label="tiny_int8.tflite")
+    choice.select_option(label="held/")
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_text("It takes the photos in held/").wait_for()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    page.locator(".verdict").wait_for(timeout=JOB_MS)
+    assert "of 9 photos" in page.locator(".verdict").inner_text()
+    assert "on held/" in page.get_by_role("heading", level=1).inner_text()
+    # What is chosen stays when others are, and the test photos are another comparison.
+    page.get_by_role("link", name="Choose others").click()
+    assert choice.locator("option:checked").inner_text() == "held/"
+    models = {
+        name: to_key(f"models/tiny/tiny_{kind}.tflite")
+        for name, kind in (("a", "float32"), ("b", "int8"))
+    }
+    path = "/runs/compare?a={a}&b={b}".format(**models)
+    assert "were not compared yet" in client.get(path).text
+    for name in ("inbox", "runs/plain", "..", "/tmp", ".studio"):
+        assert client.get(f"{path}&data={to_key(name)}").status == 404, name
+        wrong = client.post("/runs/compare/start", {**models, "data": to_key(name)})
+        assert wrong.status == 404
+    assert page.errors == []
+
+
 def test_two_runs_are_compared_and_the_comparison_stays(serve, project, open_page, lowest_contrast):
     if find_spec("tensorflow") is None:
         pytest.skip("training needs the train extra")
