@@ -1,7 +1,7 @@
 "use strict";
 /* The curves of a training: lines of the training and the validation photos, epoch by epoch. */
 const curves = (() => {
-  const WIDTH = 360, HEIGHT = 190, LEFT = 40, RIGHT = 8, TOP = 8, BOTTOM = 24, TICKS = 4;
+  const WIDTH = 360, HEIGHT = 190, LEFT = 40, RIGHT = 8, TOP = 8, BOTTOM = 24, TICKS = 4, LETTER = 7;
   const SVG = "http://www.w3.org/2000/svg";
 
   function make(name, attributes, text = "") {
@@ -63,7 +63,10 @@ const curves = (() => {
       if (index && epoch.phase === epochs[index - 1].phase) return;
       const at = index ? (x(index) + x(index - 1)) / 2 : LEFT;
       if (index) svg.append(make("line", { x1: at, x2: at, y1: TOP, y2: TOP + tall, class: "phase" }));
-      svg.append(make("text", { x: at + 4, y: HEIGHT - 8 }, epoch.phase));
+      // A short phase at the end has its name before its line.
+      const end = at + 4 + LETTER * epoch.phase.length > WIDTH;
+      const place = end ? { x: WIDTH, "text-anchor": "end" } : { x: at + 4 };
+      svg.append(make("text", { ...place, y: HEIGHT - 8 }, epoch.phase));
     });
     for (const [name, kind] of [[train, "training"], [validation, "validation"]]) {
       svg.append(make("path", { d: path(epochs, name, x, y), class: kind }));

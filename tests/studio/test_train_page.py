@@ -219,3 +219,22 @@ def test_the_history_of_an_earlier_run_is_not_this_one_s(plain_run, tmp_path):
     (out / "history.csv").write_bytes(b"phase,epoch\nhead,x\n\xff")
     assert read_epochs(out) == []
     assert json.dumps(found)
+
+
+def test_the_names_of_phases_are_inside_the_curves(serve, project, open_page):
+    page = open_page(f"{serve(*pages_of(project)).url}train")
+    outside = page.evaluate(
+        """() => {
+          const values = { loss: 1, val_loss: 1, accuracy: .5, val_accuracy: .5 };
+          const phases = [...Array(60).fill("scratch"), "grid"];
+          curves.show(phases.map((phase, epoch) => ({ phase, epoch, ...values })));
+          document.getElementById("job").hidden = false;
+          const charts = [...document.querySelectorAll(".chart svg")];
+          const texts = charts.flatMap(chart => [...chart.querySelectorAll("text")]
+            .map(text => [chart.getBoundingClientRect(), text.getBoundingClientRect()]));
+          return [charts.length, texts.filter(([chart, text]) =>
+            text.right > chart.right + 1 || text.left < chart.left).length];
+        }"""
+    )
+    assert outside == [2, 0]
+    assert page.errors == []
