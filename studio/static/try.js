@@ -217,10 +217,11 @@
   if (id("next")) {
     id("next").onclick = async () => {
       stopPlaying();
-      id("next").disabled = true;
+      // A disabled button loses the focus, and giving it back takes it from where somebody is then.
+      if (id("next").ariaDisabled === "true") return;
+      id("next").ariaDisabled = "true";
       await nextFrame();
-      id("next").disabled = false;
-      id("next").focus();
+      id("next").ariaDisabled = "false";
     };
     id("play").onclick = async () => {
       if (playing) {

@@ -210,6 +210,19 @@ def test_photos_are_tried_in_the_browser(serve, project, open_page, lowest_contr
         "before => document.getElementById('picture').src !== before", arg=before
     )
     assert page.locator("#picture").get_attribute("src").startswith("data:image/jpeg")
+    # By keys it is there again, and who goes on meanwhile stays where they are.
+    page.get_by_role("button", name="Next picture").focus()
+    for key in ("Enter", "Tab"):
+        before = page.locator("#picture").get_attribute("src")
+        page.keyboard.press("Enter")
+        if key == "Tab":
+            page.keyboard.press(key)
+        page.wait_for_function(
+            "before => document.getElementById('picture').src !== before "
+            "&& document.getElementById('next').ariaDisabled === 'false'",
+            arg=before,
+        )
+        assert page.evaluate("document.activeElement.id") == ("play" if key == "Tab" else "next")
     # Another file by its name.
     other = to_key("models/tiny/tiny_float32.tflite")
     page.get_by_label("Model file").select_option(value=other)
