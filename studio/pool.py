@@ -8,6 +8,7 @@ the form of `names.to_key`.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
 import threading
@@ -30,10 +31,10 @@ from pocketlens.runtime.inbox import (
     picture_paths,
     read_info,
 )
-from pocketlens.runtime.labelling import DELETED, JournalEntry, read_journal
+from pocketlens.runtime.labelling import DELETED, LABEL, MOVE, JournalEntry, read_journal
 from pocketlens.runtime.photos import class_folders, find_pictures, in_natural_order, name_below
 from pocketlens.runtime.similar import SURE_SCORE, near_pairs, similar_groups
-from pocketlens.studio.facts import Facts
+from pocketlens.studio.facts import Facts, newest_model
 from pocketlens.studio.names import from_key, to_key
 
 INBOX, DOUBTFUL, TRASH = PLACES = ("inbox", "doubtful", "deleted")
@@ -275,7 +276,7 @@ class Pool:
         """Return the photos whose label may be wrong: copies under two labels, then mistakes."""
         photos = list(self._photos())
         facts = [self.facts.of(path) for _, path in photos]
-        confirmed = self._confirmed()
+        confirmed, decided = self._confirmed()
         doubts: dict[int, tuple[float, int, str]] = {}
         known = [row for row, fact in enumerate(facts) if fact and fact.fingerprint is not None]
         bits = [fact.fingerprint for fact in facts if fact and fact.fingerprint is not None]
@@ -290,7 +291,7 @@ class Pool:
             if fact is None or fact.answer == photos[row][0] or photos[row][0] not in fact.scores:
                 continue
             score = fact.scores.get(fact.answer, 0.0)
-            if score >= SURE_SCORE:
+            if score >= SURE_SCORE and name_below(photos[row][1], self.project.root) not in decided:
                 doubts.setdefault(row, (score, row, f"the model says {fact.answer}"))
         items = [
             replace(
@@ -330,13 +331,28 @@ class Pool:
             )
         return items
 
-    def _confirmed(self) -> frozenset[str]:
-        """Return the photos of which somebody has said that their label is right."""
+    def _confirmed(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the photos whose label is right, and those labelled since the model is there.
+
+        Somebody has said of the former that it is. Who labelled the latter was shown what the model
+        says, and decided otherwise: only another model may doubt that.
+        """
         last: dict[str, JournalEntry] = {
             entry.file: entry for entry in read_journal(self.project.journal)
         }
-        return frozenset(
-            name for name, entry in last.items() if entry.from_label == entry.to_label != ""
+        model = newest_model(self.project.models)
+        since_s = math.inf
+        with contextlib.suppress(OSError):
+            since_s = model.stat().st_mtime if model else math.inf
+        return (
+            frozenset(
+                name for name, entry in last.items() if entry.from_label == entry.to_label != ""
+            ),
+            frozenset(
+                name
+                for name, entry in last.items()
+                if entry.action in (LABEL, MOVE) and entry.at_s >= since_s
+            ),
         )
 
     def _item(self, path: Path, label: str) -> Item:

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from timing import PATIENCE_S, wait_for
 from pocketlens.choices import COLLECTED, UNSURE
 from pocketlens.files import write_bytes
 from pocketlens.project import create_project
+from pocketlens.runtime import labelling
 from pocketlens.runtime.inbox import (
     FrameInfo,
     add,
@@ -273,6 +277,36 @@ def test_the_model_proposes_in_the_background(
         ]
     finally:
         page.close()
+
+
+def test_what_was_labelled_against_a_model_is_doubted_by_the_next_one_only(
+    project, tiny_photos, tiny_tflite, page
+):
+    (project.models / "run").mkdir()
+    model = Path(shutil.copy(tiny_tflite, project.models / "run"))
+    frame = np.ascontiguousarray(decode(sorted((tiny_photos / "cross").iterdir())[0])[..., ::-1])
+    said = {**dict.fromkeys(CLASSES, 0.05), "cross": 0.9}
+    info = FrameInfo(
+        1.0,
+        "camera 0",
+        frame.shape[1::-1],
+        "unsure",
+        said,
+        model_hash=hashlib.sha256(tiny_tflite.read_bytes()).hexdigest(),
+        fingerprint=to_hex(fingerprint(frame)),
+    )
+    picture = add(project.inbox, encode_jpeg(frame), info).path
+    os.utime(model, (1, 1))
+    placed = labelling.place(
+        project.photos, picture, "circle", journal=project.journal, who="somebody", expected=""
+    )
+    page.pool.look()
+    assert page.facts.wait(PATIENCE_S)
+    assert page.pool.view("doubtful").items == ()
+    later_s = time.time() + 60
+    os.utime(model, (later_s, later_s))
+    (item,) = page.pool.view("doubtful").items
+    assert (item.path, item.doubt) == (placed, "the model says cross")
 
 
 def test_doubtful_photos_are_confirmed_or_get_another_label(
