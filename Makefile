@@ -10,7 +10,7 @@ export POCKETLENS_TEST_MODELS = $(CURDIR)/build/test-models
 
 .PHONY: demo test coverage test-matrix test-networks test-wheel test-old-runtime test-oldest dist test-arm64 \
 	check format lock flowers unknown head-cache input-pipeline fuzz power-cuts memory quantizers conversion-time imagenet \
-	peers peers-labels peers-table soak viewers keep-rate shift classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
+	peers peers-labels peers-table soak viewers keep-rate loop shift classify-speed bare-invoke accuracy-speed slowdowns resize-accuracy startup \
 	video-rate web-app litertjs images image-lock docs docs-serve clean
 
 demo: $(VENV)/installed
@@ -207,6 +207,12 @@ viewers: $(VENV)/installed
 # make keep-rate MODEL=file.tflite VIDEO=file.mp4
 keep-rate: $(VENV)/installed
 	$(BIN)/python tests/measure/keep_rate.py --model $(MODEL) --video $(VIDEO)
+
+# From nothing to a second model that is better, by keys in Chromium: init, collect, train, try, live
+# --keep, label, train again, compare. Some ten minutes; with POCKETLENS_SCREENSHOTS=folder pictures
+# of all pages. make loop [OPTIONS='--out folder']
+loop: $(VENV)/installed
+	$(BIN)/python tests/measure/loop.py $(OPTIONS)
 
 # How soon live finds that frames differ from the photos a model was made with, and false alarms.
 # make shift MODELS='models/*.tflite' PHOTOS=RUN|folder-per-class
