@@ -47,8 +47,8 @@ from pocketlens.runtime.photos import find_pictures
 from pocketlens.synthetic.cards import NOTHING
 
 CARDS = ("heart", "ring", "star", "tree")
-# Scenes and light so unlike those of the first room that a model which knows that one alone is wrong
-# about every second card there; in others it is right.
+# Scenes and light so unlike those of the first room that a model which knows that one alone is
+# wrong about every second card there; in most others it is right.
 FIRST_ROOM, ROOMS = 1, (10, 15, 20, 28)
 SIZE_WH = (480, 360)
 FPS = 12
