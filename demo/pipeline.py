@@ -149,7 +149,8 @@ class _Recorder(Recorder):
     """Records the labelled video, keeps the results, and every `step`-th frame as a picture."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        super().__init__(folder / "video_labelled.mp4")
+        # The folder has another name when the demo is done.
+        super().__init__(folder / "video_labelled.mp4", told=False)
         self.results: list[FrameResult] = []
         self._folder, self._step = folder, step
 

@@ -47,13 +47,15 @@ class Recorder(Sink):
     Args:
         path: where the video goes; ends in .mp4.
         overwrite: replace an existing file.
+        told: say where it is when it is finished.
     """
 
     own_thread = True
 
-    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, *, overwrite: bool = False, told: bool = True) -> None:
         self._path = path
         self._overwrite = overwrite
+        self._told = told
 
     def opened(self, run: RunInfo) -> None:
         """Begin the file; raises what `Recording` does."""
@@ -65,8 +67,10 @@ class Recorder(Sink):
         self._recording.write(frame_bgr, result.time_s)
 
     def closed(self) -> None:
-        """Finish the file and say where it is."""
+        """Finish the file."""
         self._recording.close()
+        if not self._told:
+            return
         if self._recording.frames:
             LOGGER.info("Written to %s", shown(self._path))
         else:
