@@ -111,7 +111,7 @@ def test_two_files_are_compared_on_a_folder_of_the_project(serve, project, tiny_
     client = serve(*pages_of(project))
     page = open_page(f"{client.url}runs")
     choice = page.get_by_label("Photos", exact=True)
-    folders = ["the test photos of both", "held/", "photos/"]
+    folders = ["test photos of both", "held/", "photos/"]
     assert choice.locator("option").all_inner_texts() == folders
     page.get_by_label("A, what there is").select_option(label="tiny_float32.tflite")
     page.get_by_label("B, what might replace it").select_option(label="tiny_int8.tflite")
