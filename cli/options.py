@@ -46,9 +46,11 @@ class Option(click.Option):
             if expected is None:
                 raise
             raise wrong from error
-        # NaN is within any range.
+        # To click NaN is within any range.
         values = cast if isinstance(cast, tuple) else (cast,)
-        if any(isinstance(entry, float) and math.isnan(entry) for entry in values):
+        if isinstance(self.type, click.FloatRange) and any(
+            entry is not None and math.isnan(entry) for entry in values
+        ):
             raise wrong
         return cast
 
