@@ -143,7 +143,7 @@ def test_a_source_that_is_not_there_is_said_and_none_too(serve, project, tmp_pat
     assert "nothing.mp4" in answer.text
     client = serve(*pages_of(project))
     assert client.post("/try/source", {"model": KEY}).text == (
-        "Expected a source. Received: none. Start studio with --source."
+        "Expected a source. Received: none. Name one in pocketlens.toml: source under [camera]."
     )
 
 
