@@ -52,7 +52,7 @@ CARDS = ("heart", "ring", "star", "tree")
 FIRST_ROOM, ROOMS = 1, (10, 15, 20, 28)
 SIZE_WH = (480, 360)
 FPS = 12
-# So often a card is shown in each video, and for how long.
+# How many times a card is shown in each video, and for how long.
 FIRST_TURNS, FIELD_TURNS, HELD_TURNS = 5, 3, 5
 TURN_S, HELD_TURN_S = 2.5, 0.9
 # Of a turn so many frames are photos to compare on.
